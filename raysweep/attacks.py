@@ -1,0 +1,238 @@
+"""What an attacker may know, what an attack is, and the judge who alone knows who is a member."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysweep import metrics
+from raysweep.config import plain, sub_seed
+from raysweep.data import Split, concatenate
+from raysweep.record import AttackRecord, ReconstructionRows, ScoreRows
+
+if TYPE_CHECKING:
+    import torch
+
+    from raysweep.shadows import Shadow
+    from raysweep.train import TrainedTarget
+
+N_STORED_IMAGES = 16
+FPRS = {"0_001": 0.001, "0_01": 0.01, "0_1": 0.1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """One score an example, (n,), higher = member; ``threshold`` is the attack's own, or None."""
+
+    values: NDArray[np.float64]
+    threshold: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """What an inverter sees of the examples that it is to rebuild.
+
+    ``activations`` (n, features) after ``layer`` (``output``: the prediction vector), ``labels``
+    (n,).
+    """
+
+    layer: str
+    activations: torch.Tensor
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconstruction:
+    """Rebuilt examples (n, *shape) in [0, 1], which of them converged (n,), and by what."""
+
+    images: NDArray[np.float32]
+    converged: NDArray[np.bool_]
+    decoder: str | None = None
+
+
+class Knowledge:
+    """What an attacker has: the pool, its shadows (trained once, shared), and granted numbers.
+
+    ``training_loss`` is the (mean, median) loss over the members, granted only to attacks whose
+    published definition uses it; None for the others.
+    """
+
+    def __init__(
+        self,
+        *,
+        pool: Split,
+        train_shadow: Callable[[int], Shadow],
+        training_loss: tuple[float, float] | None = None,
+    ) -> None:
+        self.pool = pool
+        self.training_loss = training_loss
+        self._train_shadow = train_shadow
+        self._shadows: list[Shadow] = []
+
+    def shadows(self, n: int) -> list[Shadow]:
+        """Return ``n`` shadows of the target's whole recipe, trained on the pool."""
+        while len(self._shadows) < n:
+            self._shadows.append(self._train_shadow(len(self._shadows)))
+        return self._shadows[:n]
+
+    def with_training_loss(self, training_loss: tuple[float, float]) -> Knowledge:
+        """Return the same knowledge with the target's own (mean, median) loss granted."""
+        granted = Knowledge(
+            pool=self.pool, train_shadow=self._train_shadow, training_loss=training_loss
+        )
+        granted._shadows = self._shadows
+        return granted
+
+
+class MembershipAttack(Protocol):
+    """Scores examples; never told who is a member."""
+
+    knows_training_loss: ClassVar[bool]
+    needs_shadows: ClassVar[bool]
+
+    def score(
+        self, target: TrainedTarget, examples: Split, knowledge: Knowledge, *, seed: int
+    ) -> Scores:
+        """Return one score an example, in the order of ``examples``."""
+
+
+class InversionAttack(Protocol):
+    """Rebuilds examples from what a layer shows of them."""
+
+    layers: tuple[str, ...]
+
+    def reconstruct(
+        self, target: TrainedTarget, observed: Observed, knowledge: Knowledge, *, seed: int
+    ) -> Reconstruction:
+        """Return the rebuilt examples, in the order of ``observed``."""
+
+
+def parameters_json(attack: Any) -> str:
+    """Return an attack's parameters as strict JSON."""
+    return json.dumps(plain(asdict(attack)), sort_keys=True)
+
+
+def judge_membership(
+    name: str,
+    attack: MembershipAttack,
+    target: TrainedTarget,
+    *,
+    members: Split,
+    nonmembers: Split,
+    knowledge: Knowledge,
+    trial_id: str,
+    seed: int,
+) -> tuple[AttackRecord, ScoreRows]:
+    """Shuffle members among nonmembers, let ``attack`` score them, and compare with the truth."""
+    start = time.perf_counter()
+    own = sub_seed(seed, "membership", name)
+    truth = np.repeat([True, False], [len(members), len(nonmembers)])
+    order = np.random.default_rng(sub_seed(own, "shuffle")).permutation(len(truth))
+    examples, truth = concatenate(members, nonmembers).rows(order), truth[order]
+    if attack.knows_training_loss:
+        knowledge = knowledge.with_training_loss(target.member_loss)
+    scores = attack.score(target, examples, knowledge, seed=own)
+    record = AttackRecord(
+        trial_id=trial_id,
+        family="membership",
+        attack=name,
+        parameters=parameters_json(attack),
+        n_members=len(members),
+        n_nonmembers=len(nonmembers),
+        **_figures(scores, truth, seed=own),
+        seconds=time.perf_counter() - start,
+    )
+    rows = ScoreRows(
+        attack=name, example=examples.indices, member=truth, score=scores.values.astype(np.float64)
+    )
+    return record, rows
+
+
+def _figures(scores: Scores, truth: NDArray[np.bool_], *, seed: int) -> dict[str, Any]:
+    values = scores.values.astype(np.float64)
+    area = metrics.auc_interval(values, truth, seed=sub_seed(seed, "bootstrap"))
+    figures: dict[str, Any] = {
+        "auc": area.value,
+        "auc_low": area.low,
+        "auc_high": area.high,
+        "advantage_oracle": metrics.advantage_oracle(values, truth),
+    }
+    if scores.threshold is not None:
+        gap = metrics.advantage(values, truth, scores.threshold)
+        figures |= {"advantage": gap.value, "advantage_low": gap.low, "advantage_high": gap.high}
+    for label, fpr in FPRS.items():
+        found = metrics.tpr_at_fpr(values, truth, fpr, seed=sub_seed(seed, "ties"))
+        if found is not None:
+            key = f"tpr_at_fpr_{label}"
+            figures |= {key: found.tpr.value, f"{key}_low": found.tpr.low}
+            figures |= {f"{key}_high": found.tpr.high, f"{key}_realised_fpr": found.realised_fpr}
+    return figures
+
+
+def judge_inversion(
+    name: str,
+    attack: InversionAttack,
+    layer: str,
+    target: TrainedTarget,
+    *,
+    members: Split,
+    knowledge: Knowledge,
+    trial_id: str,
+    seed: int,
+) -> tuple[AttackRecord, ReconstructionRows]:
+    """Show ``attack`` what ``layer`` gives of the members and measure what it rebuilds."""
+    start = time.perf_counter()
+    activations = target.activations(members, layer)
+    observed = Observed(layer=layer, activations=activations, labels=members.labels)
+    own = sub_seed(seed, "inversion", name, layer)
+    rebuilt = attack.reconstruct(target, observed, knowledge, seed=own)
+    originals, images = members.pixels(), rebuilt.images
+    finite = bool(np.isfinite(images).all())
+    floor_mean, floor_label = floors(knowledge.pool, members)
+    record = AttackRecord(
+        trial_id=trial_id,
+        family="inversion",
+        attack=name,
+        parameters=parameters_json(attack),
+        layer=layer,
+        decoder=rebuilt.decoder,
+        n_members=len(members),
+        mse=metrics.mean_squared_error(images, originals) if finite else None,
+        ssim=metrics.ssim(images, originals) if finite and members.is_image else None,
+        floor_mean=floor_mean,
+        floor_label=floor_label,
+        converged=finite and bool(rebuilt.converged.all()),
+        seconds=time.perf_counter() - start,
+    )
+    first = slice(N_STORED_IMAGES)
+    rows = ReconstructionRows(
+        attack=name,
+        layer=layer,
+        example=members.indices[first],
+        original=originals[first],
+        image=images[first].astype(np.float32),
+    )
+    return record, rows
+
+
+def floors(pool: Split, members: Split) -> tuple[float, float]:
+    """Return the MSE on members of the pool's mean image and of its class-mean images.
+
+    They see no model: an inversion that is no better than them has rebuilt nothing.
+    """
+    known, originals = pool.pixels(), members.pixels()
+    mean = known.mean(axis=0)
+    by_class = np.stack(
+        [
+            known[pool.labels == label].mean(axis=0) if (pool.labels == label).any() else mean
+            for label in range(pool.n_classes)
+        ]
+    )
+    floor_mean = metrics.mean_squared_error(np.broadcast_to(mean, originals.shape), originals)
+    return floor_mean, metrics.mean_squared_error(by_class[members.labels], originals)

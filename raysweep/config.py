@@ -1,0 +1,105 @@
+"""One trial as plain frozen data, with a hash of its content for a name."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from annotated_types import Ge, Gt, Lt
+from pydantic.dataclasses import dataclass
+
+Positive = Annotated[float, Gt(0)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrivateTraining:
+    """What replaces the keys of ``training`` when DP-SGD is on; an absent key stays as it was."""
+
+    batch_size: Annotated[int, Gt(0)] | None = None
+    optimizer: Literal["sgd", "adam"] | None = None
+    learning_rate: Positive | None = None
+    momentum: Annotated[float, Ge(0), Lt(1)] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How a target is trained. DP-SGD's own settings stand under ``private``; epochs are shared."""
+
+    epochs: Annotated[int, Gt(0)] = 30
+    batch_size: Annotated[int, Gt(0)] = 64
+    optimizer: Literal["sgd", "adam"] = "adam"
+    learning_rate: Positive = 1e-3
+    momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
+    private: PrivateTraining = field(default_factory=PrivateTraining)
+
+    def as_private(self) -> Training:
+        """Return the settings that DP-SGD trains by."""
+        own = {"epochs": self.epochs, "private": self.private}
+        for key in ("batch_size", "optimizer", "learning_rate", "momentum"):
+            replaced = getattr(self.private, key)
+            own[key] = getattr(self, key) if replaced is None else replaced
+        return Training(**own)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialConfig:
+    """One configuration, complete: every defence has a value, neutral where it is off.
+
+    ``dataset``, ``model`` and the attacks of both families hold a ``name`` and its parameters.
+    Two configurations that mean the same have the same ``trial_id``.
+    """
+
+    dataset: dict[str, Any]
+    model: dict[str, Any]
+    training: Training
+    defences: dict[str, float | str]
+    attacks: dict[str, Any]
+    seed: int = 0
+
+    @property
+    def trial_id(self) -> str:
+        """Return the first 16 hex digits of the SHA-256 of the canonical JSON."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+
+    def to_json(self) -> str:
+        """Return canonical JSON: sorted keys, no blanks, infinity as the text "inf"."""
+        return json.dumps(plain(dataclasses.asdict(self)), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> TrialConfig:
+        """Return the configuration that ``to_json`` wrote."""
+        document = json.loads(text)
+        document["defences"] = {k: _number(v) for k, v in document["defences"].items()}
+        return cls(**document)
+
+
+def _number(value: Any) -> Any:
+    return math.inf if value == "inf" else value
+
+
+def plain(value: Any) -> Any:
+    """Return ``value`` with infinities as text and tuples as lists, ready for strict JSON."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    return value
+
+
+def sub_seed(seed: int, *names: str | int) -> int:
+    """Return a seed in [0, 2**63) for one named purpose, independent of every other name's.
+
+    >>> sub_seed(0, "noise") == sub_seed(0, "noise"), sub_seed(0, "noise") == sub_seed(0, "splits")
+    (True, False)
+    """
+    digest = hashlib.sha256("/".join(str(name) for name in names).encode()).digest()
+    words = np.frombuffer(digest, dtype=np.uint32).tolist()
+    return int(np.random.SeedSequence([seed, *words]).generate_state(1, np.uint64)[0] >> 1)

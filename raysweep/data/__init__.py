@@ -1,0 +1,225 @@
+"""Data sets dealt into splits: the same deal for every trial of a sweep.
+
+Read :func:`load`. ``sources`` holds the readers, ``deal`` the arithmetic of splits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysweep.config import plain, sub_seed
+from raysweep.data.deal import Sizes, deal
+from raysweep.data.sources import SOURCES, Examples, Source, source
+from raysweep.errors import DataError
+from raysweep.registry import build, fields
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["SOURCES", "Split", "Splits", "describe", "find", "load", "share"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Some examples of a data set.
+
+    ``features`` (n, *shape), bytes or float32; ``top`` is the value that stands for 1.0, so that
+    bytes stay bytes until a batch is made. ``labels`` (n,) int64. ``indices`` (n,) in the data set.
+    """
+
+    features: NDArray[Any]
+    labels: NDArray[np.int64]
+    indices: NDArray[np.int64]
+    top: float
+    n_classes: int
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one example."""
+        return tuple(self.features.shape[1:])
+
+    @property
+    def is_image(self) -> bool:
+        """Whether an example is (channels, height, width)."""
+        return len(self.shape) == 3
+
+    def pixels(self) -> NDArray[np.float32]:
+        """Return all features as float32 in [0, 1], (n, *shape)."""
+        return self.features.astype(np.float32) / np.float32(self.top)
+
+    def rows(self, rows: NDArray[Any]) -> Split:
+        """Return the examples at ``rows``."""
+        return Split(
+            features=self.features[rows],
+            labels=self.labels[rows],
+            indices=self.indices[rows],
+            top=self.top,
+            n_classes=self.n_classes,
+        )
+
+    def tensors(self, device: Any) -> tuple[Tensor, Tensor]:
+        """Return (features, labels) on ``device``; features unscaled, without a copy on the CPU."""
+        import torch
+
+        with warnings.catch_warnings():  # shared memory is read-only, and nobody writes to it
+            warnings.filterwarnings("ignore", message=".*not writable.*")
+            x, y = torch.from_numpy(self.features), torch.from_numpy(self.labels)
+        if torch.device(device).type == "cuda":
+            return x.pin_memory().to(device, non_blocking=True), y.to(device)
+        return x, y
+
+
+def concatenate(first: Split, second: Split) -> Split:
+    """Return the examples of both, in order."""
+    return Split(
+        features=np.concatenate([first.features, second.features]),
+        labels=np.concatenate([first.labels, second.labels]),
+        indices=np.concatenate([first.indices, second.indices]),
+        top=first.top,
+        n_classes=first.n_classes,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Splits:
+    """One deal: disjoint splits of one data set (SCIENCE of each in the README).
+
+    ``members`` train the target; ``nonmembers`` are never trained on; ``pool`` is the attacker's;
+    ``reference`` is public; ``validation`` judges a sweep; ``test`` is kept for the end.
+    """
+
+    members: Split
+    nonmembers: Split
+    pool: Split
+    reference: Split
+    validation: Split
+    test: Split
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The number of examples in each split."""
+        return {name: len(getattr(self, name)) for name in self.__dataclass_fields__}
+
+    @property
+    def hash(self) -> str:
+        """Name the deal by its indices: 16 hex digits of their SHA-256."""
+        digest = hashlib.sha256()
+        for name in self.__dataclass_fields__:
+            digest.update(name.encode() + getattr(self, name).indices.tobytes())
+        return digest.hexdigest()[:16]
+
+
+_LOADED: dict[str, Splits] = {}
+
+
+def _key(dataset: Mapping[str, Any], seed: int) -> str:
+    return json.dumps([plain(dataset), seed], sort_keys=True)
+
+
+def load(dataset: Mapping[str, Any], *, seed: int) -> Splits:
+    """Return the splits of ``dataset`` (a ``name``, sizes, parameters), the same for a seed.
+
+    The last deal of this process is kept.
+
+    Raises:
+        DataError: it cannot be found, read, or dealt as asked.
+        SpaceError: an unknown name or key.
+    """
+    key = _key(dataset, seed)
+    if key not in _LOADED:
+        _LOADED.clear()
+        _LOADED[key] = _deal(dataset, seed)
+    return _LOADED[key]
+
+
+def share(dataset: Mapping[str, Any], splits: Splits, *, seed: int) -> None:
+    """Let :func:`load` answer with ``splits``, which lie in memory that all workers share."""
+    _LOADED[_key(dataset, seed)] = splits
+
+
+def describe(dataset: Mapping[str, Any]) -> tuple[Source, Sizes, dict[str, Any]]:
+    """Return the source, the sizes and the complete mapping with every default filled in."""
+    given = dict(dataset)
+    name = given.pop("name")
+    sizes = build(Sizes, {k: given.pop(k) for k in fields(Sizes) if k in given})
+    found = source(name, given)
+    filled = {k: getattr(sizes, k) for k in fields(Sizes)}
+    own = given if name not in SOURCES else {k: getattr(found, k) for k in fields(SOURCES[name])}
+    return found, sizes, {"name": name, **filled, **own}
+
+
+def find(dataset: Mapping[str, Any]) -> Path | None:
+    """Return where the data set lies on this machine, or None; nothing is read or downloaded."""
+    return describe(dataset)[0].find()
+
+
+def _deal(dataset: Mapping[str, Any], seed: int) -> Splits:
+    found, sizes, _ = describe(dataset)
+    examples = found.read()
+    labels = _checked_labels(examples, str(dataset["name"]))
+    groups = None if examples.groups is None else np.asarray(examples.groups)
+    counts = sizes.counts(len(labels))
+    indices = deal(labels, groups, counts, seed=sub_seed(seed, "splits"))
+    features, top = _scaled(examples, indices["pool"], str(dataset["name"]))
+    n_classes = int(labels.max()) + 1
+    return Splits(
+        **{
+            name: Split(
+                features=np.ascontiguousarray(features[rows]),
+                labels=labels[rows],
+                indices=rows,
+                top=top,
+                n_classes=n_classes,
+            )
+            for name, rows in indices.items()
+        }
+    )
+
+
+def _checked_labels(examples: Examples, name: str) -> NDArray[np.int64]:
+    """Return labels 0 .. classes - 1, each of them present."""
+    labels = np.asarray(examples.labels)
+    if len(labels) != len(examples.features):
+        told = f"{len(examples.features):,} features and {len(labels):,} labels"
+        raise DataError(f"dataset {name!r} has {told}; they must pair")
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        law = "labels must be one column of whole numbers from 0"
+        raise DataError(f"dataset {name!r}: {law}, got {labels.dtype} of shape {labels.shape}")
+    if len(labels) == 0 or labels.min() < 0:
+        raise DataError(f"dataset {name!r}: labels must start at 0 and there must be examples")
+    counts = np.bincount(labels.astype(np.int64))
+    if (counts == 0).any():
+        empty = np.flatnonzero(counts == 0).tolist()
+        raise DataError(f"dataset {name!r}: class {empty[0]} has no example; number classes 0, 1, 2 ...")
+    if len(counts) < 2:
+        raise DataError(f"dataset {name!r} has one class only; a classifier needs two")
+    return labels.astype(np.int64)
+
+
+def _scaled(examples: Examples, pool: NDArray[np.int64], name: str) -> tuple[NDArray[Any], float]:
+    """Return the features and the value that stands for 1.0 in them."""
+    features = examples.features
+    if features.dtype.kind == "f" and not np.isfinite(features).all():
+        raise DataError(f"dataset {name!r} holds features that are not finite numbers")
+    if examples.top is not None:
+        whole = features.dtype == np.uint8
+        return (features if whole else features.astype(np.float32)), examples.top
+    x = features.astype(np.float32)
+    if x.min() >= 0 and x.max() <= 1:
+        return x, 1.0
+    if len(pool) == 0:
+        raise DataError(f"dataset {name!r}: state `range: [low, high]`, or give it a pool to scale by")
+    low, high = x[pool].min(axis=0), x[pool].max(axis=0)
+    return ((x - low) / np.maximum(high - low, 1e-12)).clip(0, 1), 1.0

@@ -1,0 +1,71 @@
+"""The catalogue of defences, in the order in which they are applied.
+
+A defence is a frozen dataclass whose fields are its keys in a space; every default is neutral,
+which means plain training. A new defence is one file and one line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from raysweep.defences.dpsgd import DPSGD
+from raysweep.defences.dropout import Dropout
+from raysweep.defences.l2 import L2
+from raysweep.errors import SpaceError
+from raysweep.registry import build, fields, suggestion
+
+if TYPE_CHECKING:
+    from raysweep.data import Split
+    from raysweep.train import Recipe
+
+DEFENCES: tuple[type[Any], ...] = (Dropout, L2, DPSGD)
+
+
+class Defence(Protocol):
+    """Plain numbers, and one method that turns a recipe into a defended one."""
+
+    @property
+    def is_neutral(self) -> bool:
+        """Whether training is plain."""
+
+    def apply(self, recipe: Recipe, reference: Split) -> Recipe:
+        """Return a defended recipe; the given one is unchanged."""
+
+
+def keys() -> dict[str, type[Any]]:
+    """Return every key of every defence, with the defence that it belongs to."""
+    return {key: kind for kind in DEFENCES for key in fields(kind)}
+
+
+def neutral() -> dict[str, float | str]:
+    """Return every key at the value at which training is plain."""
+    return {key: field.default for kind in DEFENCES for key, field in fields(kind).items()}
+
+
+def build_all(values: Mapping[str, Any]) -> tuple[Defence, ...]:
+    """Return every defence with its ``values``, neutral ones too; check names and laws."""
+    known = keys()
+    for key in values:
+        if key not in known:
+            raise SpaceError(f"unknown defence {key!r}{suggestion(str(key), known)}", [key])
+    return tuple(
+        build(kind, {key: values[key] for key in fields(kind) if key in values})
+        for kind in DEFENCES
+    )
+
+
+def complete(values: Mapping[str, Any]) -> dict[str, float | str]:
+    """Return a value for every key: the settings of a neutral defence mean nothing, so they are
+    put back to their defaults, and configurations that mean the same are the same.
+    """
+    built = [type(d)() if d.is_neutral else d for d in build_all(values)]
+    return {key: getattr(defence, key) for defence in built for key in fields(type(defence))}
+
+
+def defend(recipe: Recipe, values: Mapping[str, Any], reference: Split) -> Recipe:
+    """Return ``recipe`` under every defence that is not neutral, in the catalogue's order."""
+    for defence in build_all(values):
+        if not defence.is_neutral:
+            recipe = defence.apply(recipe, reference)
+    return recipe

@@ -1,0 +1,104 @@
+"""DP-SGD by epsilon or by noise multiplier (Abadi et al. 2016). The only door to Opacus."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import ceil, inf
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from annotated_types import Ge, Gt, Lt
+from pydantic import model_validator
+from pydantic.dataclasses import dataclass
+
+from raysweep.errors import PrivacyError
+
+if TYPE_CHECKING:
+    from raysweep.config import Training
+    from raysweep.data import Split
+    from raysweep.defences.dpsgd.gradients import PrivateGradients
+    from raysweep.train import PrivacySpent, Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class DPSGD:
+    """``epsilon``: the budget at ``delta``, inf is plain; or ``noise_multiplier``, 0 is plain.
+
+    ``max_grad_norm`` bounds each example's gradient; ``accountant`` is rdp (fast) or prv
+    (5 - 9 % less noise, slower to solve).
+    """
+
+    epsilon: Annotated[float, Gt(0)] = inf
+    noise_multiplier: Annotated[float, Ge(0), Lt(inf)] = 0.0
+    delta: Annotated[float, Gt(0), Lt(1)] = 1e-5
+    max_grad_norm: Annotated[float, Gt(0), Lt(inf)] = 1.0
+    accountant: Literal["rdp", "prv"] = "rdp"
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if self.epsilon < inf and self.noise_multiplier > 0:
+            told = f"epsilon {self.epsilon} and noise_multiplier {self.noise_multiplier}"
+            raise ValueError(f"give `epsilon` or `noise_multiplier`, not both; got {told}")
+        return self
+
+    @property
+    def is_neutral(self) -> bool:
+        """Whether training is plain."""
+        return self.epsilon == inf and self.noise_multiplier == 0
+
+    def apply(self, recipe: Recipe, reference: Split) -> Recipe:
+        """Return the recipe with its private settings and this mechanism."""
+        training = recipe.training.as_private()
+
+        def mechanism(n: int, steps: int) -> PrivateGradients:
+            return self._mechanism(n, steps, training)
+
+        return replace(recipe, training=training, mechanism=mechanism)
+
+    def _mechanism(self, n: int, steps: int, training: Training) -> PrivateGradients:
+        from raysweep.defences.dpsgd import accounting
+        from raysweep.defences.dpsgd.gradients import PrivateGradients
+
+        self.check_delta(n)
+        steps_per_epoch = ceil(n / training.batch_size)
+        sample_rate = 1 / steps_per_epoch
+        rule = {"delta": self.delta, "sample_rate": sample_rate, "accountant": self.accountant}
+        noise = self.noise_multiplier
+        if self.epsilon < inf:
+            noise = accounting.noise_for(self.epsilon, steps=steps, **rule)  # type: ignore[arg-type]
+        if not noise > 0:
+            told = f"epsilon {self.epsilon} was asked for and the noise multiplier is {noise}"
+            raise PrivacyError(f"DP-SGD: {told}; nothing is trained")
+        return PrivateGradients(
+            n,
+            sample_rate=sample_rate,
+            noise_multiplier=noise,
+            max_grad_norm=self.max_grad_norm,
+            account=lambda taken: self._spent(noise, taken, sample_rate),
+        )
+
+    def _spent(self, noise: float, steps: int, sample_rate: float) -> PrivacySpent:
+        from raysweep.defences.dpsgd import accounting
+        from raysweep.train import PrivacySpent
+
+        epsilon, answered = accounting.spent(
+            noise,
+            delta=self.delta,
+            sample_rate=sample_rate,
+            steps=steps,
+            accountant=self.accountant,
+        )
+        return PrivacySpent(
+            epsilon=epsilon,
+            delta=self.delta,
+            noise_multiplier=noise,
+            sample_rate=sample_rate,
+            steps=steps,
+            accountant=answered,
+            accountant_settings=accounting.SETTINGS[answered],
+        )
+
+    def check_delta(self, n: int) -> None:
+        """Raise :class:`PrivacyError` unless delta < 1 / n: above it, DP may publish an example."""
+        if not self.is_neutral and self.delta >= 1 / n:
+            law = f"must be below 1 / members = {1 / n:.2g}"
+            raise PrivacyError(f"`delta` {law}, got {self.delta}; lower delta")

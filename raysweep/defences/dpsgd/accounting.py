@@ -1,0 +1,133 @@
+"""Noise <-> epsilon, by Opacus' accountants. The accountant and its settings stand in each record.
+
+RDP: the orders below, with the conversion of Balle et al. 2020. PRV (Gopi et al. 2021): the upper
+bound, up to epsilon 100; above it, PRV's grid no longer fits a machine and RDP answers instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from math import exp, isfinite, log
+from typing import Literal
+
+import numpy as np
+from opacus.accountants import PRVAccountant
+from opacus.accountants.analysis.rdp import compute_rdp, get_privacy_spent
+from scipy.optimize import brentq
+
+from raysweep.errors import PrivacyError
+from raysweep.signals import Floats
+
+AccountantName = Literal["rdp", "prv"]
+
+WHOLE_ORDERS = (*range(2, 65), 72, 80, 96, 112, 128, 160, 192, 256, 384, 512, 1024)
+FRACTIONAL_ORDERS = (1.01, 1.05, *np.arange(1.1, 2.0, 0.1).round(1), *np.arange(2.25, 6, 0.25))
+ORDERS = tuple(sorted({float(order) for order in (*WHOLE_ORDERS, *FRACTIONAL_ORDERS)}))
+PRV_LIMIT = 100.0
+SETTINGS = {
+    "rdp": f"{len(ORDERS)} orders {ORDERS[0]:g} - {ORDERS[-1]:g}; conversion of Balle et al. 2020",
+    "prv": "upper bound; eps_error 0.01, delta_error delta/1000",
+}
+NOISE_RANGE = (1e-4, 1e5)
+
+
+@lru_cache(maxsize=4096)
+def _one_step(noise_multiplier: float, sample_rate: float, orders: tuple[float, ...]) -> Floats:
+    """Return the Renyi divergence of one step at each order; it adds up over steps."""
+    rdp = compute_rdp(q=sample_rate, noise_multiplier=noise_multiplier, steps=1, orders=orders)
+    return np.asarray(rdp, dtype=np.float64)
+
+
+def _rdp_epsilon(
+    noise: float, sample_rate: float, steps: int, delta: float, orders: tuple[float, ...] = ORDERS
+) -> float:
+    rdp = _one_step(noise, sample_rate, orders) * steps
+    with _no_advice_on_orders():
+        return float(get_privacy_spent(orders=list(orders), rdp=rdp, delta=delta)[0])
+
+
+def _prv_epsilon(noise: float, sample_rate: float, steps: int, delta: float) -> float:
+    prv = PRVAccountant()
+    prv.history = [(noise, sample_rate, steps)]
+    with _no_advice_on_orders():
+        return float(prv.get_epsilon(delta=delta))
+
+
+@contextlib.contextmanager
+def _no_advice_on_orders() -> Iterator[None]:
+    """Silence Opacus' advice to widen the orders: they are as wide as it pays."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Optimal order is")
+        yield
+
+
+@lru_cache(maxsize=4096)
+def spent(
+    noise_multiplier: float,
+    *,
+    delta: float,
+    sample_rate: float,
+    steps: int,
+    accountant: AccountantName,
+) -> tuple[float, AccountantName]:
+    """Return (epsilon, the accountant that answered) of ``steps`` Poisson-sampled Gaussian steps.
+
+    Raises:
+        PrivacyError: the accountant has no finite answer.
+    """
+    if steps == 0:
+        return 0.0, accountant
+    epsilon = _rdp_epsilon(noise_multiplier, sample_rate, steps, delta)
+    answering: AccountantName = "rdp"
+    if accountant == "prv" and epsilon <= PRV_LIMIT:
+        epsilon, answering = _prv_epsilon(noise_multiplier, sample_rate, steps, delta), "prv"
+    if not isfinite(epsilon) or epsilon < 0:
+        raise PrivacyError(f"the {answering} accountant answered {epsilon}; raise the noise")
+    return epsilon, answering
+
+
+@lru_cache(maxsize=4096)
+def noise_for(
+    epsilon: float,
+    *,
+    delta: float,
+    sample_rate: float,
+    steps: int,
+    accountant: AccountantName,
+) -> float:
+    """Return the least noise multiplier that spends at most ``epsilon``, within 0.3 %.
+
+    Raises:
+        PrivacyError: no noise between 1e-4 and 1e5 reaches it.
+    """
+    rate, whole = sample_rate, tuple(float(order) for order in WHOLE_ORDERS)
+
+    def by_rdp(noise: float) -> float:
+        return _rdp_epsilon(noise, rate, steps, delta)
+
+    def by_whole_orders(noise: float) -> float:  # fast, and never less than by_rdp
+        return _rdp_epsilon(noise, rate, steps, delta, whole)
+
+    low, high = NOISE_RANGE
+    if by_whole_orders(high) > epsilon or by_whole_orders(low) < epsilon:
+        remedy = "change epsilon or delta, or train for another number of steps"
+        told = f"epsilon {epsilon} at delta {delta} cannot be met in {steps} steps"
+        raise PrivacyError(f"DP-SGD: {told} by a noise multiplier in {NOISE_RANGE}; {remedy}")
+    noise = _root(by_whole_orders, epsilon, low, high)
+    noise = _root(by_rdp, epsilon, noise / 2, noise)
+    if accountant == "prv" and epsilon <= PRV_LIMIT:
+        noise = _root(lambda n: _prv_epsilon(n, rate, steps, delta), epsilon, noise / 2, noise)
+    return noise
+
+
+def _root(epsilon_of: Callable[[float], float], epsilon: float, low: float, high: float) -> float:
+    """Return the noise in [low, high] that spends ``epsilon``, on the safe side."""
+    gap = lambda x: log(max(epsilon_of(exp(x)), 1e-300) / epsilon)  # noqa: E731
+    a, b = log(low), log(high)
+    noise = exp(brentq(gap, a, b, xtol=5e-4)) if gap(a) > 0 > gap(b) else high
+    while epsilon_of(noise) > epsilon:
+        noise *= 1.0005
+    return noise

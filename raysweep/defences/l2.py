@@ -1,0 +1,63 @@
+"""L2 regularisation, outside clipping and noise: it depends on no single example."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from annotated_types import Ge
+from pydantic.dataclasses import dataclass
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from raysweep.data import Split
+    from raysweep.train import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class L2:
+    """``l2``: the weight lambda of the squared norm; 0 is plain.
+
+    ``l2_scope: output`` adds lambda ||W||^2 of the last linear layer's kernel (gradient
+    2 lambda W); ``all`` is weight decay (gradient lambda W on every parameter).
+    """
+
+    l2: Annotated[float, Ge(0)] = 0.0
+    l2_scope: Literal["output", "all"] = "output"
+
+    @property
+    def is_neutral(self) -> bool:
+        """Whether training is plain."""
+        return self.l2 == 0
+
+    def apply(self, recipe: Recipe, reference: Split) -> Recipe:
+        """Return the recipe with the penalty added to whatever penalty it has."""
+        before = recipe.penalty
+
+        def penalty(model: nn.Module) -> Tensor:
+            own = self._penalty(model)
+            return own if before is None else own + before(model)
+
+        return replace(recipe, penalty=penalty)
+
+    def _penalty(self, model: nn.Module) -> Tensor:
+        import torch
+
+        if self.l2_scope == "output":
+            return self.l2 * output_kernel(model).square().sum()
+        squares = [parameter.square().sum() for parameter in model.parameters()]
+        return self.l2 / 2 * torch.stack(squares).sum()
+
+
+def output_kernel(model: nn.Module) -> nn.Parameter:
+    """Return the weight of the model's last ``nn.Linear``; raise ModelError when it has none."""
+    from torch import nn
+
+    from raysweep.errors import ModelError
+
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        remedy = "use `l2_scope: all`"
+        raise ModelError(f"l2_scope `output` needs an nn.Linear, and the model has none; {remedy}")
+    return linear[-1].weight

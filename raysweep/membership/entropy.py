@@ -1,0 +1,31 @@
+"""The modified prediction entropy (Song & Mittal 2021)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic.dataclasses import dataclass
+
+from raysweep import signals
+
+if TYPE_CHECKING:
+    from raysweep.attacks import Knowledge, Scores
+    from raysweep.data import Split
+    from raysweep.train import TrainedTarget
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entropy:
+    """Black-box with the label: members are predicted surely and rightly."""
+
+    knows_training_loss: ClassVar[bool] = False
+    needs_shadows: ClassVar[bool] = False
+
+    def score(
+        self, target: TrainedTarget, examples: Split, knowledge: Knowledge, *, seed: int
+    ) -> Scores:
+        """Return minus the modified entropy."""
+        from raysweep.attacks import Scores
+
+        values = -signals.modified_entropy(target.logits(examples), examples.labels)
+        return Scores(values=values)

@@ -1,0 +1,48 @@
+"""What only the data and the model can show, checked before anything is trained."""
+
+from __future__ import annotations
+
+from raysweep import defences, models
+from raysweep.config import TrialConfig
+from raysweep.data import Splits
+from raysweep.errors import DataError, ModelError
+from raysweep.membership import MEMBERSHIP
+from raysweep.registry import build, is_reference, suggestion
+
+
+def check(config: TrialConfig, splits: Splits) -> None:
+    """Raise a :class:`~raysweep.errors.RaysweepError` for what would make the trial fail."""
+    for defence in defences.build_all(config.defences):
+        if isinstance(defence, defences.DPSGD):
+            defence.check_delta(len(splits.members))
+    _check_pool(config, splits)
+    _check_model(config, splits)
+
+
+def _check_pool(config: TrialConfig, splits: Splits) -> None:
+    needed = len(splits.members) + len(splits.nonmembers)
+    for name, parameters in config.attacks["membership"].items():
+        if build(MEMBERSHIP[name], parameters).needs_shadows and len(splits.pool) < needed:
+            law = f"needs a pool of at least members + nonmembers = {needed:,} examples"
+            raise DataError(f"attack {name!r} {law}, got {len(splits.pool):,}; enlarge dataset.pool")
+    if config.attacks["inversion"] and len(splits.pool) < 10:
+        law = "needs at least 10 pool examples to learn from"
+        raise DataError(f"inversion {law}, got {len(splits.pool)}; enlarge dataset.pool")
+
+
+def _check_model(config: TrialConfig, splits: Splits) -> None:
+    """Build the model once: its shape, its layers, and what DP-SGD would refuse of a user's own."""
+    dropout = float(config.defences["dropout"])
+    shape, n_classes = splits.members.shape, splits.members.n_classes
+    module = models.model(config.model).build(shape, n_classes, dropout=dropout)
+    names = {"output", *(name for name, _ in module.named_modules() if name)}
+    for attack, parameters in config.attacks["inversion"].items():
+        for layer in parameters["layers"]:
+            if layer not in names:
+                hint = suggestion(layer, names)
+                raise ModelError(f"attack {attack!r}: the model has no layer {layer!r}{hint}")
+    private = not defences.build_all(config.defences)[-1].is_neutral
+    if private and is_reference(config.model["name"]):
+        from raysweep.defences.dpsgd.gradients import refuse_unsafe_layers
+
+        refuse_unsafe_layers(module)

@@ -1,0 +1,159 @@
+"""The columns: one row a trial, one a trial and attack, one a trial and epoch.
+
+A figure that does not apply is None. Rates and AUCs are in [0, 1], seconds are wall-clock, memory
+is in MiB, MSE is on pixels in [0, 1].
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Status = Literal["ok", "failed", "pruned"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRecord:
+    """One row of ``trials``. ``defences`` is spread into a column for each defence's key."""
+
+    trial_id: str
+    number: int = 0
+    status: Status
+    error: str | None = None
+    scenario: str | None = None
+    defences: Mapping[str, float | str] = field(default_factory=dict)
+    target_epsilon: float | None = None
+    epsilon: float | None = None
+    noise_multiplier: float | None = None
+    sample_rate: float | None = None
+    steps: int | None = None
+    accountant: str | None = None
+    accountant_settings: str | None = None
+    train_accuracy: float | None = None
+    accuracy: float | None = None
+    collapsed: bool | None = None
+    attack_auc: float | None = None
+    attack_auc_low: float | None = None
+    attack_auc_high: float | None = None
+    strongest_attack: str | None = None
+    inversion_mse: float | None = None
+    inversion_floor: float | None = None
+    inversion_converged: bool | None = None
+    train_seconds: float | None = None
+    attack_seconds: float | None = None
+    peak_memory_mib: float | None = None
+    device: str | None = None
+    node: str | None = None
+    seed: int = 0
+    attempts: int = 1
+    n_members: int | None = None
+    n_nonmembers: int | None = None
+    n_pool: int | None = None
+    n_reference: int | None = None
+    n_validation: int | None = None
+    n_test: int | None = None
+    n_classes: int | None = None
+    split_hash: str | None = None
+    config: str = "{}"
+    versions: str = "{}"
+    started_at: str | None = None
+
+    def row(self) -> dict[str, Any]:
+        """Return the record as one flat row; a spent figure wins over the defence that asked it."""
+        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        del own["defences"]
+        spent = {"epsilon", "noise_multiplier"}
+        return own | {key: value for key, value in self.defences.items() if key not in spent}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackRecord:
+    """One row of ``attacks``: a membership attack, or an inversion attack at one layer."""
+
+    trial_id: str
+    family: Literal["membership", "inversion"]
+    attack: str
+    parameters: str = "{}"
+    layer: str | None = None
+    decoder: str | None = None
+    n_members: int | None = None
+    n_nonmembers: int | None = None
+    auc: float | None = None
+    auc_low: float | None = None
+    auc_high: float | None = None
+    advantage: float | None = None
+    advantage_low: float | None = None
+    advantage_high: float | None = None
+    advantage_oracle: float | None = None
+    tpr_at_fpr_0_001: float | None = None
+    tpr_at_fpr_0_001_low: float | None = None
+    tpr_at_fpr_0_001_high: float | None = None
+    tpr_at_fpr_0_001_realised_fpr: float | None = None
+    tpr_at_fpr_0_01: float | None = None
+    tpr_at_fpr_0_01_low: float | None = None
+    tpr_at_fpr_0_01_high: float | None = None
+    tpr_at_fpr_0_01_realised_fpr: float | None = None
+    tpr_at_fpr_0_1: float | None = None
+    tpr_at_fpr_0_1_low: float | None = None
+    tpr_at_fpr_0_1_high: float | None = None
+    tpr_at_fpr_0_1_realised_fpr: float | None = None
+    mse: float | None = None
+    ssim: float | None = None
+    floor_mean: float | None = None
+    floor_label: float | None = None
+    converged: bool | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRecord:
+    """One row of ``epochs``. ``train_accuracy`` is over the epoch's own batches, in training mode."""
+
+    trial_id: str
+    epoch: int
+    loss: float
+    train_accuracy: float | None
+    accuracy: float
+    epsilon: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreRows:
+    """What one membership attack said of every judged example."""
+
+    attack: str
+    example: NDArray[np.int64]  # index in the data set, (n,)
+    member: NDArray[np.bool_]
+    score: NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructionRows:
+    """The first reconstructions of one inversion attack at one layer, beside their originals."""
+
+    attack: str
+    layer: str
+    example: NDArray[np.int64]  # index in the data set, (n,)
+    original: NDArray[np.float32]  # (n, *shape) in [0, 1]
+    image: NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialResult:
+    """Everything that one trial leaves behind."""
+
+    trial: TrialRecord
+    attacks: tuple[AttackRecord, ...] = ()
+    epochs: tuple[EpochRecord, ...] = ()
+    scores: tuple[ScoreRows, ...] = ()
+    reconstructions: tuple[ReconstructionRows, ...] = ()
+
+    def numbered(self, *, number: int, attempts: int) -> TrialResult:
+        """Return the result with its proposal's number and the attempts that it took."""
+        trial = dataclasses.replace(self.trial, number=number, attempts=attempts)
+        return dataclasses.replace(self, trial=trial)

@@ -1,0 +1,98 @@
+"""Tables of names: looking one up, building what it names, and importing a user's own function."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+import pydantic
+
+from raysweep.errors import SpaceError
+
+T = TypeVar("T")
+
+
+def suggestion(name: str, names: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'? Known: a, b"`` for a name that no table holds.
+
+    >>> suggestion("digts", ["digits", "mnist"])
+    "; did you mean 'digits'? Known: digits, mnist"
+    """
+    known = sorted(names)
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"; {hint}Known: {', '.join(known)}"
+
+
+def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
+    """Return ``table[name]``; raise :class:`SpaceError` that lists the names otherwise."""
+    if name in table:
+        return table[name]
+    raise SpaceError(f"unknown {kind} {name!r}{suggestion(str(name), table)}")
+
+
+def is_reference(name: object) -> bool:
+    """Return whether ``name`` has the form ``package.module:function``."""
+    return isinstance(name, str) and ":" in name
+
+
+def build(kind: type[T], parameters: Mapping[str, Any]) -> T:
+    """Return ``kind(**parameters)``, a pydantic dataclass; raise :class:`SpaceError` with the key."""
+    known = fields(kind)
+    for key in parameters:
+        if key not in known:
+            raise SpaceError(f"unknown key {key!r}{suggestion(str(key), known)}", [key])
+    try:
+        return kind(**parameters)
+    except pydantic.ValidationError as error:
+        raise explain(error) from None
+
+
+def fields(kind: type[Any]) -> dict[str, dataclasses.Field[Any]]:
+    """Return the public fields of a dataclass by name."""
+    return {field.name: field for field in dataclasses.fields(kind)}
+
+
+def explain(error: pydantic.ValidationError) -> SpaceError:
+    """Return the first law that ``error`` reports, with its place and the value that broke it."""
+    first = error.errors(include_url=False)[0]
+    path = [str(part) if not isinstance(part, int) else part for part in first["loc"]]
+    law = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "missing":
+        return SpaceError(f"`{path[-1]}` is required", path)
+    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        return SpaceError(f"unknown key {path[-1]!r}", path)
+    if first["type"] == "value_error":
+        return SpaceError(law, path)
+    name = ".".join(str(part) for part in path)
+    return SpaceError(f"`{name}`: {law[0].lower()}{law[1:]}, got {first['input']!r}", path)
+
+
+def user_function(reference: str, kind: str) -> Callable[..., Any]:
+    """Import ``package.module:function`` from the working directory or the Python path.
+
+    Raises:
+        SpaceError: the module is missing, raises while it is imported, or has no such function.
+    """
+    module_name, _, function_name = reference.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        remedy = "run from the folder that holds it, or put it on PYTHONPATH"
+        raise SpaceError(f"{kind} {reference!r}: no module named {error.name!r}; {remedy}") from None
+    except Exception as error:
+        told = f"{type(error).__name__}: {error}"
+        raise SpaceError(f"{kind} {reference!r}: importing {module_name} raised {told}") from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        names = [name for name, value in vars(module).items() if callable(value) and name[0] != "_"]
+        hint = suggestion(function_name, names)
+        raise SpaceError(f"{kind} {reference!r}: {module_name} has no such function{hint}")
+    return function  # type: ignore[no-any-return]

@@ -1,0 +1,405 @@
+"""A search space: YAML -> axes -> configurations, with every law checked before anything runs."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+from annotated_types import Ge, Gt
+from pydantic.dataclasses import dataclass as checked_dataclass
+
+from raysweep import data, defences, models
+from raysweep.axes import Axis, Value
+from raysweep.config import Training, TrialConfig
+from raysweep.document import Document
+from raysweep.errors import RaysweepError, SpaceError
+from raysweep.inversion import INVERSION
+from raysweep.membership import MEMBERSHIP
+from raysweep.registry import build, explain, fields, lookup, suggestion
+
+SAMPLERS: dict[str, str] = {
+    "tpe": "tree-structured Parzen estimators: learns from finished trials (default)",
+    "random": "independent draws",
+    "qmc": "a scrambled Sobol sequence: random, but evenly spread",
+    "nsgaii": "a genetic algorithm for two or three objectives",
+    "nsgaiii": "a genetic algorithm for more objectives",
+    "gp": "a Gaussian process: the fewest trials, seconds of thought for each",
+    "grid": "every combination of `values` and `points`",
+}
+OBJECTIVES: dict[str, Literal["max", "min"]] = {
+    "accuracy": "max",
+    "attack_auc": "min",
+    "inversion_mse": "max",
+    "epsilon": "min",
+    "train_seconds": "min",
+}
+BLOCKS = (
+    *("name", "dataset", "model", "training", "defences", "search", "attacks", "objectives"),
+    *("sampler", "resources", "seed"),
+)
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@checked_dataclass(frozen=True, kw_only=True)
+class Sampler:
+    """Who proposes, how many trials in all (the undefended baseline is one), from which seed."""
+
+    name: str = "tpe"
+    trials: Annotated[int, Gt(0)] = 40
+    seed: Annotated[int, Ge(0)] | None = None
+
+
+@checked_dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What one trial takes: CPUs, and a share of a GPU (whole above 1) where there is one."""
+
+    cpu: Annotated[float, Gt(0)] = 1.0
+    gpu: Annotated[float, Ge(0)] = 0.0
+
+    @pydantic.field_validator("gpu")
+    @classmethod
+    def _whole_above_one(cls, gpu: float) -> float:
+        if gpu > 1 and gpu != int(gpu):
+            raise ValueError(f"`gpu` above 1 must be whole, got {gpu}")
+        return gpu
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """A checked search space. ``document`` is what the user wrote, as plain values."""
+
+    document: dict[str, Any]
+    name: str
+    axes: dict[str, Axis]
+    objectives: dict[str, Literal["max", "min"]]
+    sampler: Sampler
+    resources: Resources
+    seed: int
+
+    def config(self, values: Mapping[str, Any] | None = None) -> TrialConfig:
+        """Return the configuration at ``values`` (axis -> value); other axes are neutral."""
+        document = copy.deepcopy(self.document)
+        for key, value in (values or {}).items():
+            _place(document, key, integral(key, value))
+        return _complete(document)
+
+    def baseline(self) -> TrialConfig:
+        """Return the undefended configuration: the anchor of every comparison."""
+        return _complete({**copy.deepcopy(self.document), "defences": {}})
+
+    def size(self) -> int | None:
+        """Return how many grid points the axes have, or None when one is continuous."""
+        choices = [axis.choices() for axis in self.axes.values()]
+        return None if None in choices else prod(len(c) for c in choices if c is not None)
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the whole space as plain values with every default filled in."""
+        config = self.config()
+        return {
+            "name": self.name,
+            "dataset": self._block("dataset", config.dataset),
+            "model": self._block("model", config.model),
+            "training": dataclasses.asdict(config.training),
+            "defences": copy.deepcopy(self.document.get("defences") or {}),
+            "search": {key: _axis_values(axis) for key, axis in self.axes.items()},
+            "attacks": config.attacks,
+            "objectives": dict(self.objectives),
+            "sampler": dataclasses.asdict(self.sampler),
+            "resources": dataclasses.asdict(self.resources),
+            "seed": self.seed,
+        }
+
+    def _block(self, block: str, complete: dict[str, Any]) -> dict[str, Any]:
+        """Return ``complete``, or what was written where an axis may change what it means."""
+        varies = any(key.startswith(f"{block}.") for key in self.axes)
+        return copy.deepcopy(self.document[block]) if varies else complete
+
+    def fixed_at(self, config: TrialConfig, name: str) -> dict[str, Any]:
+        """Return a space without axes that holds ``config`` alone."""
+        return {
+            "name": name,
+            "dataset": config.dataset,
+            "model": config.model,
+            "training": dataclasses.asdict(config.training),
+            "defences": config.defences,
+            "search": {},
+            "attacks": config.attacks,
+            "objectives": dict(self.objectives),
+            "seed": config.seed,
+        }
+
+
+def _axis_values(axis: Axis) -> dict[str, Any]:
+    return axis.model_dump(by_alias=True, exclude_none=True)
+
+
+def load_space(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Space:
+    """Return the space in a YAML file, every law checked.
+
+    ``overrides`` (dotted key -> value) win over the file, as ``--set`` does.
+
+    Raises:
+        SpaceError: with the file, the line, the key, the law and the value.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpaceError(f"the search space {path} cannot be read ({error})") from None
+    return parse_space(text, str(path), overrides)
+
+
+def parse_space(text: str, name: str, overrides: Mapping[str, Any] | None = None) -> Space:
+    """Return the space in ``text``; ``name`` is what errors call it."""
+    document = Document(text, name)
+    try:
+        value = document.value
+        if not isinstance(value, dict):
+            raise SpaceError("a search space is a mapping with the keys name, dataset, model ...")
+        for key, override in (overrides or {}).items():
+            _place(value, key, override)
+        return _checked(value)
+    except SpaceError as error:
+        raise document.locate(error) from None
+    except RaysweepError as error:
+        raise SpaceError(f"{error} ({name})") from None
+
+
+def _checked(document: dict[str, Any]) -> Space:
+    for key in document:
+        if key not in BLOCKS:
+            raise SpaceError(f"unknown key {key!r}{suggestion(key, BLOCKS)}", [key])
+    for key in ("dataset", "model"):
+        if not isinstance(document.get(key), dict) or "name" not in document[key]:
+            raise SpaceError(f"`{key}` must be a mapping with a `name`", [key])
+    seed = _seed(document.get("seed", 0))
+    name = document.get("name")
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        law = "must be letters, digits, dots, dashes and underscores"
+        raise SpaceError(f"`name` {law}, got {name!r}", ["name"])
+    config = _complete(document)
+    space = Space(
+        document=document,
+        name=name,
+        axes=_axes(document.get("search") or {}),
+        objectives=_objectives(document.get("objectives"), config.attacks),
+        sampler=_block(Sampler, document, "sampler"),
+        resources=_block(Resources, document, "resources"),
+        seed=seed,
+    )
+    _check_sampler(space)
+    _check_extremes(space)
+    return space
+
+
+def _seed(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise SpaceError(f"`seed` must be a whole number >= 0, got {value!r}", ["seed"])
+    return value
+
+
+def _block(kind: type[Any], document: Mapping[str, Any], key: str) -> Any:
+    given = document.get(key) or {}
+    if not isinstance(given, dict):
+        raise SpaceError(f"`{key}` must be a mapping, got {given!r}", [key])
+    try:
+        return build(kind, given)
+    except SpaceError as error:
+        raise error.under(key) from None
+
+
+def _complete(document: Mapping[str, Any]) -> TrialConfig:
+    """Return the configuration that the fixed part of ``document`` describes."""
+    parts: dict[str, Any] = {}
+    fillers = {
+        "dataset": lambda given: data.describe(given)[2],
+        "model": models.complete,
+        "training": lambda given: build(Training, given),
+        "defences": defences.complete,
+        "attacks": _attacks,
+    }
+    for key, fill in fillers.items():
+        given = document.get(key) or {}
+        if not isinstance(given, dict):
+            raise SpaceError(f"`{key}` must be a mapping, got {given!r}", [key])
+        try:
+            parts[key] = fill(given)
+        except SpaceError as error:
+            raise error.under(key) from None
+    return TrialConfig(**parts, seed=_seed(document.get("seed", 0)))
+
+
+DEFAULT_ATTACKS: dict[str, Any] = {
+    "membership": ["max_posterior", "loss", "entropy", "shadow"],
+    "inversion": {"activation_decoder": {"layers": ["output"]}},
+}
+
+
+def _attacks(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attacks block complete: name -> parameters, and which figures count."""
+    given = dict(given) or DEFAULT_ATTACKS
+    known = ("membership", "inversion", "attack_auc", "inversion_mse")
+    for key in given:
+        if key not in known:
+            raise SpaceError(f"unknown key {key!r}{suggestion(key, known)}", [key])
+    membership = _family(given.get("membership"), MEMBERSHIP, "membership")
+    inversion = _family(given.get("inversion"), INVERSION, "inversion")
+    counted = given.get("attack_auc", "strongest")
+    if counted not in ("strongest", "mean", *membership):
+        hint = suggestion(str(counted), ["strongest", "mean", *membership])
+        raise SpaceError(f"`attack_auc` names no configured attack: {counted!r}{hint}", ["attack_auc"])
+    layers = [layer for attack in inversion.values() for layer in attack.get("layers", ())]
+    layer = given.get("inversion_mse", "output" if "output" in layers or not layers else layers[-1])
+    if layers and layer not in layers:
+        law = f"`inversion_mse` must be one of the attacked layers {layers}"
+        raise SpaceError(f"{law}, got {layer!r}", ["inversion_mse"])
+    return {
+        "membership": membership,
+        "inversion": inversion,
+        "attack_auc": counted,
+        "inversion_mse": layer,
+    }
+
+
+def _family(given: Any, table: Mapping[str, type[Any]], family: str) -> dict[str, dict[str, Any]]:
+    """Return name -> complete parameters; a list is shorthand for names without parameters."""
+    if isinstance(given, list):
+        given = dict.fromkeys(given)
+    complete = {}
+    for name, parameters in (given or {}).items():
+        try:
+            attack = build(lookup(table, name, f"{family} attack"), parameters or {})
+        except SpaceError as error:
+            raise error.under(family, name) from None
+        found = {key: getattr(attack, key) for key in fields(type(attack))}
+        complete[name] = {k: list(v) if isinstance(v, tuple) else v for k, v in found.items()}
+    return complete
+
+
+def _objectives(given: Any, attacks: Mapping[str, Any]) -> dict[str, Literal["max", "min"]]:
+    """Return objective -> direction, each with an attack that yields it."""
+    chosen = dict(OBJECTIVES.items()) if given is None else given
+    if given is None:
+        chosen = {name: OBJECTIVES[name] for name in ("accuracy", "attack_auc", "inversion_mse")}
+    if not isinstance(chosen, dict) or not chosen:
+        raise SpaceError("`objectives` must be a mapping such as {accuracy: max}", ["objectives"])
+    families = {"attack_auc": "membership", "inversion_mse": "inversion"}
+    for name, direction in chosen.items():
+        place = ("objectives", name)
+        if name not in OBJECTIVES:
+            raise SpaceError(f"unknown objective {name!r}{suggestion(name, OBJECTIVES)}", place)
+        if direction != OBJECTIVES[name]:
+            raise SpaceError(f"`{name}` must be `{OBJECTIVES[name]}`, got {direction!r}", place)
+        family = families.get(name)
+        if family and not attacks[family]:
+            remedy = f"name one under attacks.{family}"
+            raise SpaceError(f"objective {name!r} needs an attack that yields it: {remedy}", place)
+    return {name: OBJECTIVES[name] for name in chosen}
+
+
+def _axes(search: Any) -> dict[str, Axis]:
+    if not isinstance(search, dict):
+        raise SpaceError(f"`search` must be a mapping of axes, got {search!r}", ["search"])
+    axes = {}
+    for key, given in search.items():
+        place = ("search", key)
+        _check_axis_name(key, place)
+        if not isinstance(given, dict):
+            law = "an axis is {low: .., high: ..} or {values: [..]}"
+            raise SpaceError(f"{law}, got {given!r}", place)
+        known = [field.alias or name for name, field in Axis.model_fields.items()]
+        for part in given:
+            if part not in known:
+                raise SpaceError(f"unknown key {part!r}{suggestion(part, known)}", (*place, part))
+        try:
+            axes[key] = Axis.model_validate(given)
+        except pydantic.ValidationError as error:
+            raise explain(error).under(*place) from None
+    return axes
+
+
+def _check_axis_name(key: str, place: Sequence[str]) -> None:
+    block = key.partition(".")[0]
+    if key == "seed" or ("." in key and block in ("dataset", "model", "training", "attacks")):
+        return
+    if key not in defences.keys():
+        names = [*defences.keys(), "seed"]
+        hint = suggestion(key, names)
+        told = "or a dotted key such as training.learning_rate"
+        raise SpaceError(f"unknown axis {key!r}{hint}; {told}", place)
+
+
+def _check_sampler(space: Space) -> None:
+    try:
+        lookup(SAMPLERS, space.sampler.name, "sampler")
+    except SpaceError as error:
+        raise error.under("sampler", "name") from None
+    if space.sampler.name == "grid" and space.size() is None:
+        open_ = [key for key, axis in space.axes.items() if axis.choices() is None]
+        law = "sampler grid needs `values: [...]` or `points: n` on every axis"
+        raise SpaceError(f"{law}; {open_[0]!r} has neither", ("search", open_[0]))
+
+
+def _check_extremes(space: Space) -> None:
+    """Build a configuration at both ends of every axis, so that no trial meets a broken law."""
+    for key, axis in space.axes.items():
+        for value in axis.extremes():
+            try:
+                space.config({key: value})
+            except RaysweepError as error:
+                raise SpaceError(str(error), ("search", key)) from None
+    together = {key: axis.extremes()[0] for key, axis in space.axes.items()}
+    try:
+        space.config(together)
+    except RaysweepError as error:
+        raise SpaceError(str(error), ("search",)) from None
+
+
+def integral(key: str, value: Value) -> Value:
+    """Return ``value`` as the whole number that ``key`` takes, where it takes one."""
+    block, _, name = key.partition(".")
+    counts = {"training": ("epochs", "batch_size"), "": ()}
+    whole = key == "seed" or name.rpartition(".")[2] in counts.get(block, ())
+    return round(value) if whole and isinstance(value, float) else value
+
+
+def _place(document: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key; a bare key that is a defence's is set under ``defences``."""
+    path = key.split(".")
+    if len(path) == 1 and key in defences.keys():
+        path = ["defences", key]
+    inner = document
+    for part in path[:-1]:
+        if not isinstance(inner.get(part), dict):
+            listed = inner.get(part)
+            inner[part] = dict.fromkeys(listed, {}) if isinstance(listed, list) else {}
+        inner = inner[part]
+    inner[path[-1]] = value
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Return ``key: old -> new`` for what may not change when a sweep continues."""
+    before, after = _flat(old), _flat(new)
+    free = ("name", "resources", "sampler.trials")
+    keys = [k for k in sorted({*before, *after}) if not k.startswith(free)]
+    absent = "(absent)"
+    return [
+        f"{key}: {before.get(key, absent)} -> {after.get(key, absent)}"
+        for key in keys
+        if before.get(key, absent) != after.get(key, absent)
+    ]
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        return {prefix: list(value) if isinstance(value, tuple) else value}
+    found: dict[str, Any] = {}
+    for key, inner in value.items():
+        found |= _flat(inner, f"{prefix}.{key}" if prefix else str(key))
+    return found

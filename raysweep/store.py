@@ -1,0 +1,395 @@
+"""What a sweep leaves behind: Parquet in and out. The records are the truth.
+
+    space.yaml  trials/  attacks/  epochs/  scores/  reconstructions/  front.parquet  *.png
+
+One small file a trial in each folder, written whole or not at all. A trial is finished when its
+file in ``trials/`` exists: the other four are written first, and overwritten when they are all
+that a dead driver left. Any fsspec path: local, NFS, s3://, gs://.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import types
+import typing
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import fsspec
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from raysweep import defences
+from raysweep.errors import StoreError
+from raysweep.pareto import front_mask, hypervolume
+from raysweep.record import AttackRecord, EpochRecord, TrialRecord, TrialResult
+from raysweep.registry import fields
+
+ARROW = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_()}
+
+
+def _arrow_type(hint: Any) -> pa.DataType:
+    parts = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    kind = next(part for part in parts if part is not type(None))
+    return ARROW.get(kind, pa.string())
+
+
+def _schema_of(record: type[Any]) -> pa.Schema:
+    hints = typing.get_type_hints(record)
+    columns = {name: _arrow_type(hint) for name, hint in hints.items() if name != "defences"}
+    return pa.schema(list(columns.items()))
+
+
+def _trials_schema() -> pa.Schema:
+    own = _schema_of(TrialRecord)
+    columns = list(zip(own.names, own.types, strict=True))
+    for key, value in defences.neutral().items():
+        if key not in own.names:
+            columns.append((key, pa.string() if isinstance(value, str) else pa.float64()))
+    return pa.schema(columns)
+
+
+_IMAGE = pa.list_(pa.float32())
+SCHEMAS: dict[str, pa.Schema] = {
+    "scores": pa.schema(
+        {
+            "trial_id": pa.string(),
+            "attack": pa.string(),
+            "example": pa.int64(),
+            "member": pa.bool_(),
+            "score": pa.float64(),
+        }
+    ),
+    "reconstructions": pa.schema(
+        {
+            "trial_id": pa.string(),
+            "attack": pa.string(),
+            "layer": pa.string(),
+            "example": pa.int64(),
+            "shape": pa.list_(pa.int64()),
+            "original": _IMAGE,
+            "image": _IMAGE,
+        }
+    ),
+    "attacks": _schema_of(AttackRecord),
+    "epochs": _schema_of(EpochRecord),
+    "trials": _trials_schema(),
+}
+
+
+def _tables(result: TrialResult) -> dict[str, pa.Table]:
+    """Return the five tables of one trial, in the order in which they are written."""
+    trial_id = result.trial.trial_id
+    rows: dict[str, list[dict[str, Any]]] = {
+        "attacks": [dataclasses.asdict(record) for record in result.attacks],
+        "epochs": [dataclasses.asdict(record) for record in result.epochs],
+        "trials": [result.trial.row()],
+    }
+    tables = {"scores": _scores_table(trial_id, result), "reconstructions": _images(result)}
+    for name, found in rows.items():
+        tables[name] = pa.Table.from_pylist(found, schema=SCHEMAS[name])
+    return tables
+
+
+def _scores_table(trial_id: str, result: TrialResult) -> pa.Table:
+    parts = [
+        pa.table(
+            [
+                pa.array([trial_id] * len(rows.score)),
+                pa.array([rows.attack] * len(rows.score)),
+                rows.example,
+                rows.member,
+                rows.score,
+            ],
+            schema=SCHEMAS["scores"],
+        )
+        for rows in result.scores
+    ]
+    return pa.concat_tables([SCHEMAS["scores"].empty_table(), *parts])
+
+
+def _images(result: TrialResult) -> pa.Table:
+    rows = [
+        {
+            "trial_id": result.trial.trial_id,
+            "attack": found.attack,
+            "layer": found.layer,
+            "example": int(example),
+            "shape": list(original.shape),
+            "original": original.ravel(),
+            "image": image.ravel(),
+        }
+        for found in result.reconstructions
+        for example, original, image in zip(
+            found.example, found.original, found.image, strict=True
+        )
+    ]
+    return pa.Table.from_pylist(rows, schema=SCHEMAS["reconstructions"])
+
+
+class Store:
+    """A results folder. Reading never changes it."""
+
+    def __init__(self, path: str) -> None:
+        self.path = str(path).rstrip("/")
+        self._fs, self._root = fsspec.core.url_to_fs(self.path)
+        self.is_local = "file" in (
+            self._fs.protocol if isinstance(self._fs.protocol, tuple) else (self._fs.protocol,)
+        )
+
+    def full(self, *parts: str) -> str:
+        """Return the path of a file inside the folder, as its file system names it."""
+        return "/".join([self._root, *parts])
+
+    def exists(self, *parts: str) -> bool:
+        """Return whether the folder holds a file."""
+        return bool(self._fs.exists(self.full(*parts)))
+
+    def read_bytes(self, *parts: str) -> bytes:
+        """Return the content of a file; raise FileNotFoundError when there is none."""
+        return bytes(self._fs.cat_file(self.full(*parts)))
+
+    def write_bytes(self, content: bytes, *parts: str) -> None:
+        """Write a file whole or not at all: rename on disks, one PUT on object stores.
+
+        Raises:
+            StoreError: it is read-only, full or gone; what was there before still is.
+        """
+        target = self.full(*parts)
+        try:
+            if not self.is_local:
+                self._fs.pipe_file(target, content)
+                return
+            self._fs.makedirs(target.rpartition("/")[0], exist_ok=True)
+            temporary = f"{target}.{uuid.uuid4().hex[:8]}.tmp"
+            try:
+                with open(temporary, "wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(temporary, target)
+            except OSError:
+                if os.path.exists(temporary):
+                    os.remove(temporary)
+                raise
+        except OSError as error:
+            remedy = "make room or choose another --out, then run the same command again"
+            told = f"results folder {self.path} cannot be written ({error.strerror or error})"
+            raise StoreError(f"{told}; finished trials are safe: {remedy}") from error
+
+    def remove(self, *parts: str) -> None:
+        """Remove one of raysweep's own files, if it is there."""
+        if self.exists(*parts):
+            self._fs.rm_file(self.full(*parts))
+
+    def write(self, result: TrialResult) -> None:
+        """Write all rows of one trial, its row in ``trials`` last."""
+        for name, table in _tables(result).items():
+            buffer = io.BytesIO()
+            pq.write_table(table, buffer, compression="zstd")
+            self.write_bytes(buffer.getvalue(), name, f"{result.trial.trial_id}.parquet")
+
+    def files(self, table: str) -> list[str]:
+        """Return the Parquet files of a table, sorted."""
+        folder = self.full(table)
+        if not self._fs.isdir(folder):
+            return []
+        self._fs.invalidate_cache()
+        found: Iterable[str] = self._fs.ls(folder, detail=False)
+        return sorted(name for name in found if name.endswith(".parquet"))
+
+    def read(self, table: str) -> pd.DataFrame:
+        """Return a whole table.
+
+        Raises:
+            StoreError: a file is torn, or not one of raysweep's.
+        """
+        schema = SCHEMAS[table]
+        parts = [schema.empty_table()]
+        for name in self.files(table):
+            parts.append(self._read_file(name, schema))
+        frame = pa.concat_tables(parts).to_pandas()
+        return typing.cast(pd.DataFrame, frame)
+
+    def _read_file(self, name: str, schema: pa.Schema) -> pa.Table:
+        try:
+            with self._fs.open(name, "rb") as file:
+                found = pq.read_table(pa.BufferReader(file.read()))
+            columns = [
+                found[column].cast(kind)
+                if column in found.column_names
+                else pa.nulls(len(found), kind)
+                for column, kind in zip(schema.names, schema.types, strict=True)
+            ]
+            if "trial_id" not in found.column_names:
+                raise pa.ArrowInvalid("it has no column trial_id")
+            return pa.table(columns, schema=schema)
+        except (pa.ArrowException, OSError) as error:
+            told = str(error).strip().splitlines()[0]
+            remedy = "move it out of the folder; the same command then runs that trial again"
+            raise StoreError(f"{name} is torn or is not raysweep's ({told}); {remedy}") from None
+
+    def space_document(self) -> dict[str, Any]:
+        """Return the space as run, as plain values.
+
+        Raises:
+            StoreError: there is none, so this is no results folder.
+        """
+        try:
+            document = yaml.safe_load(self.read_bytes("space.yaml"))
+        except (FileNotFoundError, NotADirectoryError):
+            remedy = "give the --out folder of a sweep"
+            raise StoreError(f"{self.path} is no results folder (no space.yaml); {remedy}") from None
+        except yaml.YAMLError as error:
+            raise StoreError(f"{self.path}/space.yaml is not YAML ({error})") from None
+        if not isinstance(document, dict) or not isinstance(document.get("objectives"), dict):
+            raise StoreError(f"{self.path}/space.yaml is not a space that raysweep wrote")
+        return document
+
+
+class Results:
+    """The records of one sweep, or of several that may be compared, as pandas frames."""
+
+    def __init__(self, *paths: str) -> None:
+        self.stores = [Store(path) for path in paths]
+        self.documents = [store.space_document() for store in self.stores]
+        self.objectives: dict[str, str] = self.documents[0]["objectives"]
+        for store, document in zip(self.stores[1:], self.documents[1:], strict=True):
+            _check_comparable(self.stores[0].path, self.documents[0], store.path, document)
+
+    def _frame(self, table: str) -> pd.DataFrame:
+        frames = [store.read(table) for store in self.stores]
+        return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """One row a trial, in the order of their proposals."""
+        frame = self._frame("trials").drop_duplicates("trial_id")
+        return frame.sort_values(["number", "trial_id"], ignore_index=True)
+
+    @property
+    def attacks(self) -> pd.DataFrame:
+        """One row a trial and attack."""
+        return self._finished("attacks")
+
+    @property
+    def epochs(self) -> pd.DataFrame:
+        """One row a trial and epoch."""
+        return self._finished("epochs")
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """One row a trial, attack and judged example."""
+        return self._finished("scores")
+
+    @property
+    def reconstructions(self) -> pd.DataFrame:
+        """The first reconstructions of each trial, attack and layer, beside their originals."""
+        return self._finished("reconstructions")
+
+    def _finished(self, table: str) -> pd.DataFrame:
+        """Return the rows whose trial is finished: a dead driver may have left others."""
+        frame, done = self._frame(table), self.trials["trial_id"]
+        return frame[frame["trial_id"].isin(done)].drop_duplicates(
+            subset=[c for c in frame.columns if c not in ("shape", "original", "image")],
+            ignore_index=True,
+        )
+
+    def front(self, *, everything: bool = False) -> pd.DataFrame:
+        """Return the trials that none dominates, best accuracy first; see :func:`front`."""
+        return front(self.trials, self.objectives, everything=everything)
+
+
+def _check_comparable(
+    first: str, one: Mapping[str, Any], second: str, other: Mapping[str, Any]
+) -> None:
+    """Raise :class:`StoreError` unless two sweeps measured the same thing on the same data."""
+    for key in ("dataset", "attacks", "objectives", "seed"):
+        if one.get(key) != other.get(key):
+            told = f"`{key}` differs: {one.get(key)} in {first}, {other.get(key)} in {second}"
+            raise StoreError(f"these sweeps cannot share a front, {told}")
+
+
+def comparable(trials: pd.DataFrame, objectives: Mapping[str, str]) -> pd.DataFrame:
+    """Return the objectives as dominance sees them, one row a trial, indexed like ``trials``.
+
+    An AUC below 0.5 counts as 0.5: noise is no privacy. A reconstruction worse than the mean image
+    counts as the mean image.
+    """
+    values = trials[list(objectives)].astype(float).copy()
+    if "attack_auc" in values:
+        values["attack_auc"] = values["attack_auc"].clip(lower=0.5)
+    if "inversion_mse" in values:
+        values["inversion_mse"] = values["inversion_mse"].clip(upper=trials["inversion_floor"])
+    return values
+
+
+def eligible(trials: pd.DataFrame, objectives: Mapping[str, str]) -> pd.Series[bool]:
+    """Return which trials may stand on a front: finished, not collapsed, attacks converged."""
+    fit = (trials["status"] == "ok") & (trials["collapsed"] == False)  # noqa: E712 - null is not
+    if "inversion_mse" in objectives:
+        fit &= trials["inversion_converged"] == True  # noqa: E712
+    return fit
+
+
+def front(
+    trials: pd.DataFrame, objectives: Mapping[str, str], *, everything: bool = False
+) -> pd.DataFrame:
+    """Return the rows of ``trials`` that no eligible row dominates, best accuracy first.
+
+    ``everything`` lets collapsed models and attacks that did not converge stand for themselves.
+    """
+    values = comparable(trials, objectives)
+    fit = trials["status"] == "ok" if everything else eligible(trials, objectives)
+    values[~fit] = np.nan
+    mask = front_mask(values.to_numpy(), list(objectives.values()))
+    by = ["accuracy"] if "accuracy" in trials else list(objectives)[:1]
+    return trials[mask].sort_values(by, ascending=False, ignore_index=True)
+
+
+def reference_point(trials: pd.DataFrame, objectives: Mapping[str, str]) -> dict[str, float]:
+    """Return the worst corner for the hypervolume: accuracy 1 / classes, AUC 1, MSE 0.
+
+    Epsilon and seconds are measured from the worst finished trial.
+    """
+    classes = trials["n_classes"].dropna()
+    fixed = {
+        "accuracy": 1 / float(classes.iloc[0]) if len(classes) else 0.0,
+        "attack_auc": 1.0,
+        "inversion_mse": 0.0,
+    }
+    worst = trials[list(objectives)].replace(np.inf, np.nan).max()
+    return {name: fixed.get(name, float(worst[name])) for name in objectives}
+
+
+def covered(trials: pd.DataFrame, objectives: Mapping[str, str]) -> float:
+    """Return the hypervolume of the eligible trials against :func:`reference_point`."""
+    values = comparable(trials, objectives)[eligible(trials, objectives)]
+    corner = reference_point(trials, objectives)
+    if values.empty:
+        return 0.0
+    return hypervolume(values.to_numpy(), list(corner.values()), list(objectives.values()))
+
+
+def load(*paths: str) -> Results:
+    """Return the results of one sweep, or of several with equal data, attacks and objectives.
+
+    Raises:
+        StoreError: no results folder, torn files, or sweeps that cannot be compared.
+    """
+    return Results(*paths)
+
+
+def config_of(row: Mapping[str, Any]) -> str:
+    """Return the configuration of a row of ``trials``, as the JSON that it was run from."""
+    return json.dumps(json.loads(row["config"]), sort_keys=True, separators=(",", ":"))
+
+
+DEFENCE_COLUMNS = tuple(key for kind in defences.DEFENCES for key in fields(kind))

@@ -1,0 +1,344 @@
+"""Many trials: Ray Tune schedules, Optuna proposes, the records decide. The only door to Ray.
+
+    space -> proposals -> Tune -> workers -> records -> proposals
+
+The driver is the only writer: it writes a trial's record first and tells the study after, and it
+continues from the records alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import logging
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import yaml
+from rich.console import Console
+
+from raysweep import data, preflight
+from raysweep.data.sources import cache_folder
+from raysweep.errors import ClusterError, StoreError
+from raysweep.record import TrialResult
+from raysweep.space import Space, differences
+from raysweep.store import Results, Store
+from raysweep.sweep.lock import Lock
+from raysweep.sweep.proposals import Proposals, expected
+from raysweep.sweep.table import Progress
+
+if TYPE_CHECKING:
+    from raysweep.data import Splits
+
+MAX_RETRIES = 3
+"""How often a trial is tried again when its worker, its node or its memory failed it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """How a sweep ended: ``ended`` is done, interrupted or out of time."""
+
+    out: str
+    ended: str
+    ok: int
+    failed: int
+    missing: int
+
+
+def journal_path(out: str) -> Path:
+    """Return where the Optuna journal of a results folder lies on this machine."""
+    name = hashlib.sha256(str(Path(out).absolute() if "://" not in out else out).encode())
+    return cache_folder() / "studies" / f"{name.hexdigest()[:16]}.journal"
+
+
+def sweep(
+    space: Space,
+    *,
+    out: str | None = None,
+    trials: int | None = None,
+    max_concurrent: int | None = None,
+    address: str | None = None,
+    time_budget: float | None = None,
+    retry_failed: bool = False,
+    console: Console | None = None,
+) -> Summary:
+    """Run ``space`` until ``trials`` records lie in ``out``; continue what lies there already.
+
+    ``time_budget`` is in seconds. Ctrl-C stops cleanly; the same call continues.
+
+    Raises:
+        StoreError: ``out`` holds another sweep, or cannot be written.
+        ClusterError: no node has the resources that a trial takes.
+        RaysweepError: the data or the user's own modules do not hold.
+    """
+    console = console or Console(stderr=True)
+    store = Store(out or f"results/{space.name}")
+    splits = _preflight(space)
+    with Lock(store):
+        _open(store, space)
+        records = store.read("trials")
+        total = expected(space, trials or space.sampler.trials)
+        run = _Run(space, store, records, total, retry_failed=retry_failed)
+        if run.missing:
+            run.start(splits, address, max_concurrent, time_budget, console)
+        _close(store)
+        if run.recorder_error is not None:
+            raise run.recorder_error
+        return run.summary()
+
+
+def _preflight(space: Space) -> Splits:
+    """Load the data and try the model, so that mistakes show before Ray starts."""
+    baseline = space.baseline()
+    splits = data.load(baseline.dataset, seed=baseline.seed)
+    preflight.check(baseline, splits)
+    ends = {key: axis.extremes()[0] for key, axis in space.axes.items()}
+    if not any(key.startswith("dataset.") for key in ends):
+        preflight.check(space.config(ends), splits)
+    return splits
+
+
+def _open(store: Store, space: Space) -> None:
+    """Write the space as run, or refuse to continue a different one."""
+    resolved = space.resolved()
+    if store.exists("space.yaml"):
+        changed = differences(store.space_document(), yaml.safe_load(yaml.safe_dump(resolved)))
+        if changed:
+            told = "".join(f"\n  - {line}" for line in changed)
+            remedy = "restore the space, or give another --out (nothing was changed)"
+            raise StoreError(f"{store.path} holds another sweep:{told}\n{remedy}")
+    store.write_bytes(yaml.safe_dump(resolved, sort_keys=False).encode(), "space.yaml")
+
+
+def _close(store: Store) -> None:
+    """Write the front beside the records."""
+    buffer = io.BytesIO()
+    Results(store.path).front().to_parquet(buffer)
+    store.write_bytes(buffer.getvalue(), "front.parquet")
+
+
+class _Run:
+    """One opening of a sweep, from the records that are there to those that were asked for."""
+
+    def __init__(
+        self,
+        space: Space,
+        store: Store,
+        records: pd.DataFrame,
+        total: int,
+        *,
+        retry_failed: bool,
+    ) -> None:
+        self.space, self.store, self.total = space, store, total
+        self.rows: dict[str, dict[str, Any]] = {r["trial_id"]: r for r in records.to_dict("records")}
+        self.proposals = Proposals(space, records, journal=journal_path(store.path))
+        self.ended = "done"
+        self.recorder_error: StoreError | None = None
+        self.missing = max(0, total - len(self.rows))
+        if retry_failed:
+            again = [row for row in self.rows.values() if row["status"] == "failed"]
+            self.proposals.retry(again)
+            self.missing += len(again)
+
+    def start(
+        self,
+        splits: Splits,
+        address: str | None,
+        max_concurrent: int | None,
+        time_budget: float | None,
+        console: Console,
+    ) -> None:
+        """Start or join Ray and run what is missing."""
+        deadline = None if time_budget is None else time.monotonic() + time_budget
+        with _ray(address, self.space, console) as gpu, _interrupt() as interrupted:
+
+            def should_stop() -> bool:
+                if interrupted():
+                    self.ended = "interrupted"
+                elif deadline is not None and time.monotonic() > deadline:
+                    self.ended = "out of time"
+                return self.ended != "done" or self.recorder_error is not None
+
+            objectives = self.space.objectives
+            with Progress(console, self.rows, total=self.total, objectives=objectives) as progress:
+                self._fit(splits, gpu, max_concurrent, should_stop, progress)
+                progress.update(0, force=True)
+
+    def _fit(
+        self,
+        splits: Splits,
+        gpu: float,
+        max_concurrent: int | None,
+        should_stop: Callable[[], bool],
+        progress: Progress,
+    ) -> None:
+        from ray import tune
+
+        from raysweep.sweep import tuning, worker
+
+        resources = {"cpu": self.space.resources.cpu, "gpu": gpu}
+        baseline = self.space.baseline()
+        trainable = tune.with_parameters(
+            worker.run,
+            splits=splits,
+            dataset=baseline.dataset,
+            seed=baseline.seed,
+            threads=max(1, int(self.space.resources.cpu)),
+            gpu=gpu,
+        )
+        scratch = tempfile.mkdtemp(prefix="raysweep-")
+        try:
+            tuner = tune.Tuner(
+                tune.with_resources(trainable, resources),
+                tune_config=tune.TuneConfig(
+                    search_alg=tuning.Asking(self.proposals),
+                    num_samples=self.missing,
+                    max_concurrent_trials=max_concurrent,
+                    reuse_actors=True,
+                ),
+                run_config=tune.RunConfig(
+                    name=self.space.name,
+                    storage_path=scratch,
+                    verbose=0,
+                    callbacks=[tuning.Recording(self.record, progress)],
+                    stop=tuning.Stopping(should_stop),
+                    failure_config=tune.FailureConfig(max_failures=MAX_RETRIES),
+                ),
+            )
+            with _silence():
+                tuner.fit()
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def record(self, result: TrialResult) -> None:
+        """Write a finished trial, then let the study learn from it."""
+        if self.recorder_error is not None:
+            return
+        try:
+            self.store.write(result)
+        except StoreError as error:
+            self.recorder_error = error
+            return
+        row = result.trial.row()
+        self.rows[row["trial_id"]] = row
+        self.proposals.tell(row)
+
+    def summary(self) -> Summary:
+        """Return how it ended."""
+        failed = sum(row["status"] == "failed" for row in self.rows.values())
+        return Summary(
+            out=self.store.path,
+            ended=self.ended,
+            ok=len(self.rows) - failed,
+            failed=failed,
+            missing=max(0, self.total - len(self.rows)),
+        )
+
+
+@contextlib.contextmanager
+def _ray(address: str | None, space: Space, console: Console) -> Iterator[float]:
+    """Join the cluster at ``address``, or start Ray on this machine; yield the GPU share to ask."""
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    environment = {"env_vars": {"PYTHONPATH": os.pathsep.join(_code_paths())}}
+    started = not ray.is_initialized()
+    if address is not None:
+        try:
+            ray.init(address=address, runtime_env=environment, **options)
+        except (ConnectionError, ValueError) as error:
+            remedy = "start one with `ray up` or `ray start --head`, or leave --address out"
+            raise ClusterError(f"there is no Ray cluster at {address!r} ({error}); {remedy}") from None
+    elif started:
+        with console.status("starting Ray on this machine"):
+            ray.init(
+                include_dashboard=False,
+                _node_ip_address="127.0.0.1",
+                runtime_env=environment,
+                **options,
+            )
+    try:
+        yield _gpu_share(space, console) if address is None else space.resources.gpu
+    finally:
+        if started:
+            ray.shutdown()
+
+
+def _code_paths() -> list[str]:
+    """Return where workers find the user's modules: the driver's own path, working folder first."""
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return list(dict.fromkeys([os.getcwd(), *(path for path in given if path)]))
+
+
+def _gpu_share(space: Space, console: Console) -> float:
+    """Return the share of a GPU to ask for on a machine of ours; 0, said once, where there is none."""
+    import ray
+
+    asked, has = space.resources, ray.cluster_resources()
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if not any(node.get("CPU", 0) >= asked.cpu for node in nodes):
+        most = max(node.get("CPU", 0) for node in nodes)
+        remedy = "lower resources.cpu, or give --address of a cluster that has them"
+        raise ClusterError(f"a trial takes {asked.cpu:g} CPUs and this machine has {most:g}; {remedy}")
+    if asked.gpu == 0:
+        return 0.0
+    if has.get("GPU", 0) == 0:
+        console.print("no GPU on this machine: trials run on the CPU, and the records say so")
+        return 0.0
+    if not any(node.get("GPU", 0) >= min(asked.gpu, 1) for node in nodes):
+        remedy = "lower resources.gpu"
+        raise ClusterError(f"a trial takes {asked.gpu:g} GPUs and no node has them; {remedy}")
+    return asked.gpu
+
+
+@contextlib.contextmanager
+def _interrupt() -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C into an answer to "was it pressed?"; the second one is sharp."""
+    pressed = False
+
+    def handler(_signal: int, _frame: object) -> None:
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+
+    try:
+        before = signal.signal(signal.SIGINT, handler)
+    except ValueError:  # not in the main thread: then Ctrl-C is somebody else's
+        yield lambda: False
+        return
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep Tune's own log out of the terminal: the records hold every error."""
+    loggers = [logging.getLogger(name) for name in ("ray.tune", "ray")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+__all__ = ["Summary", "sweep"]

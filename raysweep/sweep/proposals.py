@@ -1,0 +1,334 @@
+"""What to try next: Optuna proposes, the records answer. The only door to Optuna.
+
+The study is rebuilt from the records whenever a sweep is opened, so it can be thrown away. The
+proposals of random, qmc and grid are functions of (seed, number) alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalChoiceType,
+    CategoricalDistribution,
+    FloatDistribution,
+)
+
+from raysweep.axes import Axis, Value
+from raysweep.config import TrialConfig, sub_seed
+from raysweep.space import Space
+from raysweep.store import comparable
+
+DESIGNS = ("random", "qmc", "grid")
+MAX_REPEATS = 100
+LARGEST_GRID = 100_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """A configuration to run; ``number`` 0 is the undefended baseline."""
+
+    number: int
+    config: TrialConfig
+    trial_id: str
+
+
+class Proposals:
+    """Proposes configurations that have no record yet and learns from those that have."""
+
+    def __init__(self, space: Space, trials: pd.DataFrame, *, journal: Path | None = None) -> None:
+        self._space = space
+        self._seed = space.seed if space.sampler.seed is None else space.sampler.seed
+        self._study = _study(space, self._seed, len(trials), journal)
+        self._known: dict[str, dict[str, Any]] = {}
+        self._asked: dict[str, optuna.Trial] = {}
+        self._queue: list[Proposal] = []
+        self._design = _design(space, self._seed)
+        numbers = trials["number"].tolist() if len(trials) else []
+        self._number = max(numbers, default=0)
+        rows = trials.to_dict("records")
+        self._study.add_trials([self._told(row) for row in rows if self._answers(row)])
+        self._known = {str(row["trial_id"]): row for row in rows}
+
+    def retry(self, rows: list[dict[str, Any]]) -> None:
+        """Propose again the configurations of ``rows``, before anything new."""
+        for row in rows:
+            self._known.pop(row["trial_id"], None)
+            config = TrialConfig.from_json(row["config"])
+            self._queue.append(
+                Proposal(number=int(row["number"]), config=config, trial_id=row["trial_id"])
+            )
+
+    def next(self) -> Proposal | None:
+        """Return a configuration that was never run, or None when the space holds no other."""
+        if self._queue:
+            return self._take(self._queue.pop(0), None)
+        baseline = self._space.baseline()
+        if not self._seen(baseline.trial_id):
+            proposal = Proposal(number=0, config=baseline, trial_id=baseline.trial_id)
+            return self._take(proposal, None)
+        if self._space.sampler.name in DESIGNS:
+            return self._next_of_design()
+        for _ in range(MAX_REPEATS):
+            asked = self._study.ask()
+            config = self._space.config(_suggested(asked, self._space))
+            if not self._seen(config.trial_id):
+                self._number += 1
+                proposal = Proposal(number=self._number, config=config, trial_id=config.trial_id)
+                return self._take(proposal, asked)
+            self._answer(asked, self._known.get(config.trial_id))
+        return self._next_unseen_of_grid()
+
+    def tell(self, row: Mapping[str, Any]) -> None:
+        """Learn from the record of a trial that :meth:`next` proposed."""
+        trial_id = str(row["trial_id"])
+        self._known[trial_id] = dict(row)
+        asked = self._asked.pop(trial_id, None)
+        if asked is not None:
+            self._answer(asked, row)
+        elif self._answers(row):
+            self._study.add_trial(self._told(row))
+
+    def drop(self, trial_id: str) -> None:
+        """Forget a proposal that was stopped: it may be proposed again."""
+        asked = self._asked.pop(trial_id, None)
+        if asked is not None:
+            self._study.tell(asked, state=optuna.trial.TrialState.FAIL)
+
+    def _take(self, proposal: Proposal, asked: optuna.Trial | None) -> Proposal:
+        self._known.setdefault(proposal.trial_id, {})
+        if asked is not None:
+            self._asked[proposal.trial_id] = asked
+        return proposal
+
+    def _seen(self, trial_id: str) -> bool:
+        return trial_id in self._known
+
+    def _next_of_design(self) -> Proposal | None:
+        for number, values in self._design:
+            config = self._space.config(values)
+            if not self._seen(config.trial_id):
+                proposal = Proposal(number=number, config=config, trial_id=config.trial_id)
+                return self._take(proposal, None)
+        return None
+
+    def _next_unseen_of_grid(self) -> Proposal | None:
+        """Return what is left of a finite space that the sampler no longer hits by itself."""
+        size = self._space.size()
+        if size is None or size > LARGEST_GRID:
+            return None
+        for values in grid(self._space.axes):
+            config = self._space.config(values)
+            if not self._seen(config.trial_id):
+                self._number += 1
+                proposal = Proposal(
+                    number=self._number, config=config, trial_id=config.trial_id
+                )
+                return self._take(proposal, None)
+        return None
+
+    def _answers(self, row: Mapping[str, Any]) -> bool:
+        return _values(row, self._space.objectives) is not None
+
+    def _told(self, row: Mapping[str, Any]) -> optuna.trial.FrozenTrial:
+        """Return a record as a finished Optuna trial."""
+        config = TrialConfig.from_json(str(row["config"]))
+        params = {}
+        for key, axis in self._space.axes.items():
+            params |= _encoded(key, axis, _value_of(config, key))
+        distributions = _distributions(self._space.axes)
+        constraint = {f"constraints:{name}": v for name, v in _constraints(row).items()}
+        return optuna.create_trial(
+            params=params,
+            distributions={key: distributions[key] for key in params},
+            values=_values(row, self._space.objectives),
+            system_attrs=constraint,
+            user_attrs={"trial_id": row["trial_id"]},
+        )
+
+    def _answer(self, asked: optuna.Trial, row: Mapping[str, Any] | None) -> None:
+        values = _values(row, self._space.objectives) if row else None
+        if row is None or values is None:
+            self._study.tell(asked, state=optuna.trial.TrialState.FAIL)
+            return
+        asked.set_user_attr("trial_id", row["trial_id"])
+        for name, value in _constraints(row).items():
+            asked.set_constraint(name, value)
+        self._study.tell(asked, values)
+
+
+def expected(space: Space, asked: int) -> int:
+    """Return how many records a sweep of ``asked`` trials ends with: a finite space has its size."""
+    size = space.size()
+    if size is None or size > LARGEST_GRID or asked < size:
+        return asked
+    known = {space.baseline().trial_id}
+    for values in grid(space.axes):
+        known.add(space.config(values).trial_id)
+    return min(asked, len(known))
+
+
+def grid(axes: Mapping[str, Axis]) -> Iterator[dict[str, Value]]:
+    """Yield every combination of the axes' values, the last axis turning fastest."""
+    choices = [axis.choices() or [] for axis in axes.values()]
+    for combination in itertools.product(*choices):
+        yield dict(zip(axes, combination, strict=True))
+
+
+def _design(space: Space, seed: int) -> Iterator[tuple[int, dict[str, Value]]]:
+    """Yield (number, values) of the samplers that learn nothing."""
+    if space.sampler.name == "grid":
+        yield from enumerate(grid(space.axes), start=1)
+        return
+    axes = space.axes
+    if not axes:
+        return
+    draw = _sobol(len(axes), seed) if space.sampler.name == "qmc" else _uniform(len(axes), seed)
+    finite = space.size()
+    limit = None if finite is None else 1000 * finite
+    for number, point in zip(itertools.count(1), draw, strict=False):
+        if limit is not None and number > limit:
+            return
+        yield number, {key: axis.at(u) for (key, axis), u in zip(axes.items(), point, strict=True)}
+
+
+def _uniform(dimensions: int, seed: int) -> Iterator[list[float]]:
+    for number in itertools.count(1):
+        rng = np.random.default_rng(sub_seed(seed, "random", number))
+        yield rng.random(dimensions).tolist()
+
+
+def _sobol(dimensions: int, seed: int) -> Iterator[list[float]]:
+    from scipy.stats.qmc import Sobol
+
+    engine = Sobol(dimensions, scramble=True, rng=sub_seed(seed, "qmc") % 2**32)
+    while True:
+        yield engine.random(1)[0].tolist()
+
+
+def _study(space: Space, seed: int, opened: int, journal: Path | None) -> optuna.Study:
+    """Return an empty study; ``journal`` lets optuna-dashboard watch it."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage: optuna.storages.BaseStorage = optuna.storages.InMemoryStorage()
+    if journal is not None:
+        from optuna.storages.journal import JournalFileBackend
+
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        for old in journal.parent.glob(f"{journal.name}*"):
+            old.unlink()
+        storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
+    directions = ["maximize" if d == "max" else "minimize" for d in space.objectives.values()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study = optuna.create_study(
+            storage=storage,
+            study_name=space.name,
+            directions=directions,
+            sampler=_sampler(space, sub_seed(seed, "sampler", opened) % 2**32),
+        )
+        study.set_metric_names(list(space.objectives))
+    return study
+
+
+def _sampler(space: Space, seed: int) -> optuna.samplers.BaseSampler:
+    population = max(4, min(50, space.sampler.trials // 4))
+    samplers = optuna.samplers
+    if space.sampler.name == "tpe":
+        return samplers.TPESampler(seed=seed)
+    if space.sampler.name == "nsgaii":
+        return samplers.NSGAIISampler(seed=seed, population_size=population)
+    if space.sampler.name == "nsgaiii":
+        return samplers.NSGAIIISampler(seed=seed, population_size=population)
+    if space.sampler.name == "gp":
+        return samplers.GPSampler(seed=seed)
+    return samplers.RandomSampler(seed=seed)
+
+
+def _distributions(axes: Mapping[str, Axis]) -> dict[str, BaseDistribution]:
+    """Return Optuna's view: a range, or labels; ``key.on`` says whether a way out is not taken."""
+    found: dict[str, BaseDistribution] = {}
+    for key, axis in axes.items():
+        choices = axis.choices()
+        if choices is not None:
+            found[key] = CategoricalDistribution([_label(value) for value in choices])
+            continue
+        if axis.otherwise is not None:
+            found[f"{key}.on"] = CategoricalDistribution([True, False])
+        low, high = float(axis.low or 0), float(axis.high or 0)
+        found[key] = FloatDistribution(low, high, log=axis.log)
+    return found
+
+
+def _label(value: Any) -> CategoricalChoiceType:
+    return value if isinstance(value, str | int | float | bool) else json.dumps(value)
+
+
+def _encoded(key: str, axis: Axis, value: Any) -> dict[str, Any]:
+    """Return a value as Optuna's parameters."""
+    if axis.choices() is not None:
+        return {key: _label(value)}
+    if axis.otherwise is None:
+        return {key: value}
+    if value == axis.otherwise:
+        return {f"{key}.on": False}
+    return {f"{key}.on": True, key: value}
+
+
+def _suggested(asked: optuna.Trial, space: Space) -> dict[str, Any]:
+    """Return the values of all axes; a range is asked for only where its way out is not taken.
+
+    A Gaussian process sees only what every trial has, so it is always asked for everything.
+    """
+    values: dict[str, Any] = {}
+    always = space.sampler.name == "gp"
+    distributions = _distributions(space.axes)
+    for key, axis in space.axes.items():
+        choices = axis.choices()
+        if choices is not None:
+            labels = [_label(value) for value in choices]
+            values[key] = choices[labels.index(asked.suggest_categorical(key, labels))]
+            continue
+        on = axis.otherwise is None or asked.suggest_categorical(f"{key}.on", [True, False])
+        if on or always:
+            found = distributions[key]
+            assert isinstance(found, FloatDistribution)
+            values[key] = asked.suggest_float(key, found.low, found.high, log=found.log)
+        if not on:
+            values[key] = axis.otherwise
+    return values
+
+
+def _value_of(config: TrialConfig, key: str) -> Any:
+    if key in config.defences:
+        return config.defences[key]
+    value: Any = json.loads(config.to_json())
+    for part in key.split("."):
+        value = value[part]
+    return value
+
+
+def _values(row: Mapping[str, Any], objectives: Mapping[str, str]) -> list[float] | None:
+    """Return the objectives as dominance sees them, or None when one is missing."""
+    if row.get("status") != "ok":
+        return None
+    values = comparable(pd.DataFrame([dict(row)]), objectives).iloc[0].astype(float).tolist()
+    return values if all(isfinite(value) for value in values) else None
+
+
+def _constraints(row: Mapping[str, Any]) -> dict[str, float]:
+    """Return what keeps a trial off the front as constraints: above 0 is infeasible."""
+    return {
+        "collapsed": 1.0 if row.get("collapsed") else -1.0,
+        "unconverged": 1.0 if row.get("inversion_converged") is False else -1.0,
+    }

@@ -1,0 +1,116 @@
+"""What raysweep puts into Ray Tune: who proposes, who records, who says stop."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ray.tune import Callback, Stopper
+from ray.tune.experiment import Trial
+from ray.tune.search import Searcher
+
+from raysweep.config import TrialConfig
+from raysweep.provenance import failed_record
+from raysweep.record import TrialResult
+from raysweep.sweep.proposals import Proposals
+from raysweep.sweep.table import Progress
+
+
+class Asking(Searcher):  # type: ignore[misc]
+    """A Tune searcher without a state of its own: the proposals hold it, and they the records."""
+
+    def __init__(self, proposals: Proposals) -> None:
+        super().__init__()
+        self._proposals = proposals
+        self._ids: dict[str, str] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        """Return the next configuration, or that there is none."""
+        proposal = self._proposals.next()
+        if proposal is None:
+            return str(Searcher.FINISHED)
+        self._ids[trial_id] = proposal.trial_id
+        return {"config": proposal.config.to_json(), "number": proposal.number}
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Forget the proposal; the recorder has told the study of every trial with a record."""
+        own = self._ids.pop(trial_id, None)
+        if own is not None:
+            self._proposals.drop(own)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write nothing of use: a sweep continues from its records."""
+        Path(checkpoint_path).write_text("")
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Refuse: a sweep continues from its records."""
+        raise RuntimeError("a sweep continues by running the same command again")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class Recording(Callback):  # type: ignore[misc]
+    """Hands every finished trial to ``record`` before Tune keeps its result."""
+
+    def __init__(self, record: Callable[[TrialResult], None], progress: Progress) -> None:
+        self._record, self._progress = record, progress
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
+    ) -> None:
+        """Take the rows out of the result, so that Tune neither keeps nor stores them."""
+        rows = result.pop("result", None)
+        if rows is not None:
+            attempts = 1 + trial.num_failures
+            self._record(rows.numbered(number=trial.config["number"], attempts=attempts))
+
+    def on_trial_error(
+        self, iteration: int, trials: list[Trial], trial: Trial, **_: Any
+    ) -> None:
+        """Record a trial whose worker could not even say why it failed."""
+        config = TrialConfig.from_json(trial.config["config"])
+        result = TrialResult(trial=failed_record(config, _why(trial)))
+        attempts = trial.num_failures
+        self._record(result.numbered(number=trial.config["number"], attempts=attempts))
+
+    def step_end(self, iteration: int, trials: list[Trial], **_: Any) -> None:
+        """Show where the sweep stands."""
+        self._progress.update(sum(trial.status == Trial.RUNNING for trial in trials))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class Stopping(Stopper):  # type: ignore[misc]
+    """Ends the whole sweep when ``should_stop`` says so."""
+
+    def __init__(self, should_stop: Callable[[], bool]) -> None:
+        self._should_stop = should_stop
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Return False: a single trial ends by itself."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Return whether the sweep is to end now."""
+        return self._should_stop()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+def _why(trial: Trial) -> str:
+    """Return the last line of what Ray knows of a trial's end."""
+    text = ""
+    with contextlib.suppress(OSError, TypeError):
+        text = Path(trial.error_file).read_text(encoding="utf-8")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    memory = [line for line in lines if "OutOfMemory" in line or "out of memory" in line]
+    died = [line for line in lines if "died" in line or "Died" in line]
+    told = (memory or died or lines[-1:] or ["unknown"])[-1 if memory else 0]
+    return f"the machine failed it {trial.num_failures} times: {told}"

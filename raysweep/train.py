@@ -1,0 +1,301 @@
+"""The recipe and the one training loop. Read :func:`train` from top to bottom.
+
+A recipe says everything about how a target comes to be; a defence turns one recipe into another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from math import ceil, isfinite
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from raysweep.config import Training, sub_seed
+from raysweep.data import Split
+from raysweep.errors import ModelError, TrainingDiverged
+from raysweep.signals import inversion_view
+
+EVALUATION_BATCH = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrivacySpent:
+    """What a training has cost so far, add-or-remove-one, of the released weights only."""
+
+    epsilon: float
+    delta: float
+    noise_multiplier: float
+    sample_rate: float
+    steps: int
+    accountant: str
+    accountant_settings: str
+
+
+class Mechanism(Protocol):
+    """Turns examples into gradients: plainly, or by DP-SGD. One serves one training."""
+
+    def batches(self, generator: torch.Generator) -> Iterator[Tensor]:
+        """Yield the example indices of each step of one epoch."""
+
+    def attach(self, model: nn.Module, optimizer: torch.optim.Optimizer, *, seed: int) -> None:
+        """Take hold of the model before its first step."""
+
+    def gradients(self, loss: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """Leave the step's gradient in every ``p.grad``; return the examples' losses (n,)."""
+
+    def spent(self) -> PrivacySpent | None:
+        """Return the privacy spent by the steps so far; None without a guarantee."""
+
+    def release(self) -> None:
+        """Let go of the model after its last step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a target comes to be.
+
+    ``build_model(shape, n_classes)`` gives logits; ``loss(logits, labels)`` gives (n,);
+    ``penalty(model)`` is added outside clipping and noise, since it sees no example;
+    ``mechanism(n, steps)`` turns examples into gradients.
+    """
+
+    build_model: Callable[..., nn.Module]
+    training: Training
+    mechanism: Callable[[int, int], Mechanism]
+    loss: Callable[[Tensor, Tensor], Tensor]
+    penalty: Callable[[nn.Module], Tensor] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """The state after one epoch: ``model`` in evaluation mode, ``loss`` the mean over its batches."""
+
+    number: int
+    model: nn.Module
+    loss: float
+    train_accuracy: float | None
+    privacy: PrivacySpent | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedTarget:
+    """A trained model as an attacker meets it: in evaluation mode, on original inputs.
+
+    ``member_loss`` is the (mean, median) cross-entropy over the members: what Yeom's threshold is
+    granted.
+    """
+
+    model: nn.Module
+    n_classes: int
+    privacy: PrivacySpent | None
+    member_loss: tuple[float, float]
+    device: torch.device
+
+    def logits(self, examples: Split) -> NDArray[np.float32]:
+        """Return the logits, (n, classes)."""
+        return _logits(self.model, examples, self.device)
+
+    def activations(self, examples: Split, layer: str) -> Tensor:
+        """Return the flat activations after ``layer``, (n, features), on the CPU.
+
+        ``output`` is the prediction vector as log(max(p, 1e-7)): what a black-box attacker sees.
+
+        Raises:
+            ModelError: the model has no such layer.
+        """
+        if layer == "output":
+            return torch.from_numpy(inversion_view(self.logits(examples))).float()
+        modules = dict(self.model.named_modules())
+        if layer not in modules:
+            names = ", ".join(name for name in modules if name)
+            raise ModelError(f"the model has no layer {layer!r}; it has {names}")
+        kept: list[Tensor] = []
+        hook = modules[layer].register_forward_hook(
+            lambda _module, _inputs, output: kept.append(output.flatten(1).float().cpu())
+        )
+        try:
+            self.logits(examples)
+        finally:
+            hook.remove()
+        return torch.cat(kept)
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return each example's cross-entropy, (n,)."""
+    return F.cross_entropy(logits, labels, reduction="none")
+
+
+def make_optimizer(training: Training, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """Return the optimizer that ``training`` names."""
+    if training.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=training.learning_rate)
+    return torch.optim.SGD(parameters, lr=training.learning_rate, momentum=training.momentum)
+
+
+@contextlib.contextmanager
+def isolated_rng(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch's global generators inside the block and put them back after it."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
+
+
+class PlainGradients:
+    """Shuffled batches and the gradient of their mean loss: training without a guarantee."""
+
+    def __init__(self, n: int, batch_size: int) -> None:
+        self._n, self._batch_size = n, batch_size
+
+    def batches(self, generator: torch.Generator) -> Iterator[Tensor]:
+        """Yield each example once, in a new order."""
+        yield from torch.randperm(self._n, generator=generator).split(self._batch_size)
+
+    def attach(self, model: nn.Module, optimizer: torch.optim.Optimizer, *, seed: int) -> None:
+        """Remember the optimizer, to clear its gradients; ``seed`` is for mechanisms with noise."""
+        del model, seed
+        self._optimizer = optimizer
+
+    def gradients(self, loss: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """Leave the gradient of the mean loss in every ``p.grad``."""
+        self._optimizer.zero_grad()
+        losses = loss(x)
+        losses.mean().backward()
+        return losses.detach()
+
+    def spent(self) -> None:
+        """Return None: nothing is guaranteed."""
+        return
+
+    def release(self) -> None:
+        """Do nothing: the model was left as it is."""
+
+
+def plain_recipe(build_model: Callable[..., nn.Module], training: Training) -> Recipe:
+    """Return the undefended recipe."""
+    return Recipe(
+        build_model=build_model,
+        training=training,
+        mechanism=lambda n, _steps: PlainGradients(n, training.batch_size),
+        loss=cross_entropy,
+    )
+
+
+def train(
+    recipe: Recipe,
+    members: Split,
+    *,
+    seed: int,
+    device: torch.device,
+    on_epoch: Callable[[Epoch], bool] | None = None,
+) -> TrainedTarget:
+    """Return a target trained on ``members`` by ``recipe``; the same for the same seed on a CPU.
+
+    ``on_epoch`` sees every finished epoch and stops the training by returning False.
+
+    Raises:
+        TrainingDiverged: the loss is not finite.
+        PrivacyError: DP was asked for and cannot be guaranteed.
+    """
+    training = recipe.training
+    x, y = members.tensors(device)
+    with isolated_rng(sub_seed(seed, "initialisation"), device):
+        model = recipe.build_model(members.shape, members.n_classes).to(device).train()
+    steps = training.epochs * ceil(len(members) / training.batch_size)
+    mechanism = recipe.mechanism(len(members), steps)
+    optimizer = make_optimizer(training, model.parameters())
+    mechanism.attach(model, optimizer, seed=sub_seed(seed, "noise"))
+    order = torch.Generator().manual_seed(sub_seed(seed, "batches"))
+    with isolated_rng(sub_seed(seed, "forward"), device):
+        for number in range(1, training.epochs + 1):
+            model.train()
+            tally = _Tally()
+            for batch in mechanism.batches(order):
+                rows = batch.to(device)
+                inputs = x[rows].float() / members.top
+                losses = mechanism.gradients(tally.watch(model, recipe.loss, y[rows]), inputs)
+                if recipe.penalty is not None:
+                    recipe.penalty(model).backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                tally.add(losses)
+            epoch = tally.epoch(number, model.eval(), mechanism.spent())
+            if on_epoch is not None and not on_epoch(epoch):
+                break
+    privacy = mechanism.spent()
+    mechanism.release()
+    model.eval()
+    losses = _member_losses(model, members, device)
+    return TrainedTarget(
+        model=model,
+        n_classes=members.n_classes,
+        privacy=privacy,
+        member_loss=(float(losses.mean()), float(np.median(losses))),
+        device=device,
+    )
+
+
+class _Tally:
+    """Counts losses and right answers over the batches of an epoch."""
+
+    def __init__(self) -> None:
+        self.loss, self.right, self.n = 0.0, 0, 0
+
+    def watch(
+        self, model: nn.Module, loss: Callable[[Tensor, Tensor], Tensor], y: Tensor
+    ) -> Callable[[Tensor], Tensor]:
+        """Return the function from inputs to losses; a part of a batch comes in order."""
+        start = 0
+
+        def losses(x: Tensor) -> Tensor:
+            nonlocal start
+            labels = y[start : start + len(x)]
+            start += len(x)
+            logits = model(x)
+            self.right += int((logits.detach().argmax(dim=1) == labels).sum())
+            return loss(logits, labels)
+
+        return losses
+
+    def add(self, losses: Tensor) -> None:
+        self.loss += float(losses.sum())
+        self.n += len(losses)
+
+    def epoch(self, number: int, model: nn.Module, privacy: PrivacySpent | None) -> Epoch:
+        if not isfinite(self.loss):
+            remedy = "lower the learning rate, or raise max_grad_norm with care"
+            raise TrainingDiverged(f"the loss of epoch {number} is {self.loss}; {remedy}")
+        n = max(1, self.n)
+        accuracy = self.right / n if self.n else None
+        return Epoch(
+            number=number,
+            model=model,
+            loss=self.loss / n,
+            train_accuracy=accuracy,
+            privacy=privacy,
+        )
+
+
+@torch.inference_mode()
+def _logits(model: nn.Module, examples: Split, device: torch.device) -> NDArray[np.float32]:
+    x, _ = examples.tensors(device)
+    parts = [model(part.float() / examples.top) for part in x.split(EVALUATION_BATCH)]
+    return torch.cat(parts).float().cpu().numpy()
+
+
+def accuracy(model: nn.Module, examples: Split, device: torch.device) -> float:
+    """Return the share of examples whose highest logit is their label, in [0, 1]."""
+    return float((_logits(model, examples, device).argmax(axis=1) == examples.labels).mean())
+
+
+def _member_losses(
+    model: nn.Module, members: Split, device: torch.device
+) -> NDArray[np.float32]:
+    logits = torch.from_numpy(_logits(model, members, device))
+    return cross_entropy(logits, torch.from_numpy(members.labels)).numpy()

@@ -1,0 +1,296 @@
+"""One configuration -> its rows. Read this first: it is the whole of what raysweep measures.
+
+    splits -> recipe -> defended recipe -> target -> attacks -> records
+
+No Ray here: ``raysweep trial`` and the workers of a sweep call the same :func:`run_trial`.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Iterator
+from math import inf, sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from raysweep import data, defences, metrics, models, preflight
+from raysweep.attacks import Knowledge, judge_inversion, judge_membership
+from raysweep.config import TrialConfig, sub_seed
+from raysweep.data import Splits
+from raysweep.errors import OutOfMemory, RaysweepError
+from raysweep.inversion import INVERSION
+from raysweep.membership import MEMBERSHIP
+from raysweep.provenance import failed_record, now, versions
+from raysweep.record import (
+    AttackRecord,
+    EpochRecord,
+    ReconstructionRows,
+    ScoreRows,
+    TrialRecord,
+    TrialResult,
+)
+from raysweep.registry import build
+from raysweep.shadows import Shadow, train_shadow
+from raysweep.train import Epoch, Recipe, TrainedTarget, accuracy, plain_recipe, train
+
+
+def run_trial(config: TrialConfig, *, device: torch.device | None = None) -> TrialResult:
+    """Return the rows of one configuration: train the target, attack it, measure.
+
+    Raises:
+        RaysweepError: the configuration cannot be run as asked; nothing is recorded.
+    """
+    return _Trial(config, device or default_device()).run()
+
+
+def run_recorded(config: TrialConfig, *, device: torch.device | None = None) -> TrialResult:
+    """Return the rows of one configuration, with status ``failed`` and the reason if it fails.
+
+    Raises:
+        OutOfMemory: the machine, not the configuration, may be at fault: worth another try.
+    """
+    try:
+        return run_trial(config, device=device)
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise OutOfMemory(f"out of memory: {error}") from error
+    except Exception as error:
+        if "can't allocate memory" in str(error):
+            raise OutOfMemory(f"out of memory: {error}") from error
+        return TrialResult(trial=failed_record(config, reason(error)))
+
+
+def reason(error: BaseException) -> str:
+    """Return an error as one line for a record."""
+    kind = "" if isinstance(error, RaysweepError) else f"{type(error).__name__}: "
+    return f"{kind}{error}".strip() or type(error).__name__
+
+
+def default_device() -> torch.device:
+    """Return the GPU where torch sees one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def recipe_of(config: TrialConfig, splits: Splits) -> Recipe:
+    """Return the defended recipe of a configuration."""
+    plain = plain_recipe(models.model(config.model).build, config.training)
+    return defences.defend(plain, config.defences, splits.reference)
+
+
+class _Trial:
+    """The state of one trial while it runs, and its steps in order."""
+
+    def __init__(self, config: TrialConfig, device: torch.device) -> None:
+        self.config, self.device = config, device
+        self.epochs: list[EpochRecord] = []
+        self.attacks: list[AttackRecord] = []
+        self.scores: list[ScoreRows] = []
+        self.reconstructions: list[ReconstructionRows] = []
+
+    def run(self) -> TrialResult:
+        """Run all steps."""
+        started_at, memory = now(), _PeakMemory(self.device)
+        self.splits = data.load(self.config.dataset, seed=self.config.seed)
+        preflight.check(self.config, self.splits)
+        self.recipe = recipe_of(self.config, self.splits)
+        target, train_seconds = self._train()
+        attacks_start = time.perf_counter()
+        self._attack(target)
+        attack_seconds = time.perf_counter() - attacks_start
+        record = TrialRecord(
+            trial_id=self.config.trial_id,
+            status="ok",
+            defences=self.config.defences,
+            seed=self.config.seed,
+            config=self.config.to_json(),
+            versions=versions(),
+            device=_device_name(self.device),
+            node=platform.node(),
+            started_at=started_at,
+            train_seconds=train_seconds,
+            attack_seconds=attack_seconds,
+            peak_memory_mib=memory.mib(),
+            split_hash=self.splits.hash,
+            n_classes=self.splits.members.n_classes,
+            **{f"n_{name}": size for name, size in self.splits.sizes.items()},
+            **self._privacy(target),
+            **self._accuracy(target),
+            **self._strongest_membership(),
+            **self._counting_inversion(),
+        )
+        return TrialResult(
+            trial=record,
+            attacks=tuple(self.attacks),
+            epochs=tuple(self.epochs),
+            scores=tuple(self.scores),
+            reconstructions=tuple(self.reconstructions),
+        )
+
+    def _train(self) -> tuple[TrainedTarget, float]:
+        start, evaluation = time.perf_counter(), 0.0
+
+        def on_epoch(epoch: Epoch) -> bool:
+            nonlocal evaluation
+            began = time.perf_counter()
+            self.epochs.append(
+                EpochRecord(
+                    trial_id=self.config.trial_id,
+                    epoch=epoch.number,
+                    loss=epoch.loss,
+                    train_accuracy=epoch.train_accuracy,
+                    accuracy=accuracy(epoch.model, self.splits.validation, self.device),
+                    epsilon=inf if epoch.privacy is None else epoch.privacy.epsilon,
+                )
+            )
+            evaluation += time.perf_counter() - began
+            return True
+
+        seed = sub_seed(self.config.seed, "target")
+        members = self.splits.members
+        target = train(self.recipe, members, seed=seed, device=self.device, on_epoch=on_epoch)
+        return target, time.perf_counter() - start - evaluation
+
+    def _attack(self, target: TrainedTarget) -> None:
+        seed, splits, trial_id = self.config.seed, self.splits, self.config.trial_id
+        knowledge = Knowledge(pool=splits.pool, train_shadow=self._shadow)
+        for name, parameters in self.config.attacks["membership"].items():
+            record, scores = judge_membership(
+                name,
+                build(MEMBERSHIP[name], parameters),
+                target,
+                members=splits.members,
+                nonmembers=splits.nonmembers,
+                knowledge=knowledge,
+                trial_id=trial_id,
+                seed=seed,
+            )
+            self.attacks.append(record)
+            self.scores.append(scores)
+        for name, layer, attack in self._inversions():
+            rebuilt, images = judge_inversion(
+                name,
+                attack,
+                layer,
+                target,
+                members=splits.members,
+                knowledge=knowledge,
+                trial_id=trial_id,
+                seed=seed,
+            )
+            self.attacks.append(rebuilt)
+            self.reconstructions.append(images)
+
+    def _inversions(self) -> Iterator[tuple[str, str, Any]]:
+        for name, parameters in self.config.attacks["inversion"].items():
+            attack = build(INVERSION[name], parameters)
+            for layer in attack.layers:
+                yield name, layer, attack
+
+    def _shadow(self, number: int) -> Shadow:
+        return train_shadow(
+            self.recipe,
+            self.splits.pool,
+            len(self.splits.members),
+            number,
+            seed=self.config.seed,
+            device=self.device,
+        )
+
+    def _privacy(self, target: TrainedTarget) -> dict[str, Any]:
+        asked = {"target_epsilon": float(self.config.defences["epsilon"])}
+        spent = target.privacy
+        if spent is None:
+            return asked | {"epsilon": inf, "noise_multiplier": 0.0}
+        return asked | {
+            "epsilon": spent.epsilon,
+            "noise_multiplier": spent.noise_multiplier,
+            "sample_rate": spent.sample_rate,
+            "steps": spent.steps,
+            "accountant": spent.accountant,
+            "accountant_settings": spent.accountant_settings,
+        }
+
+    def _accuracy(self, target: TrainedTarget) -> dict[str, Any]:
+        validation = self.splits.validation
+        reached = accuracy(target.model, validation, self.device)
+        share = float(np.bincount(validation.labels).max() / len(validation))
+        chance = share + 3 * sqrt(share * (1 - share) / len(validation))
+        return {
+            "train_accuracy": accuracy(target.model, self.splits.members, self.device),
+            "accuracy": reached,
+            "collapsed": reached <= chance,
+        }
+
+    def _strongest_membership(self) -> dict[str, Any]:
+        """Return the AUC that counts; for the strongest of k its interval is at 1 - 0.05 / k."""
+        records = {r.attack: r for r in self.attacks if r.family == "membership"}
+        aucs = {name: r.auc for name, r in records.items() if r.auc is not None}
+        if not aucs:
+            return {}
+        asked = self.config.attacks["attack_auc"]
+        winner = max(aucs, key=lambda name: aucs[name]) if asked == "strongest" else asked
+        if asked == "mean":
+            return {"attack_auc": float(np.mean(list(aucs.values())))}
+        scores = next(rows for rows in self.scores if rows.attack == winner)
+        k = len(aucs) if asked == "strongest" else 1
+        area = metrics.auc_interval(
+            scores.score,
+            scores.member,
+            seed=sub_seed(self.config.seed, "strongest", winner),
+            level=1 - 0.05 / k,
+            resamples=1000 * k,
+        )
+        return {
+            "attack_auc": area.value,
+            "attack_auc_low": area.low,
+            "attack_auc_high": area.high,
+            "strongest_attack": winner,
+        }
+
+    def _counting_inversion(self) -> dict[str, Any]:
+        """Return the reconstruction error at the layer that counts, beside its floor."""
+        layer = self.config.attacks["inversion_mse"]
+        found = [r for r in self.attacks if r.family == "inversion" and r.layer == layer]
+        found = [r for r in found if r.mse is not None]
+        if not found:
+            return {}
+        best = min(found, key=lambda r: r.mse if r.mse is not None else inf)
+        return {
+            "inversion_mse": best.mse,
+            "inversion_floor": best.floor_mean,
+            "inversion_converged": best.converged,
+        }
+
+
+class _PeakMemory:
+    """The most memory that this process held since the object was made, GPU memory included."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        try:
+            Path("/proc/self/clear_refs").write_text("5")
+        except OSError:
+            pass  # not Linux, or not allowed: then the peak is that of the process's life
+
+    def mib(self) -> float:
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        status = Path("/proc/self/status")
+        if status.exists():
+            line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
+            peak = int(line.split()[1]) / 1024
+        if self._device.type == "cuda":
+            peak += torch.cuda.max_memory_allocated(self._device) / 2**20
+        return peak
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    return device.type
