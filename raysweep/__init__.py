@@ -1,1 +1,35 @@
-"""raysweep."""
+"""raysweep: the most accuracy for the least leakage.
+
+    space = raysweep.load_space("search_spaces/quickstart.yaml")
+    raysweep.sweep(space, out="results/quickstart")
+    raysweep.load("results/quickstart").front()
+
+Everything is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from raysweep.space import load_space
+    from raysweep.store import load
+    from raysweep.sweep import sweep
+    from raysweep.trial import run_trial
+
+_HOMES = {
+    "load": "raysweep.store",
+    "load_space": "raysweep.space",
+    "run_trial": "raysweep.trial",
+    "sweep": "raysweep.sweep",
+}
+
+__all__ = ["load", "load_space", "run_trial", "sweep"]
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'raysweep' has no attribute {name!r}")

@@ -150,8 +150,8 @@ class TrialResult:
     trial: TrialRecord
     attacks: tuple[AttackRecord, ...] = ()
     epochs: tuple[EpochRecord, ...] = ()
-    scores: tuple[ScoreRows, ...] = ()
-    reconstructions: tuple[ReconstructionRows, ...] = ()
+    scores: tuple[ScoreRows, ...] = field(default=(), repr=False)  # Tune prints what it is given
+    reconstructions: tuple[ReconstructionRows, ...] = field(default=(), repr=False)
 
     def numbered(self, *, number: int, attempts: int) -> TrialResult:
         """Return the result with its proposal's number and the attempts that it took."""

@@ -121,19 +121,14 @@ class Space:
         varies = any(key.startswith(f"{block}.") for key in self.axes)
         return copy.deepcopy(self.document[block]) if varies else complete
 
-    def fixed_at(self, config: TrialConfig, name: str) -> dict[str, Any]:
-        """Return a space without axes that holds ``config`` alone."""
-        return {
-            "name": name,
-            "dataset": config.dataset,
-            "model": config.model,
-            "training": dataclasses.asdict(config.training),
-            "defences": config.defences,
-            "search": {},
-            "attacks": config.attacks,
-            "objectives": dict(self.objectives),
-            "seed": config.seed,
-        }
+
+def fixed_space(config: TrialConfig, name: str, objectives: Mapping[str, str]) -> dict[str, Any]:
+    """Return a space without axes that holds ``config`` alone, as plain values."""
+    document = dataclasses.asdict(config)
+    document["training"]["private"] = {
+        key: value for key, value in document["training"]["private"].items() if value is not None
+    }
+    return {"name": name, **document, "search": {}, "objectives": dict(objectives)}
 
 
 def _axis_values(axis: Axis) -> dict[str, Any]:

@@ -329,13 +329,14 @@ def _interrupt() -> Iterator[Callable[[], bool]]:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Keep Tune's own log out of the terminal: the records hold every error."""
+    """Keep Tune's own words out of the terminal: the records hold every error."""
     loggers = [logging.getLogger(name) for name in ("ray.tune", "ray")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
     try:
-        yield
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+            yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

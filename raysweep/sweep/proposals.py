@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pandas as pd
+import yaml
 from optuna.distributions import (
     BaseDistribution,
     CategoricalChoiceType,
@@ -27,8 +28,9 @@ from optuna.distributions import (
 
 from raysweep.axes import Axis, Value
 from raysweep.config import TrialConfig, sub_seed
-from raysweep.space import Space
-from raysweep.store import comparable
+from raysweep.errors import SpaceError
+from raysweep.space import Space, parse_space
+from raysweep.store import comparable, load
 
 DESIGNS = ("random", "qmc", "grid")
 MAX_REPEATS = 100
@@ -332,3 +334,22 @@ def _constraints(row: Mapping[str, Any]) -> dict[str, float]:
         "collapsed": 1.0 if row.get("collapsed") else -1.0,
         "unconverged": 1.0 if row.get("inversion_converged") is False else -1.0,
     }
+
+
+def serve_dashboard(folder: str, *, port: int) -> None:
+    """Show the study of a results folder in optuna-dashboard, on this machine only.
+
+    Raises:
+        StoreError: no results folder.
+        SpaceError: optuna-dashboard is not installed.
+    """
+    results = load(folder)
+    try:
+        from optuna_dashboard import run_server
+    except ImportError:
+        remedy = "pip install 'raysweep[dashboard]'"
+        raise SpaceError(f"optuna-dashboard is not installed: {remedy}") from None
+    space = parse_space(yaml.safe_dump(results.documents[0]), f"{folder}/space.yaml")
+    proposals = Proposals(space, results.trials)
+    print(f"http://127.0.0.1:{port}")
+    run_server(proposals._study._storage, host="127.0.0.1", port=port)

@@ -1,0 +1,50 @@
+"""One configuration out of many: the best that obeys some conditions, or the nearest to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from raysweep.conditions import condition
+from raysweep.errors import SpaceError, StoreError
+from raysweep.registry import suggestion
+from raysweep.space import OBJECTIVES
+from raysweep.store import eligible
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A row of ``trials``, and whether it obeys every condition or is only the nearest."""
+
+    row: dict[str, Any]
+    fits: bool
+
+
+def choose(
+    trials: pd.DataFrame, objectives: Mapping[str, str], where: Sequence[str], by: str
+) -> Choice:
+    """Return the trial that is best ``by`` a figure among those that obey every ``where``.
+
+    Collapsed trials and attacks that did not converge are never chosen.
+
+    Raises:
+        SpaceError: a condition or ``by`` does not read, or names no figure.
+        StoreError: no trial may be chosen at all.
+    """
+    numeric = [str(c) for c in trials.select_dtypes("number").columns]
+    if by not in numeric:
+        raise SpaceError(f"--by {by!r} is no figure of a trial{suggestion(by, numeric)}")
+    conditions = [condition(text, numeric) for text in where]
+    fit = trials[eligible(trials, objectives) & trials[by].notna()]
+    if fit.empty:
+        raise StoreError("no trial can be chosen: all failed, collapsed or did not converge")
+    rows: list[dict[str, Any]] = fit.astype(object).where(fit.notna(), None).to_dict("records")
+    obeying = [row for row in rows if all(c.fits(row) for c in conditions)]
+    sign = -1.0 if OBJECTIVES.get(by, "max") == "max" else 1.0
+    if obeying:
+        return Choice(row=min(obeying, key=lambda row: sign * row[by]), fits=True)
+    nearest = min(rows, key=lambda row: (sum(c.miss(row) for c in conditions), sign * row[by]))
+    return Choice(row=nearest, fits=False)

@@ -1,0 +1,396 @@
+"""The command line. No science: every command calls one function and prints what it returns.
+
+Exit codes: 0 done, 1 the sweep ran and something failed, 2 wrong use, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from raysweep.errors import RaysweepError, SpaceError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from raysweep.space import Space
+
+app = typer.Typer(
+    help="Find the configuration that gives the most accuracy for the least leakage.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+SpaceFile = Annotated[Path, typer.Argument(help="A search space (search_spaces/*.yaml).")]
+Folders = Annotated[list[str], typer.Argument(help="Results folders of sweeps.")]
+DataRoot = Annotated[
+    str | None, typer.Option(help="Where data sets lie (also RAYSWEEP_DATA).", show_default=False)
+]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="Replace a key of the space: training.epochs=5.")
+]
+
+
+class Format(StrEnum):
+    """How a front is printed."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+    parquet = "parquet"
+
+
+class Catalogue(StrEnum):
+    """What can be listed."""
+
+    datasets = "datasets"
+    models = "models"
+    defences = "defences"
+    attacks = "attacks"
+    samplers = "samplers"
+
+
+def _pairs(texts: list[str] | None, option: str) -> dict[str, Any]:
+    """Return KEY=VALUE texts as a mapping; values are read as YAML."""
+    from raysweep.document import scalar
+
+    found = {}
+    for text in texts or []:
+        key, sign, value = text.partition("=")
+        if not sign or not key.strip():
+            raise SpaceError(f"{option} takes KEY=VALUE, got {text!r}")
+        found[key.strip()] = scalar(value)
+    return found
+
+
+def _space(path: Path, settings: list[str] | None, data_root: str | None) -> Space:
+    from raysweep.space import load_space
+
+    if data_root is not None:
+        os.environ["RAYSWEEP_DATA"] = data_root
+    return load_space(path, _pairs(settings, "--set"))
+
+
+def _seconds(text: str | None) -> float | None:
+    """Return a duration such as 90s, 10m or 2h in seconds."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
+    if found is None:
+        raise SpaceError(f"--time-budget takes a duration such as 90s, 10m or 2h, got {text!r}")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+@app.command()
+def sweep(
+    space: SpaceFile,
+    out: Annotated[str | None, typer.Option(help="Results folder [results/<name>].")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="How many records in all.")] = None,
+    max_concurrent: Annotated[int | None, typer.Option(min=1, help="Trials at once.")] = None,
+    address: Annotated[str | None, typer.Option(help="A Ray cluster: auto, host:port.")] = None,
+    settings: Settings = None,
+    time_budget: Annotated[str | None, typer.Option(help="Stop after 90s, 10m, 2h.")] = None,
+    retry_failed: Annotated[bool, typer.Option(help="Run failed configurations again.")] = False,
+    data_root: DataRoot = None,
+) -> None:
+    """Run a search space; running the same command again continues it."""
+    from rich.console import Console
+
+    from raysweep.store import Results
+    from raysweep.sweep import sweep as run
+
+    console = Console(stderr=True)
+    loaded = _space(space, settings, data_root)
+    summary = run(
+        loaded,
+        out=out,
+        trials=trials,
+        max_concurrent=max_concurrent,
+        address=address,
+        time_budget=_seconds(time_budget),
+        retry_failed=retry_failed,
+        console=console,
+    )
+    results = Results(summary.out)
+    _print_front(results.front(), results.objectives)
+    figure = _draw(results, loaded.name)
+    print(f"{summary.ok} trials, {summary.failed} failed. Records and front: {summary.out}")
+    if figure:
+        print(f"Figure: {figure}")
+    if summary.failed:
+        errors = results.trials.query("status == 'failed'")["error"].value_counts()
+        for error, count in errors.head(3).items():
+            print(f"  {count} x {error}", file=sys.stderr)
+    if summary.missing:
+        print(f"{summary.ended}: {summary.missing} trials are missing; the same command continues")
+    if summary.ended == "interrupted":
+        raise typer.Exit(130)
+    raise typer.Exit(1 if summary.failed else 0)
+
+
+def _draw(results: Any, name: str) -> str | None:
+    """Write the front as a figure into the results folder; return where, or None without a front."""
+    from raysweep import figures
+    from raysweep.store import eligible
+
+    trials, front = results.trials, results.front()
+    if front.empty:
+        return None
+    drawn = trials[eligible(trials, results.objectives)]
+    title = f"{name}: {len(front)} of {len(drawn)} trials on the front"
+    figure = figures.pareto_front(drawn, front, results.objectives, title=title)
+    store = results.stores[0]
+    store.write_bytes(figures.png(figure), "front.png")
+    return f"{store.path}/front.png"
+
+
+def _front_columns(front: pd.DataFrame, objectives: dict[str, str]) -> list[str]:
+    """Return what tells trials apart: the defences that vary, the objectives and their intervals."""
+    from raysweep.store import DEFENCE_COLUMNS
+
+    varied = [c for c in DEFENCE_COLUMNS if c in front and front[c].nunique(dropna=False) > 1]
+    extra = ["attack_auc_low", "attack_auc_high", "strongest_attack", "inversion_floor"]
+    return ["trial_id", *varied, *objectives, *extra]
+
+
+def _print_front(front: pd.DataFrame, objectives: dict[str, str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    if front.empty:
+        print("no trial stands on the front: all failed, collapsed or did not converge")
+        return
+    hide = ("attack_auc_low", "attack_auc_high")
+    names = [name for name in _front_columns(front, objectives) if name not in hide]
+    names = [name for name in names if name not in ("delta", "max_grad_norm", "noise_multiplier")]
+    table = Table(title="The front: no trial beats these in every objective", title_justify="left")
+    for name in names:
+        table.add_column(name.replace("_", " "), justify="right")
+    for _, row in front.iterrows():
+        table.add_row(*(_cell(name, row) for name in names))
+    wide = None if sys.stdout.isatty() else 160
+    Console(width=wide).print(table)
+
+
+def _cell(name: str, row: pd.Series[Any]) -> str:
+    value = row[name]
+    if isinstance(value, str):
+        return value
+    if value is None or value != value:
+        return "-"
+    if name == "attack_auc" and row["attack_auc_low"] == row["attack_auc_low"]:
+        return f"{value:.3f} [{row['attack_auc_low']:.3f}, {row['attack_auc_high']:.3f}]"
+    digits = {"accuracy": ".3f", "inversion_mse": ".4f", "inversion_floor": ".4f"}
+    return format(value, digits.get(name, ".3g"))
+
+
+@app.command()
+def trial(
+    space: SpaceFile,
+    at: Annotated[list[str] | None, typer.Option(help="A value: --at epsilon=2.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every row as JSON.")] = False,
+    settings: Settings = None,
+    data_root: DataRoot = None,
+) -> None:
+    """Run one configuration in this process, without Ray; axes that are not given are neutral."""
+    loaded = _space(space, settings, data_root)
+    values = _pairs(at, "--at")
+    try:
+        config = loaded.config(values)
+    except SpaceError as error:
+        raise SpaceError(f"--at: {error}") from None
+    from raysweep.trial import run_trial
+
+    result = run_trial(config)
+    if as_json:
+        _print_json(result)
+        return
+    _print_trial(result)
+
+
+def _print_json(result: Any) -> None:
+    import dataclasses
+    import json
+
+    from raysweep.config import plain
+
+    rows = {
+        "trial": result.trial.row(),
+        "attacks": [dataclasses.asdict(record) for record in result.attacks],
+        "epochs": [dataclasses.asdict(record) for record in result.epochs],
+    }
+    print(json.dumps(plain(rows)))
+
+
+def _print_trial(result: Any) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    record = result.trial
+    print(
+        f"trial {record.trial_id} on {record.device}: accuracy {record.accuracy:.3f} "
+        f"(train {record.train_accuracy:.3f}), epsilon {record.epsilon:.4g}, "
+        f"{record.train_seconds:.1f} s training, {record.attack_seconds:.1f} s attacks"
+    )
+    if record.collapsed:
+        print("collapsed: accuracy is no better than the largest class; attacks on it say nothing")
+    table = Table()
+    names = ("attack", "layer", "AUC [95 %]", "TPR at 1 % FPR", "MSE", "floor", "SSIM", "decoder")
+    for name in names:
+        table.add_column(name, justify="left" if name == "attack" else "right")
+    for a in result.attacks:
+        area = "" if a.auc is None else f"{a.auc:.3f} [{a.auc_low:.3f}, {a.auc_high:.3f}]"
+        figures = (a.tpr_at_fpr_0_01, a.mse, a.floor_mean, a.ssim)
+        tpr, mse, floor, ssim = ("" if x is None else f"{x:.4f}" for x in figures)
+        table.add_row(a.attack, a.layer or "", area, tpr, mse, floor, ssim, a.decoder or "")
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+@app.command()
+def front(
+    folders: Folders,
+    format: Annotated[Format, typer.Option(help="How to print it.")] = Format.table,  # noqa: A002
+    everything: Annotated[
+        bool, typer.Option("--all", help="Let collapsed and unconverged trials in.")
+    ] = False,
+) -> None:
+    """Print the front of one sweep, or of several that measured the same thing."""
+    from raysweep.store import covered, load, reference_point
+
+    results = load(*folders)
+    trials = results.trials
+    found = results.front(everything=everything)
+    if format is Format.table:
+        _print_front(found, results.objectives)
+        corner = reference_point(trials, results.objectives)
+        told = ", ".join(f"{name} {value:g}" for name, value in corner.items())
+        volume = covered(trials, results.objectives)
+        print(f"{len(found)} of {len(trials)} trials; hypervolume {volume:.5f} against {told}")
+    elif format is Format.csv:
+        print(found.to_csv(index=False), end="")
+    elif format is Format.json:
+        import json
+
+        from raysweep.config import plain
+
+        rows = found.astype(object).where(found.notna(), None).to_dict("records")
+        print(json.dumps(plain(rows)))
+    else:
+        found.to_parquet(sys.stdout.buffer)
+
+
+@app.command()
+def best(
+    folder: Annotated[str, typer.Argument(help="Results folder of a sweep.")],
+    where: Annotated[list[str] | None, typer.Option(help="'accuracy >= 0.9'; may repeat.")] = None,
+    by: Annotated[str, typer.Option(help="The figure that decides.")] = "accuracy",
+) -> None:
+    """Print the best configuration as a space that `raysweep trial` takes back."""
+    import yaml
+
+    from raysweep.choice import choose
+    from raysweep.config import TrialConfig
+    from raysweep.space import fixed_space
+    from raysweep.store import load
+
+    results = load(folder)
+    choice = choose(results.trials, results.objectives, where or [], by)
+    row = choice.row
+    told = ", ".join(f"{name} {row[name]:.4g}" for name in (*results.objectives, "epsilon"))
+    if not choice.fits:
+        print(f"no trial fits {' and '.join(where or [])}; the nearest:", file=sys.stderr)
+        print(f"  trial {row['trial_id']}: {told}", file=sys.stderr)
+        raise typer.Exit(1)
+    config = TrialConfig.from_json(row["config"])
+    name = f"{results.documents[0]['name']}-{row['trial_id']}"
+    print(f"# trial {row['trial_id']}: {told}")
+    document = fixed_space(config, name, results.objectives)
+    print(yaml.safe_dump(document, sort_keys=False), end="")
+
+
+@app.command()
+def validate(space: SpaceFile, settings: Settings = None, data_root: DataRoot = None) -> None:
+    """Check a search space without running it."""
+    from raysweep import data
+    from raysweep.registry import is_reference, user_function
+
+    loaded = _space(space, settings, data_root)
+    for kind in ("dataset", "model"):
+        if is_reference(name := loaded.document[kind]["name"]):
+            user_function(name, kind)
+    size = loaded.size()
+    grid = "" if size is None or not loaded.axes else f", {size} grid points"
+    print(f"{space}: valid. {loaded.sampler.trials} trials by {loaded.sampler.name}{grid}")
+    for key, axis in loaded.axes.items():
+        print(f"  {key}: {axis.model_dump(by_alias=True, exclude_defaults=True)}")
+    print(f"  objectives: {', '.join(f'{k} {v}' for k, v in loaded.objectives.items())}")
+    if data.find(loaded.document["dataset"]) is None:
+        name = loaded.document["dataset"]["name"]
+        print(f"warning: data set {name!r} is not on this machine yet", file=sys.stderr)
+
+
+@app.command("list")
+def list_(what: Annotated[Catalogue, typer.Argument(help="Which table.")]) -> None:
+    """List what there is, a line each."""
+    from raysweep import defences, models
+    from raysweep.data import SOURCES
+    from raysweep.inversion import INVERSION
+    from raysweep.membership import MEMBERSHIP
+    from raysweep.space import SAMPLERS
+
+    tables: dict[Catalogue, dict[str, Any]] = {
+        Catalogue.datasets: SOURCES,
+        Catalogue.models: models.MODELS,
+        Catalogue.defences: defences.keys(),
+        Catalogue.attacks: {**MEMBERSHIP, **INVERSION},
+        Catalogue.samplers: SAMPLERS,
+    }
+    for name, thing in tables[what].items():
+        line = thing if isinstance(thing, str) else (thing.__doc__ or "").strip().splitlines()[0]
+        if what is Catalogue.defences:
+            line = f"neutral {defences.neutral()[name]}; {thing.__name__}: {line}"
+        print(f"{name:20} {line}")
+    if what in (Catalogue.datasets, Catalogue.models):
+        print(f"{'package.module:function':20} your own")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of search spaces, for editors."""
+    import json
+
+    from raysweep.schema import schema as make
+
+    print(json.dumps(make(), indent=2))
+
+
+@app.command()
+def dashboard(
+    folder: Annotated[str, typer.Argument(help="Results folder of a sweep.")],
+    port: Annotated[int, typer.Option(help="On this machine only.")] = 8080,
+) -> None:
+    """Open optuna-dashboard on a sweep's study (pip install 'raysweep[dashboard]')."""
+    from raysweep.sweep.proposals import serve_dashboard
+
+    serve_dashboard(folder, port=port)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one message and exit code 2."""
+    try:
+        app()
+    except RaysweepError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None

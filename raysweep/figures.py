@@ -1,0 +1,138 @@
+"""Tables -> figures. The only seaborn. Compute first, then draw: nothing is measured here."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+LABELS = {
+    "accuracy": "accuracy (validation)",
+    "attack_auc": "attack AUC (0.5 = a guess)",
+    "inversion_mse": "inversion MSE (higher = worse images)",
+    "epsilon": "epsilon spent",
+    "train_seconds": "training time (s)",
+}
+PALETTE = "viridis"
+NO_DP = "#444444"
+DOMINATED = 0.22
+
+
+def pareto_front(
+    trials: pd.DataFrame, front: pd.DataFrame, objectives: Mapping[str, str], *, title: str
+) -> Figure:
+    """Return the front in every pair of objectives.
+
+    Dominated trials are pale, the undefended baseline is a star, epsilon is colour (grey without
+    DP-SGD). Trials that may not stand on a front (collapsed, not converged) are left out.
+    """
+    drawn = trials.assign(on_front=trials["trial_id"].isin(front["trial_id"]))
+    pairs = list(itertools.combinations(objectives, 2)) or [(next(iter(objectives)),) * 2]
+    norm = _epsilon_norm(drawn["epsilon"])
+    with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
+        figure = Figure(figsize=(4.6 * len(pairs) + 1.2, 5.4), layout="constrained")
+        for axes, (x, y) in zip(np.atleast_1d(figure.subplots(1, len(pairs))), pairs, strict=True):
+            _pair(axes, drawn, x, y, objectives, norm)
+        axes_list = figure.axes
+        if norm is not None:
+            colours = mpl.cm.ScalarMappable(norm=norm, cmap=PALETTE)
+            bar = figure.colorbar(colours, ax=axes_list, pad=0.01, fraction=0.03)
+            bar.set_label("epsilon (smaller = more private)")
+            bar.ax.yaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
+            bar.ax.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+        figure.suptitle(title, fontsize="x-large", fontweight="bold")
+        figure.legend(handles=_legend(norm), loc="outside lower center", ncols=4, frameon=False)
+    return figure
+
+
+def _epsilon_norm(epsilon: pd.Series[float]) -> LogNorm | None:
+    finite = epsilon[np.isfinite(epsilon) & (epsilon > 0)]
+    if finite.empty:
+        return None
+    low, high = float(finite.min()), float(finite.max())
+    return LogNorm(low, high if high > low else low * 2)
+
+
+def _pair(
+    axes: Axes,
+    drawn: pd.DataFrame,
+    x: str,
+    y: str,
+    objectives: Mapping[str, str],
+    norm: LogNorm | None,
+) -> None:
+    private = np.isfinite(drawn["epsilon"])
+    is_baseline = drawn["number"] == 0
+    for on_front in (False, True):
+        look: dict[str, Any] = {"alpha": 1.0 if on_front else DOMINATED, "zorder": 3 if on_front else 2}
+        look |= {"s": 80 if on_front else 45, "linewidth": 0.8 if on_front else 0}
+        look |= {"edgecolor": "black", "legend": False, "ax": axes, "x": x, "y": y}
+        chosen = (drawn["on_front"] == on_front) & ~is_baseline
+        with_dp, without = drawn[chosen & private], drawn[chosen & ~private]
+        if len(with_dp):
+            sns.scatterplot(with_dp, hue="epsilon", hue_norm=norm, palette=PALETTE, **look)
+        if len(without):
+            sns.scatterplot(without, color=NO_DP, marker="s", **look)
+    star = {"marker": "*", "s": 380, "color": "crimson", "edgecolor": "black", "zorder": 4}
+    if is_baseline.any():
+        sns.scatterplot(drawn[is_baseline], x=x, y=y, ax=axes, legend=False, **star)
+    axes.set(xlabel=LABELS.get(x, x), ylabel=LABELS.get(y, y))
+    if "attack_auc" in (x, y):
+        line = axes.axvline if x == "attack_auc" else axes.axhline
+        line(0.5, color="grey", linestyle=":", linewidth=1.2, zorder=1)
+    _point_to_better(axes, objectives[x], objectives[y])
+
+
+def _point_to_better(axes: Axes, x_direction: str, y_direction: str) -> None:
+    """Name the corner that every trial would like to be in."""
+    right, up = x_direction == "max", y_direction == "max"
+    axes.annotate(
+        "better",
+        xy=(0.98 if right else 0.02, 0.98 if up else 0.02),
+        xytext=(0.82 if right else 0.18, 0.86 if up else 0.14),
+        xycoords="axes fraction",
+        textcoords="axes fraction",
+        ha="center",
+        va="center",
+        color="seagreen",
+        fontsize="small",
+        arrowprops={"arrowstyle": "->", "color": "seagreen", "linewidth": 1.5},
+    )
+
+
+def _legend(norm: LogNorm | None) -> list[Line2D]:
+    colour = mpl.colormaps[PALETTE](0.6) if norm is not None else NO_DP
+    dot = {"linestyle": "", "markeredgecolor": "black"}
+    pale = {"linestyle": "", "markeredgecolor": "none", "alpha": 0.35}
+    return [
+        Line2D([], [], marker="*", color="crimson", markersize=16, label="undefended", **dot),
+        Line2D([], [], marker="o", color=colour, markersize=9, label="front, DP-SGD", **dot),
+        Line2D([], [], marker="s", color=NO_DP, markersize=9, label="front, without DP", **dot),
+        Line2D([], [], marker="o", color=colour, markersize=7, label="dominated (pale)", **pale),
+    ]
+
+
+def png(figure: Figure) -> bytes:
+    """Return a figure as the bytes of a PNG, 150 dots an inch."""
+    import io
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150)
+    return buffer.getvalue()
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG and return where."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(png(figure))
+    return path
