@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from raysweep.train import TrainedTarget
 
 N_STORED_IMAGES = 16
+N_REBUILT = 2000
 FPRS = {"0_001": 0.001, "0_01": 0.01, "0_1": 0.1}
 
 
@@ -186,8 +187,14 @@ def judge_inversion(
     trial_id: str,
     seed: int,
 ) -> tuple[AttackRecord, ReconstructionRows]:
-    """Show ``attack`` what ``layer`` gives of the members and measure what it rebuilds."""
+    """Show ``attack`` what ``layer`` gives of the members and measure what it rebuilds.
+
+    At most N_REBUILT members, the same for every layer and trial: activations of more would not
+    fit a worker.
+    """
     start = time.perf_counter()
+    order = np.random.default_rng(sub_seed(seed, "inversion")).permutation(len(members))
+    members = members.rows(order[:N_REBUILT])
     activations = target.activations(members, layer)
     observed = Observed(layer=layer, activations=activations, labels=members.labels)
     own = sub_seed(seed, "inversion", name, layer)

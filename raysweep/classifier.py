@@ -29,8 +29,11 @@ def fit(
     y = torch.from_numpy(truth.astype(np.float32))
     weight = torch.where(y == 1, 0.5 / y.mean(), 0.5 / (1 - y.mean()))
     with isolated_rng(seed, CPU):
-        layers = [nn.Linear(x.shape[1], hidden), nn.ReLU(), nn.Linear(hidden, 1)]
-        network = nn.Sequential(*layers) if hidden else nn.Linear(x.shape[1], 1)
+        network: nn.Module = nn.Linear(x.shape[1], 1)
+        if hidden:
+            network = nn.Sequential(
+                nn.Linear(x.shape[1], hidden), nn.ReLU(), nn.Linear(hidden, 1)
+            )
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01 if hidden else 0.1, weight_decay=1e-4)
     for _ in range(STEPS):
         optimizer.zero_grad()

@@ -23,7 +23,7 @@ class Document:
         self._lines: dict[Path, int] = {}
         try:
             if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-                raise SpaceError("aliases (*name) are not read: write the value out")
+                raise SpaceError(f"aliases (*name) are not read: write the value out ({name})")
             node = yaml.compose(text, Loader=yaml.SafeLoader)
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)

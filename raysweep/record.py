@@ -34,6 +34,7 @@ class TrialRecord:
     steps: int | None = None
     accountant: str | None = None
     accountant_settings: str | None = None
+    clipping: str | None = None
     train_accuracy: float | None = None
     accuracy: float | None = None
     collapsed: bool | None = None

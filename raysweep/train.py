@@ -36,6 +36,7 @@ class PrivacySpent:
     steps: int
     accountant: str
     accountant_settings: str
+    clipping: str
 
 
 class Mechanism(Protocol):
@@ -44,8 +45,8 @@ class Mechanism(Protocol):
     def batches(self, generator: torch.Generator) -> Iterator[Tensor]:
         """Yield the example indices of each step of one epoch."""
 
-    def attach(self, model: nn.Module, optimizer: torch.optim.Optimizer, *, seed: int) -> None:
-        """Take hold of the model before its first step."""
+    def attach(self, model: nn.Module, example: Tensor, *, seed: int) -> None:
+        """Take hold of the model before its first step; ``example`` is one input."""
 
     def gradients(self, loss: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """Leave the step's gradient in every ``p.grad``; return the examples' losses (n,)."""
@@ -158,14 +159,11 @@ class PlainGradients:
         """Yield each example once, in a new order."""
         yield from torch.randperm(self._n, generator=generator).split(self._batch_size)
 
-    def attach(self, model: nn.Module, optimizer: torch.optim.Optimizer, *, seed: int) -> None:
-        """Remember the optimizer, to clear its gradients; ``seed`` is for mechanisms with noise."""
-        del model, seed
-        self._optimizer = optimizer
+    def attach(self, model: nn.Module, example: Tensor, *, seed: int) -> None:
+        """Do nothing: there is no noise to seed and nothing to hook."""
 
     def gradients(self, loss: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """Leave the gradient of the mean loss in every ``p.grad``."""
-        self._optimizer.zero_grad()
         losses = loss(x)
         losses.mean().backward()
         return losses.detach()
@@ -211,7 +209,7 @@ def train(
     steps = training.epochs * ceil(len(members) / training.batch_size)
     mechanism = recipe.mechanism(len(members), steps)
     optimizer = make_optimizer(training, model.parameters())
-    mechanism.attach(model, optimizer, seed=sub_seed(seed, "noise"))
+    mechanism.attach(model, x[:1].float(), seed=sub_seed(seed, "noise"))
     order = torch.Generator().manual_seed(sub_seed(seed, "batches"))
     with isolated_rng(sub_seed(seed, "forward"), device):
         for number in range(1, training.epochs + 1):
@@ -220,6 +218,7 @@ def train(
             for batch in mechanism.batches(order):
                 rows = batch.to(device)
                 inputs = x[rows].float() / members.top
+                optimizer.zero_grad()
                 losses = mechanism.gradients(tally.watch(model, recipe.loss, y[rows]), inputs)
                 if recipe.penalty is not None:
                     recipe.penalty(model).backward()  # type: ignore[no-untyped-call]

@@ -211,6 +211,7 @@ class _Trial:
             "steps": spent.steps,
             "accountant": spent.accountant,
             "accountant_settings": spent.accountant_settings,
+            "clipping": spent.clipping,
         }
 
     def _accuracy(self, target: TrainedTarget) -> dict[str, Any]:

@@ -342,7 +342,7 @@ class Npz:
         if not path.is_file():
             raise DataError(f"npz: there is no file {path}; check dataset.path")
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 missing = {"features", "labels"} - set(arrays.files)
                 if missing:
                     has = ", ".join(arrays.files) or "nothing"

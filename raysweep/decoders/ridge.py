@@ -11,7 +11,7 @@ from raysweep.decoders import Decoder
 
 WIDEST = 2048  # features beyond this are projected onto as many random directions
 NARROWEST = 62  # up to here, products of features are added: 62 give 2,015
-STRENGTHS = tuple(10.0**k for k in range(-7, 3))  # of the mean eigenvalue
+STRENGTHS = tuple(10.0**k for k in range(-7, 5))  # of the mean eigenvalue
 
 
 def fit(
@@ -20,29 +20,31 @@ def fit(
     """Return ridge regression, its strength chosen on ``held_out`` rows, refitted on all rows.
 
     ``activations`` (n, features), ``images`` (n, pixels) in [0, 1]. Few features gain their
-    pairwise products; many are projected on a seeded random basis (memory).
+    pairwise products; many are projected on a seeded random basis (memory). The mean image is not
+    shrunk: activations that say nothing give it back.
     """
     widen = _widening(activations.shape[1], seed=seed)
     x, y = widen(activations), torch.from_numpy(images).double()
     mean, spread = x.mean(dim=0), x.std(dim=0).clamp_min(1e-6)
-    x = torch.cat([(x - mean) / spread, x.new_ones(len(x), 1)], dim=1)
+    x, mean_image = (x - mean) / spread, y.mean(dim=0)
     fitted = torch.from_numpy(~held_out)
     values, vectors = torch.linalg.eigh(x[fitted].T @ x[fitted])
-    rotated, rotated_out = vectors.T @ (x[fitted].T @ y[fitted]), x[~fitted] @ vectors
-    scale = float(values.clamp_min(0).mean())
+    values = values.clamp_min(0)
+    fitted_mean = y[fitted].mean(dim=0)
+    rotated, rotated_out = vectors.T @ (x[fitted].T @ (y[fitted] - fitted_mean)), x[~fitted] @ vectors
     errors = []
     for strength in STRENGTHS:
-        shrunk = rotated / (values.clamp_min(0) + strength * scale)[:, None]
-        guess = (rotated_out @ shrunk).clamp(0, 1)
+        shrunk = rotated / (values + strength * values.mean())[:, None]
+        guess = (rotated_out @ shrunk + fitted_mean).clamp(0, 1)
         errors.append(float((guess - y[~fitted]).square().mean()))
     best = int(np.argmin(errors))
     gram = x.T @ x
-    gram.diagonal().add_(STRENGTHS[best] * scale * len(x) / int(fitted.sum()))
-    weights = torch.linalg.solve(gram, x.T @ y)
+    gram.diagonal().add_(STRENGTHS[best] * float(gram.diagonal().mean()))
+    weights = torch.linalg.solve(gram, x.T @ (y - mean_image))
 
     def decode(others: Tensor) -> NDArray[np.float32]:
         z = (widen(others) - mean) / spread
-        return (z @ weights[:-1] + weights[-1]).clamp(0, 1).float().numpy()  # type: ignore[no-any-return]
+        return (z @ weights + mean_image).clamp(0, 1).float().numpy()  # type: ignore[no-any-return]
 
     return Decoder(decode=decode, held_out_mse=errors[best])
 

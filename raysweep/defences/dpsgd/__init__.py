@@ -73,10 +73,12 @@ class DPSGD:
             sample_rate=sample_rate,
             noise_multiplier=noise,
             max_grad_norm=self.max_grad_norm,
-            account=lambda taken: self._spent(noise, taken, sample_rate),
+            account=lambda taken, clipping: self._spent(noise, taken, sample_rate, clipping),
         )
 
-    def _spent(self, noise: float, steps: int, sample_rate: float) -> PrivacySpent:
+    def _spent(
+        self, noise: float, steps: int, sample_rate: float, clipping: str
+    ) -> PrivacySpent:
         from raysweep.defences.dpsgd import accounting
         from raysweep.train import PrivacySpent
 
@@ -95,6 +97,7 @@ class DPSGD:
             steps=steps,
             accountant=answered,
             accountant_settings=accounting.SETTINGS[answered],
+            clipping=clipping,
         )
 
     def check_delta(self, n: int) -> None:

@@ -1,17 +1,15 @@
-"""Clipped, noised gradients through Opacus' own hooks and optimizer, on Poisson batches."""
+"""The Gaussian mechanism: clipped sums on Poisson batches, noise, and what it cost."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from math import ceil
 
 import torch
-from opacus import GradSampleModule
-from opacus.optimizers import DPOptimizer
 from opacus.validators import ModuleValidator
 from torch import Tensor, nn
 
+from raysweep.defences.dpsgd.clipping import clipping
 from raysweep.errors import PrivacyError
 from raysweep.train import PrivacySpent
 
@@ -19,7 +17,7 @@ PHYSICAL_BUDGET = 128 * 2**20  # bytes of per-example gradients held at once
 
 
 class PrivateGradients:
-    """The Gaussian mechanism of DP-SGD (Abadi et al. 2016) for one training.
+    """DP-SGD's gradients (Abadi et al. 2016) for one training.
 
     Every example enters a step independently with probability ``sample_rate``; the clipped sum
     plus noise is divided by the expected batch size n * ``sample_rate``, never by the drawn one;
@@ -33,11 +31,11 @@ class PrivateGradients:
         sample_rate: float,
         noise_multiplier: float,
         max_grad_norm: float,
-        account: Callable[[int], PrivacySpent],
+        account: Callable[[int, str], PrivacySpent],
     ) -> None:
         self._n = n
         self._sample_rate = sample_rate
-        self._noise_multiplier = noise_multiplier
+        self._noise = noise_multiplier * max_grad_norm
         self._max_grad_norm = max_grad_norm
         self._account = account
         self._steps = 0
@@ -48,50 +46,37 @@ class PrivateGradients:
             drawn = torch.rand(self._n, generator=generator, dtype=torch.float64)
             yield (drawn < self._sample_rate).nonzero().flatten()
 
-    def attach(self, model: nn.Module, optimizer: torch.optim.Optimizer, *, seed: int) -> None:
-        """Hook the model and wrap the optimizer; refuse what would break the guarantee."""
+    def attach(self, model: nn.Module, example: Tensor, *, seed: int) -> None:
+        """Choose how to clip this model; refuse what would break the guarantee."""
         refuse_unsafe_layers(model)
-        device = next(model.parameters()).device
         self._model = model
         self._buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-        self._hooked = GradSampleModule(model, loss_reduction="sum")
-        self._optimizer = DPOptimizer(
-            optimizer,
-            noise_multiplier=self._noise_multiplier,
-            max_grad_norm=self._max_grad_norm,
-            expected_batch_size=self._n * self._sample_rate,
-            loss_reduction="mean",
-            generator=torch.Generator(device=device).manual_seed(seed),
-        )
-        n_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        self._physical = max(1, PHYSICAL_BUDGET // (4 * n_parameters))
+        self._clipping = clipping(model, example, self._max_grad_norm)
+        self._physical = max(1, PHYSICAL_BUDGET // self._clipping.bytes_per_example)
+        self._generator = torch.Generator(device=example.device).manual_seed(seed)
 
     def gradients(self, loss: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """Leave (clipped sum + noise) / expected batch size in every ``p.grad``."""
-        self._optimizer.zero_grad()
-        losses = []
-        for part in x.split(self._physical):
-            values = loss(part)
-            with warnings.catch_warnings():  # images need no gradient, and torch remarks on it
-                warnings.filterwarnings("ignore", message="Full backward hook is firing")
-                values.sum().backward()  # type: ignore[no-untyped-call]
-            self._optimizer.clip_and_accumulate()
-            for parameter in self._optimizer.params:
-                parameter.grad_sample = None
-            losses.append(values.detach())
-        self._optimizer.add_noise()
-        for parameter in self._optimizer.params:
-            parameter.grad /= self._optimizer.expected_batch_size
+        losses = [self._clipping.add(loss, part) for part in x.split(self._physical)]
+        for parameter, clipped_sum in self._clipping.take():
+            noise = torch.normal(
+                0.0,
+                self._noise,
+                parameter.shape,
+                device=parameter.device,
+                generator=self._generator,
+            )
+            parameter.grad = (clipped_sum + noise) / (self._n * self._sample_rate)
         self._steps += 1
         return torch.cat(losses)
 
     def spent(self) -> PrivacySpent:
         """Return the privacy spent by the steps that were really taken."""
-        return self._account(self._steps)
+        return self._account(self._steps, self._clipping.name)
 
     def release(self) -> None:
-        """Take the hooks off; fail when the model kept statistics of its examples."""
-        self._hooked.to_standard_module()
+        """Let go of the model; fail when it kept statistics of its examples."""
+        self._clipping.release()
         for name, buffer in self._model.named_buffers():
             if not torch.equal(buffer, self._buffers[name]):
                 told = f"buffer {name!r} changed while training: it carries data past the noise"

@@ -1,0 +1,256 @@
+import gzip
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from raysweep import data
+from raysweep.data.deal import share_table
+from raysweep.data.sources import FASHION_MNIST, SOURCES
+from raysweep.errors import DataError
+
+SIX = ("members", "nonmembers", "pool", "reference", "validation", "test")
+
+
+def write_npz(path, n=60, *, labels=None, features=None, **extra):
+    rng = np.random.default_rng(0)
+    features = rng.random((n, 5)) if features is None else features
+    labels = np.arange(n) % 3 if labels is None else labels
+    np.savez(path, features=features, labels=labels, **extra)
+    return {"name": "npz", "path": str(path)}
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.integers(6, 60), min_size=2, max_size=6),
+    st.lists(st.floats(0.02, 0.15), min_size=6, max_size=6),
+    st.integers(0, 5),
+)
+def test_every_class_of_every_split_is_within_one_example_of_its_share(classes, parts, seed):
+    total = sum(classes)
+    sizes = [max(1, int(total * part)) for part in parts]
+    table = share_table(classes, sizes, np.random.default_rng(seed))
+    share = np.outer(sizes, classes) / total
+    assert np.all(np.abs(table - share) < 1)
+    assert table.sum(axis=1).tolist() == sizes
+    assert np.all(table.sum(axis=0) <= classes)
+
+
+def test_splits_are_disjoint_and_as_large_as_asked(splits):
+    assert list(splits.sizes.values()) == [120, 60, 200, 0, 100, 100]
+    together = np.concatenate([getattr(splits, name).indices for name in SIX])
+    assert len(set(together.tolist())) == len(together)
+
+
+def test_the_same_seed_deals_the_same_and_another_does_not():
+    spec = {"name": "digits"}
+    first = data.load(spec, seed=0).hash
+    other = data.load(spec, seed=1).hash
+    assert data.load(spec, seed=0).hash == first != other
+
+
+def test_digits_are_pixels_in_the_unit_interval(splits):
+    pixels = splits.members.pixels()
+    assert pixels.shape == (120, 1, 8, 8)
+    assert (pixels.min(), pixels.max()) == (0.0, 1.0)
+
+
+def test_sizes_that_do_not_fit_say_how_much_there_is():
+    with pytest.raises(DataError, match=r"ask for 2,955 examples, the data set has 1,797"):
+        data.load({"name": "digits", "members": 1700}, seed=0)
+
+
+def test_a_size_between_whole_and_fraction_is_refused():
+    with pytest.raises(DataError, match=r"dataset.members must be a whole number"):
+        data.load({"name": "digits", "members": 10.5}, seed=0)
+
+
+def write_idx(path, array, compress):
+    header = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
+    raw = header + array.astype(np.uint8).tobytes()
+    path.write_bytes(gzip.compress(raw) if compress else raw)
+
+
+@pytest.mark.parametrize(("folder", "suffix"), [("mnist", ".gz"), ("MNIST/raw", "")])
+def test_idx_files_are_read_plain_or_compressed(tmp_path, monkeypatch, folder, suffix):
+    monkeypatch.setenv("RAYSWEEP_DATA", str(tmp_path))
+    where = tmp_path / folder
+    where.mkdir(parents=True)
+    for part, n in (("train", 40), ("t10k", 20)):
+        images = np.arange(n * 9).reshape(n, 3, 3) % 256
+        write_idx(where / f"{part}-images-idx3-ubyte{suffix}", images, bool(suffix))
+        write_idx(where / f"{part}-labels-idx1-ubyte{suffix}", np.arange(n) % 2, bool(suffix))
+    splits = data.load({"name": "mnist"}, seed=0)
+    assert splits.members.shape == (1, 3, 3)
+    assert splits.members.features.dtype == np.uint8
+    assert splits.members.n_classes == 2
+
+
+def test_a_torn_idx_file_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAYSWEEP_DATA", str(tmp_path))
+    (tmp_path / "mnist").mkdir()
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (tmp_path / "mnist" / f"{name}-ubyte").write_bytes(b"\x00\x00\x08\x03\x00")
+    with pytest.raises(DataError, match="train-images-idx3-ubyte is not a whole idx file"):
+        data.load({"name": "mnist"}, seed=0)
+
+
+def test_the_systems_fashion_mnist_is_found_and_whole():
+    if FASHION_MNIST.find() is None:
+        pytest.skip("Debian's dataset-fashion-mnist is not installed")
+    splits = data.load({"name": "fashion_mnist"}, seed=0)
+    assert splits.sizes["members"] == 21_000
+    assert np.bincount(splits.members.labels).tolist() == [2100] * 10
+
+
+@pytest.mark.parametrize(("name", "label", "n_files"), [("cifar10", b"labels", 6), ("cifar100", b"fine_labels", 2)])
+def test_cifar_batches_are_read_without_running_their_pickle(
+    tmp_path, monkeypatch, name, label, n_files
+):
+    monkeypatch.setenv("RAYSWEEP_DATA", str(tmp_path))
+    (tmp_path / name).mkdir()
+    files = {"cifar10": [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]}
+    for file in files.get(name, ["train", "test"]):
+        batch = {b"data": np.full((20, 3072), 7, np.uint8), label: [0, 1] * 10}
+        (tmp_path / name / file).write_bytes(pickle.dumps(batch))
+    splits = data.load({"name": name}, seed=0)
+    assert splits.members.shape == (3, 32, 32)
+    assert sum(splits.sizes.values()) == 20 * n_files
+
+
+class Bomb:
+    def __reduce__(self):
+        return print, ("boom",)
+
+
+def test_a_pickle_that_would_run_code_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("RAYSWEEP_DATA", str(tmp_path))
+    (tmp_path / "cifar100").mkdir()
+    for file in ("train", "test"):
+        (tmp_path / "cifar100" / file).write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(DataError, match="is no CIFAR batch"):
+        data.load({"name": "cifar100"}, seed=0)
+    assert capsys.readouterr().out == ""
+
+
+def test_missing_data_says_where_it_was_looked_for_and_three_ways(tmp_path, monkeypatch):
+    for name in ("RAYSWEEP_DATA", "XDG_CACHE_HOME", "XDG_DATA_DIRS"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setattr("raysweep.data.sources._download", lambda name: False)
+    with pytest.raises(DataError) as error:
+        data.load({"name": "cifar10"}, seed=0)
+    told = str(error.value)
+    assert str(tmp_path) in told
+    assert all(way in told for way in ("(1)", "(2)", "(3)", "--data-root"))
+
+
+def test_an_image_folder_is_read_by_its_class_folders(tmp_path):
+    for label in ("cat", "dog"):
+        (tmp_path / label).mkdir()
+        for i in range(20):
+            Image.new("RGB", (6, 5), (i, 0, 0)).save(tmp_path / label / f"{i}.png")
+    splits = data.load({"name": "image_folder", "path": str(tmp_path)}, seed=0)
+    assert splits.members.shape == (3, 5, 6)
+    assert np.bincount(splits.members.labels).tolist() == [6, 6]
+
+
+def test_an_unreadable_image_is_named(tmp_path):
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat" / "bad.png").write_bytes(b"not an image")
+    with pytest.raises(DataError, match=r"bad\.png cannot be read as an image"):
+        data.load({"name": "image_folder", "path": str(tmp_path)}, seed=0)
+
+
+def test_images_of_two_sizes_are_refused(tmp_path):
+    (tmp_path / "cat").mkdir()
+    for i in (4, 5):
+        Image.new("L", (i, i)).save(tmp_path / "cat" / f"{i}.png")
+    with pytest.raises(DataError, match="images differ in size"):
+        data.load({"name": "image_folder", "path": str(tmp_path)}, seed=0)
+
+
+def test_an_empty_class_folder_is_refused(tmp_path):
+    (tmp_path / "cat").mkdir()
+    with pytest.raises(DataError, match="class folder .*cat is empty"):
+        data.load({"name": "image_folder", "path": str(tmp_path)}, seed=0)
+
+
+def test_flat_features_are_scaled_by_a_stated_range(tmp_path):
+    spec = write_npz(tmp_path / "a.npz", features=np.full((60, 5), 15.0))
+    splits = data.load({**spec, "range": [10, 20]}, seed=0)
+    assert np.all(splits.members.pixels() == 0.5)
+
+
+def test_features_without_a_range_are_scaled_by_the_pool(tmp_path):
+    features = np.random.default_rng(0).normal(100, 50, (60, 5))
+    splits = data.load(write_npz(tmp_path / "a.npz", features=features), seed=0)
+    pool = splits.pool.pixels()
+    assert (pool.min(axis=0), pool.max(axis=0)) == (pytest.approx(0), pytest.approx(1))
+    assert 0 <= splits.members.pixels().min() <= splits.members.pixels().max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("labels", "law"),
+    [
+        (np.linspace(0, 1, 60), "whole numbers"),
+        (np.where(np.arange(60) % 2, 2, 0), "class 1 has no example"),
+        (np.arange(60) - 3, "must start at 0"),
+        (np.zeros(60, int), "one class only"),
+        (np.zeros(59, int), "must pair"),
+    ],
+)
+def test_labels_that_do_not_hold_are_refused(tmp_path, labels, law):
+    with pytest.raises(DataError, match=law):
+        data.load(write_npz(tmp_path / "a.npz", labels=labels), seed=0)
+
+
+def test_features_that_are_not_finite_are_refused(tmp_path):
+    with pytest.raises(DataError, match="not finite"):
+        data.load(write_npz(tmp_path / "a.npz", features=np.full((60, 5), np.nan)), seed=0)
+
+
+def test_an_npz_without_the_keys_or_torn_is_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.zeros(3))
+    with pytest.raises(DataError, match=r"has no \['features', 'labels'\]; it holds x"):
+        data.load({"name": "npz", "path": str(tmp_path / "a.npz")}, seed=0)
+    (tmp_path / "b.npz").write_bytes(b"PK\x03\x04torn")
+    with pytest.raises(DataError, match="is not a whole .npz file"):
+        data.load({"name": "npz", "path": str(tmp_path / "b.npz")}, seed=0)
+
+
+USER = """
+import numpy as np
+def people(n=80):
+    rng = np.random.default_rng(0)
+    return rng.random((n, 4)), np.arange(n) % 2, np.arange(n) // 4
+def wrong():
+    return 3
+def broken():
+    raise RuntimeError("no disk")
+"""
+
+
+@pytest.fixture
+def user_module(tmp_path, monkeypatch):
+    (tmp_path / "their_data.py").write_text(USER)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+def test_groups_never_straddle_two_splits(user_module):
+    splits = data.load({"name": "their_data:people", "n": 80}, seed=0)
+    groups = [set((getattr(splits, name).indices // 4).tolist()) for name in SIX]
+    assert sum(len(g) for g in groups) == len(set().union(*groups))
+    assert all(len(getattr(splits, n)) for n in ("members", "nonmembers", "pool", "validation"))
+
+
+@pytest.mark.parametrize(("function", "law"), [("wrong", "must return"), ("broken", "raised RuntimeError: no disk")])
+def test_a_user_function_that_does_not_hold_is_named(user_module, function, law):
+    with pytest.raises(DataError, match=law):
+        data.load({"name": f"their_data:{function}"}, seed=0)
+
+
+def test_every_source_is_described_in_one_line():
+    assert all(source.__doc__.splitlines()[0].endswith((".", ";", ":", "size.", "``labels``.")) for source in SOURCES.values())

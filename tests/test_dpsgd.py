@@ -1,0 +1,266 @@
+"""DP-SGD: the same clipped sum as Opacus, real Poisson batches, honest accounting, fail closed."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from raysweep import defences
+from raysweep.config import Training
+from raysweep.defences.dpsgd import accounting
+from raysweep.defences.dpsgd.clipping import LayerwiseClipping, OpacusClipping, clipping, known_layers
+from raysweep.defences.dpsgd.gradients import PrivateGradients, refuse_unsafe_layers
+from raysweep.errors import PrivacyError
+from raysweep.models import MODELS
+from raysweep.train import PrivacySpent, isolated_rng, plain_recipe, train
+
+CPU = torch.device("cpu")
+
+
+def seeded(build, seed=0):
+    with isolated_rng(seed, CPU):
+        return build()
+
+
+def spent_nothing(steps, clipping):
+    return PrivacySpent(
+        epsilon=0.0,
+        delta=1e-5,
+        noise_multiplier=0.0,
+        sample_rate=1.0,
+        steps=steps,
+        accountant="rdp",
+        accountant_settings="",
+        clipping=clipping,
+    )
+
+
+def clipped(kind, model, x, y, norm, parts=1):
+    model.train()
+    way = kind(model, norm) if kind is OpacusClipping else clipping(model, x, norm)
+    assert isinstance(way, kind)
+    for part in torch.arange(len(x)).chunk(parts) if len(x) else [torch.arange(0)]:
+        way.add(lambda z, p=part: F.cross_entropy(model(z), y[p], reduction="none"), x[part])
+    sums = [s.clone() for _, s in way.take()]
+    way.release()
+    return sums
+
+
+def relative_error(one, other):
+    gap = sum(((a - b) ** 2).sum() for a, b in zip(one, other, strict=True)).sqrt()
+    return float(gap / sum((b**2).sum() for b in other).sqrt())
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    channels=st.integers(1, 4),
+    groups=st.integers(1, 2),
+    width=st.integers(1, 3),
+    kernel=st.integers(1, 3),
+    stride=st.integers(1, 2),
+    padding=st.integers(0, 2),
+    dilation=st.integers(1, 2),
+    bias=st.booleans(),
+    norm=st.sampled_from([0.01, 0.3, 100.0]),
+    seed=st.integers(0, 100),
+)
+def test_the_clipped_sum_of_convolutions_is_opacus(
+    channels, groups, width, kernel, stride, padding, dilation, bias, norm, seed
+):
+    def build():
+        first = nn.Conv2d(
+            channels * groups, 2 * width * groups, kernel, stride, padding, dilation, groups, bias
+        )
+        size = first(torch.zeros(1, channels * groups, 7, 6)).numel()
+        return nn.Sequential(first, nn.Tanh(), nn.Flatten(), nn.Linear(size, 3, bias=bias))
+
+    model = seeded(build, seed)
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(5, channels * groups, 7, 6, generator=generator)
+    y = torch.randint(3, (5,), generator=generator)
+    ours = clipped(LayerwiseClipping, model, x, y, norm)
+    theirs = clipped(OpacusClipping, model, x, y, norm)
+    assert relative_error(ours, theirs) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["thesis_cnn", "mnist_cnn", "softmax", "mlp"])
+@pytest.mark.parametrize("parts", [1, 3])
+def test_the_clipped_sum_of_every_target_is_opacus_whatever_the_physical_batch(name, parts):
+    model = seeded(lambda: MODELS[name]().build((1, 28, 28), 10))
+    generator = torch.Generator().manual_seed(1)
+    x, y = torch.rand(9, 1, 28, 28, generator=generator), torch.arange(9)
+    ours = clipped(LayerwiseClipping, model, x, y, 0.5, parts)
+    theirs = clipped(OpacusClipping, model, x, y, 0.5)
+    assert relative_error(ours, theirs) < 1e-5
+
+
+def test_no_example_adds_more_than_the_norm():
+    model = seeded(lambda: MODELS["thesis_cnn"]().build((1, 8, 8), 10))
+    for i in range(4):
+        x = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(i))
+        sums = clipped(LayerwiseClipping, model, x, torch.tensor([i]), 0.1)
+        assert math.sqrt(sum(float((s**2).sum()) for s in sums)) <= 0.1 * (1 + 1e-5)
+
+
+def test_without_noise_and_clipping_it_is_plain_sgd():
+    model = seeded(lambda: MODELS["mlp"](hidden=(16,)).build((1, 8, 8), 10))
+    x, y = torch.rand(12, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(12) % 10
+    private = PrivateGradients(
+        12, sample_rate=1.0, noise_multiplier=0.0, max_grad_norm=1e6, account=spent_nothing
+    )
+    private.attach(model, x[:1], seed=0)
+    private.gradients(lambda z: F.cross_entropy(model(z), y, reduction="none"), x)
+    ours = [p.grad.clone() for p in model.parameters()]
+    private.release()
+    model.zero_grad()
+    F.cross_entropy(model(x), y).backward()
+    assert relative_error(ours, [p.grad for p in model.parameters()]) < 1e-5
+
+
+def test_an_empty_batch_is_a_step_of_noise_alone():
+    model = seeded(lambda: MODELS["softmax"]().build((1, 8, 8), 10))
+    private = PrivateGradients(
+        100, sample_rate=0.1, noise_multiplier=2.0, max_grad_norm=0.5, account=spent_nothing
+    )
+    private.attach(model, torch.zeros(1, 1, 8, 8), seed=0)
+    empty = torch.zeros(0, dtype=torch.long)
+    private.gradients(
+        lambda z: F.cross_entropy(model(z), empty, reduction="none"), torch.zeros(0, 1, 8, 8)
+    )
+    noise = torch.cat([p.grad.flatten() for p in model.parameters()])
+    assert float(noise.std()) == pytest.approx(2.0 * 0.5 / 10, rel=0.1)
+    assert private.spent().steps == 1
+
+
+def test_batches_are_poisson():
+    private = PrivateGradients(
+        1000, sample_rate=0.05, noise_multiplier=1.0, max_grad_norm=1.0, account=spent_nothing
+    )
+    generator = torch.Generator().manual_seed(0)
+    epochs = [list(private.batches(generator)) for _ in range(20)]
+    sizes = np.array([len(batch) for epoch in epochs for batch in epoch])
+    assert len(epochs[0]) == 20
+    assert sizes.mean() == pytest.approx(50, abs=2)
+    assert sizes.std() == pytest.approx(math.sqrt(1000 * 0.05 * 0.95), rel=0.15)
+
+
+class Twice(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner, self.output = nn.Linear(4, 4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.output(self.inner(torch.tanh(self.inner(x))))
+
+
+@pytest.mark.parametrize(
+    "build",
+    [Twice, lambda: nn.Sequential(nn.Linear(4, 6), nn.LayerNorm(6), nn.Linear(6, 3))],
+    ids=["a layer used twice", "a layer without a rule"],
+)
+def test_what_has_no_fast_rule_falls_back_to_opacus(build):
+    model = seeded(build)
+    assert known_layers(model, torch.zeros(1, 4)) is None
+    assert isinstance(clipping(model, torch.zeros(1, 4), 1.0), OpacusClipping)
+
+
+def test_batch_norm_is_refused_by_name_with_the_remedy():
+    model = seeded(lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.Sequential(nn.BatchNorm2d(4))))
+    with pytest.raises(PrivacyError, match=r"layer '1.0' is BatchNorm2d.*nn.GroupNorm\(num_groups, 4\)"):
+        refuse_unsafe_layers(model)
+
+
+class Remembers(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.output = nn.Linear(64, 10)
+        self.register_buffer("seen", torch.zeros(1))
+
+    def forward(self, x):
+        if self.training:
+            self.seen += x.mean()
+        return self.output(x.flatten(1))
+
+
+def private_training(values, build, splits, **training):
+    settings_ = {"epochs": 3, "batch_size": 40, "optimizer": "sgd", "learning_rate": 0.5, **training}
+    recipe = plain_recipe(build, Training(**settings_))
+    recipe = defences.defend(recipe, values, splits.reference)
+    return train(recipe, splits.members, seed=0, device=CPU)
+
+
+def test_a_model_that_keeps_statistics_fails_closed(splits):
+    with pytest.raises(PrivacyError, match="buffer 'seen' changed"):
+        private_training({"epsilon": 8}, lambda *_: Remembers(), splits)
+
+
+@pytest.mark.parametrize("accountant", ["rdp", "prv"])
+@pytest.mark.parametrize("epsilon", [0.5, 8.0])
+def test_what_is_spent_is_at_most_what_was_asked(splits, epsilon, accountant):
+    values = {"epsilon": epsilon, "accountant": accountant}
+    target = private_training(values, MODELS["softmax"]().build, splits)
+    assert 0.98 * epsilon < target.privacy.epsilon <= epsilon
+    assert (target.privacy.steps, target.privacy.accountant) == (9, accountant)
+
+
+def test_prv_asks_for_less_noise_than_rdp():
+    rule = {"delta": 1e-5, "sample_rate": 0.05, "steps": 300}
+    rdp = accounting.noise_for(2.0, accountant="rdp", **rule)
+    prv = accounting.noise_for(2.0, accountant="prv", **rule)
+    assert 0.85 * rdp < prv < rdp
+
+
+def test_full_batch_accounting_is_that_of_the_gaussian_mechanism():
+    """Balle & Wang 2018: the exact delta of k full-batch steps is that of one with sigma/sqrt(k)."""
+    from scipy.stats import norm
+
+    epsilon, _ = accounting.spent(10.0, delta=1e-5, sample_rate=1.0, steps=25, accountant="rdp")
+    mu = math.sqrt(25) / 10.0
+    exact = norm.cdf(mu / 2 - epsilon / mu) - math.exp(epsilon) * norm.cdf(-mu / 2 - epsilon / mu)
+    assert exact <= 1e-5
+    assert epsilon < 1.2 * 2.0  # the exact epsilon is 2.0 to two digits
+
+
+def test_epsilons_beyond_prv_are_answered_by_rdp_and_say_so():
+    answer = accounting.spent(0.4, delta=1e-5, sample_rate=1.0, steps=100, accountant="prv")
+    assert answer[0] > accounting.PRV_LIMIT
+    assert answer[1] == "rdp"
+
+
+def test_noise_multiplier_may_be_given_in_place_of_epsilon(splits):
+    target = private_training({"noise_multiplier": 3.0}, MODELS["softmax"]().build, splits)
+    assert target.privacy.noise_multiplier == 3.0
+    assert 0 < target.privacy.epsilon < math.inf
+
+
+def test_delta_must_be_below_one_over_the_members(splits):
+    with pytest.raises(PrivacyError, match=r"`delta` must be below 1 / members = 0.0083, got 0.01"):
+        private_training({"epsilon": 2, "delta": 0.01}, MODELS["softmax"]().build, splits)
+
+
+def test_l2_acts_under_dp_and_only_where_it_should(splits):
+    build = MODELS["mlp"](hidden=(16,)).build
+    plain = private_training({"epsilon": 8}, build, splits)
+    heavy = private_training({"epsilon": 8, "l2": 0.5, "l2_scope": "output"}, build, splits)
+
+    def norms(target):
+        return {k: float(v.detach().norm()) for k, v in target.model.named_parameters() if "weight" in k}
+
+    assert norms(heavy)["output.weight"] < 0.5 * norms(plain)["output.weight"]
+    assert heavy.privacy.epsilon == plain.privacy.epsilon
+    assert heavy.privacy.noise_multiplier == plain.privacy.noise_multiplier
+
+
+def test_the_anchor_has_the_same_model_and_epochs(splits):
+    build = MODELS["mlp"](hidden=(16,)).build
+    private = {"optimizer": "sgd", "learning_rate": 1.0, "batch_size": 60}
+    plain = private_training({}, build, splits, private=private)
+    defended = private_training({"epsilon": 8}, build, splits, private=private)
+    shapes = [[p.shape for p in t.model.parameters()] for t in (plain, defended)]
+    assert shapes[0] == shapes[1]
+    assert defended.privacy.steps == 3 * 2

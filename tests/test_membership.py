@@ -1,0 +1,142 @@
+"""The contract that every membership attack obeys."""
+
+import numpy as np
+import pytest
+import torch
+
+from raysweep import metrics
+from raysweep.attacks import Knowledge, judge_membership
+from raysweep.config import Training
+from raysweep.data import concatenate
+from raysweep.membership import MEMBERSHIP
+from raysweep.models import MODELS
+from raysweep.shadows import train_shadow
+from raysweep.train import plain_recipe, train
+
+CPU = torch.device("cpu")
+
+
+def recipe(epochs):
+    build = MODELS["mlp"](hidden=(64,), activation="relu").build
+    return plain_recipe(build, Training(epochs=epochs, batch_size=16, learning_rate=1e-2))
+
+
+def flipped(split, share, seed):
+    """Return the split with some labels wrong: what can only be learnt by heart."""
+    import dataclasses
+
+    rng = np.random.default_rng(seed)
+    wrong = rng.random(len(split)) < share
+    labels = np.where(wrong, rng.integers(0, 10, len(split)), split.labels)
+    return dataclasses.replace(split, labels=labels)
+
+
+@pytest.fixture(scope="module")
+def memorised(splits):
+    """A target that knows 120 noisily labelled digits by heart, and what its attacker knows."""
+    noisy = {name: flipped(getattr(splits, name), 0.4, i) for i, name in enumerate(("members", "nonmembers", "pool"))}
+    plan = recipe(40)
+    target = train(plan, noisy["members"], seed=0, device=CPU)
+
+    def shadow(number):
+        return train_shadow(plan, noisy["pool"], 120, number, seed=1, device=CPU)
+
+    knowledge = Knowledge(pool=noisy["pool"], train_shadow=shadow, training_loss=target.member_loss)
+    return target, noisy["members"], noisy["nonmembers"], knowledge
+
+
+def judged(name, memorised, **changes):
+    target, members, nonmembers, knowledge = memorised
+    given = {"members": members, "nonmembers": nonmembers, **changes}
+    return judge_membership(
+        name, MEMBERSHIP[name](), target, **given, knowledge=knowledge, trial_id="t", seed=0
+    )
+
+
+@pytest.mark.parametrize("name", list(MEMBERSHIP))
+def test_it_recognises_the_members_of_a_memorised_target(name, memorised):
+    record, _ = judged(name, memorised)
+    assert record.auc_low > 0.5, record
+
+
+@pytest.mark.parametrize("name", list(MEMBERSHIP))
+def test_it_finds_nothing_where_members_and_nonmembers_are_exchangeable(name, memorised, splits):
+    half = np.arange(len(splits.validation)) % 2 == 0
+    fresh = {"members": splits.validation.rows(half), "nonmembers": splits.validation.rows(~half)}
+    record, _ = judged(name, memorised, **fresh)
+    assert record.auc_low <= 0.5 <= record.auc_high
+
+
+@pytest.mark.parametrize("name", list(MEMBERSHIP))
+def test_permuted_examples_give_permuted_scores(name, memorised):
+    target, members, nonmembers, knowledge = memorised
+    examples = concatenate(members, nonmembers)
+    order = np.random.default_rng(0).permutation(len(examples))
+    attack = MEMBERSHIP[name]()
+    straight = attack.score(target, examples, knowledge, seed=0).values
+    permuted = attack.score(target, examples.rows(order), knowledge, seed=0).values
+    np.testing.assert_allclose(permuted, straight[order], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", list(MEMBERSHIP))
+def test_the_same_seed_gives_the_same_scores_and_leaves_the_target_as_it_was(name, memorised):
+    target, members, _, knowledge = memorised
+    before = [p.detach().clone() for p in target.model.parameters()]
+    attack = MEMBERSHIP[name]()
+    first = attack.score(target, members, knowledge, seed=5).values
+    again = attack.score(target, members, knowledge, seed=5).values
+    assert np.array_equal(first, again)
+    assert first.shape == (len(members),)
+    assert all(torch.equal(a, b) for a, b in zip(before, target.model.parameters(), strict=True))
+
+
+def test_yeoms_threshold_is_the_mean_training_loss(memorised):
+    target, members, _, knowledge = memorised
+    scores = MEMBERSHIP["loss"]().score(target, members, knowledge, seed=0)
+    assert scores.threshold == -target.member_loss[0]
+
+
+def test_the_training_loss_is_granted_by_name_alone(memorised, monkeypatch):
+    target, members, nonmembers, knowledge = memorised
+    poor = Knowledge(pool=knowledge.pool, train_shadow=knowledge._train_shadow)
+    granted = []
+    for name, kind in MEMBERSHIP.items():
+        attack = kind()
+
+        def spy(target, examples, knowledge, *, seed, name=name):
+            granted.append((name, knowledge.training_loss is not None))
+            from raysweep.attacks import Scores
+
+            return Scores(values=np.arange(len(examples), dtype=float))
+
+        object.__setattr__(attack, "score", spy)
+        judge_membership(
+            name, attack, target, members=members, nonmembers=nonmembers, knowledge=poor, trial_id="t", seed=0
+        )
+    assert dict(granted) == {name: name == "loss" for name in MEMBERSHIP}
+
+
+def test_shadows_are_trained_once_and_are_as_large_as_the_target(memorised):
+    _, members, _, knowledge = memorised
+    first, again = knowledge.shadows(1)[0], knowledge.shadows(2)[0]
+    assert first is again
+    assert len(first.members) == len(members)
+    overlap = set(first.members.indices) & set(first.nonmembers.indices)
+    assert not overlap
+
+
+def test_the_two_classifiers_of_the_shadow_attack_agree(memorised):
+    target, members, nonmembers, knowledge = memorised
+    examples, truth = concatenate(members, nonmembers), np.repeat([True, False], [120, 60])
+    areas = [
+        metrics.auc(MEMBERSHIP["shadow"](classifier=c).score(target, examples, knowledge, seed=0).values, truth)
+        for c in ("mlp", "logistic")
+    ]
+    assert areas[0] == pytest.approx(areas[1], abs=0.08)
+
+
+def test_the_judge_names_everyone_in_the_scores(memorised):
+    _, members, nonmembers, _ = memorised
+    _, rows = judged("loss", memorised)
+    assert set(rows.example[rows.member]) == set(members.indices)
+    assert set(rows.example[~rows.member]) == set(nonmembers.indices)

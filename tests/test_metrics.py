@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import norm
+from sklearn.metrics import roc_auc_score
+
+from raysweep import metrics
+
+
+def shifted_normals(d, n=4000, seed=0):
+    rng = np.random.default_rng(seed)
+    scores = np.concatenate([rng.normal(d, 1, n), rng.normal(0, 1, n)])
+    return scores, np.repeat([True, False], n)
+
+
+@pytest.mark.parametrize("d", [-1.0, 0.0, 0.5, 2.0])
+def test_auc_of_shifted_normals_is_their_closed_form(d):
+    scores, truth = shifted_normals(d)
+    assert metrics.auc(scores, truth) == pytest.approx(norm.cdf(d / np.sqrt(2)), abs=0.015)
+
+
+def test_auc_is_that_of_scikit_learn_ties_included():
+    rng = np.random.default_rng(1)
+    scores, truth = rng.integers(0, 5, 300).astype(float), rng.random(300) < 0.3
+    assert metrics.auc(scores, truth) == pytest.approx(roc_auc_score(truth, scores), abs=1e-12)
+
+
+@given(st.permutations(list(range(12))))
+def test_auc_depends_on_the_order_of_scores_alone(order):
+    scores, truth = np.array(order, dtype=float), np.arange(12) % 2 == 0
+    assert metrics.auc(np.exp(scores), truth) == metrics.auc(scores, truth)
+    assert metrics.auc(-scores, truth) == pytest.approx(1 - metrics.auc(scores, truth))
+
+
+def test_the_bootstrap_interval_covers_the_truth_about_95_times_in_100():
+    truth_auc, covered = norm.cdf(0.5 / np.sqrt(2)), 0
+    for seed in range(60):
+        scores, truth = shifted_normals(0.5, n=150, seed=seed)
+        area = metrics.auc_interval(scores, truth, seed=seed, resamples=300)
+        covered += area.low <= truth_auc <= area.high
+    assert 51 <= covered <= 60
+
+
+def test_a_corrected_interval_is_wider():
+    scores, truth = shifted_normals(0.3, n=200)
+    plain = metrics.auc_interval(scores, truth, seed=0)
+    strict = metrics.auc_interval(scores, truth, seed=0, level=1 - 0.05 / 4, resamples=4000)
+    assert strict.low < plain.low
+    assert plain.high < strict.high
+
+
+def test_advantage_of_shifted_normals_is_their_closed_form():
+    expected, covered = norm.cdf(0.5) - norm.cdf(-0.5), 0
+    for seed in range(100):
+        gap = metrics.advantage(*shifted_normals(1.0, n=200, seed=seed), threshold=0.5)
+        covered += gap.low <= expected <= gap.high
+        assert gap.value == pytest.approx(expected, abs=0.2)
+    assert 88 <= covered <= 100
+
+
+def test_the_oracle_is_never_below_the_advantage_at_any_threshold():
+    scores, truth = shifted_normals(0.4, n=200)
+    oracle = metrics.advantage_oracle(scores, truth)
+    assert all(metrics.advantage(scores, truth, t).value <= oracle + 1e-12 for t in scores)
+
+
+def test_tpr_is_read_off_at_a_realised_fpr_that_does_not_exceed_the_asked_one():
+    scores, truth = shifted_normals(1.0, n=2500)
+    found = metrics.tpr_at_fpr(scores, truth, 0.01, seed=0)
+    assert found.realised_fpr == 0.01
+    assert found.tpr.value == pytest.approx(norm.sf(norm.isf(0.01) - 1.0), abs=0.03)
+    assert found.tpr.low < found.tpr.value < found.tpr.high
+
+
+def test_tpr_is_missing_where_the_nonmembers_are_too_few():
+    scores, truth = shifted_normals(1.0, n=500)
+    assert metrics.tpr_at_fpr(scores, truth, 0.001, seed=0) is None
+
+
+def test_ties_do_not_read_as_privacy():
+    truth = np.repeat([True, False], 1000)
+    found = metrics.tpr_at_fpr(np.zeros(2000), truth, 0.1, seed=0)
+    assert found.tpr.value == pytest.approx(0.1, abs=0.03)
+
+
+def test_exact_interval_of_a_proportion_matches_scipy():
+    from scipy.stats import binomtest
+
+    found = metrics.proportion(7, 40)
+    exact = binomtest(7, 40).proportion_ci(method="exact")
+    assert (found.low, found.high) == pytest.approx((exact.low, exact.high))
+
+
+def test_ssim_is_one_for_equal_images_and_falls_with_noise():
+    rng = np.random.default_rng(0)
+    images = rng.random((4, 1, 28, 28))
+    noisy = [metrics.ssim((images + s * rng.normal(size=images.shape)), images) for s in (0.1, 0.5)]
+    assert metrics.ssim(images, images) == pytest.approx(1.0)
+    assert 1 > noisy[0] > noisy[1]
+
+
+def test_ssim_of_constant_images_is_its_closed_form():
+    x, y = np.full((1, 1, 8, 8), 0.2), np.full((1, 1, 8, 8), 0.6)
+    expected = (2 * 0.2 * 0.6 + 1e-4) / (0.2**2 + 0.6**2 + 1e-4)
+    assert metrics.ssim(x, y) == pytest.approx(expected)
+
+
+def test_mse_is_the_mean_over_pixels_and_images():
+    assert metrics.mean_squared_error(np.zeros((2, 3)), np.full((2, 3), 0.5)) == 0.25

@@ -1,0 +1,122 @@
+import math
+
+import pytest
+
+from conftest import SMALL
+from raysweep.errors import SpaceError
+from raysweep.space import differences, fixed_space, load_space, parse_space
+
+BAD = {
+    "unknown block": ("seed: 3", "sead: 3", r"unknown key 'sead'; did you mean 'seed'\?.*line"),
+    "unknown key": ("epochs: 4", "epoch: 4", r"unknown key 'epoch'; did you mean 'epochs'\?.*line 5"),
+    "unknown axis": ("  dropout: {low", "  droput: {low", r"unknown axis 'droput'; did you mean 'dropout'\?.*line 11"),
+    "unknown data set": ("name: digits", "name: digts", r"unknown dataset 'digts'; did you mean 'digits'\?.*line 2"),
+    "unknown model": ("name: mlp", "name: mlq", r"unknown model 'mlq'; did you mean 'mlp'\?.*line 3"),
+    "unknown attack": ("[max_posterior, loss]", "[max_posterior, los]", r"unknown membership attack 'los'; did you mean 'loss'\?.*line 13"),
+    "unknown sampler": ("name: random", "name: randon", r"unknown sampler 'randon'; did you mean 'random'\?.*line 15"),
+    "unknown objective": ("seed: 3", "objectives: {acuracy: max}", r"unknown objective 'acuracy'; did you mean 'accuracy'\?.*line 16"),
+    "wrong direction": ("seed: 3", "objectives: {accuracy: min}", r"`accuracy` must be `max`, got 'min'"),
+    "low above high": ("low: 2, high: 16", "low: 20, high: 16", r"`low` must be below `high`, got 20.0 and 16.0 .*line 10"),
+    "log from zero": ("low: 2, high: 16", "low: 0, high: 16", r"`low` of a log axis must be > 0, got 0.0; start above 0 and add `or: 0`"),
+    "text for a number": ("epochs: 4", "epochs: many", r"`epochs`: input should be a valid integer.*got 'many'.*line 5"),
+    "epsilon of zero": ("low: 2, high: 16, log: true", "low: 0, high: 16", r"`epsilon`: input should be greater than 0, got 0.*line 10"),
+    "dropout of one": ("high: 0.5}", "high: 1.0}", r"`dropout`: input should be less than 1, got 1.0.*line 11"),
+    "delta of one": ("seed: 3", "defences: {delta: 1.0, epsilon: 2}", r"`delta`: input should be less than 1, got 1.0.*line 16"),
+    "no attack for an objective": ("membership: [max_posterior, loss]", "membership: []", r"objective 'attack_auc' needs an attack that yields it"),
+    "negative norm": ("seed: 3", "defences: {max_grad_norm: -1.0}", r"`max_grad_norm`: input should be greater than 0, got -1.0"),
+    "both budgets": ("seed: 3", "defences: {noise_multiplier: 1.0}", r"give `epsilon` or `noise_multiplier`, not both"),
+    "doubled key": ("seed: 3", "seed: 3\nseed: 4", r"the key 'seed' stands twice"),
+    "a path for a name": ("name: small", "name: ../small", r"`name` must be letters"),
+    "fraction of two GPUs": ("seed: 3", "resources: {gpu: 1.5}", r"`gpu` above 1 must be whole, got 1.5"),
+    "layer that is not attacked": ("decoders: [ridge]}}", "decoders: [ridge]}, }\n  inversion_mse: dense", r"`inversion_mse` must be one of the attacked layers"),
+    "python object": ("seed: 3", "seed: !!python/object:os.system {}", r"the tag .* is not read"),
+    "alias": ("seed: 3", "resources: &a {cpu: 1}\ndefences: *a", r"aliases .* are not read"),
+    "no YAML": ("seed: 3", "seed: [3", r"this is not YAML.*line"),
+    "a sequence": (SMALL, "- 1", r"a search space is a mapping"),
+    "axis that is a number": ("dropout: {low: 0.0, high: 0.5}", "dropout: 0.5", r"an axis is \{low"),
+    "axis with both forms": ("high: 0.5}", "high: 0.5, values: [1]}", r"not both"),
+    "grid without values": ("name: random", "name: grid", r"sampler grid needs"),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "law"), BAD.values(), ids=list(BAD))
+def test_bad_input_names_the_file_the_line_the_law_and_the_value(old, new, law):
+    assert old in SMALL
+    with pytest.raises(SpaceError, match=f"(?s){law}") as error:
+        parse_space(SMALL.replace(old, new, 1), "bad.yaml")
+    assert "bad.yaml" in str(error.value)
+
+
+def test_text_that_yaml_misreads_is_taken_as_the_number_that_was_meant():
+    space = parse_space(SMALL.replace("learning_rate: 1e-2", "learning_rate: 1e-6"), "s.yaml")
+    assert space.config().training.learning_rate == 1e-6
+
+
+def test_the_baseline_has_every_defence_neutral_and_everything_else_equal(space):
+    baseline, other = space.baseline(), space.config({"epsilon": 2.0, "dropout": 0.3})
+    assert baseline.defences["epsilon"] == math.inf
+    assert (baseline.defences["dropout"], baseline.defences["l2"]) == (0.0, 0.0)
+    assert (baseline.dataset, baseline.model, baseline.training) == (other.dataset, other.model, other.training)
+
+
+def test_a_configuration_is_its_content():
+    one = parse_space(SMALL, "a.yaml")
+    renamed = parse_space(SMALL.replace("name: small", "name: other"), "b.yaml")
+    assert one.config({"epsilon": 2}).trial_id == renamed.config({"epsilon": 2.0}).trial_id
+    assert one.config({"epsilon": 2}).trial_id != one.config({"epsilon": 3}).trial_id
+
+
+def test_settings_of_a_defence_that_is_off_do_not_tell_configurations_apart():
+    text = SMALL.replace("seed: 3", "defences: {max_grad_norm: 0.3}\nseed: 3")
+    assert parse_space(text, "a").baseline().trial_id == parse_space(SMALL, "b").baseline().trial_id
+
+
+def test_a_config_survives_its_json(space):
+    config = space.config({"epsilon": 2.5})
+    again = type(config).from_json(config.to_json())
+    assert again.trial_id == config.trial_id
+    assert type(config).from_json(space.baseline().to_json()).defences["epsilon"] == math.inf
+
+
+def test_a_dotted_axis_reaches_training_data_and_model():
+    text = SMALL.replace("  dropout: {low", "  training.epochs: {low: 2, high: 9}\n  dropout: {low")
+    space = parse_space(text, "a.yaml")
+    assert space.config({"training.epochs": 2.7}).training.epochs == 3
+
+
+def test_overrides_win_over_the_file(small_yaml):
+    space = load_space(small_yaml, {"training.epochs": 2, "sampler.trials": 3})
+    assert (space.config().training.epochs, space.sampler.trials) == (2, 3)
+
+
+def test_what_may_change_on_continuing_is_no_difference(small_yaml):
+    old = load_space(small_yaml).resolved()
+    more = load_space(small_yaml, {"sampler.trials": 9, "resources.cpu": 2}).resolved()
+    other = load_space(small_yaml, {"training.epochs": 9}).resolved()
+    assert differences(old, more) == []
+    assert differences(old, other) == ["training.epochs: 4 -> 9"]
+
+
+def test_a_space_of_one_configuration_means_that_configuration(space):
+    import yaml
+
+    config = space.config({"epsilon": 3.0, "dropout": 0.1})
+    text = yaml.safe_dump(fixed_space(config, "best", space.objectives))
+    assert parse_space(text, "best.yaml").config().trial_id == config.trial_id
+
+
+def test_a_resolved_space_resolves_to_itself(space):
+    import yaml
+
+    text = yaml.safe_dump(space.resolved())
+    assert differences(space.resolved(), parse_space(text, "again").resolved()) == []
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(SpaceError, match=r"nowhere\.yaml cannot be read"):
+        load_space("nowhere.yaml")
+
+
+@pytest.mark.parametrize("path", ["quickstart", "epsilon_dropout_l2"])
+def test_the_shipped_spaces_are_valid(path):
+    assert load_space(f"search_spaces/{path}.yaml").name == path

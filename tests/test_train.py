@@ -1,0 +1,146 @@
+
+import numpy as np
+import pytest
+import torch
+
+from raysweep.config import Training, sub_seed
+from raysweep.errors import ModelError, TrainingDiverged
+from raysweep.models import MODELS, model
+from raysweep.train import accuracy, plain_recipe, train
+
+MLP = MODELS["mlp"](hidden=(32,)).build
+
+
+def run(splits, cpu, build=MLP, seed=0, on_epoch=None, **training):
+    recipe = plain_recipe(build, Training(**{"epochs": 8, "learning_rate": 1e-2, **training}))
+    return train(recipe, splits.members, seed=seed, device=cpu, on_epoch=on_epoch)
+
+
+def weights(target):
+    return torch.cat([p.detach().flatten() for p in target.model.parameters()])
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(splits, cpu):
+    first, again, other = (run(splits, cpu, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(weights(first), weights(again))
+    assert not torch.equal(weights(first), weights(other))
+
+
+@pytest.mark.parametrize("name", ["thesis_cnn", "softmax", "mlp"])
+def test_a_target_learns_the_digits(splits, cpu, name):
+    target = run(splits, cpu, MODELS[name]().build, epochs=25, learning_rate=3e-3, batch_size=16)
+    assert accuracy(target.model, splits.validation, cpu) > 0.7
+
+
+@pytest.mark.parametrize(("shape", "n_classes"), [((1, 28, 28), 10), ((3, 32, 32), 7), ((1, 17, 19), 2)])
+@pytest.mark.parametrize("name", list(MODELS))
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_every_target_takes_every_shape(name, shape, n_classes, dropout):
+    with torch.random.fork_rng():
+        module = MODELS[name]().build(shape, n_classes, dropout=dropout)
+        assert module(torch.zeros(2, *shape)).shape == (2, n_classes)
+
+
+def test_the_thesis_cnn_has_nine_layers_to_observe(splits, cpu):
+    target = run(splits, cpu, MODELS["thesis_cnn"]().build, epochs=1)
+    names = ["conv1", "pool1", "conv2", "pool2", "conv3", "pool3", "flatten", "dense", "output"]
+    sizes = [target.activations(splits.validation, name).shape[1] for name in names]
+    assert sizes == [2048, 512, 1024, 256, 512, 128, 128, 128, 10]
+
+
+def test_activations_of_a_layer_that_is_not_there_name_those_that_are(splits, cpu):
+    with pytest.raises(ModelError, match="no layer 'conv9'; it has flatten"):
+        run(splits, cpu, epochs=1).activations(splits.validation, "conv9")
+
+
+def test_an_image_model_refuses_what_is_too_small():
+    with pytest.raises(ModelError, match="'mnist_cnn' needs images of at least 16x16"):
+        MODELS["mnist_cnn"]().build((1, 8, 8), 10)
+
+
+def test_member_loss_is_the_mean_and_median_over_members(splits, cpu):
+    target = run(splits, cpu)
+    logits = torch.from_numpy(target.logits(splits.members))
+    labels = torch.from_numpy(splits.members.labels)
+    losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none").numpy()
+    assert target.member_loss == pytest.approx((losses.mean(), np.median(losses)))
+
+
+def test_a_loss_that_is_not_finite_is_an_error(splits, cpu):
+    with pytest.raises(TrainingDiverged, match=r"the loss of epoch \d+ is (nan|inf)"):
+        run(splits, cpu, optimizer="sgd", learning_rate=1e38)
+
+
+def test_on_epoch_sees_every_epoch_and_may_stop(splits, cpu):
+    seen = []
+
+    def on_epoch(epoch):
+        assert not epoch.model.training
+        seen.append((epoch.number, epoch.loss, epoch.privacy))
+        return epoch.number < 3
+
+    run(splits, cpu, on_epoch=on_epoch)
+    assert [number for number, _, _ in seen] == [1, 2, 3]
+    assert seen[0][1] > seen[2][1]
+
+
+def test_dropout_acts_in_training_and_not_in_evaluation(splits, cpu):
+    def build(shape, n_classes):
+        return MLP(shape, n_classes, dropout=0.5)
+
+    target = run(splits, cpu, build)
+    assert np.array_equal(target.logits(splits.validation), target.logits(splits.validation))
+    assert not torch.equal(weights(target), weights(run(splits, cpu)))
+
+
+def test_sub_seeds_are_different_for_every_name_and_seed():
+    seeds = [sub_seed(s, *names) for s in (0, 1) for names in (("a",), ("b",), ("a", 1), ("a", "1b"))]
+    assert len(set(seeds)) == len(seeds)
+
+
+USER = """
+import torch
+from torch import nn
+def good(shape, n_classes, width=8, dropout=0.0):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.Dropout(dropout), nn.Linear(width, n_classes))
+def rigid(shape, n_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, n_classes))
+def text(shape, n_classes):
+    return "a model"
+def narrow(shape, n_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+def broken(shape, n_classes):
+    raise RuntimeError("no weights")
+"""
+
+
+@pytest.fixture
+def user_module(tmp_path, monkeypatch):
+    (tmp_path / "their_models.py").write_text(USER)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+def test_a_users_model_is_built_with_its_parameters(user_module):
+    with torch.random.fork_rng():
+        module = model({"name": "their_models:good", "width": 5}).build((1, 8, 8), 10, dropout=0.3)
+    assert module[1].out_features == 5
+    assert module[2].p == 0.3
+    assert module.training
+
+
+@pytest.mark.parametrize(
+    ("name", "dropout", "law"),
+    [
+        ("text", 0.0, "must return an nn.Module, got str"),
+        ("narrow", 0.0, r"must give logits of shape \(n, 10\), got \(2, 3\)"),
+        ("broken", 0.0, "raised RuntimeError: no weights"),
+        ("rigid", 0.2, "give the function a `dropout` parameter"),
+    ],
+)
+def test_a_users_model_that_does_not_hold_is_named(user_module, name, dropout, law):
+    with torch.random.fork_rng(), pytest.raises(ModelError, match=law):
+        model({"name": f"their_models:{name}"}).build((1, 8, 8), 10, dropout=dropout)
+
+
+def test_plain_training_spends_no_budget_and_claims_none(splits, cpu):
+    assert run(splits, cpu, epochs=1).privacy is None
