@@ -72,6 +72,15 @@ class Axis(BaseModel):
             return choices[int(u * (len(choices) - 1))]
         return self._within(u)
 
+    def holds(self, value: Any) -> bool:
+        """Return whether ``value`` lies on the axis; the baseline's may not."""
+        choices = self.choices()
+        if choices is not None:
+            return value in choices
+        if self.otherwise is not None and value == self.otherwise:
+            return True
+        return isinstance(value, int | float) and (self.low or 0) <= value <= (self.high or 0)
+
     def extremes(self) -> list[Value]:
         """Return the values that must obey the laws for all of the axis to obey them."""
         choices = self.choices()

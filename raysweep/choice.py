@@ -12,7 +12,7 @@ from raysweep.conditions import condition
 from raysweep.errors import SpaceError, StoreError
 from raysweep.registry import suggestion
 from raysweep.space import OBJECTIVES
-from raysweep.store import eligible
+from raysweep.store import eligible, records
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,7 @@ def choose(
     Raises:
         SpaceError: a condition or ``by`` does not read, or names no figure.
         StoreError: no trial may be chosen at all.
+
     """
     numeric = [str(c) for c in trials.select_dtypes("number").columns]
     if by not in numeric:
@@ -41,7 +42,7 @@ def choose(
     fit = trials[eligible(trials, objectives) & trials[by].notna()]
     if fit.empty:
         raise StoreError("no trial can be chosen: all failed, collapsed or did not converge")
-    rows: list[dict[str, Any]] = fit.astype(object).where(fit.notna(), None).to_dict("records")
+    rows = records(fit)
     obeying = [row for row in rows if all(c.fits(row) for c in conditions)]
     sign = -1.0 if OBJECTIVES.get(by, "max") == "max" else 1.0
     if obeying:

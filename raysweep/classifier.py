@@ -31,14 +31,14 @@ def fit(
     with isolated_rng(seed, CPU):
         network: nn.Module = nn.Linear(x.shape[1], 1)
         if hidden:
-            network = nn.Sequential(
-                nn.Linear(x.shape[1], hidden), nn.ReLU(), nn.Linear(hidden, 1)
-            )
-    optimizer = torch.optim.Adam(network.parameters(), lr=0.01 if hidden else 0.1, weight_decay=1e-4)
+            network = nn.Sequential(nn.Linear(x.shape[1], hidden), nn.ReLU(), nn.Linear(hidden, 1))
+    optimizer = torch.optim.Adam(
+        network.parameters(), lr=0.01 if hidden else 0.1, weight_decay=1e-4
+    )
     for _ in range(STEPS):
         optimizer.zero_grad()
         loss = F.binary_cross_entropy_with_logits(network(x)[:, 0], y, weight=weight)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
 
     def predict(others: Floats) -> Floats:

@@ -136,7 +136,7 @@ def sweep(
 
 
 def _draw(results: Any, name: str) -> str | None:
-    """Write the front as a figure into the results folder; return where, or None without a front."""
+    """Write the front as a figure into the results folder; return where, or None without one."""
     from raysweep import figures
     from raysweep.store import eligible
 
@@ -152,7 +152,7 @@ def _draw(results: Any, name: str) -> str | None:
 
 
 def _front_columns(front: pd.DataFrame, objectives: dict[str, str]) -> list[str]:
-    """Return what tells trials apart: the defences that vary, the objectives and their intervals."""
+    """Return what tells trials apart: the defences that vary, the objectives, their intervals."""
     from raysweep.store import DEFENCE_COLUMNS
 
     varied = [c for c in DEFENCE_COLUMNS if c in front and front[c].nunique(dropna=False) > 1]
@@ -262,7 +262,7 @@ def front(
     ] = False,
 ) -> None:
     """Print the front of one sweep, or of several that measured the same thing."""
-    from raysweep.store import covered, load, reference_point
+    from raysweep.store import covered, load, records, reference_point
 
     results = load(*folders)
     trials = results.trials
@@ -280,8 +280,7 @@ def front(
 
         from raysweep.config import plain
 
-        rows = found.astype(object).where(found.notna(), None).to_dict("records")
-        print(json.dumps(plain(rows)))
+        print(json.dumps(plain(records(found))))
     else:
         found.to_parquet(sys.stdout.buffer)
 
@@ -348,14 +347,15 @@ def list_(what: Annotated[Catalogue, typer.Argument(help="Which table.")]) -> No
     tables: dict[Catalogue, dict[str, Any]] = {
         Catalogue.datasets: SOURCES,
         Catalogue.models: models.MODELS,
-        Catalogue.defences: defences.keys(),
+        Catalogue.defences: {
+            key: f"{told} (neutral: {defences.neutral()[key]})"
+            for key, told in defences.descriptions().items()
+        },
         Catalogue.attacks: {**MEMBERSHIP, **INVERSION},
         Catalogue.samplers: SAMPLERS,
     }
     for name, thing in tables[what].items():
         line = thing if isinstance(thing, str) else (thing.__doc__ or "").strip().splitlines()[0]
-        if what is Catalogue.defences:
-            line = f"neutral {defences.neutral()[name]}; {thing.__name__}: {line}"
         print(f"{name:20} {line}")
     if what in (Catalogue.datasets, Catalogue.models):
         print(f"{'package.module:function':20} your own")

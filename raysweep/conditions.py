@@ -18,7 +18,9 @@ OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "==": operator.eq,
 }
-FORM = re.compile(r"\s*([A-Za-z_]\w*)\s*(>=|<=|==|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|inf)\s*")
+FORM = re.compile(
+    r"\s*([A-Za-z_]\w*)\s*(>=|<=|==|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|inf)\s*"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,5 +60,7 @@ def condition(text: str, columns: list[str]) -> Condition:
         raise SpaceError(f"--where {text!r} is no condition: {form}, such as 'accuracy >= 0.9'")
     column, sign, bound = found.groups()
     if column not in columns:
-        raise SpaceError(f"--where {text!r}: unknown column {column!r}{suggestion(column, columns)}")
+        raise SpaceError(
+            f"--where {text!r}: unknown column {column!r}{suggestion(column, columns)}"
+        )
     return Condition(column=column, sign=sign, bound=float(bound))

@@ -40,7 +40,7 @@ class Training:
 
     def as_private(self) -> Training:
         """Return the settings that DP-SGD trains by."""
-        own = {"epochs": self.epochs, "private": self.private}
+        own: dict[str, Any] = {"epochs": self.epochs, "private": self.private}
         for key in ("batch_size", "optimizer", "learning_rate", "momentum"):
             replaced = getattr(self.private, key)
             own[key] = getattr(self, key) if replaced is None else replaced

@@ -12,7 +12,9 @@ from raysweep.errors import SpaceError
 Path = tuple[str | int, ...]
 _NUMBER = re.compile(r"[-+]?(\d[\d_]*)(\.\d*)?([eE][-+]?\d+)?|[-+]?\.\d+([eE][-+]?\d+)?")
 _INFINITY = re.compile(r"[-+]?\.?inf", re.IGNORECASE)
-_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null")}
+_TAGS = {
+    f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null")
+}
 
 
 class Document:
@@ -50,11 +52,14 @@ class Document:
     def _read(self, node: yaml.Node, path: Path) -> Any:
         self._lines.setdefault(path, node.start_mark.line + 1)
         if node.tag not in _TAGS:
-            raise self.locate(SpaceError(f"the tag {node.tag} is not read: write plain values", path))
+            raise self.locate(
+                SpaceError(f"the tag {node.tag} is not read: write plain values", path)
+            )
         if isinstance(node, yaml.MappingNode):
             return self._read_mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self._read(item, (*path, i)) for i, item in enumerate(node.value)]
+        assert isinstance(node, yaml.ScalarNode)
         return _scalar(node)
 
     def _read_mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:

@@ -74,7 +74,10 @@ def _pair(
     private = np.isfinite(drawn["epsilon"])
     is_baseline = drawn["number"] == 0
     for on_front in (False, True):
-        look: dict[str, Any] = {"alpha": 1.0 if on_front else DOMINATED, "zorder": 3 if on_front else 2}
+        look: dict[str, Any] = {
+            "alpha": 1.0 if on_front else DOMINATED,
+            "zorder": 3 if on_front else 2,
+        }
         look |= {"s": 80 if on_front else 45, "linewidth": 0.8 if on_front else 0}
         look |= {"edgecolor": "black", "legend": False, "ax": axes, "x": x, "y": y}
         chosen = (drawn["on_front"] == on_front) & ~is_baseline
@@ -112,14 +115,38 @@ def _point_to_better(axes: Axes, x_direction: str, y_direction: str) -> None:
 
 def _legend(norm: LogNorm | None) -> list[Line2D]:
     colour = mpl.colormaps[PALETTE](0.6) if norm is not None else NO_DP
-    dot = {"linestyle": "", "markeredgecolor": "black"}
-    pale = {"linestyle": "", "markeredgecolor": "none", "alpha": 0.35}
-    return [
-        Line2D([], [], marker="*", color="crimson", markersize=16, label="undefended", **dot),
-        Line2D([], [], marker="o", color=colour, markersize=9, label="front, DP-SGD", **dot),
-        Line2D([], [], marker="s", color=NO_DP, markersize=9, label="front, without DP", **dot),
-        Line2D([], [], marker="o", color=colour, markersize=7, label="dominated (pale)", **pale),
+    entries: list[tuple[str, Any, dict[str, Any]]] = [
+        ("undefended", "crimson", {"marker": "*", "markersize": 16}),
+        ("front, DP-SGD", colour, {"marker": "o", "markersize": 9}),
+        ("front, without DP", NO_DP, {"marker": "s", "markersize": 9}),
+        ("dominated (pale)", colour, {"marker": "o", "markersize": 7, "alpha": 0.35}),
     ]
+    return [
+        Line2D([], [], color=c, label=label, linestyle="", markeredgecolor="black", **look)
+        for label, c, look in entries
+    ]
+
+
+def best_by_loss(best: pd.DataFrame, by: str, objectives: list[str]) -> Figure:
+    """Return each objective of the best configuration ``by`` a figure, against accuracy given up.
+
+    ``best`` has one row for each ``accuracy_loss`` (a share), with the trial's figures.
+    """
+    shown = [name for name in objectives if name != "accuracy"]
+    with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
+        figure = Figure(figsize=(5.2 * len(shown), 4.4), layout="constrained")
+        for axes, name in zip(np.atleast_1d(figure.subplots(1, len(shown))), shown, strict=True):
+            data = best.assign(points=100 * best["accuracy_loss"])
+            sns.lineplot(data, x="points", y=name, drawstyle="steps-post", ax=axes, color="grey")
+            sns.scatterplot(data, x="points", y=name, s=70, ax=axes, color="crimson", zorder=3)
+            for _, row in data.drop_duplicates("trial_id").iterrows():
+                epsilon = "no DP" if np.isinf(row["epsilon"]) else f"ε {row['epsilon']:.2g}"
+                at, offset = (row["points"], row[name]), (6, 8)
+                axes.annotate(epsilon, at, offset, textcoords="offset points", fontsize="small")
+            axes.set(xlabel="accuracy given up (points)", ylabel=LABELS.get(name, name))
+            axes.margins(x=0.08, y=0.15)
+        figure.suptitle(f"Best configuration by {by}", fontsize="x-large", fontweight="bold")
+    return figure
 
 
 def png(figure: Figure) -> bytes:

@@ -88,9 +88,7 @@ def _wilson(p: float, n: int, level: float) -> tuple[float, float]:
     return (centre - spread) / (1 + z * z / n), (centre + spread) / (1 + z * z / n)
 
 
-def advantage(
-    scores: Floats, is_member: Bools, threshold: float, level: float = 0.95
-) -> Interval:
+def advantage(scores: Floats, is_member: Bools, threshold: float, level: float = 0.95) -> Interval:
     """Return TPR - FPR of "member when score >= threshold", in [-1, 1] (Yeom et al. 2018).
 
     ``threshold`` must have been set without the judged examples. The interval is Newcombe's

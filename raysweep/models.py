@@ -35,7 +35,8 @@ class Model(Protocol):
 def _activation(name: str) -> nn.Module:
     from torch import nn
 
-    return {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}[name]()
+    kinds: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+    return kinds[name]()
 
 
 def _named(layers: list[tuple[str, nn.Module | None]]) -> nn.Module:
@@ -94,7 +95,9 @@ class ThesisCnn:
         size = _flat_size(layers, shape)
         dense = nn.Sequential(nn.Linear(size, self.dense), _activation(self.activation))
         output = nn.Linear(self.dense, n_classes)
-        return _named([*layers, ("dense", dense), ("dropout4", _dropout(dropout)), ("output", output)])
+        return _named(
+            [*layers, ("dense", dense), ("dropout4", _dropout(dropout)), ("output", output)]
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +125,9 @@ class MnistCnn:
         ]
         dense = nn.Sequential(nn.Linear(_flat_size(layers, shape), 32), _activation(act))
         output = nn.Linear(32, n_classes)
-        return _named([*layers, ("dense", dense), ("dropout3", _dropout(dropout)), ("output", output)])
+        return _named(
+            [*layers, ("dense", dense), ("dropout3", _dropout(dropout)), ("output", output)]
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +141,9 @@ class Softmax:
         from torch import nn
 
         output = nn.Linear(math.prod(shape), n_classes)
-        return _named([("flatten", nn.Flatten()), ("dropout1", _dropout(dropout)), ("output", output)])
+        return _named(
+            [("flatten", nn.Flatten()), ("dropout1", _dropout(dropout)), ("output", output)]
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,6 +180,7 @@ class UserModel:
 
         Raises:
             ModelError: it raises, returns something else, or takes no ``dropout`` when asked to.
+
         """
         import torch
         from torch import nn
@@ -181,8 +189,12 @@ class UserModel:
         options = dict(self.parameters)
         if dropout > 0:
             if "dropout" not in inspect.signature(function).parameters:
-                remedy = "give the function a `dropout` parameter, or leave dropout out of the space"
-                raise ModelError(f"model {self.reference!r} cannot have dropout {dropout}: {remedy}")
+                remedy = (
+                    "give the function a `dropout` parameter, or leave dropout out of the space"
+                )
+                raise ModelError(
+                    f"model {self.reference!r} cannot have dropout {dropout}: {remedy}"
+                )
             options["dropout"] = dropout
         try:
             module = function(shape, n_classes, **options)

@@ -12,7 +12,8 @@ def _as_losses(values: ArrayLike, directions: Sequence[str]) -> NDArray[np.float
     """Return ``values`` (n, objectives) with every objective turned so that less is better."""
     points = np.asarray(values, dtype=np.float64).reshape(-1, len(directions))
     signs = np.array([-1.0 if direction == "max" else 1.0 for direction in directions])
-    return points * signs
+    losses: NDArray[np.float64] = points * signs
+    return losses
 
 
 def front_mask(values: ArrayLike, directions: Sequence[str]) -> NDArray[np.bool_]:
@@ -50,7 +51,7 @@ def hypervolume(values: ArrayLike, reference: ArrayLike, directions: Sequence[st
     0.5
     """
     losses = _as_losses(values, directions)
-    worst = _as_losses([reference], directions)[0]
+    worst = _as_losses(np.asarray(reference), directions)[0]
     inside = losses[(losses < worst).all(axis=1)]
     return _volume(inside[front_mask(inside, ["min"] * len(worst))], worst)
 

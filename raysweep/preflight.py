@@ -5,6 +5,7 @@ from __future__ import annotations
 from raysweep import defences, models
 from raysweep.config import TrialConfig
 from raysweep.data import Splits
+from raysweep.defences.dpsgd import DPSGD
 from raysweep.errors import DataError, ModelError
 from raysweep.membership import MEMBERSHIP
 from raysweep.registry import build, is_reference, suggestion
@@ -13,7 +14,7 @@ from raysweep.registry import build, is_reference, suggestion
 def check(config: TrialConfig, splits: Splits) -> None:
     """Raise a :class:`~raysweep.errors.RaysweepError` for what would make the trial fail."""
     for defence in defences.build_all(config.defences):
-        if isinstance(defence, defences.DPSGD):
+        if isinstance(defence, DPSGD):
             defence.check_delta(len(splits.members))
     _check_pool(config, splits)
     _check_model(config, splits)
@@ -24,7 +25,9 @@ def _check_pool(config: TrialConfig, splits: Splits) -> None:
     for name, parameters in config.attacks["membership"].items():
         if build(MEMBERSHIP[name], parameters).needs_shadows and len(splits.pool) < needed:
             law = f"needs a pool of at least members + nonmembers = {needed:,} examples"
-            raise DataError(f"attack {name!r} {law}, got {len(splits.pool):,}; enlarge dataset.pool")
+            raise DataError(
+                f"attack {name!r} {law}, got {len(splits.pool):,}; enlarge dataset.pool"
+            )
     if config.attacks["inversion"] and len(splits.pool) < 10:
         law = "needs at least 10 pool examples to learn from"
         raise DataError(f"inversion {law}, got {len(splits.pool)}; enlarge dataset.pool")

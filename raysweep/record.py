@@ -68,7 +68,7 @@ class TrialRecord:
         """Return the record as one flat row; a spent figure wins over the defence that asked it."""
         own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         del own["defences"]
-        spent = {"epsilon", "noise_multiplier"}
+        spent = {"epsilon", "noise_multiplier", "accountant"}
         return own | {key: value for key, value in self.defences.items() if key not in spent}
 
 
@@ -113,7 +113,7 @@ class AttackRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class EpochRecord:
-    """One row of ``epochs``. ``train_accuracy`` is over the epoch's own batches, in training mode."""
+    """One row of ``epochs``; ``train_accuracy`` is over the epoch's batches, in training mode."""
 
     trial_id: str
     epoch: int

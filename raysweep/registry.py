@@ -42,7 +42,7 @@ def is_reference(name: object) -> bool:
 
 
 def build(kind: type[T], parameters: Mapping[str, Any]) -> T:
-    """Return ``kind(**parameters)``, a pydantic dataclass; raise :class:`SpaceError` with the key."""
+    """Return ``kind(**parameters)``, a pydantic dataclass; raise :class:`SpaceError` by key."""
     known = fields(kind)
     for key in parameters:
         if key not in known:
@@ -78,6 +78,7 @@ def user_function(reference: str, kind: str) -> Callable[..., Any]:
 
     Raises:
         SpaceError: the module is missing, raises while it is imported, or has no such function.
+
     """
     module_name, _, function_name = reference.partition(":")
     if os.getcwd() not in sys.path:
@@ -86,7 +87,9 @@ def user_function(reference: str, kind: str) -> Callable[..., Any]:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         remedy = "run from the folder that holds it, or put it on PYTHONPATH"
-        raise SpaceError(f"{kind} {reference!r}: no module named {error.name!r}; {remedy}") from None
+        raise SpaceError(
+            f"{kind} {reference!r}: no module named {error.name!r}; {remedy}"
+        ) from None
     except Exception as error:
         told = f"{type(error).__name__}: {error}"
         raise SpaceError(f"{kind} {reference!r}: importing {module_name} raised {told}") from error

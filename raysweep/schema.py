@@ -91,6 +91,8 @@ def _named(names: Iterable[str], properties: Mapping[str, Any]) -> dict[str, Any
 
 
 def _family(table: Mapping[str, type[Any]]) -> dict[str, Any]:
-    parameters = {name: _object(_json_schema(kind).get("properties", {})) for name, kind in table.items()}
+    parameters = {
+        name: _object(_json_schema(kind).get("properties", {})) for name, kind in table.items()
+    }
     listed = {"type": "array", "items": {"enum": list(table)}}
     return {"anyOf": [listed, _object(parameters)]}

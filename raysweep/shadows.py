@@ -29,6 +29,7 @@ def train_shadow(
 
     Raises:
         DataError: the pool leaves no example out.
+
     """
     if len(pool) <= n_members:
         law = f"a shadow trains on {n_members:,} examples of the pool and needs some left over"

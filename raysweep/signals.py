@@ -21,7 +21,8 @@ def log_posteriors(logits: NDArray[np.floating]) -> Floats:
     """
     z = np.asarray(logits, dtype=np.float64)
     z = z - z.max(axis=1, keepdims=True)
-    return z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+    log_p: Floats = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+    return log_p
 
 
 def log_complements(log_p: Floats) -> Floats:
@@ -77,7 +78,8 @@ def modified_entropy(logits: NDArray[np.floating], labels: Labels) -> Floats:
     rows = np.arange(len(labels))
     right = np.exp(log_q[rows, labels]) * log_p[rows, labels]
     wrong[rows, labels] = 0.0
-    return -(right + wrong.sum(axis=1))
+    entropy: Floats = -(right + wrong.sum(axis=1))
+    return entropy
 
 
 def inversion_view(logits: NDArray[np.floating]) -> Floats:

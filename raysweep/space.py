@@ -125,6 +125,8 @@ class Space:
 def fixed_space(config: TrialConfig, name: str, objectives: Mapping[str, str]) -> dict[str, Any]:
     """Return a space without axes that holds ``config`` alone, as plain values."""
     document = dataclasses.asdict(config)
+    for block in ("dataset", "model"):
+        document[block] = {"name": document[block].pop("name"), **document[block]}
     document["training"]["private"] = {
         key: value for key, value in document["training"]["private"].items() if value is not None
     }
@@ -142,6 +144,7 @@ def load_space(path: str | Path, overrides: Mapping[str, Any] | None = None) -> 
 
     Raises:
         SpaceError: with the file, the line, the key, the law and the value.
+
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -248,7 +251,9 @@ def _attacks(given: Mapping[str, Any]) -> dict[str, Any]:
     counted = given.get("attack_auc", "strongest")
     if counted not in ("strongest", "mean", *membership):
         hint = suggestion(str(counted), ["strongest", "mean", *membership])
-        raise SpaceError(f"`attack_auc` names no configured attack: {counted!r}{hint}", ["attack_auc"])
+        raise SpaceError(
+            f"`attack_auc` names no configured attack: {counted!r}{hint}", ["attack_auc"]
+        )
     layers = [layer for attack in inversion.values() for layer in attack.get("layers", ())]
     layer = given.get("inversion_mse", "output" if "output" in layers or not layers else layers[-1])
     if layers and layer not in layers:
@@ -323,8 +328,8 @@ def _check_axis_name(key: str, place: Sequence[str]) -> None:
     block = key.partition(".")[0]
     if key == "seed" or ("." in key and block in ("dataset", "model", "training", "attacks")):
         return
-    if key not in defences.keys():
-        names = [*defences.keys(), "seed"]
+    if key not in defences.known_keys():
+        names = [*defences.known_keys(), "seed"]
         hint = suggestion(key, names)
         told = "or a dotted key such as training.learning_rate"
         raise SpaceError(f"unknown axis {key!r}{hint}; {told}", place)
@@ -367,13 +372,13 @@ def integral(key: str, value: Value) -> Value:
 def _place(document: dict[str, Any], key: str, value: Any) -> None:
     """Set a dotted key; a bare key that is a defence's is set under ``defences``."""
     path = key.split(".")
-    if len(path) == 1 and key in defences.keys():
+    if len(path) == 1 and key in defences.known_keys():
         path = ["defences", key]
     inner = document
     for part in path[:-1]:
         if not isinstance(inner.get(part), dict):
             listed = inner.get(part)
-            inner[part] = dict.fromkeys(listed, {}) if isinstance(listed, list) else {}
+            inner[part] = {key_0: {} for key_0 in listed} if isinstance(listed, list) else {}
         inner = inner[part]
     inner[path[-1]] = value
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 import os
 import types
 import typing
@@ -127,9 +126,7 @@ def _images(result: TrialResult) -> pa.Table:
             "image": image.ravel(),
         }
         for found in result.reconstructions
-        for example, original, image in zip(
-            found.example, found.original, found.image, strict=True
-        )
+        for example, original, image in zip(found.example, found.original, found.image, strict=True)
     ]
     return pa.Table.from_pylist(rows, schema=SCHEMAS["reconstructions"])
 
@@ -161,6 +158,7 @@ class Store:
 
         Raises:
             StoreError: it is read-only, full or gone; what was there before still is.
+
         """
         target = self.full(*parts)
         try:
@@ -210,6 +208,7 @@ class Store:
 
         Raises:
             StoreError: a file is torn, or not one of raysweep's.
+
         """
         schema = SCHEMAS[table]
         parts = [schema.empty_table()]
@@ -241,12 +240,15 @@ class Store:
 
         Raises:
             StoreError: there is none, so this is no results folder.
+
         """
         try:
             document = yaml.safe_load(self.read_bytes("space.yaml"))
         except (FileNotFoundError, NotADirectoryError):
             remedy = "give the --out folder of a sweep"
-            raise StoreError(f"{self.path} is no results folder (no space.yaml); {remedy}") from None
+            raise StoreError(
+                f"{self.path} is no results folder (no space.yaml); {remedy}"
+            ) from None
         except yaml.YAMLError as error:
             raise StoreError(f"{self.path}/space.yaml is not YAML ({error})") from None
         if not isinstance(document, dict) or not isinstance(document.get("objectives"), dict):
@@ -383,13 +385,15 @@ def load(*paths: str) -> Results:
 
     Raises:
         StoreError: no results folder, torn files, or sweeps that cannot be compared.
+
     """
     return Results(*paths)
 
 
-def config_of(row: Mapping[str, Any]) -> str:
-    """Return the configuration of a row of ``trials``, as the JSON that it was run from."""
-    return json.dumps(json.loads(row["config"]), sort_keys=True, separators=(",", ":"))
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a frame as plain mappings, missing figures as None."""
+    plain = frame.astype(object).where(frame.notna(), None)
+    return [{str(key): value for key, value in row.items()} for row in plain.to_dict("records")]
 
 
 DEFENCE_COLUMNS = tuple(key for kind in defences.DEFENCES for key in fields(kind))

@@ -76,7 +76,7 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """The state after one epoch: ``model`` in evaluation mode, ``loss`` the mean over its batches."""
+    """The state after an epoch: ``model`` in evaluation mode, ``loss`` the mean over batches."""
 
     number: int
     model: nn.Module
@@ -110,6 +110,7 @@ class TrainedTarget:
 
         Raises:
             ModelError: the model has no such layer.
+
         """
         if layer == "output":
             return torch.from_numpy(inversion_view(self.logits(examples))).float()
@@ -201,6 +202,7 @@ def train(
     Raises:
         TrainingDiverged: the loss is not finite.
         PrivacyError: DP was asked for and cannot be guaranteed.
+
     """
     training = recipe.training
     x, y = members.tensors(device)
@@ -221,7 +223,7 @@ def train(
                 optimizer.zero_grad()
                 losses = mechanism.gradients(tally.watch(model, recipe.loss, y[rows]), inputs)
                 if recipe.penalty is not None:
-                    recipe.penalty(model).backward()  # type: ignore[no-untyped-call]
+                    recipe.penalty(model).backward()
                 optimizer.step()
                 tally.add(losses)
             epoch = tally.epoch(number, model.eval(), mechanism.spent())
@@ -230,12 +232,12 @@ def train(
     privacy = mechanism.spent()
     mechanism.release()
     model.eval()
-    losses = _member_losses(model, members, device)
+    final = _member_losses(model, members, device)
     return TrainedTarget(
         model=model,
         n_classes=members.n_classes,
         privacy=privacy,
-        member_loss=(float(losses.mean()), float(np.median(losses))),
+        member_loss=(float(final.mean()), float(np.median(final))),
         device=device,
     )
 
@@ -293,8 +295,6 @@ def accuracy(model: nn.Module, examples: Split, device: torch.device) -> float:
     return float((_logits(model, examples, device).argmax(axis=1) == examples.labels).mean())
 
 
-def _member_losses(
-    model: nn.Module, members: Split, device: torch.device
-) -> NDArray[np.float32]:
+def _member_losses(model: nn.Module, members: Split, device: torch.device) -> NDArray[np.float32]:
     logits = torch.from_numpy(_logits(model, members, device))
     return cross_entropy(logits, torch.from_numpy(members.labels)).numpy()

@@ -7,6 +7,7 @@ No Ray here: ``raysweep trial`` and the workers of a sweep call the same :func:`
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import time
 from collections.abc import Iterator
@@ -43,6 +44,7 @@ def run_trial(config: TrialConfig, *, device: torch.device | None = None) -> Tri
 
     Raises:
         RaysweepError: the configuration cannot be run as asked; nothing is recorded.
+
     """
     return _Trial(config, device or default_device()).run()
 
@@ -52,6 +54,7 @@ def run_recorded(config: TrialConfig, *, device: torch.device | None = None) -> 
 
     Raises:
         OutOfMemory: the machine, not the configuration, may be at fault: worth another try.
+
     """
     try:
         return run_trial(config, device=device)
@@ -115,7 +118,7 @@ class _Trial:
             peak_memory_mib=memory.mib(),
             split_hash=self.splits.hash,
             n_classes=self.splits.members.n_classes,
-            **{f"n_{name}": size for name, size in self.splits.sizes.items()},
+            **self._sizes(),
             **self._privacy(target),
             **self._accuracy(target),
             **self._strongest_membership(),
@@ -199,6 +202,9 @@ class _Trial:
             device=self.device,
         )
 
+    def _sizes(self) -> dict[str, Any]:
+        return {f"n_{name}": size for name, size in self.splits.sizes.items()}
+
     def _privacy(self, target: TrainedTarget) -> dict[str, Any]:
         asked = {"target_epsilon": float(self.config.defences["epsilon"])}
         spent = target.privacy
@@ -273,10 +279,8 @@ class _PeakMemory:
         self._device = device
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        try:
+        with contextlib.suppress(OSError):  # else the peak is that of the process's life
             Path("/proc/self/clear_refs").write_text("5")
-        except OSError:
-            pass  # not Linux, or not allowed: then the peak is that of the process's life
 
     def mib(self) -> float:
         import resource

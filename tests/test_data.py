@@ -106,7 +106,9 @@ def test_the_systems_fashion_mnist_is_found_and_whole():
     assert np.bincount(splits.members.labels).tolist() == [2100] * 10
 
 
-@pytest.mark.parametrize(("name", "label", "n_files"), [("cifar10", b"labels", 6), ("cifar100", b"fine_labels", 2)])
+@pytest.mark.parametrize(
+    ("name", "label", "n_files"), [("cifar10", b"labels", 6), ("cifar100", b"fine_labels", 2)]
+)
 def test_cifar_batches_are_read_without_running_their_pickle(
     tmp_path, monkeypatch, name, label, n_files
 ):
@@ -246,11 +248,16 @@ def test_groups_never_straddle_two_splits(user_module):
     assert all(len(getattr(splits, n)) for n in ("members", "nonmembers", "pool", "validation"))
 
 
-@pytest.mark.parametrize(("function", "law"), [("wrong", "must return"), ("broken", "raised RuntimeError: no disk")])
+@pytest.mark.parametrize(
+    ("function", "law"), [("wrong", "must return"), ("broken", "raised RuntimeError: no disk")]
+)
 def test_a_user_function_that_does_not_hold_is_named(user_module, function, law):
     with pytest.raises(DataError, match=law):
         data.load({"name": f"their_data:{function}"}, seed=0)
 
 
 def test_every_source_is_described_in_one_line():
-    assert all(source.__doc__.splitlines()[0].endswith((".", ";", ":", "size.", "``labels``.")) for source in SOURCES.values())
+    assert all(
+        source.__doc__.splitlines()[0].endswith((".", ";", ":", "size.", "``labels``."))
+        for source in SOURCES.values()
+    )

@@ -13,7 +13,12 @@ from torch import nn
 from raysweep import defences
 from raysweep.config import Training
 from raysweep.defences.dpsgd import accounting
-from raysweep.defences.dpsgd.clipping import LayerwiseClipping, OpacusClipping, clipping, known_layers
+from raysweep.defences.dpsgd.clipping import (
+    LayerwiseClipping,
+    OpacusClipping,
+    clipping,
+    known_layers,
+)
 from raysweep.defences.dpsgd.gradients import PrivateGradients, refuse_unsafe_layers
 from raysweep.errors import PrivacyError
 from raysweep.models import MODELS
@@ -109,7 +114,10 @@ def test_no_example_adds_more_than_the_norm():
 
 def test_without_noise_and_clipping_it_is_plain_sgd():
     model = seeded(lambda: MODELS["mlp"](hidden=(16,)).build((1, 8, 8), 10))
-    x, y = torch.rand(12, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(12) % 10
+    x, y = (
+        torch.rand(12, 1, 8, 8, generator=torch.Generator().manual_seed(0)),
+        torch.arange(12) % 10,
+    )
     private = PrivateGradients(
         12, sample_rate=1.0, noise_multiplier=0.0, max_grad_norm=1e6, account=spent_nothing
     )
@@ -171,7 +179,9 @@ def test_what_has_no_fast_rule_falls_back_to_opacus(build):
 
 def test_batch_norm_is_refused_by_name_with_the_remedy():
     model = seeded(lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.Sequential(nn.BatchNorm2d(4))))
-    with pytest.raises(PrivacyError, match=r"layer '1.0' is BatchNorm2d.*nn.GroupNorm\(num_groups, 4\)"):
+    with pytest.raises(
+        PrivacyError, match=r"layer '1.0' is BatchNorm2d.*nn.GroupNorm\(num_groups, 4\)"
+    ):
         refuse_unsafe_layers(model)
 
 
@@ -188,7 +198,13 @@ class Remembers(nn.Module):
 
 
 def private_training(values, build, splits, **training):
-    settings_ = {"epochs": 3, "batch_size": 40, "optimizer": "sgd", "learning_rate": 0.5, **training}
+    settings_ = {
+        "epochs": 3,
+        "batch_size": 40,
+        "optimizer": "sgd",
+        "learning_rate": 0.5,
+        **training,
+    }
     recipe = plain_recipe(build, Training(**settings_))
     recipe = defences.defend(recipe, values, splits.reference)
     return train(recipe, splits.members, seed=0, device=CPU)
@@ -249,7 +265,9 @@ def test_l2_acts_under_dp_and_only_where_it_should(splits):
     heavy = private_training({"epsilon": 8, "l2": 0.5, "l2_scope": "output"}, build, splits)
 
     def norms(target):
-        return {k: float(v.detach().norm()) for k, v in target.model.named_parameters() if "weight" in k}
+        return {
+            k: float(v.detach().norm()) for k, v in target.model.named_parameters() if "weight" in k
+        }
 
     assert norms(heavy)["output.weight"] < 0.5 * norms(plain)["output.weight"]
     assert heavy.privacy.epsilon == plain.privacy.epsilon

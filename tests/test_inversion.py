@@ -28,7 +28,9 @@ def attack(name, **parameters):
 
 def rebuilt(name, undefended, split, layer="output", seed=0, **parameters):
     target, knowledge = undefended
-    observed = Observed(layer=layer, activations=target.activations(split, layer), labels=split.labels)
+    observed = Observed(
+        layer=layer, activations=target.activations(split, layer), labels=split.labels
+    )
     return attack(name, **parameters).reconstruct(target, observed, knowledge, seed=seed)
 
 
@@ -37,7 +39,14 @@ def rebuilt(name, undefended, split, layer="output", seed=0, **parameters):
 def test_it_beats_the_mean_image_on_an_undefended_target(name, layer, undefended, splits):
     target, knowledge = undefended
     record, rows = judge_inversion(
-        name, attack(name), layer, target, members=splits.members, knowledge=knowledge, trial_id="t", seed=0
+        name,
+        attack(name),
+        layer,
+        target,
+        members=splits.members,
+        knowledge=knowledge,
+        trial_id="t",
+        seed=0,
     )
     assert record.mse < record.floor_mean
     assert record.converged
@@ -103,7 +112,9 @@ def test_the_thesis_adversary_takes_every_shape_and_learns(shape):
     seen = torch.cat([images, torch.randn(200, 5, generator=generator)], dim=1)
     held_out = np.arange(200) % 5 == 0
     fits = [
-        convolutional.fit(seen, images.numpy(), held_out, shape, epochs=e, seed=0, device=CPU).held_out_mse
+        convolutional.fit(
+            seen, images.numpy(), held_out, shape, epochs=e, seed=0, device=CPU
+        ).held_out_mse
         for e in (1, 20)
     ]
     assert fits[1] < fits[0]
@@ -130,7 +141,14 @@ def test_an_attack_that_is_not_finite_is_missing_and_not_safe(undefended, splits
 
     target, knowledge = undefended
     record, _ = judge_inversion(
-        "broken", dataclasses.dataclass(Broken)(), "output", target, members=splits.members, knowledge=knowledge, trial_id="t", seed=0
+        "broken",
+        dataclasses.dataclass(Broken)(),
+        "output",
+        target,
+        members=splits.members,
+        knowledge=knowledge,
+        trial_id="t",
+        seed=0,
     )
     assert record.mse is None
     assert record.converged is False

@@ -47,7 +47,16 @@ DOORS = {
     "matplotlib": {"figures"},
 }
 
-NO_TORCH_AT_IMPORT = ["space", "cli", "store", "data", "models", "defences", "membership", "inversion"]
+NO_TORCH_AT_IMPORT = [
+    "space",
+    "cli",
+    "store",
+    "data",
+    "models",
+    "defences",
+    "membership",
+    "inversion",
+]
 
 
 def modules():

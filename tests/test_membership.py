@@ -34,7 +34,10 @@ def flipped(split, share, seed):
 @pytest.fixture(scope="module")
 def memorised(splits):
     """A target that knows 120 noisily labelled digits by heart, and what its attacker knows."""
-    noisy = {name: flipped(getattr(splits, name), 0.4, i) for i, name in enumerate(("members", "nonmembers", "pool"))}
+    noisy = {
+        name: flipped(getattr(splits, name), 0.4, i)
+        for i, name in enumerate(("members", "nonmembers", "pool"))
+    }
     plan = recipe(40)
     target = train(plan, noisy["members"], seed=0, device=CPU)
 
@@ -111,7 +114,14 @@ def test_the_training_loss_is_granted_by_name_alone(memorised, monkeypatch):
 
         object.__setattr__(attack, "score", spy)
         judge_membership(
-            name, attack, target, members=members, nonmembers=nonmembers, knowledge=poor, trial_id="t", seed=0
+            name,
+            attack,
+            target,
+            members=members,
+            nonmembers=nonmembers,
+            knowledge=poor,
+            trial_id="t",
+            seed=0,
         )
     assert dict(granted) == {name: name == "loss" for name in MEMBERSHIP}
 
@@ -129,7 +139,10 @@ def test_the_two_classifiers_of_the_shadow_attack_agree(memorised):
     target, members, nonmembers, knowledge = memorised
     examples, truth = concatenate(members, nonmembers), np.repeat([True, False], [120, 60])
     areas = [
-        metrics.auc(MEMBERSHIP["shadow"](classifier=c).score(target, examples, knowledge, seed=0).values, truth)
+        metrics.auc(
+            MEMBERSHIP["shadow"](classifier=c).score(target, examples, knowledge, seed=0).values,
+            truth,
+        )
         for c in ("mlp", "logistic")
     ]
     assert areas[0] == pytest.approx(areas[1], abs=0.08)

@@ -13,9 +13,7 @@ DIRECTIONS = ["max", "min", "max"]
 def slow_front(values, directions):
     signs = [-1 if d == "max" else 1 for d in directions]
     losses = values * signs
-    return [
-        not any((b <= a).all() and (b < a).any() for b in losses) for a in losses
-    ]
+    return [not any((b <= a).all() and (b < a).any() for b in losses) for a in losses]
 
 
 @given(POINTS)
@@ -27,9 +25,7 @@ def test_the_front_is_that_of_the_definition(values):
 def test_the_hypervolume_is_the_share_of_a_grid_that_is_dominated(values):
     reference = [-1.0, 5.0, -1.0]
     cells = np.stack(np.meshgrid(*[np.arange(-1, 5) + 0.5] * 3, indexing="ij"), -1).reshape(-1, 3)
-    inside = [
-        any(p[0] >= c[0] and p[1] <= c[1] and p[2] >= c[2] for p in values) for c in cells
-    ]
+    inside = [any(p[0] >= c[0] and p[1] <= c[1] and p[2] >= c[2] for p in values) for c in cells]
     assert hypervolume(values, reference, DIRECTIONS) == pytest.approx(sum(inside))
 
 

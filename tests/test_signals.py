@@ -30,13 +30,17 @@ def test_modified_entropy_is_its_definition(logits):
     own = p[rows, labels]
     others = -(p * np.log1p(-p)).sum(axis=1) + own * np.log1p(-own)
     expected = -(1 - own) * np.log(own) + others
-    np.testing.assert_allclose(signals.modified_entropy(logits, labels), expected, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(
+        signals.modified_entropy(logits, labels), expected, rtol=1e-6, atol=1e-9
+    )
 
 
 @given(LOGITS)
 def test_confidence_orders_like_the_highest_posterior(logits):
     p = posteriors(logits).max(axis=1)
-    np.testing.assert_allclose(signals.confidence(logits), np.log(p / (1 - p)), rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(
+        signals.confidence(logits), np.log(p / (1 - p)), rtol=1e-6, atol=1e-9
+    )
 
 
 def test_very_sure_predictions_do_not_tie():

@@ -1,39 +1,119 @@
 import math
 
 import pytest
-
 from conftest import SMALL
+
 from raysweep.errors import SpaceError
 from raysweep.space import differences, fixed_space, load_space, parse_space
 
 BAD = {
     "unknown block": ("seed: 3", "sead: 3", r"unknown key 'sead'; did you mean 'seed'\?.*line"),
-    "unknown key": ("epochs: 4", "epoch: 4", r"unknown key 'epoch'; did you mean 'epochs'\?.*line 5"),
-    "unknown axis": ("  dropout: {low", "  droput: {low", r"unknown axis 'droput'; did you mean 'dropout'\?.*line 11"),
-    "unknown data set": ("name: digits", "name: digts", r"unknown dataset 'digts'; did you mean 'digits'\?.*line 2"),
-    "unknown model": ("name: mlp", "name: mlq", r"unknown model 'mlq'; did you mean 'mlp'\?.*line 3"),
-    "unknown attack": ("[max_posterior, loss]", "[max_posterior, los]", r"unknown membership attack 'los'; did you mean 'loss'\?.*line 13"),
-    "unknown sampler": ("name: random", "name: randon", r"unknown sampler 'randon'; did you mean 'random'\?.*line 15"),
-    "unknown objective": ("seed: 3", "objectives: {acuracy: max}", r"unknown objective 'acuracy'; did you mean 'accuracy'\?.*line 16"),
-    "wrong direction": ("seed: 3", "objectives: {accuracy: min}", r"`accuracy` must be `max`, got 'min'"),
-    "low above high": ("low: 2, high: 16", "low: 20, high: 16", r"`low` must be below `high`, got 20.0 and 16.0 .*line 10"),
-    "log from zero": ("low: 2, high: 16", "low: 0, high: 16", r"`low` of a log axis must be > 0, got 0.0; start above 0 and add `or: 0`"),
-    "text for a number": ("epochs: 4", "epochs: many", r"`epochs`: input should be a valid integer.*got 'many'.*line 5"),
-    "epsilon of zero": ("low: 2, high: 16, log: true", "low: 0, high: 16", r"`epsilon`: input should be greater than 0, got 0.*line 10"),
-    "dropout of one": ("high: 0.5}", "high: 1.0}", r"`dropout`: input should be less than 1, got 1.0.*line 11"),
-    "delta of one": ("seed: 3", "defences: {delta: 1.0, epsilon: 2}", r"`delta`: input should be less than 1, got 1.0.*line 16"),
-    "no attack for an objective": ("membership: [max_posterior, loss]", "membership: []", r"objective 'attack_auc' needs an attack that yields it"),
-    "negative norm": ("seed: 3", "defences: {max_grad_norm: -1.0}", r"`max_grad_norm`: input should be greater than 0, got -1.0"),
-    "both budgets": ("seed: 3", "defences: {noise_multiplier: 1.0}", r"give `epsilon` or `noise_multiplier`, not both"),
+    "unknown key": (
+        "epochs: 4",
+        "epoch: 4",
+        r"unknown key 'epoch'; did you mean 'epochs'\?.*line 5",
+    ),
+    "unknown axis": (
+        "  dropout: {low",
+        "  droput: {low",
+        r"unknown axis 'droput'; did you mean 'dropout'\?.*line 11",
+    ),
+    "unknown data set": (
+        "name: digits",
+        "name: digts",
+        r"unknown dataset 'digts'; did you mean 'digits'\?.*line 2",
+    ),
+    "unknown model": (
+        "name: mlp",
+        "name: mlq",
+        r"unknown model 'mlq'; did you mean 'mlp'\?.*line 3",
+    ),
+    "unknown attack": (
+        "[max_posterior, loss]",
+        "[max_posterior, los]",
+        r"unknown membership attack 'los'; did you mean 'loss'\?.*line 13",
+    ),
+    "unknown sampler": (
+        "name: random",
+        "name: randon",
+        r"unknown sampler 'randon'; did you mean 'random'\?.*line 15",
+    ),
+    "unknown objective": (
+        "seed: 3",
+        "objectives: {acuracy: max}",
+        r"unknown objective 'acuracy'; did you mean 'accuracy'\?.*line 16",
+    ),
+    "wrong direction": (
+        "seed: 3",
+        "objectives: {accuracy: min}",
+        r"`accuracy` must be `max`, got 'min'",
+    ),
+    "low above high": (
+        "low: 2, high: 16",
+        "low: 20, high: 16",
+        r"`low` must be below `high`, got 20.0 and 16.0 .*line 10",
+    ),
+    "log from zero": (
+        "low: 2, high: 16",
+        "low: 0, high: 16",
+        r"`low` of a log axis must be > 0, got 0.0; start above 0 and add `or: 0`",
+    ),
+    "text for a number": (
+        "epochs: 4",
+        "epochs: many",
+        r"`epochs`: input should be a valid integer.*got 'many'.*line 5",
+    ),
+    "epsilon of zero": (
+        "low: 2, high: 16, log: true",
+        "low: 0, high: 16",
+        r"`epsilon`: input should be greater than 0, got 0.*line 10",
+    ),
+    "dropout of one": (
+        "high: 0.5}",
+        "high: 1.0}",
+        r"`dropout`: input should be less than 1, got 1.0.*line 11",
+    ),
+    "delta of one": (
+        "seed: 3",
+        "defences: {delta: 1.0, epsilon: 2}",
+        r"`delta`: input should be less than 1, got 1.0.*line 16",
+    ),
+    "no attack for an objective": (
+        "membership: [max_posterior, loss]",
+        "membership: []",
+        r"objective 'attack_auc' needs an attack that yields it",
+    ),
+    "negative norm": (
+        "seed: 3",
+        "defences: {max_grad_norm: -1.0}",
+        r"`max_grad_norm`: input should be greater than 0, got -1.0",
+    ),
+    "both budgets": (
+        "seed: 3",
+        "defences: {noise_multiplier: 1.0}",
+        r"give `epsilon` or `noise_multiplier`, not both",
+    ),
     "doubled key": ("seed: 3", "seed: 3\nseed: 4", r"the key 'seed' stands twice"),
     "a path for a name": ("name: small", "name: ../small", r"`name` must be letters"),
-    "fraction of two GPUs": ("seed: 3", "resources: {gpu: 1.5}", r"`gpu` above 1 must be whole, got 1.5"),
-    "layer that is not attacked": ("decoders: [ridge]}}", "decoders: [ridge]}, }\n  inversion_mse: dense", r"`inversion_mse` must be one of the attacked layers"),
+    "fraction of two GPUs": (
+        "seed: 3",
+        "resources: {gpu: 1.5}",
+        r"`gpu` above 1 must be whole, got 1.5",
+    ),
+    "layer that is not attacked": (
+        "decoders: [ridge]}}",
+        "decoders: [ridge]}, }\n  inversion_mse: dense",
+        r"`inversion_mse` must be one of the attacked layers",
+    ),
     "python object": ("seed: 3", "seed: !!python/object:os.system {}", r"the tag .* is not read"),
     "alias": ("seed: 3", "resources: &a {cpu: 1}\ndefences: *a", r"aliases .* are not read"),
     "no YAML": ("seed: 3", "seed: [3", r"this is not YAML.*line"),
     "a sequence": (SMALL, "- 1", r"a search space is a mapping"),
-    "axis that is a number": ("dropout: {low: 0.0, high: 0.5}", "dropout: 0.5", r"an axis is \{low"),
+    "axis that is a number": (
+        "dropout: {low: 0.0, high: 0.5}",
+        "dropout: 0.5",
+        r"an axis is \{low",
+    ),
     "axis with both forms": ("high: 0.5}", "high: 0.5, values: [1]}", r"not both"),
     "grid without values": ("name: random", "name: grid", r"sampler grid needs"),
 }
@@ -56,7 +136,11 @@ def test_the_baseline_has_every_defence_neutral_and_everything_else_equal(space)
     baseline, other = space.baseline(), space.config({"epsilon": 2.0, "dropout": 0.3})
     assert baseline.defences["epsilon"] == math.inf
     assert (baseline.defences["dropout"], baseline.defences["l2"]) == (0.0, 0.0)
-    assert (baseline.dataset, baseline.model, baseline.training) == (other.dataset, other.model, other.training)
+    assert (baseline.dataset, baseline.model, baseline.training) == (
+        other.dataset,
+        other.model,
+        other.training,
+    )
 
 
 def test_a_configuration_is_its_content():

@@ -1,4 +1,3 @@
-
 import numpy as np
 import pytest
 import torch
@@ -32,7 +31,9 @@ def test_a_target_learns_the_digits(splits, cpu, name):
     assert accuracy(target.model, splits.validation, cpu) > 0.7
 
 
-@pytest.mark.parametrize(("shape", "n_classes"), [((1, 28, 28), 10), ((3, 32, 32), 7), ((1, 17, 19), 2)])
+@pytest.mark.parametrize(
+    ("shape", "n_classes"), [((1, 28, 28), 10), ((3, 32, 32), 7), ((1, 17, 19), 2)]
+)
 @pytest.mark.parametrize("name", list(MODELS))
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 def test_every_target_takes_every_shape(name, shape, n_classes, dropout):
@@ -94,7 +95,9 @@ def test_dropout_acts_in_training_and_not_in_evaluation(splits, cpu):
 
 
 def test_sub_seeds_are_different_for_every_name_and_seed():
-    seeds = [sub_seed(s, *names) for s in (0, 1) for names in (("a",), ("b",), ("a", 1), ("a", "1b"))]
+    seeds = [
+        sub_seed(s, *names) for s in (0, 1) for names in (("a",), ("b",), ("a", 1), ("a", "1b"))
+    ]
     assert len(set(seeds)) == len(seeds)
 
 

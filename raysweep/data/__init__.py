@@ -136,6 +136,7 @@ def load(dataset: Mapping[str, Any], *, seed: int) -> Splits:
     Raises:
         DataError: it cannot be found, read, or dealt as asked.
         SpaceError: an unknown name or key.
+
     """
     key = _key(dataset, seed)
     if key not in _LOADED:
@@ -202,7 +203,9 @@ def _checked_labels(examples: Examples, name: str) -> NDArray[np.int64]:
     counts = np.bincount(labels.astype(np.int64))
     if (counts == 0).any():
         empty = np.flatnonzero(counts == 0).tolist()
-        raise DataError(f"dataset {name!r}: class {empty[0]} has no example; number classes 0, 1, 2 ...")
+        raise DataError(
+            f"dataset {name!r}: class {empty[0]} has no example; number classes 0, 1, 2 ..."
+        )
     if len(counts) < 2:
         raise DataError(f"dataset {name!r} has one class only; a classifier needs two")
     return labels.astype(np.int64)
@@ -220,6 +223,8 @@ def _scaled(examples: Examples, pool: NDArray[np.int64], name: str) -> tuple[NDA
     if x.min() >= 0 and x.max() <= 1:
         return x, 1.0
     if len(pool) == 0:
-        raise DataError(f"dataset {name!r}: state `range: [low, high]`, or give it a pool to scale by")
+        raise DataError(
+            f"dataset {name!r}: state `range: [low, high]`, or give it a pool to scale by"
+        )
     low, high = x[pool].min(axis=0), x[pool].max(axis=0)
     return ((x - low) / np.maximum(high - low, 1e-12)).clip(0, 1), 1.0

@@ -32,7 +32,7 @@ class Sizes:
     test: Size = 0.1
 
     def counts(self, total: int) -> dict[str, int]:
-        """Return the size of each split in examples; raise :class:`DataError` if they do not fit."""
+        """Return each split's number of examples; raise :class:`DataError` if they do not fit."""
         asked = {name: getattr(self, name) for name in self.__dataclass_fields__}
         counts = {k: int(total * v) if 0 < v < 1 else int(v) for k, v in asked.items()}
         for name, value in asked.items():
@@ -52,7 +52,9 @@ class Sizes:
         return counts
 
 
-def deal(labels: Indices, groups: Indices | None, counts: Mapping[str, int], *, seed: int) -> dict[str, Indices]:
+def deal(
+    labels: Indices, groups: Indices | None, counts: Mapping[str, int], *, seed: int
+) -> dict[str, Indices]:
     """Return the sorted indices of each split, disjoint; examples left over are in none."""
     rng = np.random.default_rng(seed)
     if groups is not None:
@@ -95,7 +97,8 @@ def share_table(
         bounds=bounds,
         method="highs-ds",
     )
-    return (low + np.round(solution.x).reshape(share.shape)).astype(np.int64)
+    table: Indices = (low + np.round(solution.x).reshape(share.shape)).astype(np.int64)
+    return table
 
 
 def _deal_groups(

@@ -66,7 +66,7 @@ def data_folders() -> list[Path]:
 
 @dataclass(frozen=True, kw_only=True)
 class Digits:
-    """1,797 handwritten digits, 1x8x8, 10 classes; ships with scikit-learn (nothing to download)."""
+    """1,797 handwritten digits, 1x8x8, 10 classes; ships with scikit-learn, nothing to download."""
 
     def find(self) -> Path | None:
         """Return the folder of the package that carries them."""
@@ -87,7 +87,8 @@ class Digits:
 def _read_idx(path: Path) -> NDArray[np.uint8]:
     """Return the array of an idx file, plain or .gz (LeCun's MNIST format, bytes only)."""
     try:
-        raw = gzip.open(path).read() if path.suffix == ".gz" else path.read_bytes()
+        raw = path.read_bytes()
+        raw = gzip.decompress(raw) if path.suffix == ".gz" else raw
         shape = np.frombuffer(raw, ">i4", count=raw[3], offset=4)
         return np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape)
     except (OSError, EOFError, ValueError, IndexError) as error:
@@ -155,9 +156,7 @@ def _download(torchvision_name: str) -> bool:
 
 
 _IDX = tuple(
-    f"{part}-{kind}-ubyte"
-    for part in ("train", "t10k")
-    for kind in ("images-idx3", "labels-idx1")
+    f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
 )
 MNIST = Files("mnist", "MNIST", ("mnist", "MNIST/raw"), _IDX)
 FASHION_MNIST = Files(
@@ -360,7 +359,7 @@ def as_examples(
     *,
     value_range: tuple[float, float] | None = None,
 ) -> Examples:
-    """Return a user's arrays as examples: images get a channel axis, a stated range becomes [0, 1]."""
+    """Return a user's arrays as examples: images get a channel axis, a stated range is [0, 1]."""
     x, y = np.asarray(features), np.asarray(labels)
     if x.dtype.kind not in "buif":
         raise DataError(f"features must be numbers, got {x.dtype}")

@@ -75,7 +75,7 @@ def fit(
             if len(batch) < 2:  # BatchNorm needs two
                 continue
             optimizer.zero_grad()
-            F.mse_loss(net(x[batch]), y[batch]).backward()  # type: ignore[no-untyped-call]
+            F.mse_loss(net(x[batch]), y[batch]).backward()
             optimizer.step()
         error = _error(net, x[~fitted], y[~fitted])
         if error < best:
@@ -83,7 +83,7 @@ def fit(
     net.load_state_dict(kept)
 
     def decode(others: Tensor) -> NDArray[np.float32]:
-        return _decoded(net, ((others - mean) / spread).to(device)).cpu().numpy()  # type: ignore[no-any-return]
+        return _decoded(net, ((others - mean) / spread).to(device)).cpu().numpy()
 
     return Decoder(decode=decode, held_out_mse=best)
 

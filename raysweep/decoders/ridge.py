@@ -1,4 +1,4 @@
-"""Ridge regression from activations to pixels, in closed form: no training that could fall short."""
+"""Ridge regression from activations to pixels, in closed form: no training can fall short."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ def fit(
     values, vectors = torch.linalg.eigh(x[fitted].T @ x[fitted])
     values = values.clamp_min(0)
     fitted_mean = y[fitted].mean(dim=0)
-    rotated, rotated_out = vectors.T @ (x[fitted].T @ (y[fitted] - fitted_mean)), x[~fitted] @ vectors
+    rotated, rotated_out = (
+        vectors.T @ (x[fitted].T @ (y[fitted] - fitted_mean)),
+        x[~fitted] @ vectors,
+    )
     errors = []
     for strength in STRENGTHS:
         shrunk = rotated / (values + strength * values.mean())[:, None]
@@ -53,7 +56,9 @@ class _widening:  # noqa: N801 - a function with state
     """Bring (n, features) to at most WIDEST well-spread columns, in float64."""
 
     def __init__(self, n_features: int, *, seed: int) -> None:
-        self._pairs = torch.triu_indices(n_features, n_features) if n_features <= NARROWEST else None
+        self._pairs = (
+            torch.triu_indices(n_features, n_features) if n_features <= NARROWEST else None
+        )
         self._buckets = self._signs = None
         if n_features > WIDEST:
             generator = torch.Generator().manual_seed(seed)

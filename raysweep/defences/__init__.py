@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+import pydantic
+
 from raysweep.defences.dpsgd import DPSGD
 from raysweep.defences.dropout import Dropout
 from raysweep.defences.l2 import L2
@@ -33,19 +35,25 @@ class Defence(Protocol):
         """Return a defended recipe; the given one is unchanged."""
 
 
-def keys() -> dict[str, type[Any]]:
+def known_keys() -> dict[str, type[Any]]:
     """Return every key of every defence, with the defence that it belongs to."""
     return {key: kind for kind in DEFENCES for key in fields(kind)}
 
 
 def neutral() -> dict[str, float | str]:
     """Return every key at the value at which training is plain."""
-    return {key: field.default for kind in DEFENCES for key, field in fields(kind).items()}
+    return {key: getattr(kind(), key) for kind in DEFENCES for key in fields(kind)}
+
+
+def descriptions() -> dict[str, str]:
+    """Return what every key means, in a line."""
+    schemas = [pydantic.TypeAdapter(kind).json_schema() for kind in DEFENCES]
+    return {key: part["description"] for s in schemas for key, part in s["properties"].items()}
 
 
 def build_all(values: Mapping[str, Any]) -> tuple[Defence, ...]:
     """Return every defence with its ``values``, neutral ones too; check names and laws."""
-    known = keys()
+    known = known_keys()
     for key in values:
         if key not in known:
             raise SpaceError(f"unknown defence {key!r}{suggestion(str(key), known)}", [key])
@@ -56,8 +64,10 @@ def build_all(values: Mapping[str, Any]) -> tuple[Defence, ...]:
 
 
 def complete(values: Mapping[str, Any]) -> dict[str, float | str]:
-    """Return a value for every key: the settings of a neutral defence mean nothing, so they are
-    put back to their defaults, and configurations that mean the same are the same.
+    """Return a value for every key.
+
+    The settings of a neutral defence mean nothing, so they are put back to their defaults, and
+    configurations that mean the same are the same.
     """
     built = [type(d)() if d.is_neutral else d for d in build_all(values)]
     return {key: getattr(defence, key) for defence in built for key in fields(type(defence))}

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge, Lt
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 class Dropout:
     """``dropout``: the probability that a hidden unit is silent in a training step; 0 is plain."""
 
-    dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
+    dropout: Annotated[
+        float, Ge(0), Lt(1), Field(description="share of hidden units silent in a training step")
+    ] = 0.0
 
     @property
     def is_neutral(self) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 if TYPE_CHECKING:
@@ -23,8 +24,10 @@ class L2:
     2 lambda W); ``all`` is weight decay (gradient lambda W on every parameter).
     """
 
-    l2: Annotated[float, Ge(0)] = 0.0
-    l2_scope: Literal["output", "all"] = "output"
+    l2: Annotated[float, Ge(0), Field(description="weight lambda of the squared norm")] = 0.0
+    l2_scope: Annotated[
+        Literal["output", "all"], Field(description="output layer's kernel, or all: weight decay")
+    ] = "output"
 
     @property
     def is_neutral(self) -> bool:
@@ -50,7 +53,7 @@ class L2:
         return self.l2 / 2 * torch.stack(squares).sum()
 
 
-def output_kernel(model: nn.Module) -> nn.Parameter:
+def output_kernel(model: nn.Module) -> Tensor:
     """Return the weight of the model's last ``nn.Linear``; raise ModelError when it has none."""
     from torch import nn
 

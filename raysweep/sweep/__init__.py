@@ -31,7 +31,7 @@ from raysweep.data.sources import cache_folder
 from raysweep.errors import ClusterError, StoreError
 from raysweep.record import TrialResult
 from raysweep.space import Space, differences
-from raysweep.store import Results, Store
+from raysweep.store import Results, Store, records
 from raysweep.sweep.lock import Lock
 from raysweep.sweep.proposals import Proposals, expected
 from raysweep.sweep.table import Progress
@@ -79,15 +79,16 @@ def sweep(
         StoreError: ``out`` holds another sweep, or cannot be written.
         ClusterError: no node has the resources that a trial takes.
         RaysweepError: the data or the user's own modules do not hold.
+
     """
     console = console or Console(stderr=True)
     store = Store(out or f"results/{space.name}")
     splits = _preflight(space)
     with Lock(store):
         _open(store, space)
-        records = store.read("trials")
+        found = store.read("trials")
         total = expected(space, trials or space.sampler.trials)
-        run = _Run(space, store, records, total, retry_failed=retry_failed)
+        run = _Run(space, store, found, total, retry_failed=retry_failed)
         if run.missing:
             run.start(splits, address, max_concurrent, time_budget, console)
         _close(store)
@@ -133,14 +134,14 @@ class _Run:
         self,
         space: Space,
         store: Store,
-        records: pd.DataFrame,
+        trials: pd.DataFrame,
         total: int,
         *,
         retry_failed: bool,
     ) -> None:
         self.space, self.store, self.total = space, store, total
-        self.rows: dict[str, dict[str, Any]] = {r["trial_id"]: r for r in records.to_dict("records")}
-        self.proposals = Proposals(space, records, journal=journal_path(store.path))
+        self.rows: dict[str, dict[str, Any]] = {r["trial_id"]: r for r in records(trials)}
+        self.proposals = Proposals(space, trials, journal=journal_path(store.path))
         self.ended = "done"
         self.recorder_error: StoreError | None = None
         self.missing = max(0, total - len(self.rows))
@@ -262,7 +263,9 @@ def _ray(address: str | None, space: Space, console: Console) -> Iterator[float]
             ray.init(address=address, runtime_env=environment, **options)
         except (ConnectionError, ValueError) as error:
             remedy = "start one with `ray up` or `ray start --head`, or leave --address out"
-            raise ClusterError(f"there is no Ray cluster at {address!r} ({error}); {remedy}") from None
+            raise ClusterError(
+                f"there is no Ray cluster at {address!r} ({error}); {remedy}"
+            ) from None
     elif started:
         with console.status("starting Ray on this machine"):
             ray.init(
@@ -285,7 +288,7 @@ def _code_paths() -> list[str]:
 
 
 def _gpu_share(space: Space, console: Console) -> float:
-    """Return the share of a GPU to ask for on a machine of ours; 0, said once, where there is none."""
+    """Return the share of a GPU to ask for on our own Ray; 0, said once, where there is none."""
     import ray
 
     asked, has = space.resources, ray.cluster_resources()
@@ -293,7 +296,9 @@ def _gpu_share(space: Space, console: Console) -> float:
     if not any(node.get("CPU", 0) >= asked.cpu for node in nodes):
         most = max(node.get("CPU", 0) for node in nodes)
         remedy = "lower resources.cpu, or give --address of a cluster that has them"
-        raise ClusterError(f"a trial takes {asked.cpu:g} CPUs and this machine has {most:g}; {remedy}")
+        raise ClusterError(
+            f"a trial takes {asked.cpu:g} CPUs and this machine has {most:g}; {remedy}"
+        )
     if asked.gpu == 0:
         return 0.0
     if has.get("GPU", 0) == 0:

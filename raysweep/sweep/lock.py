@@ -23,6 +23,7 @@ class Lock:
 
     Raises:
         StoreBusy: another driver holds it and its heart beats.
+
     """
 
     def __init__(self, store: Store) -> None:
@@ -74,8 +75,8 @@ class Lock:
             here = held["host"] == platform.node()
             alive = _is_running(int(held["pid"])) if here else age < STALE
             return held if alive and int(held["pid"]) != os.getpid() else None
-        except FileNotFoundError:
-            return None
+        except OSError:
+            return None  # there is none, or no folder to hold one: writing ours will tell
         except (ValueError, KeyError, TypeError):
             return None  # torn by a kill in the very first write
 

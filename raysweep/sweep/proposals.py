@@ -25,12 +25,13 @@ from optuna.distributions import (
     CategoricalDistribution,
     FloatDistribution,
 )
+from optuna.study import StudyDirection
 
 from raysweep.axes import Axis, Value
 from raysweep.config import TrialConfig, sub_seed
 from raysweep.errors import SpaceError
 from raysweep.space import Space, parse_space
-from raysweep.store import comparable, load
+from raysweep.store import comparable, load, records
 
 DESIGNS = ("random", "qmc", "grid")
 MAX_REPEATS = 100
@@ -59,7 +60,7 @@ class Proposals:
         self._design = _design(space, self._seed)
         numbers = trials["number"].tolist() if len(trials) else []
         self._number = max(numbers, default=0)
-        rows = trials.to_dict("records")
+        rows = records(trials)
         self._study.add_trials([self._told(row) for row in rows if self._answers(row)])
         self._known = {str(row["trial_id"]): row for row in rows}
 
@@ -134,9 +135,7 @@ class Proposals:
             config = self._space.config(values)
             if not self._seen(config.trial_id):
                 self._number += 1
-                proposal = Proposal(
-                    number=self._number, config=config, trial_id=config.trial_id
-                )
+                proposal = Proposal(number=self._number, config=config, trial_id=config.trial_id)
                 return self._take(proposal, None)
         return None
 
@@ -146,9 +145,10 @@ class Proposals:
     def _told(self, row: Mapping[str, Any]) -> optuna.trial.FrozenTrial:
         """Return a record as a finished Optuna trial."""
         config = TrialConfig.from_json(str(row["config"]))
-        params = {}
+        params: dict[str, Any] = {}
         for key, axis in self._space.axes.items():
-            params |= _encoded(key, axis, _value_of(config, key))
+            value = _value_of(config, key)
+            params |= _encoded(key, axis, value) if axis.holds(value) else {}
         distributions = _distributions(self._space.axes)
         constraint = {f"constraints:{name}": v for name, v in _constraints(row).items()}
         return optuna.create_trial(
@@ -171,7 +171,7 @@ class Proposals:
 
 
 def expected(space: Space, asked: int) -> int:
-    """Return how many records a sweep of ``asked`` trials ends with: a finite space has its size."""
+    """Return how many records a sweep of ``asked`` trials ends with: at most a space's size."""
     size = space.size()
     if size is None or size > LARGEST_GRID or asked < size:
         return asked
@@ -230,7 +230,8 @@ def _study(space: Space, seed: int, opened: int, journal: Path | None) -> optuna
         for old in journal.parent.glob(f"{journal.name}*"):
             old.unlink()
         storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
-    directions = ["maximize" if d == "max" else "minimize" for d in space.objectives.values()]
+    maximize, minimize = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
+    directions = [maximize if d == "max" else minimize for d in space.objectives.values()]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study = optuna.create_study(
@@ -312,11 +313,12 @@ def _suggested(asked: optuna.Trial, space: Space) -> dict[str, Any]:
 
 
 def _value_of(config: TrialConfig, key: str) -> Any:
+    """Return what a configuration has on an axis, None where it was left to a default."""
     if key in config.defences:
         return config.defences[key]
     value: Any = json.loads(config.to_json())
     for part in key.split("."):
-        value = value[part]
+        value = value.get(part) if isinstance(value, dict) else None
     return value
 
 
@@ -342,6 +344,7 @@ def serve_dashboard(folder: str, *, port: int) -> None:
     Raises:
         StoreError: no results folder.
         SpaceError: optuna-dashboard is not installed.
+
     """
     results = load(folder)
     try:

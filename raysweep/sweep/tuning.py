@@ -18,7 +18,7 @@ from raysweep.sweep.proposals import Proposals
 from raysweep.sweep.table import Progress
 
 
-class Asking(Searcher):  # type: ignore[misc]
+class Asking(Searcher):
     """A Tune searcher without a state of its own: the proposals hold it, and they the records."""
 
     def __init__(self, proposals: Proposals) -> None:
@@ -26,11 +26,11 @@ class Asking(Searcher):  # type: ignore[misc]
         self._proposals = proposals
         self._ids: dict[str, str] = {}
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
-        """Return the next configuration, or that there is none."""
+    def suggest(self, trial_id: str) -> Any:
+        """Return the next configuration as a mapping, or Tune's word for "there is none"."""
         proposal = self._proposals.next()
         if proposal is None:
-            return str(Searcher.FINISHED)
+            return Searcher.FINISHED
         self._ids[trial_id] = proposal.trial_id
         return {"config": proposal.config.to_json(), "number": proposal.number}
 
@@ -54,7 +54,7 @@ class Asking(Searcher):  # type: ignore[misc]
         return {}
 
 
-class Recording(Callback):  # type: ignore[misc]
+class Recording(Callback):
     """Hands every finished trial to ``record`` before Tune keeps its result."""
 
     def __init__(self, record: Callable[[TrialResult], None], progress: Progress) -> None:
@@ -69,9 +69,7 @@ class Recording(Callback):  # type: ignore[misc]
             attempts = 1 + trial.num_failures
             self._record(rows.numbered(number=trial.config["number"], attempts=attempts))
 
-    def on_trial_error(
-        self, iteration: int, trials: list[Trial], trial: Trial, **_: Any
-    ) -> None:
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Record a trial whose worker could not even say why it failed."""
         config = TrialConfig.from_json(trial.config["config"])
         result = TrialResult(trial=failed_record(config, _why(trial)))
@@ -86,7 +84,7 @@ class Recording(Callback):  # type: ignore[misc]
         return {}
 
 
-class Stopping(Stopper):  # type: ignore[misc]
+class Stopping(Stopper):
     """Ends the whole sweep when ``should_stop`` says so."""
 
     def __init__(self, should_stop: Callable[[], bool]) -> None:

@@ -7,7 +7,7 @@ from math import ceil, inf
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from annotated_types import Ge, Gt, Lt
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from raysweep.errors import PrivacyError
@@ -27,11 +27,24 @@ class DPSGD:
     (5 - 9 % less noise, slower to solve).
     """
 
-    epsilon: Annotated[float, Gt(0)] = inf
-    noise_multiplier: Annotated[float, Ge(0), Lt(inf)] = 0.0
-    delta: Annotated[float, Gt(0), Lt(1)] = 1e-5
-    max_grad_norm: Annotated[float, Gt(0), Lt(inf)] = 1.0
-    accountant: Literal["rdp", "prv"] = "rdp"
+    epsilon: Annotated[float, Gt(0), Field(description="DP-SGD's budget at delta; inf: no DP")] = (
+        inf
+    )
+    noise_multiplier: Annotated[
+        float,
+        Ge(0),
+        Lt(inf),
+        Field(description="DP-SGD by its noise in place of epsilon; 0: no DP"),
+    ] = 0.0
+    delta: Annotated[
+        float, Gt(0), Lt(1), Field(description="DP-SGD: must be below 1 / members")
+    ] = 1e-5
+    max_grad_norm: Annotated[
+        float, Gt(0), Lt(inf), Field(description="DP-SGD: each example's gradient is clipped to it")
+    ] = 1.0
+    accountant: Annotated[
+        Literal["rdp", "prv"], Field(description="DP-SGD: rdp is fast, prv needs less noise")
+    ] = "rdp"
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
@@ -64,7 +77,7 @@ class DPSGD:
         rule = {"delta": self.delta, "sample_rate": sample_rate, "accountant": self.accountant}
         noise = self.noise_multiplier
         if self.epsilon < inf:
-            noise = accounting.noise_for(self.epsilon, steps=steps, **rule)  # type: ignore[arg-type]
+            noise = accounting.noise_for(self.epsilon, steps=steps, **rule)
         if not noise > 0:
             told = f"epsilon {self.epsilon} was asked for and the noise multiplier is {noise}"
             raise PrivacyError(f"DP-SGD: {told}; nothing is trained")
@@ -76,9 +89,7 @@ class DPSGD:
             account=lambda taken, clipping: self._spent(noise, taken, sample_rate, clipping),
         )
 
-    def _spent(
-        self, noise: float, steps: int, sample_rate: float, clipping: str
-    ) -> PrivacySpent:
+    def _spent(self, noise: float, steps: int, sample_rate: float, clipping: str) -> PrivacySpent:
         from raysweep.defences.dpsgd import accounting
         from raysweep.train import PrivacySpent
 

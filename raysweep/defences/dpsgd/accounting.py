@@ -77,6 +77,7 @@ def spent(
 
     Raises:
         PrivacyError: the accountant has no finite answer.
+
     """
     if steps == 0:
         return 0.0, accountant
@@ -102,6 +103,7 @@ def noise_for(
 
     Raises:
         PrivacyError: no noise between 1e-4 and 1e5 reaches it.
+
     """
     rate, whole = sample_rate, tuple(float(order) for order in WHOLE_ORDERS)
 
@@ -125,7 +127,10 @@ def noise_for(
 
 def _root(epsilon_of: Callable[[float], float], epsilon: float, low: float, high: float) -> float:
     """Return the noise in [low, high] that spends ``epsilon``, on the safe side."""
-    gap = lambda x: log(max(epsilon_of(exp(x)), 1e-300) / epsilon)  # noqa: E731
+
+    def gap(x: float) -> float:
+        return log(max(epsilon_of(exp(x)), 1e-300) / epsilon)
+
     a, b = log(low), log(high)
     noise = exp(brentq(gap, a, b, xtol=5e-4)) if gap(a) > 0 > gap(b) else high
     while epsilon_of(noise) > epsilon:

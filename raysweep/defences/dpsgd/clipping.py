@@ -56,7 +56,9 @@ def known_layers(model: nn.Module, example: Tensor) -> list[nn.Module] | None:
     if not whole or len({id(p) for p in parameters}) != len(parameters):
         return None
     calls: list[tuple[nn.Module, bool]] = []
-    hooks = [m.register_forward_hook(lambda m, a, _z: calls.append((m, _fits(m, a[0])))) for m in owners]
+    hooks = [
+        m.register_forward_hook(lambda m, a, _z: calls.append((m, _fits(m, a[0])))) for m in owners
+    ]
     was_training = model.training
     with torch.no_grad():
         model.eval()(example)
@@ -171,6 +173,7 @@ def _squared_norms(layer: nn.Module, a: Tensor, g: Tensor, own: Tensor | None) -
 
 def _gram_norms(layer: nn.Conv2d, a: Tensor, g: Tensor) -> Tensor:
     """Return each example's squared kernel-gradient norm from inner products of output pixels."""
+    assert not isinstance(layer.padding, str)
     patches = F.unfold(
         a, layer.kernel_size, dilation=layer.dilation, padding=layer.padding, stride=layer.stride
     )
@@ -218,7 +221,7 @@ class OpacusClipping:
         losses = loss(x)
         with warnings.catch_warnings():  # images need no gradient, and torch remarks on it
             warnings.filterwarnings("ignore", message="Full backward hook is firing")
-            losses.sum().backward()  # type: ignore[no-untyped-call]
+            losses.sum().backward()
         self._optimizer.clip_and_accumulate()
         for parameter in self._optimizer.params:
             parameter.grad_sample = None

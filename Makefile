@@ -1,0 +1,36 @@
+# The same commands for people and for CI. PYTHON is any Python from 3.11 on.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: install quickstart test check bench clean
+
+install: $(STAMP)
+
+# constraints.txt holds the versions that were tested; `make install CONSTRAINTS=` takes the newest.
+CONSTRAINTS ?= -c constraints.txt
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "raysweep needs Python 3.11 or newer, this is " + sys.version.split()[0])'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(CONSTRAINTS) -e '.[dev]'
+	touch $@
+
+quickstart: $(STAMP)  ## set up, run the first sweep, show the front and where its figure is
+	$(BIN)/raysweep sweep search_spaces/quickstart.yaml
+
+test: $(STAMP)  ## set up and pass the tests
+	$(BIN)/python -m pytest
+
+check: $(STAMP)  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP)  ## make the figures of benchmarks/README.md again
+	$(BIN)/python -m benchmarks.quickstart --json
+	$(BIN)/python -m benchmarks.cli --json
+	$(BIN)/python -m benchmarks.fashion_mnist --json
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

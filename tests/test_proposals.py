@@ -1,0 +1,142 @@
+import math
+
+import pandas as pd
+import pytest
+from conftest import SMALL
+
+from raysweep.space import parse_space
+from raysweep.sweep.proposals import Proposals, expected
+
+SAMPLERS = ["tpe", "random", "qmc", "nsgaii", "nsgaiii", "gp"]
+
+
+def a_space(sampler="random", search=None):
+    text = SMALL.replace("name: random", f"name: {sampler}")
+    if search:
+        start, end = text.index("search:"), text.index("attacks:")
+        text = f"{text[:start]}search: {search}\n{text[end:]}"
+    return parse_space(text, "s.yaml")
+
+
+def row(proposal, **changes):
+    epsilon = proposal.config.defences["epsilon"]
+    return {
+        "trial_id": proposal.trial_id,
+        "number": proposal.number,
+        "status": "ok",
+        "config": proposal.config.to_json(),
+        "accuracy": 0.9 - 0.01 * proposal.config.defences["dropout"] - 0.1 / epsilon,
+        "attack_auc": 0.5 + 0.1 * (1 - math.exp(-epsilon / 8)),
+        "inversion_mse": 0.02,
+        "inversion_floor": 0.07,
+        "inversion_converged": True,
+        "collapsed": False,
+        **changes,
+    }
+
+
+def run(space, n, records=()):
+    proposals = Proposals(space, pd.DataFrame(list(records)))
+    rows = list(records)
+    while len(rows) < n and (proposal := proposals.next()) is not None:
+        rows.append(row(proposal))
+        proposals.tell(rows[-1])
+    return rows
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_starts_at_the_baseline_and_proposes_within_the_axes(sampler):
+    rows = run(a_space(sampler), 14)
+    configs = [parse_config(r) for r in rows]
+    assert configs[0].defences["epsilon"] == math.inf
+    assert configs[0].defences["dropout"] == 0.0
+    assert len({r["trial_id"] for r in rows}) == 14
+    for config in configs:
+        assert 0 <= config.defences["dropout"] <= 0.5
+        assert config.defences["epsilon"] == math.inf or 2 <= config.defences["epsilon"] <= 16
+
+
+def parse_config(record):
+    from raysweep.config import TrialConfig
+
+    return TrialConfig.from_json(record["config"])
+
+
+@pytest.mark.parametrize("sampler", ["random", "qmc", "grid"])
+def test_a_continued_design_proposes_what_an_undisturbed_one_would(sampler):
+    search = (
+        "{epsilon: {low: 2, high: 16, points: 3, or: .inf}, dropout: {values: [0.0, 0.2, 0.4]}}"
+    )
+    space = a_space(sampler, search if sampler == "grid" else None)
+    whole = run(space, 9)
+    lost_in_the_middle = [r for i, r in enumerate(whole[:6]) if i != 3]
+    continued = run(space, 9, lost_in_the_middle)
+    assert {r["trial_id"] for r in continued} == {r["trial_id"] for r in whole}
+    numbers = {r["trial_id"]: r["number"] for r in whole}
+    assert all(numbers[r["trial_id"]] == r["number"] for r in continued)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsgaii"])
+def test_a_continued_search_learns_from_its_records(sampler):
+    space = a_space(sampler)
+    records = run(space, 8)
+    proposals = Proposals(space, pd.DataFrame(records))
+    told = [t.user_attrs["trial_id"] for t in proposals._study.get_trials()]
+    assert told == [r["trial_id"] for r in records]
+    assert proposals.next().trial_id not in told
+
+
+def test_half_of_random_proposals_take_the_way_out():
+    rows = run(a_space(), 200)
+    without = sum(parse_config(r).defences["epsilon"] == math.inf for r in rows)
+    assert 75 <= without <= 125
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "grid", "nsgaii"])
+def test_a_finite_space_ends_at_its_size(sampler):
+    space = a_space(sampler, "{dropout: {values: [0.0, 0.1, 0.2]}, l2: {values: [0.0, 0.1]}}")
+    assert expected(space, 50) == 6
+    rows = run(space, 50)
+    assert len(rows) == len({r["trial_id"] for r in rows}) == 6
+
+
+def test_the_baseline_counts_when_the_grid_does_not_hold_it():
+    assert expected(a_space("grid", "{dropout: {values: [0.1, 0.2]}}"), 50) == 3
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_baseline_beyond_the_axes_still_comes_first(sampler):
+    rows = run(
+        a_space(sampler, "{dropout: {low: 0.2, high: 0.4}, model.hidden: {values: [[8], [9]]}}"), 4
+    )
+    assert parse_config(rows[0]).defences["dropout"] == 0.0
+    assert all(0.2 <= parse_config(r).defences["dropout"] <= 0.4 for r in rows[1:])
+    assert {tuple(parse_config(r).model["hidden"]) for r in rows[1:]} <= {(8,), (9,)}
+
+
+def test_a_running_proposal_is_not_made_twice():
+    space = a_space("grid", "{dropout: {values: [0.0, 0.1]}}")
+    proposals = Proposals(space, pd.DataFrame())
+    first, second, third = (proposals.next() for _ in range(3))
+    assert {first.number, second.number} == {0, 2}
+    assert third is None
+
+
+def test_a_failed_trial_teaches_no_figures():
+    space = a_space("tpe")
+    proposals = Proposals(space, pd.DataFrame())
+    proposals.tell(row(proposals.next()))
+    asked = proposals.next()
+    proposals.tell(row(asked, status="failed", accuracy=None))
+    states = [t.state.name for t in proposals._study.get_trials()]
+    assert states == ["COMPLETE", "FAIL"]
+
+
+def test_collapsed_trials_are_infeasible_for_the_sampler():
+    space = a_space("tpe")
+    proposals = Proposals(space, pd.DataFrame())
+    proposals.tell(row(proposals.next()))
+    proposals.tell(row(proposals.next(), collapsed=True))
+    first, second = proposals._study.get_trials()
+    assert first.system_attrs["constraints:collapsed"] == -1.0
+    assert second.system_attrs["constraints:collapsed"] == 1.0

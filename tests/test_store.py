@@ -1,0 +1,211 @@
+import os
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from raysweep.choice import choose
+from raysweep.conditions import condition
+from raysweep.errors import SpaceError, StoreError
+from raysweep.record import AttackRecord, EpochRecord, ScoreRows, TrialRecord, TrialResult
+from raysweep.store import Store, covered, front, load
+from raysweep.store import comparable as dominance
+
+OBJECTIVES = {"accuracy": "max", "attack_auc": "min", "inversion_mse": "max"}
+
+
+def result(trial_id="a", accuracy=0.9, auc=0.6, mse=0.02, **changes):
+    given = {
+        "trial_id": trial_id,
+        "status": "ok",
+        "defences": {"dropout": 0.1, "l2": 0.0, "l2_scope": "output", "epsilon": 2.0},
+        "accuracy": accuracy,
+        "attack_auc": auc,
+        "inversion_mse": mse,
+        "inversion_floor": 0.07,
+        "inversion_converged": True,
+        "collapsed": False,
+        "n_classes": 10,
+        "epsilon": 1.9,
+        "target_epsilon": 2.0,
+    }
+    scores = ScoreRows(
+        attack="loss",
+        example=np.array([3, 4]),
+        member=np.array([True, False]),
+        score=np.array([0.5, -0.5]),
+    )
+    return TrialResult(
+        trial=TrialRecord(**(given | changes)),
+        attacks=(AttackRecord(trial_id=trial_id, family="membership", attack="loss", auc=auc),),
+        epochs=(
+            EpochRecord(
+                trial_id=trial_id,
+                epoch=1,
+                loss=1.0,
+                train_accuracy=0.5,
+                accuracy=0.5,
+                epsilon=np.inf,
+            ),
+        ),
+        scores=(scores,),
+    )
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(str(tmp_path / "out"))
+    document = {"name": "x", "objectives": OBJECTIVES, "dataset": {"name": "digits"}, "seed": 0}
+    store.write_bytes(yaml.safe_dump(document).encode(), "space.yaml")
+    return store
+
+
+def test_what_is_written_is_read_back(store):
+    store.write(result())
+    row = load(store.path).trials.iloc[0]
+    assert (row["dropout"], row["l2_scope"], row["epsilon"], row["target_epsilon"]) == (
+        0.1,
+        "output",
+        1.9,
+        2.0,
+    )
+    assert load(store.path).attacks["auc"].tolist() == [0.6]
+    assert load(store.path).epochs["epsilon"].tolist() == [np.inf]
+    assert load(store.path).scores["member"].tolist() == [True, False]
+
+
+def test_files_are_plain_parquet_and_no_temporary_file_stays(store):
+    store.write(result())
+    files = [name for _, _, names in os.walk(store.path) for name in names]
+    assert not [name for name in files if name.endswith(".tmp")]
+    assert pd.read_parquet(f"{store.path}/trials").loc[0, "trial_id"] == "a"
+
+
+def test_a_trial_is_finished_when_its_own_file_is_there(store):
+    store.write(result("a"))
+    store.write(result("b"))
+    os.remove(f"{store.path}/trials/b.parquet")
+    assert load(store.path).attacks["trial_id"].tolist() == ["a"]
+
+
+def test_a_torn_file_is_named_and_nothing_is_removed(store):
+    store.write(result())
+    path = f"{store.path}/trials/torn.parquet"
+    with open(path, "wb") as file:
+        file.write(b"PAR1 torn")
+    with pytest.raises(
+        StoreError, match=r"torn\.parquet is torn or is not raysweep's.*move it out"
+    ):
+        _ = load(store.path).trials
+    assert os.path.exists(path)
+
+
+def test_a_foreign_file_is_named(store):
+    store.write(result())
+    pd.DataFrame({"x": [1]}).to_parquet(f"{store.path}/trials/foreign.parquet")
+    with pytest.raises(StoreError, match=r"foreign\.parquet is torn or is not raysweep's"):
+        _ = load(store.path).trials
+
+
+def test_a_file_with_wrong_types_is_named(store):
+    pd.DataFrame({"trial_id": ["a"], "accuracy": ["high"]}).to_parquet(f"{store.path}/w.parquet")
+    os.makedirs(f"{store.path}/trials")
+    os.rename(f"{store.path}/w.parquet", f"{store.path}/trials/w.parquet")
+    with pytest.raises(StoreError, match=r"w\.parquet is torn or is not"):
+        _ = load(store.path).trials
+
+
+def test_a_folder_that_is_none_is_refused(tmp_path):
+    with pytest.raises(StoreError, match=r"is no results folder \(no space.yaml\)"):
+        load(str(tmp_path))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="uses /dev/full")
+def test_a_full_disk_is_told_and_what_was_there_stays(store, monkeypatch):
+    store.write(result("a"))
+
+    def full(_descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreError, match="No space left on device.*finished trials are safe"):
+        store.write(result("b"))
+    assert load(store.path).trials["trial_id"].tolist() == ["a"]
+
+
+def test_a_store_may_lie_on_any_file_system():
+    store = Store("memory://sweeps/one")
+    store.write_bytes(
+        yaml.safe_dump({"name": "x", "objectives": OBJECTIVES}).encode(), "space.yaml"
+    )
+    store.write(result())
+    assert load("memory://sweeps/one").trials["accuracy"].tolist() == [0.9]
+
+
+def frame(*results):
+    return pd.DataFrame([r.trial.row() for r in results])
+
+
+def test_an_auc_below_one_half_is_no_more_private_than_one_half():
+    trials = frame(result("a", auc=0.42), result("b", auc=0.5))
+    assert dominance(trials, OBJECTIVES)["attack_auc"].tolist() == [0.5, 0.5]
+    assert trials["attack_auc"].tolist() == [0.42, 0.5]
+
+
+def test_a_reconstruction_beyond_the_mean_image_counts_as_the_mean_image():
+    trials = frame(result("a", mse=0.09), result("b", mse=0.07))
+    assert dominance(trials, OBJECTIVES)["inversion_mse"].tolist() == [0.07, 0.07]
+
+
+def test_collapsed_unconverged_and_failed_trials_stay_off_the_front_unless_asked():
+    trials = frame(
+        result("good"),
+        result("collapsed", accuracy=0.1, auc=0.5, mse=0.07, collapsed=True),
+        result("unconverged", mse=0.069, inversion_converged=False),
+        result("failed", status="failed", accuracy=None, auc=None, mse=None, collapsed=None),
+    )
+    assert front(trials, OBJECTIVES)["trial_id"].tolist() == ["good"]
+    everything = front(trials, OBJECTIVES, everything=True)["trial_id"].tolist()
+    assert everything == ["unconverged", "collapsed"]  # the first of them dominates the good one
+
+
+def test_the_hypervolume_is_measured_from_chance_auc_one_and_mse_zero():
+    trials = frame(result("a", accuracy=0.6, auc=0.5, mse=0.02))
+    assert covered(trials, OBJECTIVES) == pytest.approx((0.6 - 0.1) * 0.5 * 0.02)
+
+
+def test_sweeps_that_measured_different_things_share_no_front(store, tmp_path):
+    store.write(result())
+    other = Store(str(tmp_path / "other"))
+    document = {"name": "y", "objectives": OBJECTIVES, "dataset": {"name": "mnist"}, "seed": 0}
+    other.write_bytes(yaml.safe_dump(document).encode(), "space.yaml")
+    with pytest.raises(StoreError, match="cannot share a front, `dataset` differs"):
+        load(store.path, other.path)
+
+
+def test_the_best_is_the_best_of_those_that_fit():
+    trials = frame(result("a", 0.95, 0.7), result("b", 0.9, 0.55), result("c", 0.85, 0.52))
+    choice = choose(trials, OBJECTIVES, ["attack_auc <= 0.56"], "accuracy")
+    assert (choice.row["trial_id"], choice.fits) == ("b", True)
+    assert choose(trials, OBJECTIVES, [], "attack_auc").row["trial_id"] == "c"
+
+
+def test_where_nothing_fits_the_nearest_is_named():
+    trials = frame(result("a", 0.95, 0.7), result("b", 0.9, 0.55))
+    choice = choose(trials, OBJECTIVES, ["accuracy >= 0.94", "attack_auc <= 0.56"], "accuracy")
+    assert (choice.row["trial_id"], choice.fits) == ("b", False)
+
+
+@pytest.mark.parametrize(
+    "text", ["accuracy", "accuracy => 1", "__import__('os')", "accuracy >= x", "a.b > 1"]
+)
+def test_what_is_no_condition_is_refused_and_never_run(text):
+    with pytest.raises(SpaceError, match="is no condition"):
+        condition(text, ["accuracy"])
+
+
+def test_an_unknown_column_suggests_the_nearest():
+    with pytest.raises(SpaceError, match="did you mean 'accuracy'"):
+        condition("acuracy >= 0.9", ["accuracy", "epsilon"])

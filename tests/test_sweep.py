@@ -1,0 +1,219 @@
+"""Real sweeps through the command line: real Ray, real training, real kills."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import SMALL
+
+from raysweep.store import Store, load
+
+RAYSWEEP = str(Path(sys.executable).parent / "raysweep")
+pytestmark = pytest.mark.timeout(240)
+
+
+def start(*args, cwd):
+    return subprocess.Popen(
+        [RAYSWEEP, *map(str, args)],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(*args, cwd):
+    process = start(*args, cwd=cwd)
+    out, err = process.communicate(timeout=200)
+    assert "Traceback" not in out + err, err
+    return process.returncode, out, err
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "small.yaml").write_text(SMALL)
+    return tmp_path
+
+
+def finished(folder):
+    """Return the trial files of the sweep and when each was written."""
+    trials = folder / "out" / "trials"
+    return (
+        {p.name: p.stat().st_mtime_ns for p in trials.glob("*.parquet")} if trials.exists() else {}
+    )
+
+
+def wait_for(folder, n, process, seconds=120):
+    deadline = time.monotonic() + seconds
+    while len(finished(folder)) < n:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "no trial finished in time"
+        time.sleep(0.02)
+
+
+def test_a_sweep_runs_continues_and_refuses_to_become_another(folder):
+    code, out, err = run("sweep", "small.yaml", "--out", "out", cwd=folder)
+    assert code == 0, err
+    assert "The front: no trial beats these" in out
+    assert "5 trials, 0 failed" in out
+    assert (folder / "out" / "front.png").stat().st_size > 10_000
+    first = finished(folder)
+    results = load(str(folder / "out"))
+    baseline = results.trials.iloc[0]
+    assert (baseline["number"], baseline["epsilon"], baseline["dropout"]) == (0, float("inf"), 0.0)
+    assert set(results.trials["split_hash"]) == {baseline["split_hash"]}
+    assert (
+        pd.read_parquet(folder / "out" / "front.parquet")["trial_id"]
+        .isin(results.trials["trial_id"])
+        .all()
+    )
+
+    code, out, _ = run("sweep", "small.yaml", "--out", "out", "--trials", "7", cwd=folder)
+    assert code == 0
+    assert "7 trials, 0 failed" in out
+    assert {name: finished(folder)[name] for name in first} == first
+
+    changed = ("--set", "training.epochs=9")
+    code, _, err = run("sweep", "small.yaml", "--out", "out", *changed, cwd=folder)
+    assert code == 2
+    assert "holds another sweep" in err
+    assert "training.epochs: 4 -> 9" in err
+
+    code, out, err = run("best", "out", "--where", "accuracy >= 0.1", cwd=folder)
+    assert code == 0, err
+    (folder / "best.yaml").write_text(out)
+    code, out, err = run("trial", "best.yaml", "--json", cwd=folder)
+    assert code == 0, err
+    again = json.loads(out)["trial"]
+    row = results.trials.set_index("trial_id").loc[again["trial_id"]]
+    assert again["accuracy"] == row["accuracy"]
+    assert again["attack_auc"] == pytest.approx(row["attack_auc"])
+
+
+def test_a_killed_driver_loses_nothing_and_runs_nothing_twice(folder):
+    process = start("sweep", "small.yaml", "--out", "out", "--trials", "8", cwd=folder)
+    wait_for(folder, 3, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    before = finished(folder)
+    assert 3 <= len(before) < 8
+    code, out, err = run("sweep", "small.yaml", "--out", "out", "--trials", "8", cwd=folder)
+    assert code == 0, err
+    assert "8 trials, 0 failed" in out
+    after = finished(folder)
+    assert len(after) == 8
+    assert {name: after[name] for name in before} == before
+    numbers = load(str(folder / "out")).trials["number"].tolist()
+    assert numbers == list(range(8))
+
+
+def test_ctrl_c_stops_cleanly_and_the_same_command_continues(folder):
+    process = start("sweep", "small.yaml", "--out", "out", "--trials", "8", cwd=folder)
+    wait_for(folder, 2, process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "the same command continues" in out
+    assert "Traceback" not in err
+    assert not (folder / "out" / "lock.json").exists()
+    code, out, err = run("sweep", "small.yaml", "--out", "out", "--trials", "8", cwd=folder)
+    assert code == 0, err
+    assert "8 trials, 0 failed" in out
+
+
+TROUBLE = """
+import os, signal
+import torch
+from torch import nn
+
+class Trouble(nn.Module):
+    def __init__(self, kind):
+        super().__init__()
+        self.kind, self.output = kind, nn.Linear(64, 10)
+    def forward(self, x):
+        if self.training and self.kind == 1:
+            raise RuntimeError("the user's own mistake")
+        if self.training and self.kind == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.training and self.kind == 3:
+            raise MemoryError("too large")
+        z = self.output(x.flatten(1))
+        return z * float("nan") if self.training and self.kind == 4 else z
+
+def trouble(shape, n_classes, kind=0):
+    return Trouble(kind)
+"""
+
+
+def test_a_trial_that_fails_is_recorded_with_its_reason_and_the_sweep_goes_on(folder):
+    (folder / "trouble.py").write_text(TROUBLE)
+    text = SMALL.replace("{name: mlp, hidden: [32], activation: tanh}", "{name: 'trouble:trouble'}")
+    begin, end = text.index("search:"), text.index("attacks:")
+    text = f"{text[:begin]}search: {{model.kind: {{values: [0, 1, 2, 3, 4]}}}}\n{text[end:]}"
+    (folder / "trouble.yaml").write_text(text.replace("name: random", "name: grid"))
+    code, _out, err = run("sweep", "trouble.yaml", "--out", "out", "--trials", "6", cwd=folder)
+    assert code == 1, err
+    trials = load(str(folder / "out")).trials.set_index("number")
+    kinds = {json.loads(c)["model"].get("kind", 0): i for i, c in trials["config"].items()}
+    told = {kind: trials.loc[number] for kind, number in kinds.items()}
+    assert told[0]["status"] == "ok"
+    assert [told[kind]["status"] for kind in (1, 2, 3, 4)] == ["failed"] * 4
+    assert "the user's own mistake" in told[1]["error"]
+    assert "died" in told[2]["error"]
+    assert "too large" in told[3]["error"]
+    assert "the loss of epoch 1 is nan" in told[4]["error"]
+    assert [told[kind]["attempts"] for kind in (1, 2, 3, 4)] == [1, 4, 4, 1]
+
+
+def test_a_folder_in_use_is_refused_and_named(folder):
+    process = start("sweep", "small.yaml", "--out", "out", cwd=folder)
+    try:
+        wait_for(folder, 1, process)
+        code, _, err = run("sweep", "small.yaml", "--out", "out", cwd=folder)
+        assert code == 2
+        assert f"is in use by process {process.pid}" in err
+    finally:
+        process.communicate(timeout=100)
+    assert process.returncode == 0
+
+
+def test_a_time_budget_that_is_reached_is_no_failure(folder):
+    args = ("sweep", "small.yaml", "--out", "out", "--trials", "500", "--time-budget", "20s")
+    code, out, err = run(*args, cwd=folder)
+    assert code == 0, err
+    assert "out of time" in out
+    assert 0 < len(finished(folder)) < 500
+
+
+def test_resources_that_no_machine_has_are_refused(folder):
+    code, _, err = run(
+        "sweep", "small.yaml", "--out", "out", "--set", "resources.cpu=999", cwd=folder
+    )
+    assert code == 2
+    assert "a trial takes 999 CPUs and this machine has" in err
+
+
+@pytest.mark.parametrize("out", ["/proc/raysweep", "small.yaml/out"])
+def test_an_out_that_cannot_be_written_is_refused(folder, out):
+    code, _, err = run("sweep", "small.yaml", "--out", out, cwd=folder)
+    assert code == 2
+    assert "cannot be written" in err
+
+
+def test_a_lock_left_by_a_dead_driver_is_taken_over(folder):
+    from raysweep.sweep.lock import Lock
+
+    store = Store(str(folder / "out"))
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    holder = {"host": os.uname().nodename, "pid": dead.pid, "since": 0, "heartbeat": time.time()}
+    store.write_bytes(json.dumps(holder).encode(), "lock.json")
+    with Lock(store):
+        assert json.loads(store.read_bytes("lock.json"))["pid"] == os.getpid()
+    assert not store.exists("lock.json")
