@@ -134,7 +134,7 @@ def judge_membership(
     start = time.perf_counter()
     own = sub_seed(seed, "membership", name)
     truth = np.repeat([True, False], [len(members), len(nonmembers)])
-    order = np.random.default_rng(sub_seed(own, "shuffle")).permutation(len(truth))
+    order = np.random.default_rng(sub_seed(seed, "judge")).permutation(len(truth))
     examples, truth = concatenate(members, nonmembers).rows(order), truth[order]
     if attack.knows_training_loss:
         knowledge = knowledge.with_training_loss(target.member_loss)

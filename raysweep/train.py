@@ -6,8 +6,9 @@ A recipe says everything about how a target comes to be; a defence turns one rec
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil, isfinite
 from typing import Protocol
 
@@ -17,10 +18,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from raysweep import signals
 from raysweep.config import Training, sub_seed
 from raysweep.data import Split
 from raysweep.errors import ModelError, TrainingDiverged
-from raysweep.signals import inversion_view
 
 EVALUATION_BATCH = 1024
 
@@ -98,10 +99,14 @@ class TrainedTarget:
     privacy: PrivacySpent | None
     member_loss: tuple[float, float]
     device: torch.device
+    _known: dict[bytes, NDArray[np.float32]] = field(default_factory=dict, repr=False)
 
     def logits(self, examples: Split) -> NDArray[np.float32]:
-        """Return the logits, (n, classes)."""
-        return _logits(self.model, examples, self.device)
+        """Return the logits, (n, classes), computed once for the same examples in the same order."""
+        key = hashlib.sha256(examples.indices.tobytes()).digest()
+        if key not in self._known:
+            self._known[key] = _logits(self.model, examples, self.device)
+        return self._known[key]
 
     def activations(self, examples: Split, layer: str) -> Tensor:
         """Return the flat activations after ``layer``, (n, features), on the CPU.
@@ -113,7 +118,7 @@ class TrainedTarget:
 
         """
         if layer == "output":
-            return torch.from_numpy(inversion_view(self.logits(examples))).float()
+            return torch.from_numpy(signals.inversion_view(self.logits(examples))).float()
         modules = dict(self.model.named_modules())
         if layer not in modules:
             names = ", ".join(name for name in modules if name)
@@ -123,7 +128,7 @@ class TrainedTarget:
             lambda _module, _inputs, output: kept.append(output.flatten(1).float().cpu())
         )
         try:
-            self.logits(examples)
+            _logits(self.model, examples, self.device)
         finally:
             hook.remove()
         return torch.cat(kept)
@@ -221,23 +226,23 @@ def train(
                 rows = batch.to(device)
                 inputs = x[rows].float() / members.top
                 optimizer.zero_grad()
-                losses = mechanism.gradients(tally.watch(model, recipe.loss, y[rows]), inputs)
+                batch_losses = mechanism.gradients(tally.watch(model, recipe.loss, y[rows]), inputs)
                 if recipe.penalty is not None:
                     recipe.penalty(model).backward()
                 optimizer.step()
-                tally.add(losses)
+                tally.add(batch_losses)
             epoch = tally.epoch(number, model.eval(), mechanism.spent())
             if on_epoch is not None and not on_epoch(epoch):
                 break
     privacy = mechanism.spent()
     mechanism.release()
     model.eval()
-    final = _member_losses(model, members, device)
+    losses = signals.cross_entropy(_logits(model, members, device), members.labels)
     return TrainedTarget(
         model=model,
         n_classes=members.n_classes,
         privacy=privacy,
-        member_loss=(float(final.mean()), float(np.median(final))),
+        member_loss=(float(losses.mean()), float(np.median(losses))),
         device=device,
     )
 
@@ -293,8 +298,3 @@ def _logits(model: nn.Module, examples: Split, device: torch.device) -> NDArray[
 def accuracy(model: nn.Module, examples: Split, device: torch.device) -> float:
     """Return the share of examples whose highest logit is their label, in [0, 1]."""
     return float((_logits(model, examples, device).argmax(axis=1) == examples.labels).mean())
-
-
-def _member_losses(model: nn.Module, members: Split, device: torch.device) -> NDArray[np.float32]:
-    logits = torch.from_numpy(_logits(model, members, device))
-    return cross_entropy(logits, torch.from_numpy(members.labels)).numpy()

@@ -21,7 +21,7 @@ import torch
 from raysweep import data, defences, metrics, models, preflight
 from raysweep.attacks import Knowledge, judge_inversion, judge_membership
 from raysweep.config import TrialConfig, sub_seed
-from raysweep.data import Splits
+from raysweep.data import Split, Splits
 from raysweep.errors import OutOfMemory, RaysweepError
 from raysweep.inversion import INVERSION
 from raysweep.membership import MEMBERSHIP
@@ -222,11 +222,11 @@ class _Trial:
 
     def _accuracy(self, target: TrainedTarget) -> dict[str, Any]:
         validation = self.splits.validation
-        reached = accuracy(target.model, validation, self.device)
+        reached = _accuracy(target, validation)
         share = float(np.bincount(validation.labels).max() / len(validation))
         chance = share + 3 * sqrt(share * (1 - share) / len(validation))
         return {
-            "train_accuracy": accuracy(target.model, self.splits.members, self.device),
+            "train_accuracy": _accuracy(target, self.splits.members),
             "accuracy": reached,
             "collapsed": reached <= chance,
         }
@@ -270,6 +270,10 @@ class _Trial:
             "inversion_floor": best.floor_mean,
             "inversion_converged": best.converged,
         }
+
+
+def _accuracy(target: TrainedTarget, examples: Split) -> float:
+    return float((target.logits(examples).argmax(axis=1) == examples.labels).mean())
 
 
 class _PeakMemory:
