@@ -37,7 +37,12 @@ def _check_model(config: TrialConfig, splits: Splits) -> None:
     """Build the model once: its shape, its layers, and what DP-SGD would refuse of a user's own."""
     dropout = float(config.defences["dropout"])
     shape, n_classes = splits.members.shape, splits.members.n_classes
-    module = models.model(config.model).build(shape, n_classes, dropout=dropout)
+    import torch
+
+    from raysweep.train import isolated_rng
+
+    with isolated_rng(0, torch.device("cpu")):
+        module = models.model(config.model).build(shape, n_classes, dropout=dropout)
     names = {"output", *(name for name, _ in module.named_modules() if name)}
     for attack, parameters in config.attacks["inversion"].items():
         for layer in parameters["layers"]:

@@ -87,6 +87,7 @@ class Space:
         """Return the configuration at ``values`` (axis -> value); other axes are neutral."""
         document = copy.deepcopy(self.document)
         for key, value in (values or {}).items():
+            _check_axis_name(key, ())
             _place(document, key, integral(key, value))
         return _complete(document)
 

@@ -102,7 +102,7 @@ class TrainedTarget:
     _known: dict[bytes, NDArray[np.float32]] = field(default_factory=dict, repr=False)
 
     def logits(self, examples: Split) -> NDArray[np.float32]:
-        """Return the logits, (n, classes), computed once for the same examples in the same order."""
+        """Return the logits, (n, classes); computed once for the same examples in one order."""
         key = hashlib.sha256(examples.indices.tobytes()).digest()
         if key not in self._known:
             self._known[key] = _logits(self.model, examples, self.device)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from raysweep import data
+from raysweep import data, sweep  # noqa: F401 - imported once, before the generators are watched
 from raysweep.space import parse_space
 
 torch.set_num_threads(1)

@@ -1,0 +1,49 @@
+"""The analysis scripts on a results folder that a real trial left."""
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+from conftest import SMALL
+
+from raysweep.space import parse_space
+from raysweep.store import Store
+from raysweep.trial import run_trial
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("analysis")
+    space = parse_space(SMALL, "small.yaml")
+    store = Store(str(folder / "out"))
+    store.write_bytes(yaml.safe_dump(space.resolved()).encode(), "space.yaml")
+    for number, values in enumerate(({}, {"dropout": 0.3}, {"epsilon": 8.0})):
+        store.write(run_trial(space.config(values)).numbered(number=number, attempts=1))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("script", "files"),
+    [
+        ("pareto_front", ["front.png", "front.csv"]),
+        ("best_configurations", ["best.png", "best.csv"]),
+    ],
+)
+def test_a_script_writes_a_figure_and_a_table(results, script, files):
+    out = results / script
+    command = [sys.executable, f"analysis/{script}.py", str(results / "out"), "--out", str(out)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    assert "Figure:" in found.stdout
+    assert sorted(path.name for path in out.iterdir()) == sorted(files)
+    assert (out / files[1]).read_text().count("\n") >= 2
+
+
+def test_a_trial_is_the_same_when_it_is_run_again(results):
+    space = parse_space(SMALL, "small.yaml")
+    first, again = (run_trial(space.config({"epsilon": 4.0})) for _ in range(2))
+    assert first.trial.accuracy == again.trial.accuracy
+    assert first.trial.attack_auc == again.trial.attack_auc
+    assert first.trial.inversion_mse == again.trial.inversion_mse
+    assert first.trial.epsilon == again.trial.epsilon

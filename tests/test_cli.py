@@ -1,0 +1,241 @@
+"""What a user types and what comes back: one message and exit code 2 for every mistake."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+import yaml
+from conftest import SMALL
+from PIL import Image
+
+from raysweep import cli
+from raysweep.schema import schema
+
+RAYSWEEP = str(Path(sys.executable).parent / "raysweep")
+
+
+@pytest.fixture
+def call(monkeypatch, capsys, tmp_path):
+    """Run a command in this process, in an empty folder that holds small.yaml."""
+    (tmp_path / "small.yaml").write_text(SMALL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def run(*args):
+        monkeypatch.setattr(sys, "argv", ["raysweep", *map(str, args)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as exit_:
+            code = exit_.code or 0
+        found = capsys.readouterr()
+        return code, found.out, found.err
+
+    return run
+
+
+def replaced(old, new, name="bad.yaml"):
+    assert old in SMALL
+    Path(name).write_text(SMALL.replace(old, new, 1))
+    return name
+
+
+DATASET = "{name: digits, members: 120, nonmembers: 60, pool: 200, validation: 100, test: 100}"
+MODEL = "{name: mlp, hidden: [32], activation: tanh}"
+PRIVATE = "defences: {epsilon: 2, delta: 0.5}\nseed: 3"
+
+MISTAKES = {
+    "unknown key": ("epochs: 4", "epoch: 4", "did you mean 'epochs'"),
+    "low above high": ("low: 2, high: 16", "low: 20, high: 16", "`low` must be below `high`"),
+    "sizes that do not fit": ("members: 120", "members: 5000", "the splits ask for"),
+    "a pool too small": ("pool: 200", "pool: 5", "needs at least 10 pool examples"),
+    "delta above one over members": ("seed: 3", PRIVATE, "`delta` must be below 1 / members"),
+    "a module that is missing": (MODEL, "{name: 'nowhere:f'}", "no module named 'nowhere'"),
+    "a module that raises": (MODEL, "{name: 'raises:f'}", "importing raises raised ValueError: oh"),
+    "no such function": (MODEL, "{name: 'theirs:modle'}", "did you mean 'model'"),
+    "a model that is none": (MODEL, "{name: 'theirs:model'}", "must return an nn.Module, got int"),
+    "data that is none": (DATASET, "{name: 'theirs:rows'}", "must return (features, labels)"),
+    "labels that are floats": (DATASET, "{name: npz, path: floats.npz}", "whole numbers from 0"),
+    "an empty class": (DATASET, "{name: npz, path: gap.npz}", "class 1 has no example"),
+    "an unreadable image": (
+        DATASET,
+        "{name: image_folder, path: images}",
+        "cannot be read as an image",
+    ),
+    "a file that is missing": (DATASET, "{name: npz, path: none.npz}", "there is no file none.npz"),
+    "a model that does not fit the data": (
+        MODEL,
+        "{name: mnist_cnn}",
+        "needs images of at least 16x16",
+    ),
+    "a layer that is not there": (
+        "decoders: [ridge]",
+        "layers: [conv7, output], decoders: [ridge]",
+        "no layer 'conv7'",
+    ),
+    "shadows without a pool": (
+        "[max_posterior, loss]",
+        "{shadow: {}}\n  # ",
+        "needs a pool of at least",
+    ),
+    "an axis over DP with BatchNorm": (
+        MODEL,
+        "{name: 'theirs:normed'}",
+        "layer '1' is BatchNorm1d",
+    ),
+}
+
+
+@pytest.fixture
+def rubble(call):
+    """What a user may have lying around."""
+    Path("raises.py").write_text("raise ValueError('oh')")
+    Path("theirs.py").write_text(
+        "from torch import nn\n"
+        "def model(shape, n_classes):\n    return 3\n"
+        "def rows():\n    return [1, 2]\n"
+        "def normed(shape, n_classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, n_classes))\n"
+    )
+    np.savez("floats.npz", features=np.zeros((60, 4)), labels=np.linspace(0, 1, 60))
+    np.savez("gap.npz", features=np.zeros((60, 4)), labels=np.arange(60) % 2 * 2)
+    Path("images/cat").mkdir(parents=True)
+    Image.new("L", (8, 8)).save("images/cat/good.png")
+    Path("images/cat/torn.png").write_bytes(b"\x89PNG torn")
+
+
+@pytest.mark.parametrize(("old", "new", "told"), list(MISTAKES.values()), ids=list(MISTAKES))
+def test_a_mistake_is_one_message_and_exit_code_two(call, rubble, old, new, told):
+    import torch
+
+    if "normed" in new or "pool: 5" in new or "shadow" in new:
+        old, new = (old, new)
+    space = replaced(old, new)
+    if "shadow" in new:
+        text = Path(space).read_text().replace("pool: 200", "pool: 150")
+        Path(space).write_text(text.replace("{shadow: {}}\n  # ", "[shadow]"))
+    if "normed" in new:
+        text = Path(space).read_text()
+        Path(space).write_text(
+            text.replace("dropout: {low: 0.0, high: 0.5}", "l2: {values: [0, 1]}")
+        )
+    with torch.random.fork_rng():
+        code, out, err = call("sweep", space, "--out", "out")
+    assert code == 2, (out, err)
+    assert told in err, err
+    assert err.startswith("error: ")
+    assert "Traceback" not in err
+    assert not Path("out").exists()
+
+
+def test_data_that_is_nowhere_says_where_it_was_looked_for(call, monkeypatch, tmp_path):
+    for name in ("XDG_CACHE_HOME", "XDG_DATA_DIRS"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setattr("raysweep.data.sources._download", lambda name: False)
+    space = replaced("name: digits", "name: cifar10")
+    code, _, err = call("trial", space, "--data-root", tmp_path / "here")
+    assert code == 2
+    assert str(tmp_path / "here") in err
+    assert "Three ways" in err
+    code, out, err = call("validate", space)
+    assert code == 0
+    assert "valid" in out
+    assert "warning: data set 'cifar10' is not on this machine yet" in err
+
+
+def test_trial_leaves_other_axes_neutral_and_prints_every_attack(call):
+    code, out, _ = call("trial", "small.yaml", "--at", "dropout=0.2", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert (found["trial"]["dropout"], found["trial"]["epsilon"]) == (0.2, "inf")
+    assert [a["attack"] for a in found["attacks"]] == [
+        "max_posterior",
+        "loss",
+        "activation_decoder",
+    ]
+    assert len(found["epochs"]) == 4
+
+
+def test_trial_prints_a_table(call):
+    code, out, _ = call("trial", "small.yaml", "--at", "epsilon=8")
+    assert code == 0
+    assert "max_posterior" in out
+    assert "activation_decoder" in out
+
+
+@pytest.mark.parametrize("at", ["epsilon=0", "epsilon", "epsilonn=2", "dropout=much"])
+def test_trial_refuses_values_that_break_a_law(call, at):
+    code, _, err = call("trial", "small.yaml", "--at", at)
+    assert code == 2
+    assert "error: --at" in err
+
+
+def test_validate_says_what_a_space_will_do(call):
+    code, out, _ = call("validate", "small.yaml")
+    assert code == 0
+    assert "5 trials by random" in out
+    assert "epsilon: {'low': 2.0" in out
+
+
+@pytest.mark.parametrize(
+    ("what", "name"),
+    [
+        ("datasets", "digits"),
+        ("models", "thesis_cnn"),
+        ("defences", "epsilon"),
+        ("attacks", "shadow"),
+        ("samplers", "tpe"),
+    ],
+)
+def test_list_gives_a_line_each(call, what, name):
+    code, out, _ = call("list", what)
+    line = next(line for line in out.splitlines() if line.startswith(name))
+    assert code == 0
+    assert len(line) > 25
+
+
+def test_wrong_use_of_the_command_line_is_exit_code_two(call):
+    assert call("sweep")[0] == 2
+    assert call("sweep", "small.yaml", "--trials", "0")[0] == 2
+    assert call("sweep", "small.yaml", "--time-budget", "soon")[0] == 2
+    assert call("front", "nowhere")[0] == 2
+
+
+@pytest.mark.parametrize("path", sorted(Path("search_spaces").glob("*.yaml")), ids=lambda p: p.stem)
+def test_the_schema_accepts_the_shipped_spaces(path):
+    # YAML 1.1 reads 1e-5 as text; editors read YAML 1.2, where it is a number.
+    from raysweep.document import Document
+
+    document = Document(path.read_text(), path.name).value
+    plain = json.loads(json.dumps(document).replace("Infinity", '".inf"'))
+    jsonschema.validate(plain, schema(), cls=jsonschema.Draft202012Validator)
+
+
+def test_the_schema_refuses_an_unknown_key():
+    document = yaml.safe_load(SMALL.replace("epochs: 4", "epoch: 4"))
+    with pytest.raises(jsonschema.ValidationError, match="epoch"):
+        jsonschema.validate(document, schema(), cls=jsonschema.Draft202012Validator)
+
+
+def test_help_answers_at_once_and_validate_imports_no_torch(tmp_path):
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        subprocess.run([RAYSWEEP, "--help"], check=True, capture_output=True)
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.5
+    code = (
+        "import sys; sys.argv = ['raysweep', 'validate', 'search_spaces/quickstart.yaml']\n"
+        "from raysweep.cli import app\n"
+        "app(standalone_mode=False)\n"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'ray', 'optuna')))"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode
+        == 0
+    )
