@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +20,7 @@ from raysweep.errors import RaysweepError, SpaceError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from raysweep.record import EpochRecord
     from raysweep.space import Space
 
 app = typer.Typer(
@@ -206,9 +208,21 @@ def trial(
         config = loaded.config(values)
     except SpaceError as error:
         raise SpaceError(f"--at: {error}") from None
+    from rich.console import Console
+
     from raysweep.trial import run_trial
 
-    result = run_trial(config)
+    with Console(stderr=True).status("loading") as status:
+        began = time.monotonic()
+
+        def show(epoch: EpochRecord) -> None:
+            left = (time.monotonic() - began) / epoch.epoch * (config.training.epochs - epoch.epoch)
+            status.update(
+                f"epoch {epoch.epoch} of {config.training.epochs}: accuracy {epoch.accuracy:.3f}, "
+                f"about {left:.0f} s of training left, then the attacks"
+            )
+
+        result = run_trial(config, on_epoch=show)
     if as_json:
         _print_json(result)
         return

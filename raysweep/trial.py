@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import inf, sqrt
 from pathlib import Path
 from typing import Any
@@ -39,14 +39,21 @@ from raysweep.shadows import Shadow, train_shadow
 from raysweep.train import Epoch, Recipe, TrainedTarget, accuracy, plain_recipe, train
 
 
-def run_trial(config: TrialConfig, *, device: torch.device | None = None) -> TrialResult:
+def run_trial(
+    config: TrialConfig,
+    *,
+    device: torch.device | None = None,
+    on_epoch: Callable[[EpochRecord], None] | None = None,
+) -> TrialResult:
     """Return the rows of one configuration: train the target, attack it, measure.
+
+    ``on_epoch`` is shown every epoch of the target as it ends.
 
     Raises:
         RaysweepError: the configuration cannot be run as asked; nothing is recorded.
 
     """
-    return _Trial(config, device or default_device()).run()
+    return _Trial(config, device or default_device(), on_epoch).run()
 
 
 def run_recorded(config: TrialConfig, *, device: torch.device | None = None) -> TrialResult:
@@ -86,8 +93,14 @@ def recipe_of(config: TrialConfig, splits: Splits) -> Recipe:
 class _Trial:
     """The state of one trial while it runs, and its steps in order."""
 
-    def __init__(self, config: TrialConfig, device: torch.device) -> None:
+    def __init__(
+        self,
+        config: TrialConfig,
+        device: torch.device,
+        on_epoch: Callable[[EpochRecord], None] | None,
+    ) -> None:
         self.config, self.device = config, device
+        self.show = on_epoch or (lambda _record: None)
         self.epochs: list[EpochRecord] = []
         self.attacks: list[AttackRecord] = []
         self.scores: list[ScoreRows] = []
@@ -148,6 +161,7 @@ class _Trial:
                     epsilon=inf if epoch.privacy is None else epoch.privacy.epsilon,
                 )
             )
+            self.show(self.epochs[-1])
             evaluation += time.perf_counter() - began
             return True
 

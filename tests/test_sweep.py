@@ -183,6 +183,63 @@ def test_a_folder_in_use_is_refused_and_named(folder):
     assert process.returncode == 0
 
 
+def test_a_folder_that_stops_taking_records_ends_the_sweep_and_loses_nothing(folder):
+    process = start("sweep", "small.yaml", "--out", "out", "--trials", "30", cwd=folder)
+    wait_for(folder, 2, process)
+    scores = folder / "out" / "scores"
+    scores.rename(folder / "kept")
+    scores.write_text("in the way")
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 2, err
+    assert "cannot be written" in err
+    assert "finished trials are safe" in err
+    assert "Traceback" not in err
+    scores.unlink()
+    (folder / "kept").rename(scores)
+    before = finished(folder)
+    n = str(len(before) + 1)
+    code, _, err = run("sweep", "small.yaml", "--out", "out", "--trials", n, cwd=folder)
+    assert code == 0, err
+    assert {name: finished(folder)[name] for name in before} == before
+
+
+def test_a_torn_record_is_refused_by_name_and_left_alone(folder):
+    trials = folder / "out" / "trials"
+    trials.mkdir(parents=True)
+    (trials / "torn.parquet").write_bytes(b"PAR1")
+    code, _, err = run("sweep", "small.yaml", "--out", "out", cwd=folder)
+    assert code == 2
+    assert "torn.parquet is torn or is not raysweep's" in err
+    assert (trials / "torn.parquet").exists()
+
+
+LOGICAL = """
+import ray, raysweep
+ray.init(num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
+space = raysweep.load_space("small.yaml", {"resources.gpu": 0.5, "resources.cpu": 0.5})
+print(raysweep.sweep(space, out="out", trials=4))
+assert ray.is_initialized(), "a Ray that was here before stays"
+"""
+
+
+def test_fractions_of_a_gpu_are_scheduled_and_the_record_says_what_was_used(folder):
+    process = subprocess.run(
+        [sys.executable, "-c", LOGICAL], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, process.stderr
+    assert "no GPU on this machine" not in process.stderr
+    trials = load(str(folder / "out")).trials
+    assert trials["status"].tolist() == ["ok"] * 4
+    assert set(trials["device"]) == {"cpu"}  # Ray's GPU is logical here: torch sees none
+
+
+def test_a_machine_without_a_gpu_falls_back_and_says_so_once(folder):
+    args = ("--out", "out", "--trials", "2", "--set", "resources.gpu=0.25")
+    code, _, err = run("sweep", "small.yaml", *args, cwd=folder)
+    assert code == 0
+    assert err.count("no GPU on this machine: trials run on the CPU") == 1
+
+
 def test_a_time_budget_that_is_reached_is_no_failure(folder):
     args = ("sweep", "small.yaml", "--out", "out", "--trials", "500", "--time-budget", "20s")
     code, out, err = run(*args, cwd=folder)
