@@ -197,6 +197,35 @@ class Remembers(nn.Module):
         return self.output(x.flatten(1))
 
 
+class Mixes(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.output = nn.Linear(64, 10)
+
+    def forward(self, x):
+        x = x.flatten(1)
+        return self.output(x - x.mean(dim=0))
+
+
+class TwiceInTraining(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.output = nn.Linear(64, 10)
+
+    def forward(self, x):
+        x = x.flatten(1)
+        return self.output(x) + (self.output(x) if self.training else 0)
+
+
+@pytest.mark.parametrize(
+    ("build", "law"),
+    [(Mixes, "depend on the other examples"), (TwiceInTraining, "1 layers .* called 2 times")],
+)
+def test_a_model_that_would_break_the_guarantee_fails_closed(splits, build, law):
+    with pytest.raises(PrivacyError, match=law):
+        private_training({"epsilon": 8}, lambda *_: build(), splits)
+
+
 def private_training(values, build, splits, **training):
     settings_ = {
         "epochs": 3,

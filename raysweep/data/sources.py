@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import io
 import os
 import pickle
+import sys
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass as plain_dataclass
@@ -146,9 +146,8 @@ def _download(torchvision_name: str) -> bool:
     """Fetch a data set into the cache through torchvision; return whether that worked."""
     from torchvision import datasets
 
-    quiet = io.StringIO()
     try:
-        with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
+        with contextlib.redirect_stdout(sys.stderr):  # torchvision shows its progress
             getattr(datasets, torchvision_name)(root=str(cache_folder()), download=True)
     except (OSError, RuntimeError):
         return False

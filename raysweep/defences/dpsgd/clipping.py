@@ -20,6 +20,8 @@ from opacus import GradSampleModule
 from opacus.optimizers import DPOptimizer
 from torch import Tensor, nn
 
+from raysweep.errors import PrivacyError
+
 Loss = Callable[[Tensor], Tensor]
 NUDGE = 1e-6  # as in Opacus: the factor is C / (norm + 1e-6), at most 1
 
@@ -95,13 +97,16 @@ class LayerwiseClipping:
         self.bytes_per_example = 4 * max(1, sum(kernels))
 
     def _keep(self, layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        if layer.training:
+        if torch.is_grad_enabled():
             self._seen.append((layer, inputs[0].detach(), output))
 
     def add(self, loss: Loss, x: Tensor) -> Tensor:
         """Add the clipped gradients of the examples ``x``; return their losses (n,)."""
         self._seen = []
         losses = loss(x)
+        if len(self._seen) != len(self._layers):
+            told = f"{len(self._layers)} layers with parameters were called {len(self._seen)} times"
+            raise PrivacyError(f"DP-SGD: in training, {told}; call each once, as in evaluation")
         if len(x) > 0:
             outputs = [output for _, _, output in self._seen]
             gradients = torch.autograd.grad(losses.sum(), outputs)

@@ -49,6 +49,7 @@ class PrivateGradients:
     def attach(self, model: nn.Module, example: Tensor, *, seed: int) -> None:
         """Choose how to clip this model; refuse what would break the guarantee."""
         refuse_unsafe_layers(model)
+        refuse_mixing(model, example)
         self._model = model
         self._buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
         self._clipping = clipping(model, example, self._max_grad_norm)
@@ -81,6 +82,18 @@ class PrivateGradients:
             if not torch.equal(buffer, self._buffers[name]):
                 told = f"buffer {name!r} changed while training: it carries data past the noise"
                 raise PrivacyError(f"{told}; use layers that keep no statistics, such as GroupNorm")
+
+
+def refuse_mixing(model: nn.Module, example: Tensor) -> None:
+    """Raise :class:`PrivacyError` when an example's logits depend on the others of its batch."""
+    was_training = model.training
+    with torch.no_grad():
+        alone = model.eval()(example)
+        among = model(torch.cat([example, example.flip(-1), torch.zeros_like(example)]))[:1]
+    model.train(was_training)
+    if not torch.allclose(alone, among, rtol=1e-3, atol=1e-4):
+        told = "an example's logits depend on the other examples of its batch"
+        raise PrivacyError(f"DP-SGD: {told}; the model must treat every example by itself")
 
 
 def refuse_unsafe_layers(model: nn.Module) -> None:
