@@ -34,7 +34,7 @@ def run(
         torch.cuda.set_per_process_memory_fraction(gpu)
     share(dataset, splits, seed=seed)
     result = run_recorded(TrialConfig.from_json(proposal["config"]), device=device)
-    gc.collect()
     if device.type == "cuda":
+        gc.collect()  # 0.15 s: worth it only for what the neighbours on a GPU need back
         torch.cuda.empty_cache()
     tune.report({"result": result})
