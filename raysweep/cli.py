@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from raysweep.record import EpochRecord
     from raysweep.space import Space
+    from raysweep.store import Results
 
 app = typer.Typer(
     help="Find the configuration that gives the most accuracy for the least leakage.",
@@ -121,7 +122,7 @@ def sweep(
         console=console,
     )
     results = Results(summary.out)
-    _print_front(results.front(), results.objectives)
+    _print_front(results, results.front())
     figure = _draw(results, loaded.name)
     print(f"{summary.ok} trials, {summary.failed} failed. Records and front: {summary.out}")
     if figure:
@@ -153,44 +154,44 @@ def _draw(results: Any, name: str) -> str | None:
     return f"{store.path}/front.png"
 
 
-def _front_columns(front: pd.DataFrame, objectives: dict[str, str]) -> list[str]:
-    """Return what tells trials apart: the defences that vary, the objectives, their intervals."""
-    from raysweep.store import DEFENCE_COLUMNS
-
-    varied = [c for c in DEFENCE_COLUMNS if c in front and front[c].nunique(dropna=False) > 1]
-    extra = ["attack_auc_low", "attack_auc_high", "strongest_attack", "inversion_floor"]
-    return ["trial_id", *varied, *objectives, *extra]
-
-
-def _print_front(front: pd.DataFrame, objectives: dict[str, str]) -> None:
+def _print_front(results: Results, front: pd.DataFrame) -> None:
+    """Print the front: what varied, the objectives, the interval of the AUC."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
     if front.empty:
         print("no trial stands on the front: all failed, collapsed or did not converge")
         return
-    hide = ("attack_auc_low", "attack_auc_high")
-    names = [name for name in _front_columns(front, objectives) if name not in hide]
-    names = [name for name in names if name not in ("delta", "max_grad_norm", "noise_multiplier")]
-    table = Table(title="The front: no trial beats these in every objective", title_justify="left")
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    names = ["trial_id", *(axis for axis in results.axes if axis in front), *results.objectives]
+    names += ["strongest_attack"] if console.width >= 100 else []
+    title = "The front: no trial beats these in every objective"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in names:
-        table.add_column(name.replace("_", " "), justify="right")
+        table.add_column(SHORT.get(name, name.replace("_", " ")), justify="right")
     for _, row in front.iterrows():
         table.add_row(*(_cell(name, row) for name in names))
-    wide = None if sys.stdout.isatty() else 160
-    Console(width=wide).print(table)
+    console.print(table)
+    if "inversion_mse" in results.objectives:
+        floor = front["inversion_floor"].iloc[0]
+        print(f"The mean image, which sees no model, has an inversion MSE of {floor:.4f}.")
+
+
+SHORT = {"trial_id": "trial", "attack_auc": "attack AUC", "inversion_mse": "MSE"}
 
 
 def _cell(name: str, row: pd.Series[Any]) -> str:
     value = row[name]
+    if name == "trial_id":
+        return str(value)[:8]
     if isinstance(value, str):
         return value
     if value is None or value != value:
         return "-"
     if name == "attack_auc" and row["attack_auc_low"] == row["attack_auc_low"]:
-        return f"{value:.3f} [{row['attack_auc_low']:.3f}, {row['attack_auc_high']:.3f}]"
-    digits = {"accuracy": ".3f", "inversion_mse": ".4f", "inversion_floor": ".4f"}
-    return format(value, digits.get(name, ".3g"))
+        return f"{value:.3f} [{row['attack_auc_low']:.2f}, {row['attack_auc_high']:.2f}]"
+    return format(value, {"accuracy": ".3f", "inversion_mse": ".4f"}.get(name, ".3g"))
 
 
 @app.command()
@@ -282,7 +283,7 @@ def front(
     trials = results.trials
     found = results.front(everything=everything)
     if format is Format.table:
-        _print_front(found, results.objectives)
+        _print_front(results, found)
         corner = reference_point(trials, results.objectives)
         told = ", ".join(f"{name} {value:g}" for name, value in corner.items())
         volume = covered(trials, results.objectives)

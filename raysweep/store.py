@@ -29,7 +29,6 @@ from raysweep import defences
 from raysweep.errors import StoreError
 from raysweep.pareto import front_mask, hypervolume
 from raysweep.record import AttackRecord, EpochRecord, TrialRecord, TrialResult
-from raysweep.registry import fields
 
 ARROW = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_()}
 
@@ -263,6 +262,7 @@ class Results:
         self.stores = [Store(path) for path in paths]
         self.documents = [store.space_document() for store in self.stores]
         self.objectives: dict[str, str] = self.documents[0]["objectives"]
+        self.axes: list[str] = list(self.documents[0].get("search") or {})
         for store, document in zip(self.stores[1:], self.documents[1:], strict=True):
             _check_comparable(self.stores[0].path, self.documents[0], store.path, document)
 
@@ -394,6 +394,3 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows of a frame as plain mappings, missing figures as None."""
     plain = frame.astype(object).where(frame.notna(), None)
     return [{str(key): value for key, value in row.items()} for row in plain.to_dict("records")]
-
-
-DEFENCE_COLUMNS = tuple(key for kind in defences.DEFENCES for key in fields(kind))

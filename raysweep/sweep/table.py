@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 from rich.live import Live
+from rich.panel import Panel
 from rich.table import Table
 
 from raysweep.store import covered, front
@@ -74,12 +75,13 @@ class Progress:
             "time left": self._time_left(),
         }
 
-    def _table(self, running: int) -> Table:
-        table = Table(title="raysweep", title_justify="left")
-        for name in (cells := self._cells(running)):
-            table.add_column(name, justify="right")
-        table.add_row(*cells.values())
-        return table
+    def _table(self, running: int) -> Panel:
+        """Return three columns of three figures: they fit a terminal of 80 columns."""
+        cells = [f"{name} [bold]{value}[/bold]" for name, value in self._cells(running).items()]
+        grid = Table.grid(padding=(0, 3))
+        for i in range(3):
+            grid.add_row(*cells[i::3])
+        return Panel(grid, title="raysweep", title_align="left", expand=False)
 
     def _front(self, rows: list[Mapping[str, Any]]) -> tuple[int, float]:
         """Return the size of the front and its hypervolume, measured anew when records came."""
