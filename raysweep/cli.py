@@ -168,8 +168,10 @@ def _print_front(results: Results, front: pd.DataFrame) -> None:
     names += ["strongest_attack"] if console.width >= 100 else []
     title = "The front: no trial beats these in every objective"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.collapse_padding = True
     for name in names:
-        table.add_column(SHORT.get(name, name.replace("_", " ")), justify="right")
+        heading = SHORT.get(name, name.replace("_", " "))
+        table.add_column(heading, justify="right", no_wrap=name == "attack_auc")
     for _, row in front.iterrows():
         table.add_row(*(_cell(name, row) for name in names))
     console.print(table)
