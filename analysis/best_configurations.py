@@ -16,7 +16,7 @@ import pandas as pd
 import raysweep
 from raysweep import figures
 from raysweep.choice import choose
-from raysweep.store import Results, eligible
+from raysweep.results import Results, eligible
 
 LOSSES = (0.0, 0.01, 0.02, 0.03, 0.05, 0.1, 0.15, 0.2, 0.3)
 

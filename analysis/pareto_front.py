@@ -10,7 +10,7 @@ from pathlib import Path
 
 import raysweep
 from raysweep import figures
-from raysweep.store import covered, eligible
+from raysweep.results import covered, eligible
 
 
 def main() -> None:

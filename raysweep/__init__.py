@@ -12,13 +12,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from raysweep.results import load
     from raysweep.space import load_space
-    from raysweep.store import load
     from raysweep.sweep import sweep
     from raysweep.trial import run_trial
 
 _HOMES = {
-    "load": "raysweep.store",
+    "load": "raysweep.results",
     "load_space": "raysweep.space",
     "run_trial": "raysweep.trial",
     "sweep": "raysweep.sweep",

@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from raysweep.blocks import OBJECTIVES
 from raysweep.conditions import condition
 from raysweep.errors import SpaceError, StoreError
 from raysweep.registry import suggestion
-from raysweep.space import OBJECTIVES
-from raysweep.store import eligible, records
+from raysweep.results import eligible, records
 
 
 @dataclass(frozen=True, kw_only=True)

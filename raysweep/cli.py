@@ -18,11 +18,8 @@ import typer
 from raysweep.errors import RaysweepError, SpaceError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from raysweep.record import EpochRecord
     from raysweep.space import Space
-    from raysweep.store import Results
 
 app = typer.Typer(
     help="Find the configuration that gives the most accuracy for the least leakage.",
@@ -106,7 +103,8 @@ def sweep(
     """Run a search space; running the same command again continues it."""
     from rich.console import Console
 
-    from raysweep.store import Results
+    from raysweep.printing import print_front
+    from raysweep.results import Results
     from raysweep.sweep import sweep as run
 
     console = Console(stderr=True)
@@ -122,7 +120,7 @@ def sweep(
         console=console,
     )
     results = Results(summary.out)
-    _print_front(results, results.front())
+    print_front(results, results.front())
     figure = _draw(results, loaded.name)
     print(f"{summary.ok} trials, {summary.failed} failed. Records and front: {summary.out}")
     if figure:
@@ -141,7 +139,7 @@ def sweep(
 def _draw(results: Any, name: str) -> str | None:
     """Write the front as a figure into the results folder; return where, or None without one."""
     from raysweep import figures
-    from raysweep.store import eligible
+    from raysweep.results import eligible
 
     trials, front = results.trials, results.front()
     if front.empty:
@@ -152,48 +150,6 @@ def _draw(results: Any, name: str) -> str | None:
     store = results.stores[0]
     store.write_bytes(figures.png(figure), "front.png")
     return f"{store.path}/front.png"
-
-
-def _print_front(results: Results, front: pd.DataFrame) -> None:
-    """Print the front: what varied, the objectives, the interval of the AUC."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    if front.empty:
-        print("no trial stands on the front: all failed, collapsed or did not converge")
-        return
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    names = ["trial_id", *(axis for axis in results.axes if axis in front), *results.objectives]
-    names += ["strongest_attack"] if console.width >= 100 else []
-    title = "The front: no trial beats these in every objective"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.collapse_padding = True
-    for name in names:
-        heading = SHORT.get(name, name.replace("_", " "))
-        table.add_column(heading, justify="right", no_wrap=name == "attack_auc")
-    for _, row in front.iterrows():
-        table.add_row(*(_cell(name, row) for name in names))
-    console.print(table)
-    if "inversion_mse" in results.objectives:
-        floor = front["inversion_floor"].iloc[0]
-        print(f"The mean image, which sees no model, has an inversion MSE of {floor:.4f}.")
-
-
-SHORT = {"trial_id": "trial", "attack_auc": "attack AUC", "inversion_mse": "MSE"}
-
-
-def _cell(name: str, row: pd.Series[Any]) -> str:
-    value = row[name]
-    if name == "trial_id":
-        return str(value)[:8]
-    if isinstance(value, str):
-        return value
-    if value is None or value != value:
-        return "-"
-    if name == "attack_auc" and row["attack_auc_low"] == row["attack_auc_low"]:
-        return f"{value:.3f} [{row['attack_auc_low']:.2f}, {row['attack_auc_high']:.2f}]"
-    return format(value, {"accuracy": ".3f", "inversion_mse": ".4f"}.get(name, ".3g"))
 
 
 @app.command()
@@ -213,6 +169,7 @@ def trial(
         raise SpaceError(f"--at: {error}") from None
     from rich.console import Console
 
+    from raysweep.printing import print_json, print_trial
     from raysweep.trial import run_trial
 
     with Console(stderr=True).status("loading") as status:
@@ -227,47 +184,9 @@ def trial(
 
         result = run_trial(config, on_epoch=show)
     if as_json:
-        _print_json(result)
+        print_json(result)
         return
-    _print_trial(result)
-
-
-def _print_json(result: Any) -> None:
-    import dataclasses
-    import json
-
-    from raysweep.config import plain
-
-    rows = {
-        "trial": result.trial.row(),
-        "attacks": [dataclasses.asdict(record) for record in result.attacks],
-        "epochs": [dataclasses.asdict(record) for record in result.epochs],
-    }
-    print(json.dumps(plain(rows)))
-
-
-def _print_trial(result: Any) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    record = result.trial
-    print(
-        f"trial {record.trial_id} on {record.device}: accuracy {record.accuracy:.3f} "
-        f"(train {record.train_accuracy:.3f}), epsilon {record.epsilon:.4g}, "
-        f"{record.train_seconds:.1f} s training, {record.attack_seconds:.1f} s attacks"
-    )
-    if record.collapsed:
-        print("collapsed: accuracy is no better than the largest class; attacks on it say nothing")
-    table = Table()
-    names = ("attack", "layer", "AUC [95 %]", "TPR at 1 % FPR", "MSE", "floor", "SSIM", "decoder")
-    for name in names:
-        table.add_column(name, justify="left" if name == "attack" else "right")
-    for a in result.attacks:
-        area = "" if a.auc is None else f"{a.auc:.3f} [{a.auc_low:.3f}, {a.auc_high:.3f}]"
-        figures = (a.tpr_at_fpr_0_01, a.mse, a.floor_mean, a.ssim)
-        tpr, mse, floor, ssim = ("" if x is None else f"{x:.4f}" for x in figures)
-        table.add_row(a.attack, a.layer or "", area, tpr, mse, floor, ssim, a.decoder or "")
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    print_trial(result)
 
 
 @app.command()
@@ -279,13 +198,14 @@ def front(
     ] = False,
 ) -> None:
     """Print the front of one sweep, or of several that measured the same thing."""
-    from raysweep.store import covered, load, records, reference_point
+    from raysweep.printing import print_front
+    from raysweep.results import covered, load, records, reference_point
 
     results = load(*folders)
     trials = results.trials
     found = results.front(everything=everything)
     if format is Format.table:
-        _print_front(results, found)
+        print_front(results, found)
         corner = reference_point(trials, results.objectives)
         told = ", ".join(f"{name} {value:g}" for name, value in corner.items())
         volume = covered(trials, results.objectives)
@@ -313,8 +233,8 @@ def best(
 
     from raysweep.choice import choose
     from raysweep.config import TrialConfig
+    from raysweep.results import load
     from raysweep.space import fixed_space
-    from raysweep.store import load
 
     results = load(folder)
     choice = choose(results.trials, results.objectives, where or [], by)
@@ -356,10 +276,10 @@ def validate(space: SpaceFile, settings: Settings = None, data_root: DataRoot = 
 def list_(what: Annotated[Catalogue, typer.Argument(help="Which table.")]) -> None:
     """List what there is, a line each."""
     from raysweep import defences, models
+    from raysweep.blocks import SAMPLERS
     from raysweep.data import SOURCES
     from raysweep.inversion import INVERSION
     from raysweep.membership import MEMBERSHIP
-    from raysweep.space import SAMPLERS
 
     tables: dict[Catalogue, dict[str, Any]] = {
         Catalogue.datasets: SOURCES,

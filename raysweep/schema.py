@@ -9,13 +9,13 @@ import pydantic
 
 from raysweep import defences
 from raysweep.axes import Axis
+from raysweep.blocks import OBJECTIVES, SAMPLERS, Resources, Sampler
 from raysweep.config import Training
 from raysweep.data import SOURCES
 from raysweep.data.deal import Sizes
 from raysweep.inversion import INVERSION
 from raysweep.membership import MEMBERSHIP
 from raysweep.models import MODELS
-from raysweep.space import OBJECTIVES, SAMPLERS, Resources, Sampler
 
 REFERENCE = {"type": "string", "pattern": r"^[\w.]+:\w+$", "description": "package.module:function"}
 

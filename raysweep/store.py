@@ -15,11 +15,10 @@ import os
 import types
 import typing
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import fsspec
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,7 +26,6 @@ import yaml
 
 from raysweep import defences
 from raysweep.errors import StoreError
-from raysweep.pareto import front_mask, hypervolume
 from raysweep.record import AttackRecord, EpochRecord, TrialRecord, TrialResult
 
 ARROW = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_()}
@@ -253,144 +251,3 @@ class Store:
         if not isinstance(document, dict) or not isinstance(document.get("objectives"), dict):
             raise StoreError(f"{self.path}/space.yaml is not a space that raysweep wrote")
         return document
-
-
-class Results:
-    """The records of one sweep, or of several that may be compared, as pandas frames."""
-
-    def __init__(self, *paths: str) -> None:
-        self.stores = [Store(path) for path in paths]
-        self.documents = [store.space_document() for store in self.stores]
-        self.objectives: dict[str, str] = self.documents[0]["objectives"]
-        self.axes: list[str] = list(self.documents[0].get("search") or {})
-        for store, document in zip(self.stores[1:], self.documents[1:], strict=True):
-            _check_comparable(self.stores[0].path, self.documents[0], store.path, document)
-
-    def _frame(self, table: str) -> pd.DataFrame:
-        frames = [store.read(table) for store in self.stores]
-        return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
-
-    @property
-    def trials(self) -> pd.DataFrame:
-        """One row a trial, in the order of their proposals."""
-        frame = self._frame("trials").drop_duplicates("trial_id")
-        return frame.sort_values(["number", "trial_id"], ignore_index=True)
-
-    @property
-    def attacks(self) -> pd.DataFrame:
-        """One row a trial and attack."""
-        return self._finished("attacks")
-
-    @property
-    def epochs(self) -> pd.DataFrame:
-        """One row a trial and epoch."""
-        return self._finished("epochs")
-
-    @property
-    def scores(self) -> pd.DataFrame:
-        """One row a trial, attack and judged example."""
-        return self._finished("scores")
-
-    @property
-    def reconstructions(self) -> pd.DataFrame:
-        """The first reconstructions of each trial, attack and layer, beside their originals."""
-        return self._finished("reconstructions")
-
-    def _finished(self, table: str) -> pd.DataFrame:
-        """Return the rows whose trial is finished: a dead driver may have left others."""
-        frame, done = self._frame(table), self.trials["trial_id"]
-        return frame[frame["trial_id"].isin(done)].drop_duplicates(
-            subset=[c for c in frame.columns if c not in ("shape", "original", "image")],
-            ignore_index=True,
-        )
-
-    def front(self, *, everything: bool = False) -> pd.DataFrame:
-        """Return the trials that none dominates, best accuracy first; see :func:`front`."""
-        return front(self.trials, self.objectives, everything=everything)
-
-
-def _check_comparable(
-    first: str, one: Mapping[str, Any], second: str, other: Mapping[str, Any]
-) -> None:
-    """Raise :class:`StoreError` unless two sweeps measured the same thing on the same data."""
-    for key in ("dataset", "attacks", "objectives", "seed"):
-        if one.get(key) != other.get(key):
-            told = f"`{key}` differs: {one.get(key)} in {first}, {other.get(key)} in {second}"
-            raise StoreError(f"these sweeps cannot share a front, {told}")
-
-
-def comparable(trials: pd.DataFrame, objectives: Mapping[str, str]) -> pd.DataFrame:
-    """Return the objectives as dominance sees them, one row a trial, indexed like ``trials``.
-
-    An AUC below 0.5 counts as 0.5: noise is no privacy. A reconstruction worse than the mean image
-    counts as the mean image.
-    """
-    values = trials[list(objectives)].astype(float).copy()
-    if "attack_auc" in values:
-        values["attack_auc"] = values["attack_auc"].clip(lower=0.5)
-    if "inversion_mse" in values:
-        values["inversion_mse"] = values["inversion_mse"].clip(upper=trials["inversion_floor"])
-    return values
-
-
-def eligible(trials: pd.DataFrame, objectives: Mapping[str, str]) -> pd.Series[bool]:
-    """Return which trials may stand on a front: finished, not collapsed, attacks converged."""
-    fit = (trials["status"] == "ok") & (trials["collapsed"] == False)  # noqa: E712 - null is not
-    if "inversion_mse" in objectives:
-        fit &= trials["inversion_converged"] == True  # noqa: E712
-    return fit
-
-
-def front(
-    trials: pd.DataFrame, objectives: Mapping[str, str], *, everything: bool = False
-) -> pd.DataFrame:
-    """Return the rows of ``trials`` that no eligible row dominates, best accuracy first.
-
-    ``everything`` lets collapsed models and attacks that did not converge stand for themselves.
-    """
-    values = comparable(trials, objectives)
-    fit = trials["status"] == "ok" if everything else eligible(trials, objectives)
-    values[~fit] = np.nan
-    mask = front_mask(values.to_numpy(), list(objectives.values()))
-    by = ["accuracy"] if "accuracy" in trials else list(objectives)[:1]
-    return trials[mask].sort_values(by, ascending=False, ignore_index=True)
-
-
-def reference_point(trials: pd.DataFrame, objectives: Mapping[str, str]) -> dict[str, float]:
-    """Return the worst corner for the hypervolume: accuracy 1 / classes, AUC 1, MSE 0.
-
-    Epsilon and seconds are measured from the worst finished trial.
-    """
-    classes = trials["n_classes"].dropna()
-    fixed = {
-        "accuracy": 1 / float(classes.iloc[0]) if len(classes) else 0.0,
-        "attack_auc": 1.0,
-        "inversion_mse": 0.0,
-    }
-    worst = trials[list(objectives)].replace(np.inf, np.nan).max()
-    return {name: fixed.get(name, float(worst[name])) for name in objectives}
-
-
-def covered(trials: pd.DataFrame, objectives: Mapping[str, str]) -> float:
-    """Return the hypervolume of the eligible trials against :func:`reference_point`."""
-    values = comparable(trials, objectives)[eligible(trials, objectives)]
-    corner = reference_point(trials, objectives)
-    if values.empty:
-        return 0.0
-    return hypervolume(values.to_numpy(), list(corner.values()), list(objectives.values()))
-
-
-def load(*paths: str) -> Results:
-    """Return the results of one sweep, or of several with equal data, attacks and objectives.
-
-    Raises:
-        StoreError: no results folder, torn files, or sweeps that cannot be compared.
-
-    """
-    return Results(*paths)
-
-
-def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows of a frame as plain mappings, missing figures as None."""
-    plain = frame.astype(object).where(frame.notna(), None)
-    return [{str(key): value for key, value in row.items()} for row in plain.to_dict("records")]

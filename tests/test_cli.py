@@ -136,7 +136,7 @@ def test_a_mistake_is_one_message_and_exit_code_two(call, rubble, old, new, told
 def test_data_that_is_nowhere_says_where_it_was_looked_for(call, monkeypatch, tmp_path):
     for name in ("XDG_CACHE_HOME", "XDG_DATA_DIRS"):
         monkeypatch.setenv(name, str(tmp_path))
-    monkeypatch.setattr("raysweep.data.sources._download", lambda name: False)
+    monkeypatch.setattr("raysweep.data.published._download", lambda name: False)
     space = replaced("name: digits", "name: cifar10")
     code, _, err = call("trial", space, "--data-root", tmp_path / "here")
     assert code == 2

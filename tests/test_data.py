@@ -9,7 +9,8 @@ from PIL import Image
 
 from raysweep import data
 from raysweep.data.deal import share_table
-from raysweep.data.sources import FASHION_MNIST, SOURCES
+from raysweep.data.published import FASHION_MNIST
+from raysweep.data.sources import SOURCES
 from raysweep.errors import DataError
 
 SIX = ("members", "nonmembers", "pool", "reference", "validation", "test")
@@ -141,7 +142,7 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path, monkeypatch, capsys):
 def test_missing_data_says_where_it_was_looked_for_and_three_ways(tmp_path, monkeypatch):
     for name in ("RAYSWEEP_DATA", "XDG_CACHE_HOME", "XDG_DATA_DIRS"):
         monkeypatch.setenv(name, str(tmp_path))
-    monkeypatch.setattr("raysweep.data.sources._download", lambda name: False)
+    monkeypatch.setattr("raysweep.data.published._download", lambda name: False)
     with pytest.raises(DataError) as error:
         data.load({"name": "cifar10"}, seed=0)
     told = str(error.value)

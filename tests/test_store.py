@@ -10,8 +10,9 @@ from raysweep.choice import choose
 from raysweep.conditions import condition
 from raysweep.errors import SpaceError, StoreError
 from raysweep.record import AttackRecord, EpochRecord, ScoreRows, TrialRecord, TrialResult
-from raysweep.store import Store, covered, front, load
-from raysweep.store import comparable as dominance
+from raysweep.results import comparable as dominance
+from raysweep.results import covered, front, load
+from raysweep.store import Store
 
 OBJECTIVES = {"accuracy": "max", "attack_auc": "min", "inversion_mse": "max"}
 

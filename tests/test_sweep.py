@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from conftest import SMALL
 
-from raysweep.store import Store, load
+from raysweep.results import load
+from raysweep.store import Store
 
 RAYSWEEP = str(Path(sys.executable).parent / "raysweep")
 pytestmark = pytest.mark.timeout(240)

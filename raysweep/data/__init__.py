@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from raysweep.config import plain, sub_seed
 from raysweep.data.deal import Sizes, deal
-from raysweep.data.sources import SOURCES, Examples, Source, source
+from raysweep.data.examples import Examples, Source
+from raysweep.data.sources import SOURCES, source
 from raysweep.errors import DataError
 from raysweep.registry import build, fields
 

@@ -27,11 +27,12 @@ import yaml
 from rich.console import Console
 
 from raysweep import data, preflight
-from raysweep.data.sources import cache_folder
+from raysweep.data.published import cache_folder
 from raysweep.errors import ClusterError, StoreError
 from raysweep.record import TrialResult
+from raysweep.results import Results, records
 from raysweep.space import Space, differences
-from raysweep.store import Results, Store, records
+from raysweep.store import Store
 from raysweep.sweep.lock import Lock
 from raysweep.sweep.proposals import Proposals, expected
 from raysweep.sweep.table import Progress

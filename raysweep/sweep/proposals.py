@@ -30,8 +30,8 @@ from optuna.study import StudyDirection
 from raysweep.axes import Axis, Value
 from raysweep.config import TrialConfig, sub_seed
 from raysweep.errors import SpaceError
+from raysweep.results import comparable, load, records
 from raysweep.space import Space, parse_space
-from raysweep.store import comparable, load, records
 
 DESIGNS = ("random", "qmc", "grid")
 MAX_REPEATS = 100

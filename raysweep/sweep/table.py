@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
 
-from raysweep.store import covered, front
+from raysweep.results import covered, front
 
 REFRESH = 0.5  # seconds between redraws of the live table
 QUIET = 10.0  # seconds between lines where there is no terminal

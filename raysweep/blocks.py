@@ -1,0 +1,126 @@
+"""The blocks of a space that name things: who proposes, what attacks, what counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import pydantic
+from annotated_types import Ge, Gt
+from pydantic.dataclasses import dataclass
+
+from raysweep.errors import SpaceError
+from raysweep.inversion import INVERSION
+from raysweep.membership import MEMBERSHIP
+from raysweep.registry import build, fields, lookup, suggestion
+
+SAMPLERS: dict[str, str] = {
+    "tpe": "tree-structured Parzen estimators: learns from finished trials (default)",
+    "random": "independent draws",
+    "qmc": "a scrambled Sobol sequence: random, but evenly spread",
+    "nsgaii": "a genetic algorithm for two or three objectives",
+    "nsgaiii": "a genetic algorithm for more objectives",
+    "gp": "a Gaussian process: the fewest trials, seconds of thought for each",
+    "grid": "every combination of `values` and `points`",
+}
+OBJECTIVES: dict[str, Literal["max", "min"]] = {
+    "accuracy": "max",
+    "attack_auc": "min",
+    "inversion_mse": "max",
+    "epsilon": "min",
+    "train_seconds": "min",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampler:
+    """Who proposes, how many trials in all (the undefended baseline is one), from which seed."""
+
+    name: str = "tpe"
+    trials: Annotated[int, Gt(0)] = 40
+    seed: Annotated[int, Ge(0)] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What one trial takes: CPUs, and a share of a GPU (whole above 1) where there is one."""
+
+    cpu: Annotated[float, Gt(0)] = 1.0
+    gpu: Annotated[float, Ge(0)] = 0.0
+
+    @pydantic.field_validator("gpu")
+    @classmethod
+    def _whole_above_one(cls, gpu: float) -> float:
+        if gpu > 1 and gpu != int(gpu):
+            raise ValueError(f"`gpu` above 1 must be whole, got {gpu}")
+        return gpu
+
+
+DEFAULT_ATTACKS: dict[str, Any] = {
+    "membership": ["max_posterior", "loss", "entropy", "shadow"],
+    "inversion": {"activation_decoder": {"layers": ["output"]}},
+}
+
+
+def attacks(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attacks block complete: name -> parameters, and which figures count."""
+    given = dict(given) or DEFAULT_ATTACKS
+    known = ("membership", "inversion", "attack_auc", "inversion_mse")
+    for key in given:
+        if key not in known:
+            raise SpaceError(f"unknown key {key!r}{suggestion(key, known)}", [key])
+    membership = _family(given.get("membership"), MEMBERSHIP, "membership")
+    inversion = _family(given.get("inversion"), INVERSION, "inversion")
+    counted = given.get("attack_auc", "strongest")
+    if counted not in ("strongest", "mean", *membership):
+        hint = suggestion(str(counted), ["strongest", "mean", *membership])
+        raise SpaceError(
+            f"`attack_auc` names no configured attack: {counted!r}{hint}", ["attack_auc"]
+        )
+    layers = [layer for attack in inversion.values() for layer in attack.get("layers", ())]
+    layer = given.get("inversion_mse", "output" if "output" in layers or not layers else layers[-1])
+    if layers and layer not in layers:
+        law = f"`inversion_mse` must be one of the attacked layers {layers}"
+        raise SpaceError(f"{law}, got {layer!r}", ["inversion_mse"])
+    return {
+        "membership": membership,
+        "inversion": inversion,
+        "attack_auc": counted,
+        "inversion_mse": layer,
+    }
+
+
+def _family(given: Any, table: Mapping[str, type[Any]], family: str) -> dict[str, dict[str, Any]]:
+    """Return name -> complete parameters; a list is shorthand for names without parameters."""
+    if isinstance(given, list):
+        given = dict.fromkeys(given)
+    complete = {}
+    for name, parameters in (given or {}).items():
+        try:
+            attack = build(lookup(table, name, f"{family} attack"), parameters or {})
+        except SpaceError as error:
+            raise error.under(family, name) from None
+        found = {key: getattr(attack, key) for key in fields(type(attack))}
+        complete[name] = {k: list(v) if isinstance(v, tuple) else v for k, v in found.items()}
+    return complete
+
+
+def objectives(given: Any, attacks: Mapping[str, Any]) -> dict[str, Literal["max", "min"]]:
+    """Return objective -> direction, each with an attack that yields it."""
+    chosen = dict(OBJECTIVES.items()) if given is None else given
+    if given is None:
+        chosen = {name: OBJECTIVES[name] for name in ("accuracy", "attack_auc", "inversion_mse")}
+    if not isinstance(chosen, dict) or not chosen:
+        raise SpaceError("`objectives` must be a mapping such as {accuracy: max}", ["objectives"])
+    families = {"attack_auc": "membership", "inversion_mse": "inversion"}
+    for name, direction in chosen.items():
+        place = ("objectives", name)
+        if name not in OBJECTIVES:
+            raise SpaceError(f"unknown objective {name!r}{suggestion(name, OBJECTIVES)}", place)
+        if direction != OBJECTIVES[name]:
+            raise SpaceError(f"`{name}` must be `{OBJECTIVES[name]}`, got {direction!r}", place)
+        family = families.get(name)
+        if family and not attacks[family]:
+            remedy = f"name one under attacks.{family}"
+            raise SpaceError(f"objective {name!r} needs an attack that yields it: {remedy}", place)
+    return {name: OBJECTIVES[name] for name in chosen}

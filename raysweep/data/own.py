@@ -1,0 +1,122 @@
+"""A user's own data: a folder of images, an .npz file, a function."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass as plain_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic.dataclasses import dataclass
+
+from raysweep.data.examples import Examples, as_examples
+from raysweep.errors import DataError
+from raysweep.registry import user_function
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFolder:
+    """Your own images: one folder a class below ``path``, all images of one size."""
+
+    path: str
+
+    def find(self) -> Path | None:
+        """Return the folder, or None."""
+        return Path(self.path) if Path(self.path).is_dir() else None
+
+    def read(self) -> Examples:
+        """Return (n, channels, height, width) bytes; labels follow the sorted folder names."""
+        root = Path(self.path)
+        if not root.is_dir():
+            raise DataError(f"image_folder: there is no folder {root}; check dataset.path")
+        classes = sorted(folder for folder in root.iterdir() if folder.is_dir())
+        images: list[NDArray[np.uint8]] = []
+        labels: list[int] = []
+        for label, folder in enumerate(classes):
+            files = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES]
+            if not files:
+                raise DataError(f"image_folder: class folder {folder} is empty; fill or remove it")
+            for path in files:
+                images.append(_read_image(path))
+                labels.append(label)
+                if images[-1].shape != images[0].shape:
+                    told = f"{path} is {images[-1].shape}, the first one {images[0].shape}"
+                    raise DataError(f"image_folder: images differ in size: {told}; resize them")
+        if not images:
+            raise DataError(f"image_folder: {root} holds no class folders with images")
+        return Examples(features=np.stack(images), labels=np.array(labels), top=255)
+
+
+def _read_image(path: Path) -> NDArray[np.uint8]:
+    """Return (channels, height, width) bytes: grey images have one channel, others three."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            grey = image.mode in ("1", "L", "I", "I;16", "F")
+            pixels = np.asarray(image.convert("L" if grey else "RGB"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as an image ({error}); remove or mend it") from None
+    return pixels[None] if grey else pixels.transpose(2, 0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Npz:
+    """Your own arrays: ``path`` to an .npz with ``features`` (images or flat) and ``labels``.
+
+    ``range: [low, high]`` states what stands for 0 and 1; without it bytes are divided by 255 and
+    other numbers are scaled by the pool's own range, feature by feature.
+    """
+
+    path: str
+    range: tuple[float, float] | None = None
+
+    def find(self) -> Path | None:
+        """Return the file, or None."""
+        return Path(self.path) if Path(self.path).is_file() else None
+
+    def read(self) -> Examples:
+        """Return what the file holds; images as (n, channels, height, width)."""
+        path = Path(self.path)
+        if not path.is_file():
+            raise DataError(f"npz: there is no file {path}; check dataset.path")
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                missing = {"features", "labels"} - set(arrays.files)
+                if missing:
+                    has = ", ".join(arrays.files) or "nothing"
+                    raise DataError(f"npz: {path} has no {sorted(missing)}; it holds {has}")
+                features, labels = arrays["features"], arrays["labels"]
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise DataError(f"npz: {path} is not a whole .npz file ({error})") from None
+        return as_examples(features, labels, value_range=self.range)
+
+
+@plain_dataclass(frozen=True, kw_only=True)
+class UserFunction:
+    """Your own ``package.module:function(**parameters) -> (features, labels[, groups])``."""
+
+    reference: str
+    parameters: Mapping[str, Any]
+
+    def find(self) -> Path | None:
+        """Return the working directory: the function is known to be there only once it runs."""
+        return Path.cwd()
+
+    def read(self) -> Examples:
+        """Return what the function returns."""
+        function = user_function(self.reference, "dataset")
+        try:
+            result = function(**self.parameters)
+        except Exception as error:
+            told = f"{type(error).__name__}: {error}"
+            raise DataError(f"dataset {self.reference!r} raised {told}") from error
+        if not isinstance(result, tuple) or len(result) not in (2, 3):
+            told = "must return (features, labels) or (features, labels, groups)"
+            raise DataError(f"dataset {self.reference!r} {told}, got {type(result).__name__}")
+        return as_examples(*result)

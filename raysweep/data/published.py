@@ -1,0 +1,245 @@
+"""Published data sets: where their files lie, and how they are read.
+
+Looked for in ``--data-root`` / ``RAYSWEEP_DATA``, the cache, the system's share/datasets, and then
+downloaded through torchvision.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+import pickle
+import sys
+from dataclasses import dataclass as plain_dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic.dataclasses import dataclass
+
+from raysweep.data.examples import Examples
+from raysweep.errors import DataError
+
+
+def cache_folder() -> Path:
+    """Return the user's cache for raysweep."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "raysweep"
+
+
+def data_folders() -> list[Path]:
+    """Return where data sets are looked for, in order."""
+    asked = [Path(p) for p in os.environ.get("RAYSWEEP_DATA", "").split(os.pathsep) if p]
+    system = os.environ.get("XDG_DATA_DIRS") or "/usr/local/share:/usr/share"
+    shares = [Path(p) / "datasets" for p in system.split(os.pathsep) if p]
+    return [*asked, cache_folder(), *dict.fromkeys([*shares, Path("/usr/share/datasets")])]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digits:
+    """1,797 handwritten digits, 1x8x8, 10 classes; ships with scikit-learn, nothing to download."""
+
+    def find(self) -> Path | None:
+        """Return the folder of the package that carries them."""
+        import importlib.util
+
+        spec = importlib.util.find_spec("sklearn")
+        return Path(spec.origin) if spec and spec.origin else None
+
+    def read(self) -> Examples:
+        """Return (1797, 1, 8, 8) values of 0 to 16."""
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        images = digits.images.astype(np.uint8)[:, None]
+        return Examples(features=images, labels=digits.target, top=16)
+
+
+def _read_idx(path: Path) -> NDArray[np.uint8]:
+    """Return the array of an idx file, plain or .gz (LeCun's MNIST format, bytes only)."""
+    try:
+        raw = path.read_bytes()
+        raw = gzip.decompress(raw) if path.suffix == ".gz" else raw
+        shape = np.frombuffer(raw, ">i4", count=raw[3], offset=4)
+        return np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape)
+    except (OSError, EOFError, ValueError, IndexError) as error:
+        remedy = "delete it and fetch it again"
+        raise DataError(f"{path} is not a whole idx file ({error}); {remedy}") from None
+
+
+@plain_dataclass(frozen=True)
+class Files:
+    """The files of a published data set: where they lie, what they are called, who has them."""
+
+    name: str
+    torchvision_name: str
+    folders: tuple[str, ...]
+    needed: tuple[str, ...]
+
+    def find(self) -> Path | None:
+        """Return the first folder that holds every needed file, plain or .gz, or None."""
+        for folder in self.candidates():
+            if all(_present(folder / name) for name in self.needed):
+                return folder
+        return None
+
+    def candidates(self) -> list[Path]:
+        """Return the folders that are looked in, in order."""
+        return [root / folder for root in data_folders() for folder in self.folders]
+
+    def folder(self) -> Path:
+        """Return where the files lie, fetching them through torchvision when they are nowhere."""
+        found = self.find()
+        if found is None and _download(self.torchvision_name):
+            found = self.find()
+        if found is None:
+            raise self.missing()
+        return found
+
+    def missing(self) -> DataError:
+        """Return the error that says where it was looked for and the three ways to get it."""
+        tried = "".join(f"\n  - {folder}" for folder in self.candidates())
+        return DataError(
+            f"data set {self.name!r} is not on this machine and could not be downloaded. "
+            f"Looked in:{tried}\nThree ways to get it: (1) put {', '.join(self.needed)} into a "
+            f"folder named {self.name} and pass the folder above it with --data-root or "
+            "RAYSWEEP_DATA; (2) install it for the whole system in /usr/share/datasets (Debian has "
+            "Fashion-MNIST as the package dataset-fashion-mnist); (3) run once where there is a "
+            f"network, and copy {cache_folder()} to this machine."
+        )
+
+
+def _present(path: Path) -> bool:
+    return path.is_file() or path.with_name(path.name + ".gz").is_file()
+
+
+def _download(torchvision_name: str) -> bool:
+    """Fetch a data set into the cache through torchvision; return whether that worked."""
+    from torchvision import datasets
+
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # torchvision shows its progress
+            getattr(datasets, torchvision_name)(root=str(cache_folder()), download=True)
+    except (OSError, RuntimeError):
+        return False
+    return True
+
+
+_IDX = tuple(
+    f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
+)
+MNIST = Files("mnist", "MNIST", ("mnist", "MNIST/raw"), _IDX)
+FASHION_MNIST = Files(
+    "fashion_mnist",
+    "FashionMNIST",
+    ("fashion_mnist", "fashion-mnist", "FashionMNIST/raw"),
+    _IDX,
+)
+CIFAR10 = Files(
+    "cifar10",
+    "CIFAR10",
+    ("cifar10", "cifar-10-batches-py", "cifar10/cifar-10-batches-py"),
+    (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"),
+)
+CIFAR100 = Files(
+    "cifar100",
+    "CIFAR100",
+    ("cifar100", "cifar-100-python", "cifar100/cifar-100-python"),
+    ("train", "test"),
+)
+
+
+def _idx_examples(files: Files) -> Examples:
+    folder = files.folder()
+    parts = []
+    for name in _IDX:
+        plain = folder / name
+        parts.append(_read_idx(plain if plain.is_file() else folder / f"{name}.gz"))
+    features = np.concatenate([parts[0], parts[2]])[:, None]
+    return Examples(features=features, labels=np.concatenate([parts[1], parts[3]]), top=255)
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Reads the pickles that CIFAR is published in, and nothing that could run code."""
+
+    allowed: ClassVar[dict[tuple[str, str], Any]] = {
+        ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
+        ("numpy._core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return self.allowed[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"{module}.{name} is not an array") from None
+
+
+def _cifar_examples(files: Files, label_key: bytes) -> Examples:
+    """Return (60000, 3, 32, 32) bytes from the python version of CIFAR (Krizhevsky 2009)."""
+    folder = files.folder()
+    features, labels = [], []
+    for name in files.needed:
+        try:
+            with (folder / name).open("rb") as file:
+                batch = _ArraysOnly(file, encoding="bytes").load()
+            features.append(np.asarray(batch[b"data"], np.uint8).reshape(-1, 3, 32, 32))
+            labels.append(np.asarray(batch[label_key], np.int64))
+        except (pickle.UnpicklingError, EOFError, KeyError, ValueError, TypeError) as error:
+            remedy = "delete it and fetch it again"
+            raise DataError(f"{folder / name} is no CIFAR batch ({error}); {remedy}") from None
+    return Examples(features=np.concatenate(features), labels=np.concatenate(labels), top=255)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mnist:
+    """70,000 handwritten digits, 1x28x28, 10 classes (LeCun et al. 1998)."""
+
+    def find(self) -> Path | None:
+        """Return the folder of the idx files, or None."""
+        return MNIST.find()
+
+    def read(self) -> Examples:
+        """Return (70000, 1, 28, 28) bytes."""
+        return _idx_examples(MNIST)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FashionMnist:
+    """70,000 pieces of clothing, 1x28x28, 10 classes (Xiao et al. 2017)."""
+
+    def find(self) -> Path | None:
+        """Return the folder of the idx files, or None."""
+        return FASHION_MNIST.find()
+
+    def read(self) -> Examples:
+        """Return (70000, 1, 28, 28) bytes."""
+        return _idx_examples(FASHION_MNIST)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cifar10:
+    """60,000 photographs, 3x32x32, 10 classes (Krizhevsky 2009)."""
+
+    def find(self) -> Path | None:
+        """Return the folder of the batches, or None."""
+        return CIFAR10.find()
+
+    def read(self) -> Examples:
+        """Return (60000, 3, 32, 32) bytes."""
+        return _cifar_examples(CIFAR10, b"labels")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cifar100:
+    """60,000 photographs, 3x32x32, 100 classes (Krizhevsky 2009)."""
+
+    def find(self) -> Path | None:
+        """Return the folder of the batches, or None."""
+        return CIFAR100.find()
+
+    def read(self) -> Examples:
+        """Return (60000, 3, 32, 32) bytes."""
+        return _cifar_examples(CIFAR100, b"fine_labels")
