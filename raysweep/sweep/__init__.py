@@ -44,6 +44,14 @@ MAX_RETRIES = 3
 """How often a trial is tried again when its worker, its node or its memory failed it."""
 
 
+ALLOCATION = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str(2**34),
+    "MALLOC_TOP_PAD_": str(2**26),
+}
+"""Let glibc keep what a training step frees: its page faults cost a third of a private step."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Summary:
     """How a sweep ended: ``ended`` is done, interrupted or out of time."""
@@ -257,7 +265,8 @@ def _ray(address: str | None, space: Space, console: Console) -> Iterator[float]
     import ray
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    environment = {"env_vars": {"PYTHONPATH": os.pathsep.join(_code_paths())}}
+    code = {"PYTHONPATH": os.pathsep.join(_code_paths())}
+    environment = {"env_vars": {**ALLOCATION, **code}}
     started = not ray.is_initialized()
     if address is not None:
         try:
