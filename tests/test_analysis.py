@@ -1,7 +1,12 @@
 """The analysis scripts on a results folder that a real trial left."""
 
+import json
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
+from pathlib import Path
 
 import pytest
 import yaml
@@ -38,6 +43,29 @@ def test_a_script_writes_a_figure_and_a_table(results, script, files):
     assert "Figure:" in found.stdout
     assert sorted(path.name for path in out.iterdir()) == sorted(files)
     assert (out / files[1]).read_text().count("\n") >= 2
+
+
+def test_the_dashboard_shows_the_study(results):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    raysweep = str(Path(sys.executable).parent / "raysweep")
+    command = [raysweep, "dashboard", str(results / "out"), "--port", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(100):
+            time.sleep(0.3)
+            assert server.poll() is None
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/studies") as answer:
+                    found = json.load(answer)
+                break
+            except OSError:
+                continue
+        assert [study["study_name"] for study in found["study_summaries"]] == ["small"]
+    finally:
+        server.terminate()
+        server.wait()
 
 
 def test_a_trial_is_the_same_when_it_is_run_again(results):
