@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import exp, log
+from math import exp, isfinite, log
 from typing import Annotated, Any, Self
 
 from annotated_types import Ge
@@ -20,8 +20,8 @@ class Axis(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
-    low: float | None = None
-    high: float | None = None
+    low: int | float | None = None
+    high: int | float | None = None
     log: bool = False
     points: Annotated[int, Ge(2)] | None = None
     values: tuple[Any, ...] | None = None
@@ -37,6 +37,11 @@ class Axis(BaseModel):
             return self
         if self.low is None or self.high is None:
             raise ValueError("an axis needs `low` and `high`, or `values: [...]`")
+        if not (isfinite(self.low) and isfinite(self.high)):
+            remedy = "end the range and add `or: .inf`"
+            raise ValueError(
+                f"`low` and `high` must be finite, got {self.low}, {self.high}; {remedy}"
+            )
         if not self.low < self.high:
             raise ValueError(f"`low` must be below `high`, got {self.low} and {self.high}")
         if self.log and self.low <= 0:
@@ -80,6 +85,11 @@ class Axis(BaseModel):
         if self.otherwise is not None and value == self.otherwise:
             return True
         return isinstance(value, int | float) and (self.low or 0) <= value <= (self.high or 0)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is a range between two numbers that are written without a point."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
 
     def extremes(self) -> list[Value]:
         """Return the values that must obey the laws for all of the axis to obey them."""

@@ -92,10 +92,15 @@ def attacks(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _family(given: Any, table: Mapping[str, type[Any]], family: str) -> dict[str, dict[str, Any]]:
     """Return name -> complete parameters; a list is shorthand for names without parameters."""
-    if isinstance(given, list):
+    if isinstance(given, list) and all(isinstance(name, str) for name in given):
         given = dict.fromkeys(given)
+    if not isinstance(given, dict | None):
+        law = f"`attacks.{family}` must be a list of names, or a mapping of name to parameters"
+        raise SpaceError(f"{law}, got {given!r}", [family])
     complete = {}
     for name, parameters in (given or {}).items():
+        if not isinstance(parameters, dict | None):
+            raise SpaceError(f"parameters are a mapping, got {parameters!r}", [family, name])
         try:
             attack = build(lookup(table, name, f"{family} attack"), parameters or {})
         except SpaceError as error:

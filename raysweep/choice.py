@@ -12,7 +12,7 @@ from raysweep.blocks import OBJECTIVES
 from raysweep.conditions import condition
 from raysweep.errors import SpaceError, StoreError
 from raysweep.registry import suggestion
-from raysweep.results import eligible, records
+from raysweep.results import comparable, eligible, records
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,16 +36,22 @@ def choose(
 
     """
     numeric = [str(c) for c in trials.select_dtypes("number").columns]
-    if by not in numeric:
-        raise SpaceError(f"--by {by!r} is no figure of a trial{suggestion(by, numeric)}")
+    if by not in OBJECTIVES:
+        raise SpaceError(f"--by {by!r} is no objective{suggestion(by, OBJECTIVES)}")
     conditions = [condition(text, numeric) for text in where]
     fit = trials[eligible(trials, objectives) & trials[by].notna()]
     if fit.empty:
         raise StoreError("no trial can be chosen: all failed, collapsed or did not converge")
     rows = records(fit)
+    figures = comparable(fit, {by: OBJECTIVES[by]})[by].tolist()
+    sign = -1.0 if OBJECTIVES[by] == "max" else 1.0
+    rank = {row["trial_id"]: sign * figure for row, figure in zip(rows, figures, strict=True)}
     obeying = [row for row in rows if all(c.fits(row) for c in conditions)]
-    sign = -1.0 if OBJECTIVES.get(by, "max") == "max" else 1.0
     if obeying:
-        return Choice(row=min(obeying, key=lambda row: sign * row[by]), fits=True)
-    nearest = min(rows, key=lambda row: (sum(c.miss(row) for c in conditions), sign * row[by]))
+        return Choice(
+            row=min(obeying, key=lambda row: (rank[row["trial_id"]], -row["accuracy"])), fits=True
+        )
+    nearest = min(
+        rows, key=lambda row: (sum(c.miss(row) for c in conditions), rank[row["trial_id"]])
+    )
     return Choice(row=nearest, fits=False)

@@ -6,7 +6,8 @@ RaysweepError
     ModelError          a model cannot be built, or does not do what a target must
     PrivacyError        differential privacy was asked for and cannot be guaranteed
     TrainingDiverged    the loss stopped being a finite number
-    OutOfMemory         a trial needed more memory than its machine or its GPU share has
+    MachineFailure      a trial failed for its machine's sake: worth another try elsewhere
+        OutOfMemory     it needed more memory than the machine or its share of a GPU has
     StoreError          a results folder cannot be read, written or trusted
         StoreBusy       another sweep is writing to it
     ClusterError        Ray cannot give what the sweep asks for
@@ -52,7 +53,11 @@ class TrainingDiverged(RaysweepError):
     """The loss stopped being a finite number."""
 
 
-class OutOfMemory(RaysweepError):
+class MachineFailure(RaysweepError):
+    """A trial failed for its machine's sake, and the worker should not be used again."""
+
+
+class OutOfMemory(MachineFailure):
     """A trial needed more memory than its machine or its share of a GPU has."""
 
 

@@ -132,7 +132,7 @@ def best_by_loss(best: pd.DataFrame, by: str, objectives: list[str]) -> Figure:
 
     ``best`` has one row for each ``accuracy_loss`` (a share), with the trial's figures.
     """
-    shown = [name for name in objectives if name != "accuracy"]
+    shown = [name for name in objectives if name != "accuracy"] or ["accuracy"]
     with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
         figure = Figure(figsize=(5.2 * len(shown), 4.4), layout="constrained")
         for axes, name in zip(np.atleast_1d(figure.subplots(1, len(shown))), shown, strict=True):

@@ -208,6 +208,9 @@ class UserModel:
         except Exception as error:
             told = f"{type(error).__name__}: {error}"
             raise ModelError(f"model {self.reference!r} raised {told} on shape {shape}") from error
+        if not isinstance(logits, torch.Tensor):
+            told = f"must give a tensor of logits, got {type(logits).__name__}"
+            raise ModelError(f"model {self.reference!r} {told}")
         if tuple(logits.shape) != (2, n_classes):
             law = f"must give logits of shape (n, {n_classes})"
             raise ModelError(f"model {self.reference!r} {law}, got {tuple(logits.shape)} for n = 2")

@@ -55,12 +55,16 @@ class Results:
         return self._finished("reconstructions")
 
     def _finished(self, table: str) -> pd.DataFrame:
-        """Return the rows whose trial is finished: a dead driver may have left others."""
+        """Return the rows whose trial is finished, once: a dead driver may have left others."""
+        keys = {
+            "attacks": ["trial_id", "attack", "layer"],
+            "epochs": ["trial_id", "epoch"],
+            "scores": ["trial_id", "attack", "example"],
+            "reconstructions": ["trial_id", "attack", "layer", "example"],
+        }
         frame, done = self._frame(table), self.trials["trial_id"]
-        return frame[frame["trial_id"].isin(done)].drop_duplicates(
-            subset=[c for c in frame.columns if c not in ("shape", "original", "image")],
-            ignore_index=True,
-        )
+        own = frame[frame["trial_id"].isin(done)]
+        return own.drop_duplicates(subset=keys[table], ignore_index=True)
 
     def front(self, *, everything: bool = False) -> pd.DataFrame:
         """Return the trials that none dominates, best accuracy first; see :func:`front`."""

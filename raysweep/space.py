@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pydantic
 
 from raysweep import blocks, data, defences, models
-from raysweep.axes import Axis, Value
+from raysweep.axes import Axis
 from raysweep.blocks import SAMPLERS, Resources, Sampler
 from raysweep.config import Training, TrialConfig
 from raysweep.document import Document
@@ -45,8 +45,14 @@ class Space:
         document = copy.deepcopy(self.document)
         for key, value in (values or {}).items():
             _check_axis_name(key, ())
-            _place(document, key, integral(key, value))
+            _place(document, key, self._rounded(key, value))
         return _complete(document)
+
+    def _rounded(self, key: str, value: Any) -> Any:
+        """Return ``value``, whole where a dotted key ranges between whole numbers."""
+        axis = self.axes.get(key)
+        counts = axis is not None and axis.is_whole and key not in defences.known_keys()
+        return round(value) if counts and isinstance(value, float) else value
 
     def baseline(self) -> TrialConfig:
         """Return the undefended configuration: the anchor of every comparison."""
@@ -132,8 +138,9 @@ def _checked(document: dict[str, Any]) -> Space:
         if key not in BLOCKS:
             raise SpaceError(f"unknown key {key!r}{suggestion(key, BLOCKS)}", [key])
     for key in ("dataset", "model"):
-        if not isinstance(document.get(key), dict) or "name" not in document[key]:
-            raise SpaceError(f"`{key}` must be a mapping with a `name`", [key])
+        block = document.get(key)
+        if not isinstance(block, dict) or not isinstance(block.get("name"), str):
+            raise SpaceError(f"`{key}` must be a mapping with a `name`, got {block!r}", [key])
     seed = _seed(document.get("seed", 0))
     name = document.get("name")
     if not isinstance(name, str) or not NAME.fullmatch(name):
@@ -237,7 +244,7 @@ def _check_sampler(space: Space) -> None:
 def _check_extremes(space: Space) -> None:
     """Build a configuration at both ends of every axis, so that no trial meets a broken law."""
     for key, axis in space.axes.items():
-        for value in axis.extremes():
+        for value in (*axis.extremes(), axis.at(0.7)):
             try:
                 space.config({key: value})
             except RaysweepError as error:
@@ -247,14 +254,6 @@ def _check_extremes(space: Space) -> None:
         space.config(together)
     except RaysweepError as error:
         raise SpaceError(str(error), ("search",)) from None
-
-
-def integral(key: str, value: Value) -> Value:
-    """Return ``value`` as the whole number that ``key`` takes, where it takes one."""
-    block, _, name = key.partition(".")
-    counts = {"training": ("epochs", "batch_size"), "": ()}
-    whole = key == "seed" or name.rpartition(".")[2] in counts.get(block, ())
-    return round(value) if whole and isinstance(value, float) else value
 
 
 def _place(document: dict[str, Any], key: str, value: Any) -> None:

@@ -133,7 +133,11 @@ class Store:
 
     def __init__(self, path: str) -> None:
         self.path = str(path).rstrip("/")
-        self._fs, self._root = fsspec.core.url_to_fs(self.path)
+        try:
+            self._fs, self._root = fsspec.core.url_to_fs(self.path)
+        except (ValueError, ImportError) as error:
+            remedy = "write a local path, or install the file system (pip install 'raysweep[s3]')"
+            raise StoreError(f"results folder {self.path!r}: {error}; {remedy}") from None
         self.is_local = "file" in (
             self._fs.protocol if isinstance(self._fs.protocol, tuple) else (self._fs.protocol,)
         )
@@ -163,7 +167,9 @@ class Store:
                 self._fs.pipe_file(target, content)
                 return
             self._fs.makedirs(target.rpartition("/")[0], exist_ok=True)
-            temporary = f"{target}.{uuid.uuid4().hex[:8]}.tmp"
+            folder, _, name = target.rpartition("/")
+            # The leading dot hides it from whoever reads the folder as one Parquet data set.
+            temporary = f"{folder}/.{name}.{uuid.uuid4().hex[:8]}.tmp"
             try:
                 with open(temporary, "wb") as file:
                     file.write(content)
@@ -175,9 +181,33 @@ class Store:
                     os.remove(temporary)
                 raise
         except OSError as error:
-            remedy = "make room or choose another --out, then run the same command again"
-            told = f"results folder {self.path} cannot be written ({error.strerror or error})"
-            raise StoreError(f"{told}; finished trials are safe: {remedy}") from error
+            raise self._unwritable(error) from error
+
+    def create_bytes(self, content: bytes, *parts: str) -> bool:
+        """Write a file unless it is there; return whether it was written.
+
+        Two drivers cannot both succeed on a disk; object stores have no such promise.
+        """
+        if not self.is_local:
+            fresh = not self.exists(*parts)
+            if fresh:
+                self.write_bytes(content, *parts)
+            return fresh
+        target = self.full(*parts)
+        try:
+            os.makedirs(target.rpartition("/")[0], exist_ok=True)
+            with open(target, "xb") as file:
+                file.write(content)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise self._unwritable(error) from error
+        return True
+
+    def _unwritable(self, error: OSError) -> StoreError:
+        remedy = "make room or choose another --out, then run the same command again"
+        told = f"results folder {self.path} cannot be written ({error.strerror or error})"
+        return StoreError(f"{told}; finished trials are safe: {remedy}")
 
     def remove(self, *parts: str) -> None:
         """Remove one of raysweep's own files, if it is there."""

@@ -125,7 +125,7 @@ class TrainedTarget:
             raise ModelError(f"the model has no layer {layer!r}; it has {names}")
         kept: list[Tensor] = []
         hook = modules[layer].register_forward_hook(
-            lambda _module, _inputs, output: kept.append(output.flatten(1).float().cpu())
+            lambda _module, _inputs, output: kept.append(output.flatten(1).float().cpu().clone())
         )
         try:
             _logits(self.model, examples, self.device)
@@ -216,7 +216,7 @@ def train(
     steps = training.epochs * ceil(len(members) / training.batch_size)
     mechanism = recipe.mechanism(len(members), steps)
     optimizer = make_optimizer(training, model.parameters())
-    mechanism.attach(model, x[:1].float(), seed=sub_seed(seed, "noise"))
+    mechanism.attach(model, x[:1].float() / members.top, seed=sub_seed(seed, "noise"))
     order = torch.Generator().manual_seed(sub_seed(seed, "batches"))
     with isolated_rng(sub_seed(seed, "forward"), device):
         for number in range(1, training.epochs + 1):
@@ -238,6 +238,10 @@ def train(
     mechanism.release()
     model.eval()
     losses = signals.cross_entropy(_logits(model, members, device), members.labels)
+    if not np.isfinite(losses).all():
+        raise TrainingDiverged(
+            "the last step left a loss that is not finite; lower the learning rate"
+        )
     return TrainedTarget(
         model=model,
         n_classes=members.n_classes,

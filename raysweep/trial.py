@@ -22,7 +22,7 @@ from raysweep import data, defences, metrics, models, preflight
 from raysweep.attacks import Knowledge, judge_inversion, judge_membership
 from raysweep.config import TrialConfig, sub_seed
 from raysweep.data import Split, Splits
-from raysweep.errors import OutOfMemory, RaysweepError
+from raysweep.errors import MachineFailure, OutOfMemory, RaysweepError
 from raysweep.inversion import INVERSION
 from raysweep.membership import MEMBERSHIP
 from raysweep.provenance import failed_record, now, versions
@@ -60,7 +60,7 @@ def run_recorded(config: TrialConfig, *, device: torch.device | None = None) -> 
     """Return the rows of one configuration, with status ``failed`` and the reason if it fails.
 
     Raises:
-        OutOfMemory: the machine, not the configuration, may be at fault: worth another try.
+        MachineFailure: the machine, not the configuration, may be at fault: worth another try.
 
     """
     try:
@@ -68,8 +68,10 @@ def run_recorded(config: TrialConfig, *, device: torch.device | None = None) -> 
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise OutOfMemory(f"out of memory: {error}") from error
     except Exception as error:
-        if "can't allocate memory" in str(error):
+        if "can't allocate memory" in str(error) or "CUBLAS_STATUS_ALLOC_FAILED" in str(error):
             raise OutOfMemory(f"out of memory: {error}") from error
+        if "CUDA error" in str(error):  # it sticks to the process: every later trial would fail
+            raise MachineFailure(str(error)) from error
         return TrialResult(trial=failed_record(config, reason(error)))
 
 

@@ -167,6 +167,16 @@ def test_an_unreadable_image_is_named(tmp_path):
         data.load({"name": "image_folder", "path": str(tmp_path)}, seed=0)
 
 
+def test_sixteen_bit_images_keep_their_shades(tmp_path):
+    for label in ("cat", "dog"):
+        (tmp_path / label).mkdir()
+        ramp = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
+        for i in range(20):
+            Image.fromarray(ramp).save(tmp_path / label / f"{i}.png")
+    pixels = data.load({"name": "image_folder", "path": str(tmp_path)}, seed=0).members.pixels()
+    np.testing.assert_allclose(pixels[0].ravel(), np.linspace(0, 1, 64), atol=0.01)
+
+
 def test_images_of_two_sizes_are_refused(tmp_path):
     (tmp_path / "cat").mkdir()
     for i in (4, 5):

@@ -17,7 +17,6 @@ from raysweep.defences.dpsgd.clipping import (
     LayerwiseClipping,
     OpacusClipping,
     clipping,
-    known_layers,
 )
 from raysweep.defences.dpsgd.gradients import PrivateGradients, refuse_unsafe_layers
 from raysweep.errors import PrivacyError
@@ -91,6 +90,46 @@ def test_the_clipped_sum_of_convolutions_is_opacus(
     ours = clipped(LayerwiseClipping, model, x, y, norm)
     theirs = clipped(OpacusClipping, model, x, y, norm)
     assert relative_error(ours, theirs) < 1e-5
+
+
+class InPlace(nn.Module):
+    """Overwrites what its layers gave, as residual networks do."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 3, 3, padding=1), nn.Conv2d(3, 3, 3, padding=1)
+        self.output = nn.Linear(3 * 64, 10)
+
+    def forward(self, x):
+        x = torch.relu_(self.first(x))
+        y = self.second(x)
+        y += x
+        return self.output(torch.relu_(y).flatten(1))
+
+
+def test_layers_that_work_in_place_are_clipped_right():
+    model = seeded(InPlace)
+    generator = torch.Generator().manual_seed(1)
+    x, y = torch.rand(6, 1, 8, 8, generator=generator), torch.arange(6)
+    ours = clipped(LayerwiseClipping, model, x, y, 0.5)
+    each = torch.zeros(sum(p.numel() for p in model.parameters()))
+    for i in range(6):  # the slow twin: one example at a time, by plain autograd
+        model.zero_grad()
+        F.cross_entropy(SlowTwin(model)(x[i : i + 1]), y[i : i + 1]).backward()
+        own = torch.cat([p.grad.flatten() for p in model.parameters()])
+        each += own * min(1.0, 0.5 / float(own.norm()))
+    assert relative_error([torch.cat([s.flatten() for s in ours])], [each]) < 1e-4
+
+
+class SlowTwin:
+    """The same model, nothing overwritten."""
+
+    def __init__(self, model):
+        self.model = model
+
+    def __call__(self, x):
+        x = torch.relu(self.model.first(x))
+        return self.model.output(torch.relu(self.model.second(x) + x).flatten(1))
 
 
 @pytest.mark.parametrize("name", ["thesis_cnn", "mnist_cnn", "softmax", "mlp"])
@@ -173,7 +212,6 @@ class Twice(nn.Module):
 )
 def test_what_has_no_fast_rule_falls_back_to_opacus(build):
     model = seeded(build)
-    assert known_layers(model, torch.zeros(1, 4)) is None
     assert isinstance(clipping(model, torch.zeros(1, 4), 1.0), OpacusClipping)
 
 
@@ -204,7 +242,7 @@ class Mixes(nn.Module):
 
     def forward(self, x):
         x = x.flatten(1)
-        return self.output(x - x.mean(dim=0))
+        return self.output(x - x.mean(dim=0) if self.training else x)
 
 
 class TwiceInTraining(nn.Module):
@@ -269,6 +307,13 @@ def test_full_batch_accounting_is_that_of_the_gaussian_mechanism():
     exact = norm.cdf(mu / 2 - epsilon / mu) - math.exp(epsilon) * norm.cdf(-mu / 2 - epsilon / mu)
     assert exact <= 1e-5
     assert epsilon < 1.2 * 2.0  # the exact epsilon is 2.0 to two digits
+
+
+@pytest.mark.parametrize("epsilon", [95.0, 99.5, 100.0, 101.0])
+def test_near_prvs_limit_no_more_is_spent_than_was_asked(epsilon):
+    rule = {"delta": 1e-5, "sample_rate": 0.25, "steps": 20, "accountant": "prv"}
+    noise = accounting.noise_for(epsilon, **rule)
+    assert accounting.spent(noise, **rule)[0] <= epsilon
 
 
 def test_epsilons_beyond_prv_are_answered_by_rdp_and_say_so():

@@ -51,12 +51,32 @@ BAD = {
     "low above high": (
         "low: 2, high: 16",
         "low: 20, high: 16",
-        r"`low` must be below `high`, got 20.0 and 16.0 .*line 10",
+        r"`low` must be below `high`, got 20 and 16 .*line 10",
+    ),
+    "a range without an end": (
+        "high: 0.5}",
+        "high: .inf}",
+        r"`low` and `high` must be finite.*add `or: .inf`",
+    ),
+    "a name that is a list": (
+        "name: mlp",
+        "name: [mlp]",
+        r"`model` must be a mapping with a `name`",
+    ),
+    "an attack that is text": (
+        "membership: [max_posterior, loss]",
+        "membership: loss",
+        r"must be a list of names",
+    ),
+    "parameters that are a number": (
+        "membership: [max_posterior, loss]",
+        "membership: {loss: 3}",
+        r"parameters are a mapping, got 3",
     ),
     "log from zero": (
         "low: 2, high: 16",
         "low: 0, high: 16",
-        r"`low` of a log axis must be > 0, got 0.0; start above 0 and add `or: 0`",
+        r"`low` of a log axis must be > 0, got 0; start above 0 and add `or: 0`",
     ),
     "text for a number": (
         "epochs: 4",
@@ -166,6 +186,9 @@ def test_a_dotted_axis_reaches_training_data_and_model():
     text = SMALL.replace("  dropout: {low", "  training.epochs: {low: 2, high: 9}\n  dropout: {low")
     space = parse_space(text, "a.yaml")
     assert space.config({"training.epochs": 2.7}).training.epochs == 3
+    assert parse_space(
+        SMALL.replace("  dropout: {low", "  model.hidden: {values: [[4]]}\n  dropout: {low"), "b"
+    ).config({"model.hidden": [4]}).model["hidden"] == (4,)
 
 
 def test_overrides_win_over_the_file(small_yaml):

@@ -207,6 +207,23 @@ def test_what_is_no_condition_is_refused_and_never_run(text):
         condition(text, ["accuracy"])
 
 
+def test_the_best_by_auc_is_not_the_luckiest_below_one_half():
+    trials = frame(result("a", 0.6, 0.46), result("b", 0.9, 0.49))
+    assert choose(trials, OBJECTIVES, [], "attack_auc").row["trial_id"] == "b"
+
+
+def test_only_an_objective_may_decide():
+    with pytest.raises(SpaceError, match="is no objective; did you mean 'attack_auc'"):
+        choose(frame(result()), OBJECTIVES, [], "attack_auc_high")
+
+
+def test_a_file_that_is_being_written_disturbs_no_reader(store, monkeypatch):
+    store.write(result("a"))
+    monkeypatch.setattr(os, "replace", lambda *_: None)
+    store.write(result("b"))
+    assert pd.read_parquet(f"{store.path}/trials")["trial_id"].tolist() == ["a"]
+
+
 def test_an_unknown_column_suggests_the_nearest():
     with pytest.raises(SpaceError, match="did you mean 'accuracy'"):
         condition("acuracy >= 0.9", ["accuracy", "epsilon"])

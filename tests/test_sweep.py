@@ -270,8 +270,29 @@ def test_a_lock_left_by_a_dead_driver_is_taken_over(folder):
     store = Store(str(folder / "out"))
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    holder = {"host": os.uname().nodename, "pid": dead.pid, "since": 0, "heartbeat": time.time()}
-    store.write_bytes(json.dumps(holder).encode(), "lock.json")
+    holder = {"host": os.uname().nodename, "pid": dead.pid, "token": "x", "since": 0}
+    store.write_bytes(json.dumps(holder | {"heartbeat": time.time()}).encode(), "lock.json")
     with Lock(store):
         assert json.loads(store.read_bytes("lock.json"))["pid"] == os.getpid()
     assert not store.exists("lock.json")
+
+
+@pytest.mark.parametrize(
+    ("host", "age", "busy"), [("elsewhere", 5, True), ("elsewhere", 90, False)]
+)
+def test_a_holder_on_another_host_counts_by_its_heartbeat(folder, host, age, busy):
+    from raysweep.errors import StoreBusy
+    from raysweep.sweep.lock import Lock
+
+    store = Store(str(folder / "out"))
+    holder = {"host": host, "pid": os.getpid(), "token": "x", "since": 0}
+    store.write_bytes(json.dumps(holder | {"heartbeat": time.time() - age}).encode(), "lock.json")
+    if busy:
+        with pytest.raises(StoreBusy, match="in use by process .* on elsewhere"):
+            Lock(store).__enter__()
+        return
+    with Lock(store) as lock:
+        store.write_bytes(json.dumps(holder | {"heartbeat": time.time()}).encode(), "lock.json")
+        with pytest.raises(StoreBusy):
+            lock.check()
+    assert store.exists("lock.json")  # it is the other one's now

@@ -125,7 +125,8 @@ class Splits:
 _LOADED: dict[str, Splits] = {}
 
 
-def _key(dataset: Mapping[str, Any], seed: int) -> str:
+def deal_key(dataset: Mapping[str, Any], seed: int) -> str:
+    """Name a deal: the same text for the same data set, sizes and seed."""
     return json.dumps([plain(dataset), seed], sort_keys=True)
 
 
@@ -139,7 +140,7 @@ def load(dataset: Mapping[str, Any], *, seed: int) -> Splits:
         SpaceError: an unknown name or key.
 
     """
-    key = _key(dataset, seed)
+    key = deal_key(dataset, seed)
     if key not in _LOADED:
         _LOADED.clear()
         _LOADED[key] = _deal(dataset, seed)
@@ -148,7 +149,8 @@ def load(dataset: Mapping[str, Any], *, seed: int) -> Splits:
 
 def share(dataset: Mapping[str, Any], splits: Splits, *, seed: int) -> None:
     """Let :func:`load` answer with ``splits``, which lie in memory that all workers share."""
-    _LOADED[_key(dataset, seed)] = splits
+    _LOADED.clear()
+    _LOADED[deal_key(dataset, seed)] = splits
 
 
 def describe(dataset: Mapping[str, Any]) -> tuple[Source, Sizes, dict[str, Any]]:

@@ -7,6 +7,7 @@ never straddle two splits.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Annotated
 
 import numpy as np
@@ -34,6 +35,9 @@ class Sizes:
     def counts(self, total: int) -> dict[str, int]:
         """Return each split's number of examples; raise :class:`DataError` if they do not fit."""
         asked = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        for name, value in asked.items():
+            if not isfinite(value):
+                raise DataError(f"dataset.{name} must be finite, got {value}")
         counts = {k: int(total * v) if 0 < v < 1 else int(v) for k, v in asked.items()}
         for name, value in asked.items():
             if value != counts[name] and value > 1:

@@ -45,8 +45,11 @@ def as_examples(
 ) -> Examples:
     """Return a user's arrays as examples: images get a channel axis, a stated range is [0, 1]."""
     x, y = np.asarray(features), np.asarray(labels)
-    if x.dtype.kind not in "buif":
-        raise DataError(f"features must be numbers, got {x.dtype}")
+    if x.dtype.kind not in "buif" or x.ndim < 2:
+        law = "features must be numbers, one row an example"
+        raise DataError(f"{law}, got {x.dtype} of shape {x.shape}")
+    if groups is not None and np.shape(groups) != np.shape(y):
+        raise DataError(f"groups must pair with labels, got {np.shape(groups)} and {np.shape(y)}")
     if value_range is not None:
         low, high = value_range
         x = ((x.astype(np.float32) - low) / (high - low)).clip(0, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
@@ -58,9 +59,13 @@ def _read_image(path: Path) -> NDArray[np.uint8]:
 
     try:
         with Image.open(path) as image:
-            grey = image.mode in ("1", "L", "I", "I;16", "F")
+            if image.mode.startswith("I;16"):
+                return (np.asarray(image) // 257).astype(np.uint8)[None]
+            if image.mode in ("I", "F"):
+                raise ValueError(f"mode {image.mode} has no known range; save it as 8 or 16 bits")
+            grey = image.mode in ("1", "L", "LA")
             pixels = np.asarray(image.convert("L" if grey else "RGB"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SyntaxError) as error:
         raise DataError(f"{path} cannot be read as an image ({error}); remove or mend it") from None
     return pixels[None] if grey else pixels.transpose(2, 0, 1)
 
@@ -69,8 +74,8 @@ def _read_image(path: Path) -> NDArray[np.uint8]:
 class Npz:
     """Your own arrays: ``path`` to an .npz with ``features`` (images or flat) and ``labels``.
 
-    ``range: [low, high]`` states what stands for 0 and 1; without it bytes are divided by 255 and
-    other numbers are scaled by the pool's own range, feature by feature.
+    ``range: [low, high]`` states what stands for 0 and 1; without it images of bytes are divided by
+    255, and other numbers are scaled by the pool's own range, feature by feature.
     """
 
     path: str
@@ -92,7 +97,7 @@ class Npz:
                     has = ", ".join(arrays.files) or "nothing"
                     raise DataError(f"npz: {path} has no {sorted(missing)}; it holds {has}")
                 features, labels = arrays["features"], arrays["labels"]
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, EOFError, TypeError, zlib.error, zipfile.BadZipFile) as error:
             raise DataError(f"npz: {path} is not a whole .npz file ({error})") from None
         return as_examples(features, labels, value_range=self.range)
 
@@ -119,4 +124,7 @@ class UserFunction:
         if not isinstance(result, tuple) or len(result) not in (2, 3):
             told = "must return (features, labels) or (features, labels, groups)"
             raise DataError(f"dataset {self.reference!r} {told}, got {type(result).__name__}")
-        return as_examples(*result)
+        try:
+            return as_examples(*result)
+        except (ValueError, TypeError, DataError) as error:
+            raise DataError(f"dataset {self.reference!r}: {error}") from None

@@ -11,6 +11,7 @@ import gzip
 import os
 import pickle
 import sys
+import zlib
 from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -63,9 +64,14 @@ def _read_idx(path: Path) -> NDArray[np.uint8]:
         raw = gzip.decompress(raw) if path.suffix == ".gz" else raw
         shape = np.frombuffer(raw, ">i4", count=raw[3], offset=4)
         return np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape)
-    except (OSError, EOFError, ValueError, IndexError) as error:
+    except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
         remedy = "delete it and fetch it again"
         raise DataError(f"{path} is not a whole idx file ({error}); {remedy}") from None
+
+
+_IDX = tuple(
+    f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
+)
 
 
 @plain_dataclass(frozen=True)
@@ -78,11 +84,15 @@ class Files:
     needed: tuple[str, ...]
 
     def find(self) -> Path | None:
-        """Return the first folder that holds every needed file, plain or .gz, or None."""
+        """Return the first folder that holds every needed file, or None."""
         for folder in self.candidates():
-            if all(_present(folder / name) for name in self.needed):
+            if all(self._present(folder / name) for name in self.needed):
                 return folder
         return None
+
+    def _present(self, path: Path) -> bool:
+        compressed = path.with_name(path.name + ".gz")  # idx files alone are read compressed
+        return path.is_file() or (self.needed == _IDX and compressed.is_file())
 
     def candidates(self) -> list[Path]:
         """Return the folders that are looked in, in order."""
@@ -110,10 +120,6 @@ class Files:
         )
 
 
-def _present(path: Path) -> bool:
-    return path.is_file() or path.with_name(path.name + ".gz").is_file()
-
-
 def _download(torchvision_name: str) -> bool:
     """Fetch a data set into the cache through torchvision; return whether that worked."""
     from torchvision import datasets
@@ -126,9 +132,6 @@ def _download(torchvision_name: str) -> bool:
     return True
 
 
-_IDX = tuple(
-    f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
-)
 MNIST = Files("mnist", "MNIST", ("mnist", "MNIST/raw"), _IDX)
 FASHION_MNIST = Files(
     "fashion_mnist",

@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ from raysweep.results import Results, records
 from raysweep.space import Space, differences
 from raysweep.store import Store
 from raysweep.sweep.lock import Lock
-from raysweep.sweep.proposals import Proposals, expected
+from raysweep.sweep.proposals import Proposals, expected, grid
 from raysweep.sweep.table import Progress
 
 if TYPE_CHECKING:
@@ -93,11 +94,11 @@ def sweep(
     console = console or Console(stderr=True)
     store = Store(out or f"results/{space.name}")
     splits = _preflight(space)
-    with Lock(store):
+    with Lock(store) as lock:
         _open(store, space)
         found = store.read("trials")
         total = expected(space, trials or space.sampler.trials)
-        run = _Run(space, store, found, total, retry_failed=retry_failed)
+        run = _Run(space, store, lock, found, total, retry_failed=retry_failed)
         if run.missing:
             run.start(splits, address, max_concurrent, time_budget, console)
         _close(store)
@@ -111,9 +112,11 @@ def _preflight(space: Space) -> Splits:
     baseline = space.baseline()
     splits = data.load(baseline.dataset, seed=baseline.seed)
     preflight.check(baseline, splits)
-    ends = {key: axis.extremes()[0] for key, axis in space.axes.items()}
-    if not any(key.startswith("dataset.") for key in ends):
-        preflight.check(space.config(ends), splits)
+    for key, axis in space.axes.items():
+        if key == "seed" or key.startswith("dataset."):
+            continue  # other data; each trial checks it
+        for value in axis.extremes():
+            preflight.check(space.config({key: value}), splits)
     return splits
 
 
@@ -143,12 +146,13 @@ class _Run:
         self,
         space: Space,
         store: Store,
+        lock: Lock,
         trials: pd.DataFrame,
         total: int,
         *,
         retry_failed: bool,
     ) -> None:
-        self.space, self.store, self.total = space, store, total
+        self.space, self.store, self.lock, self.total = space, store, lock, total
         self.rows: dict[str, dict[str, Any]] = {r["trial_id"]: r for r in records(trials)}
         self.proposals = Proposals(space, trials, journal=journal_path(store.path))
         self.ended = "done"
@@ -196,12 +200,9 @@ class _Run:
         from raysweep.sweep import tuning, worker
 
         resources = {"cpu": self.space.resources.cpu, "gpu": gpu}
-        baseline = self.space.baseline()
         trainable = tune.with_parameters(
             worker.run,
-            splits=splits,
-            dataset=baseline.dataset,
-            seed=baseline.seed,
+            deals=_deals(self.space, splits),
             threads=max(1, int(self.space.resources.cpu)),
             gpu=gpu,
         )
@@ -234,6 +235,7 @@ class _Run:
         if self.recorder_error is not None:
             return
         try:
+            self.lock.check()
             self.store.write(result)
         except StoreError as error:
             self.recorder_error = error
@@ -254,6 +256,28 @@ class _Run:
         )
 
 
+MOST_DEALS = 32
+"""How many deals of data a sweep shares; an axis over more lets every worker deal for itself."""
+
+
+def _deals(space: Space, splits: Splits) -> dict[str, Any]:
+    """Put one copy of every deal that the axes can ask for where all workers see it."""
+    import ray
+
+    baseline = space.baseline()
+    deals = {data.deal_key(baseline.dataset, baseline.seed): ray.put(splits)}
+    axes = {k: a for k, a in space.axes.items() if k == "seed" or k.startswith("dataset.")}
+    choices = [axis.choices() for axis in axes.values()]
+    if None in choices or prod(len(c or ()) for c in choices) > MOST_DEALS:
+        return deals
+    for values in grid(axes):
+        config = space.config(values)
+        key = data.deal_key(config.dataset, config.seed)
+        if key not in deals:
+            deals[key] = ray.put(data.load(config.dataset, seed=config.seed))
+    return deals
+
+
 @contextlib.contextmanager
 def _ray(address: str | None, space: Space, console: Console) -> Iterator[float]:
     """Join the cluster at ``address``, or start Ray on this machine; yield the GPU share to ask."""
@@ -262,6 +286,7 @@ def _ray(address: str | None, space: Space, console: Console) -> Iterator[float]
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # relative paths mean the user's folder
     import ray
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -279,13 +304,15 @@ def _ray(address: str | None, space: Space, console: Console) -> Iterator[float]
     elif started:
         with console.status("starting Ray on this machine"):
             ray.init(
+                address="local",
                 include_dashboard=False,
                 _node_ip_address="127.0.0.1",
                 runtime_env=environment,
                 **options,
             )
     try:
-        yield _gpu_share(space, console) if address is None else space.resources.gpu
+        ours = started and address is None
+        yield _gpu_share(space, console) if ours else space.resources.gpu
     finally:
         if started:
             ray.shutdown()
@@ -314,7 +341,7 @@ def _gpu_share(space: Space, console: Console) -> float:
     if has.get("GPU", 0) == 0:
         console.print("no GPU on this machine: trials run on the CPU, and the records say so")
         return 0.0
-    if not any(node.get("GPU", 0) >= min(asked.gpu, 1) for node in nodes):
+    if not any(node.get("GPU", 0) >= asked.gpu for node in nodes):
         remedy = "lower resources.gpu"
         raise ClusterError(f"a trial takes {asked.gpu:g} GPUs and no node has them; {remedy}")
     return asked.gpu

@@ -7,6 +7,7 @@ import os
 import platform
 import threading
 import time
+import uuid
 from types import TracebackType
 from typing import Any
 
@@ -28,18 +29,20 @@ class Lock:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._holder = {"host": platform.node(), "pid": os.getpid(), "since": time.time()}
+        self._holder = {
+            "host": platform.node(),
+            "pid": os.getpid(),
+            "token": uuid.uuid4().hex,
+            "since": time.time(),
+        }
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
     def __enter__(self) -> Lock:
-        other = self._other()
-        if other is not None:
-            since = time.strftime("%H:%M:%S", time.localtime(other["since"]))
-            who = f"process {other['pid']} on {other['host']} since {since}"
-            remedy = "wait for it, stop it, or choose another --out"
-            raise StoreBusy(f"{self._store.path} is in use by {who}; {remedy}")
-        self._write()
+        if not self._store.create_bytes(self._content(), FILE):
+            self._refuse_if(_is_alive)
+            self._store.write_bytes(self._content(), FILE)
+        self.check()
         self._thread.start()
         return self
 
@@ -51,34 +54,51 @@ class Lock:
     ) -> None:
         self._done.set()
         self._thread.join()
-        try:
+        if self._is_own(self._read()):
             self._store.remove(FILE)
-        except OSError:
-            return  # the folder is gone; so is the lock
 
-    def _write(self) -> None:
-        content = self._holder | {"heartbeat": time.time()}
-        self._store.write_bytes(json.dumps(content).encode(), FILE)
+    def check(self) -> None:
+        """Raise :class:`StoreBusy` when another driver has taken the folder over."""
+        self._refuse_if(lambda _held: True)
+
+    def _refuse_if(self, matters: Any) -> None:
+        held = self._read()
+        if held is None or self._is_own(held) or not matters(held):
+            return
+        since = time.strftime("%H:%M:%S", time.localtime(held["since"]))
+        who = f"process {held['pid']} on {held['host']} since {since}"
+        remedy = "wait for it, stop it, or choose another --out"
+        raise StoreBusy(f"{self._store.path} is in use by {who}; {remedy}")
+
+    def _content(self) -> bytes:
+        return json.dumps(self._holder | {"heartbeat": time.time()}).encode()
+
+    def _is_own(self, held: dict[str, Any] | None) -> bool:
+        return held is not None and held["token"] == self._holder["token"]
 
     def _beat(self) -> None:
         while not self._done.wait(BEAT):
             try:
-                self._write()
+                held = self._read()
+                if held is None or self._is_own(held):
+                    self._store.write_bytes(self._content(), FILE)
             except StoreError:
                 continue  # the driver meets the same folder at its next record, and says so
 
-    def _other(self) -> dict[str, Any] | None:
-        """Return the holder when it is another one and alive."""
+    def _read(self) -> dict[str, Any] | None:
+        """Return who holds the folder; None when nobody does, or the file was torn by a kill."""
         try:
             held: dict[str, Any] = json.loads(self._store.read_bytes(FILE))
-            age = time.time() - float(held["heartbeat"])
-            here = held["host"] == platform.node()
-            alive = _is_running(int(held["pid"])) if here else age < STALE
-            return held if alive and int(held["pid"]) != os.getpid() else None
-        except OSError:
-            return None  # there is none, or no folder to hold one: writing ours will tell
-        except (ValueError, KeyError, TypeError):
-            return None  # torn by a kill in the very first write
+            return held if {"host", "pid", "token", "since", "heartbeat"} <= set(held) else None
+        except (OSError, ValueError, TypeError):
+            return None
+
+
+def _is_alive(held: dict[str, Any]) -> bool:
+    """Return whether the holder's heart beats and, on this machine, its process runs."""
+    if time.time() - float(held["heartbeat"]) > STALE:
+        return False
+    return held["host"] != platform.node() or _is_running(int(held["pid"]))
 
 
 def _is_running(pid: int) -> bool:

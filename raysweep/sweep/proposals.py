@@ -6,6 +6,7 @@ proposals of random, qmc and grid are functions of (seed, number) alone.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import warnings
@@ -104,7 +105,7 @@ class Proposals:
             self._study.add_trial(self._told(row))
 
     def drop(self, trial_id: str) -> None:
-        """Forget a proposal that was stopped: it may be proposed again."""
+        """Give up a proposal that was stopped; the next opening of the sweep may make it again."""
         asked = self._asked.pop(trial_id, None)
         if asked is not None:
             self._study.tell(asked, state=optuna.trial.TrialState.FAIL)
@@ -195,6 +196,7 @@ def _design(space: Space, seed: int) -> Iterator[tuple[int, dict[str, Value]]]:
         return
     axes = space.axes
     if not axes:
+        yield 1, {}
         return
     draw = _sobol(len(axes), seed) if space.sampler.name == "qmc" else _uniform(len(axes), seed)
     finite = space.size()
@@ -226,10 +228,11 @@ def _study(space: Space, seed: int, opened: int, journal: Path | None) -> optuna
     if journal is not None:
         from optuna.storages.journal import JournalFileBackend
 
-        journal.parent.mkdir(parents=True, exist_ok=True)
-        for old in journal.parent.glob(f"{journal.name}*"):
-            old.unlink()
-        storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
+        with contextlib.suppress(OSError):  # an unwritable cache costs the live dashboard alone
+            journal.parent.mkdir(parents=True, exist_ok=True)
+            for old in journal.parent.glob(f"{journal.name}*"):
+                old.unlink()
+            storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
     maximize, minimize = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
     directions = [maximize if d == "max" else minimize for d in space.objectives.values()]
     with warnings.catch_warnings():

@@ -59,6 +59,10 @@ class Progress:
             cells = [f"{name} {value}" for name, value in self._cells(running).items()]
             self._console.print(" | ".join(cells), soft_wrap=True)
 
+    def say(self, text: str) -> None:
+        """Print a line above the table."""
+        self._console.print(text)
+
     def _cells(self, running: int) -> dict[str, str]:
         rows = list(self._rows.values())
         failed = sum(row["status"] == "failed" for row in rows)
@@ -90,7 +94,7 @@ class Progress:
             frame = pd.DataFrame(rows)
             if len(frame):
                 found = front(frame, self._objectives)
-                self._figures = len(found), covered(found, self._objectives)
+                self._figures = len(found), covered(frame, self._objectives)
         return self._figures
 
     def _time_left(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from raysweep.provenance import failed_record
 from raysweep.record import TrialResult
 from raysweep.sweep.proposals import Proposals
 from raysweep.sweep.table import Progress
+
+PATIENCE = 60.0  # seconds without a running trial before a word is said
 
 
 class Asking(Searcher):
@@ -59,6 +62,7 @@ class Recording(Callback):
 
     def __init__(self, record: Callable[[TrialResult], None], progress: Progress) -> None:
         self._record, self._progress = record, progress
+        self._idle_since = time.monotonic()
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
@@ -78,7 +82,17 @@ class Recording(Callback):
 
     def step_end(self, iteration: int, trials: list[Trial], **_: Any) -> None:
         """Show where the sweep stands."""
-        self._progress.update(sum(trial.status == Trial.RUNNING for trial in trials))
+        running = sum(trial.status == Trial.RUNNING for trial in trials)
+        waiting = [trial for trial in trials if trial.status == Trial.PENDING]
+        now = time.monotonic()
+        if running or not waiting:
+            self._idle_since = now
+        elif now - self._idle_since > PATIENCE:
+            self._idle_since = now
+            factory = waiting[0].placement_group_factory
+            asked = factory.required_resources if factory else "it"
+            self._progress.say(f"no trial runs: the cluster has no room for {asked} yet")
+        self._progress.update(running)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}

@@ -100,6 +100,10 @@ class DPSGD:
             steps=steps,
             accountant=self.accountant,
         )
+        if epsilon > self.epsilon * 1.001:
+            raise PrivacyError(
+                f"DP-SGD spent epsilon {epsilon}, more than the {self.epsilon} asked"
+            )
         return PrivacySpent(
             epsilon=epsilon,
             delta=self.delta,

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from raysweep.errors import PrivacyError
 
 Loss = Callable[[Tensor], Tensor]
+GROUPED = 32  # examples in one grouped convolution
 NUDGE = 1e-6  # as in Opacus: the factor is C / (norm + 1e-6), at most 1
 
 
@@ -44,31 +45,54 @@ class Clipping(Protocol):
 
 def clipping(model: nn.Module, example: Tensor, max_grad_norm: float) -> Clipping:
     """Return the faster way that fits ``model``, tried on ``example`` (n, *shape)."""
-    layers = known_layers(model, example)
-    if layers is None:
+    probe = _Probe(model)
+    probe.run(example)
+    if not probe.has_rules:
         return OpacusClipping(model, max_grad_norm)
-    return LayerwiseClipping(layers, max_grad_norm)
+    return LayerwiseClipping(probe.owners, max_grad_norm, copies=probe.works_in_place)
 
 
-def known_layers(model: nn.Module, example: Tensor) -> list[nn.Module] | None:
-    """Return the layers with parameters when each has a rule and is used once, else None."""
-    owners = [m for m in model.modules() if any(p.requires_grad for p in m.parameters(False))]
-    whole = all(_has_rule(layer) for layer in owners)
-    parameters = [p for layer in owners for p in layer.parameters(False)]
-    if not whole or len({id(p) for p in parameters}) != len(parameters):
-        return None
-    calls: list[tuple[nn.Module, bool]] = []
-    hooks = [
-        m.register_forward_hook(lambda m, a, _z: calls.append((m, _fits(m, a[0])))) for m in owners
-    ]
-    was_training = model.training
-    with torch.no_grad():
-        model.eval()(example)
-    model.train(was_training)
-    for hook in hooks:
-        hook.remove()
-    once = sorted(id(m) for m, _ in calls) == sorted(id(m) for m in owners)
-    return owners if once and all(fits for _, fits in calls) else None
+class _Probe:
+    """Watches one evaluation: whether each layer with parameters has a rule and is used once.
+
+    ``works_in_place`` says that a later layer overwrites what one took or gave (ReLU(inplace)).
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self.owners = [
+            module
+            for module in model.modules()
+            if any(p.requires_grad for p in module.parameters(False))
+        ]
+        self._calls: list[tuple[nn.Module, bool]] = []
+        self._tensors: list[tuple[Tensor, int]] = []
+
+    def run(self, example: Tensor) -> None:
+        """Evaluate ``example`` (n, *shape) once."""
+        hooks = [layer.register_forward_hook(self._watch) for layer in self.owners]
+        was_training = self._model.training
+        with torch.no_grad():
+            self._model.eval()(example)
+        self._model.train(was_training)
+        for hook in hooks:
+            hook.remove()
+
+    def _watch(self, layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        self._calls.append((layer, _has_rule(layer) and _fits(layer, inputs[0])))
+        self._tensors += [(tensor, tensor._version) for tensor in (inputs[0], output)]
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether layer-by-layer clipping is right for this model."""
+        parameters = [id(p) for layer in self.owners for p in layer.parameters(False)]
+        once = sorted(id(m) for m, _ in self._calls) == sorted(id(m) for m in self.owners)
+        return once and len(set(parameters)) == len(parameters) and all(f for _, f in self._calls)
+
+    @property
+    def works_in_place(self) -> bool:
+        """Whether a tensor that a layer took or gave was overwritten afterwards."""
+        return any(tensor._version != version for tensor, version in self._tensors)
 
 
 def _has_rule(layer: nn.Module) -> bool:
@@ -88,17 +112,20 @@ class LayerwiseClipping:
 
     name = "layerwise"
 
-    def __init__(self, layers: list[nn.Module], max_grad_norm: float) -> None:
-        self._layers, self._max_grad_norm = layers, max_grad_norm
+    def __init__(self, layers: list[nn.Module], max_grad_norm: float, *, copies: bool) -> None:
+        self._layers, self._max_grad_norm, self._copies = layers, max_grad_norm, copies
         self._seen: list[tuple[nn.Module, Tensor, Tensor]] = []
         self._sums: dict[nn.Parameter, Tensor] = {}
         self._hooks = [layer.register_forward_hook(self._keep) for layer in layers]
         kernels = [layer.weight.numel() for layer in layers if isinstance(layer, nn.Conv2d)]
         self.bytes_per_example = 4 * max(1, sum(kernels))
 
-    def _keep(self, layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        if torch.is_grad_enabled():
-            self._seen.append((layer, inputs[0].detach(), output))
+    def _keep(self, layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor | None:
+        if not torch.is_grad_enabled():
+            return None
+        taken = inputs[0].detach()
+        self._seen.append((layer, taken.clone() if self._copies else taken, output))
+        return output.clone() if self._copies else None
 
     def add(self, loss: Loss, x: Tensor) -> Tensor:
         """Add the clipped gradients of the examples ``x``; return their losses (n,)."""
@@ -149,8 +176,17 @@ def _writes_out(layer: nn.Module, g: Tensor) -> bool:
 
 
 def _kernel_gradients(layer: nn.Module, a: Tensor, g: Tensor) -> Tensor:
-    """Return each example's kernel gradient, (n, kernel size), examples as groups of one call."""
+    """Return each example's kernel gradient, (n, kernel size), examples as groups of one call.
+
+    Some examples at a time: a library that keeps a plan for every shape (oneDNN: 20 MiB each) then
+    meets few shapes, however many sizes Poisson batches have.
+    """
     assert isinstance(layer, nn.Conv2d)
+    parts = zip(a.split(GROUPED), g.split(GROUPED), strict=True)
+    return torch.cat([_grouped_gradients(layer, *part) for part in parts])
+
+
+def _grouped_gradients(layer: nn.Conv2d, a: Tensor, g: Tensor) -> Tensor:
     n, kernel = len(a), layer.weight
     own: Tensor = torch.ops.aten.convolution_backward(
         g.reshape(1, n * g.shape[1], *g.shape[2:]),

@@ -86,14 +86,19 @@ class PrivateGradients:
 
 def refuse_mixing(model: nn.Module, example: Tensor) -> None:
     """Raise :class:`PrivacyError` when an example's logits depend on the others of its batch."""
+    batch = torch.cat([example, example.flip(-1), torch.zeros_like(example)])
     was_training = model.training
-    with torch.no_grad():
-        alone = model.eval()(example)
-        among = model(torch.cat([example, example.flip(-1), torch.zeros_like(example)]))[:1]
+    for training in (False, True):
+        model.train(training)
+        for module in model.modules():
+            if isinstance(module, nn.modules.dropout._DropoutNd):
+                module.eval()  # chance would tell the two apart
+        with torch.no_grad():
+            alone, among = model(example), model(batch)[:1]
+        if not torch.allclose(alone, among, rtol=1e-3, atol=1e-4):
+            told = "an example's logits depend on the other examples of its batch"
+            raise PrivacyError(f"DP-SGD: {told}; the model must treat every example by itself")
     model.train(was_training)
-    if not torch.allclose(alone, among, rtol=1e-3, atol=1e-4):
-        told = "an example's logits depend on the other examples of its batch"
-        raise PrivacyError(f"DP-SGD: {told}; the model must treat every example by itself")
 
 
 def refuse_unsafe_layers(model: nn.Module) -> None:
