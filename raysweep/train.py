@@ -237,11 +237,11 @@ def train(
     privacy = mechanism.spent()
     mechanism.release()
     model.eval()
-    losses = signals.cross_entropy(_logits(model, members, device), members.labels)
-    if not np.isfinite(losses).all():
-        raise TrainingDiverged(
-            "the last step left a loss that is not finite; lower the learning rate"
-        )
+    logits = _logits(model, members, device)
+    if not np.isfinite(logits).all():
+        remedy = "lower the learning rate"
+        raise TrainingDiverged(f"the last step left a loss that is not finite; {remedy}")
+    losses = signals.cross_entropy(logits, members.labels)
     return TrainedTarget(
         model=model,
         n_classes=members.n_classes,

@@ -73,8 +73,16 @@ def test_a_loss_that_is_not_finite_is_an_error(splits, cpu):
 
 
 def test_a_divergence_in_the_last_step_is_an_error_too(splits, cpu):
+    def build(shape, n_classes):
+        return torch.nn.Sequential(MODELS["softmax"]().build(shape, n_classes), Squared())
+
     with pytest.raises(TrainingDiverged, match="the last step left a loss that is not finite"):
-        run(splits, cpu, epochs=1, batch_size=120, optimizer="sgd", learning_rate=3e38)
+        run(splits, cpu, build, epochs=1, batch_size=120, optimizer="sgd", learning_rate=1e30)
+
+
+class Squared(torch.nn.Module):
+    def forward(self, x):
+        return x * x.abs()
 
 
 def test_on_epoch_sees_every_epoch_and_may_stop(splits, cpu):

@@ -49,8 +49,10 @@ ALLOCATION = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(2**34),
     "MALLOC_TOP_PAD_": str(2**26),
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "32",
 }
-"""Let glibc keep what a training step frees: its page faults cost a third of a private step."""
+"""What a worker's memory takes: glibc keeps what a step frees (the page faults cost a third of a
+private step), and oneDNN keeps few plans (Poisson batches have hundreds of sizes, 8 MiB each)."""
 
 
 @dataclass(frozen=True, kw_only=True)

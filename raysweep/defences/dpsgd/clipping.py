@@ -178,12 +178,14 @@ def _writes_out(layer: nn.Module, g: Tensor) -> bool:
 def _kernel_gradients(layer: nn.Module, a: Tensor, g: Tensor) -> Tensor:
     """Return each example's kernel gradient, (n, kernel size), examples as groups of one call.
 
-    Some examples at a time: a library that keeps a plan for every shape (oneDNN: 20 MiB each) then
-    meets few shapes, however many sizes Poisson batches have.
+    Always GROUPED examples at a time, the last ones filled up with zeros: a library that keeps a
+    plan for every shape (oneDNN: 20 MiB each) then meets one, whatever size a Poisson batch has.
     """
     assert isinstance(layer, nn.Conv2d)
+    n, missing = len(a), -len(a) % GROUPED
+    a, g = (F.pad(x, (0, 0, 0, 0, 0, 0, 0, missing)) if missing else x for x in (a, g))
     parts = zip(a.split(GROUPED), g.split(GROUPED), strict=True)
-    return torch.cat([_grouped_gradients(layer, *part) for part in parts])
+    return torch.cat([_grouped_gradients(layer, *part) for part in parts])[:n]
 
 
 def _grouped_gradients(layer: nn.Conv2d, a: Tensor, g: Tensor) -> Tensor:
