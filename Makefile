@@ -27,7 +27,7 @@ check: $(STAMP)  ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(STAMP)  ## make the figures of benchmarks/README.md again
+bench: $(STAMP)  ## make the README's figures again
 	$(BIN)/python -m benchmarks.quickstart --json
 	$(BIN)/python -m benchmarks.cli --json
 	$(BIN)/python -m benchmarks.fashion_mnist --json

@@ -167,6 +167,7 @@ def trial(
         config = loaded.config(values)
     except SpaceError as error:
         raise SpaceError(f"--at: {error}") from None
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")  # read when torch is loaded
     from rich.console import Console
 
     from raysweep.printing import print_json, print_trial
