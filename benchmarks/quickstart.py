@@ -34,7 +34,8 @@ def sweep_seconds(out: str, *more: str) -> float:
 def starts(out: str) -> list[float]:
     """Return the gaps between a trial's end and the next one's start, one trial at a time."""
     trials = raysweep.load(out).trials.sort_values("started_at")
-    began = pd.to_datetime(trials["started_at"]).astype("int64") / 1e9
+    clock = pd.to_datetime(trials["started_at"])
+    began = (clock - clock.min()).dt.total_seconds()
     ended = began + trials["train_seconds"] + trials["attack_seconds"]
     gaps = began.to_numpy()[1:] - ended.to_numpy()[:-1]
     return [float(gap) for gap in gaps]
