@@ -303,6 +303,7 @@ class _PeakMemory:
             Path("/proc/self/clear_refs").write_text("5")
 
     def mib(self) -> float:
+        """Return the peak so far, in MiB."""
         import resource
 
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -8,6 +8,7 @@ import platform
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -61,7 +62,7 @@ class Lock:
         """Raise :class:`StoreBusy` when another driver has taken the folder over."""
         self._refuse_if(lambda _held: True)
 
-    def _refuse_if(self, matters: Any) -> None:
+    def _refuse_if(self, matters: Callable[[dict[str, Any]], bool]) -> None:
         held = self._read()
         if held is None or self._is_own(held) or not matters(held):
             return
