@@ -80,7 +80,7 @@ class Recording(Callback):
         attempts = trial.num_failures
         self._record(result.numbered(number=trial.config["number"], attempts=attempts))
 
-    def step_end(self, iteration: int, trials: list[Trial], **_: Any) -> None:
+    def on_step_end(self, iteration: int, trials: list[Trial], **_: Any) -> None:
         """Show where the sweep stands."""
         running = sum(trial.status == Trial.RUNNING for trial in trials)
         waiting = [trial for trial in trials if trial.status == Trial.PENDING]
