@@ -43,9 +43,9 @@ def _named(layers: list[tuple[str, nn.Module | None]]) -> nn.Module:
     """Return the layers in order, leaving out those that are None."""
     from collections import OrderedDict
 
-    from torch import nn
+    from raysweep.layers import Layers
 
-    return nn.Sequential(OrderedDict((name, layer) for name, layer in layers if layer is not None))
+    return Layers(OrderedDict((name, layer) for name, layer in layers if layer is not None))
 
 
 def _dropout(p: float) -> nn.Module | None:

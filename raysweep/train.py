@@ -22,6 +22,7 @@ from raysweep import signals
 from raysweep.config import Training, sub_seed
 from raysweep.data import Split
 from raysweep.errors import ModelError, TrainingDiverged
+from raysweep.layers import channels_last
 
 EVALUATION_BATCH = 1024
 
@@ -213,10 +214,12 @@ def train(
     x, y = members.tensors(device)
     with isolated_rng(sub_seed(seed, "initialisation"), device):
         model = recipe.build_model(members.shape, members.n_classes).to(device).train()
+    example = x[:1].float() / members.top
+    channels_last(model, example)
     steps = training.epochs * ceil(len(members) / training.batch_size)
     mechanism = recipe.mechanism(len(members), steps)
     optimizer = make_optimizer(training, model.parameters())
-    mechanism.attach(model, x[:1].float() / members.top, seed=sub_seed(seed, "noise"))
+    mechanism.attach(model, example, seed=sub_seed(seed, "noise"))
     order = torch.Generator().manual_seed(sub_seed(seed, "batches"))
     with isolated_rng(sub_seed(seed, "forward"), device):
         for number in range(1, training.epochs + 1):

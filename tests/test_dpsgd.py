@@ -1,6 +1,7 @@
 """DP-SGD: the same clipped sum as Opacus, real Poisson batches, honest accounting, fail closed."""
 
 import math
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from raysweep.defences.dpsgd.clipping import (
     clipping,
 )
 from raysweep.defences.dpsgd.gradients import PrivateGradients, refuse_unsafe_layers
+from raysweep.defences.dpsgd.rules import ConvolutionRule
 from raysweep.errors import PrivacyError
 from raysweep.models import MODELS
 from raysweep.train import PrivacySpent, isolated_rng, plain_recipe, train
@@ -70,12 +72,15 @@ def relative_error(one, other):
     padding=st.integers(0, 2),
     dilation=st.integers(1, 2),
     bias=st.booleans(),
+    way=st.sampled_from(["groups", "patches", "gram"]),
     norm=st.sampled_from([0.01, 0.3, 100.0]),
     seed=st.integers(0, 100),
 )
 def test_the_clipped_sum_of_convolutions_is_opacus(
-    channels, groups, width, kernel, stride, padding, dilation, bias, norm, seed
+    channels, groups, width, kernel, stride, padding, dilation, bias, way, norm, seed
 ):
+    """Every way to a convolution's norm, by whatever way the shapes alone would choose."""
+
     def build():
         first = nn.Conv2d(
             channels * groups, 2 * width * groups, kernel, stride, padding, dilation, groups, bias
@@ -87,9 +92,37 @@ def test_the_clipped_sum_of_convolutions_is_opacus(
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(5, channels * groups, 7, 6, generator=generator)
     y = torch.randint(3, (5,), generator=generator)
-    ours = clipped(LayerwiseClipping, model, x, y, norm)
+    chosen = "groups" if groups > 1 else way
+    with mock.patch.object(ConvolutionRule, "_way", staticmethod(lambda *_: chosen)):
+        ours = clipped(LayerwiseClipping, model, x, y, norm)
     theirs = clipped(OpacusClipping, model, x, y, norm)
     assert relative_error(ours, theirs) < 1e-5
+
+
+@settings(deadline=None, max_examples=20)
+@given(groups=st.integers(1, 3), width=st.integers(1, 3), seed=st.integers(0, 100))
+def test_the_clipped_sum_of_group_norm_is_opacus(groups, width, seed):
+    def build():
+        norm = nn.GroupNorm(groups, groups * width)
+        with torch.no_grad():
+            norm.weight.normal_()
+            norm.bias.normal_()
+        layers = [nn.Conv2d(2, groups * width, 3), norm, nn.ReLU(), nn.Flatten()]
+        return nn.Sequential(*layers, nn.Linear(groups * width * 20, 3))
+
+    model = seeded(build, seed)
+    generator = torch.Generator().manual_seed(seed)
+    x, y = torch.randn(5, 2, 7, 6, generator=generator), torch.arange(5) % 3
+    ours = clipped(LayerwiseClipping, model, x, y, 0.3)
+    assert relative_error(ours, clipped(OpacusClipping, model, x, y, 0.3)) < 1e-5
+
+
+def test_every_way_to_a_convolutions_norm_is_taken_by_a_target():
+    model = seeded(lambda: MODELS["thesis_cnn"]().build((1, 28, 28), 10))
+    shapes = ((1, 28, 28), (32, 28, 28)), ((32, 14, 14), (64, 14, 14)), ((64, 7, 7), (128, 7, 7))
+    layers = [model.conv1[0], model.conv2[0], model.conv3[0]]
+    ways = [ConvolutionRule._way(x, *shape) for x, shape in zip(layers, shapes, strict=True)]
+    assert ways == ["patches", "groups", "gram"]
 
 
 class InPlace(nn.Module):

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent / "raysweep"
 
 FLOORS = [
     ["errors"],
-    ["registry", "signals", "pareto", "record", "document"],
+    ["registry", "signals", "pareto", "record", "document", "layers"],
     ["metrics", "conditions", "axes"],
     ["config"],
     ["data.examples", "data.deal", "provenance"],
@@ -17,7 +17,8 @@ FLOORS = [
     ["data.sources"],
     ["data", "models"],
     ["train"],
-    ["defences.dpsgd.accounting", "defences.dpsgd.clipping", "shadows", "classifier", "decoders"],
+    ["defences.dpsgd.accounting", "defences.dpsgd.rules", "shadows", "classifier", "decoders"],
+    ["defences.dpsgd.clipping"],
     ["defences.dpsgd.gradients"],
     ["defences.dpsgd", "defences.dropout", "defences.l2"],
     ["decoders.ridge", "decoders.convolutional"],

@@ -1,11 +1,24 @@
+import copy
+import types
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from raysweep.config import Training, sub_seed
 from raysweep.errors import ModelError, TrainingDiverged
-from raysweep.models import MODELS, model
-from raysweep.train import accuracy, plain_recipe, train
+from raysweep.layers import channels_last
+from raysweep.models import MODELS, ThesisCnn, model
+from raysweep.train import accuracy, cross_entropy, isolated_rng, plain_recipe, train
+
+
+@pytest.fixture
+def chance(cpu):
+    """Keep what a test draws from torch's own generator to itself."""
+    with isolated_rng(0, cpu):
+        yield
+
 
 MLP = MODELS["mlp"](hidden=(32,)).build
 
@@ -160,3 +173,52 @@ def test_a_users_model_that_does_not_hold_is_named(user_module, name, dropout, l
 
 def test_plain_training_spends_no_budget_and_claims_none(splits, cpu):
     assert run(splits, cpu, epochs=1).privacy is None
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.usefixtures("chance")
+def test_pooling_before_the_activation_changes_neither_logits_nor_gradients(activation, dropout):
+    model = ThesisCnn(activation=activation).build((1, 28, 28), 10, dropout=dropout)
+    slow = copy.deepcopy(model)
+    slow.forward = types.MethodType(nn.Sequential.forward, slow)
+    x, y = torch.rand(6, 1, 28, 28), torch.arange(6)
+    for each in (model, slow):
+        with isolated_rng(3, torch.device("cpu")):
+            cross_entropy(each(x), y).sum().backward()
+    for fast, plain in zip(model.parameters(), slow.parameters(), strict=True):
+        torch.testing.assert_close(fast.grad, plain.grad, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.usefixtures("chance")
+def test_a_watched_layer_is_computed_in_its_own_place():
+    model = ThesisCnn().build((1, 28, 28), 10).eval()
+    seen = []
+    model.conv1.register_forward_hook(lambda _m, _i, output: seen.append(output))
+    x = torch.rand(2, 1, 28, 28)
+    model(x)
+    assert seen[0].shape == (2, 32, 28, 28)
+    torch.testing.assert_close(seen[0], torch.relu(model.conv1[0](x)))
+
+
+class Views(nn.Module):
+    """A user's model that needs the usual layout in memory."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.output = nn.Conv2d(1, 4, 3), nn.Linear(4 * 36, 10)
+
+    def forward(self, x):
+        x = torch.tanh(self.conv(x))
+        return self.output(x.view(len(x), -1))
+
+
+@pytest.mark.usefixtures("chance")
+def test_a_model_that_calls_view_keeps_its_layout():
+    model, example = Views(), torch.rand(2, 1, 8, 8)
+    before = model(example)
+    channels_last(model, example)
+    torch.testing.assert_close(model(example), before)
+    assert model.conv.weight.is_contiguous()
+    laid_out = channels_last(ThesisCnn().build((1, 8, 8), 10), example)
+    assert laid_out.conv2[0].weight.is_contiguous(memory_format=torch.channels_last)

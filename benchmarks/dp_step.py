@@ -1,0 +1,163 @@
+"""One DP-SGD step of the thesis CNN, beside Opacus and beside plain training.
+
+python -m benchmarks.dp_step [--json] [--repeats 5]: real Fashion-MNIST, 28x28, Poisson batches of
+256 expected, one thread, fp32. Each variant runs in a process of its own, one after the other, in
+turns: Opacus as its manual has it (hooks, its DataLoader, the process environment as it is),
+raysweep's `train` with DP-SGD, and raysweep's `train` without. A figure is the mean time of the 20
+steps of an epoch, after an epoch of warm-up; the ratios are medians over the repeats, each of the
+three processes of one turn. `relative_error` is that of the clipped sum of one batch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import Any
+
+from benchmarks.common import finish, options, spread
+
+MEMBERS, BATCH, EPOCHS = 5120, 256, 2
+VARIANTS = ("opacus", "raysweep", "plain")
+
+
+def members() -> Any:
+    """Return MEMBERS real images."""
+    from raysweep import data
+
+    sizes = {"members": MEMBERS, "nonmembers": 100, "pool": 10, "validation": 10, "test": 10}
+    return data.load({"name": "fashion_mnist", **sizes}, seed=0).members
+
+
+def opacus_step() -> float:
+    """Return seconds a step as Opacus' manual trains."""
+    import torch
+    import torch.nn.functional as F
+    from opacus import PrivacyEngine
+    from torch import nn
+    from torch.utils.data import DataLoader, TensorDataset
+
+    examples = members()
+    x = torch.from_numpy(examples.pixels())
+    y = torch.from_numpy(examples.labels)
+    torch.manual_seed(0)
+    model: Any = nn.Sequential(
+        *(nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(64, 128, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(1152, 128), nn.ReLU(), nn.Linear(128, 10)),
+    )
+    model, optimizer, loader = PrivacyEngine().make_private(
+        module=model,
+        optimizer=torch.optim.SGD(model.parameters(), lr=0.5),
+        data_loader=DataLoader(TensorDataset(x, y), batch_size=BATCH),
+        noise_multiplier=1.0,
+        max_grad_norm=1.0,
+    )
+    taken = 0.0
+    for _ in range(EPOCHS):
+        start = time.perf_counter()
+        for images, labels in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(images), labels).backward()
+            optimizer.step()
+        taken = time.perf_counter() - start
+    return taken / len(loader)
+
+
+def own_step(*, private: bool) -> float:
+    """Return seconds a step of raysweep's training."""
+    import torch
+
+    from raysweep import defences, models
+    from raysweep.config import Training
+    from raysweep.train import Epoch, plain_recipe, train
+
+    training = Training(epochs=EPOCHS, batch_size=BATCH, optimizer="sgd", learning_rate=0.5)
+    recipe = plain_recipe(models.model({"name": "thesis_cnn"}).build, training)
+    examples = members()
+    if private:
+        recipe = defences.defend(recipe, {"noise_multiplier": 1.0}, examples)
+    ends: list[float] = []
+
+    def note(_epoch: Epoch) -> bool:
+        ends.append(time.perf_counter())
+        return True
+
+    train(recipe, examples, seed=0, device=torch.device("cpu"), on_epoch=note)
+    return (ends[-1] - ends[-2]) / (MEMBERS / BATCH)
+
+
+def relative_error() -> float:
+    """Return how far raysweep's clipped sum of one real batch is from Opacus'."""
+    import torch
+    import torch.nn.functional as F
+
+    from raysweep import models
+    from raysweep.defences.dpsgd.clipping import OpacusClipping, clipping
+
+    examples = members()
+    x = torch.from_numpy(examples.pixels()[:BATCH])
+    y = torch.from_numpy(examples.labels[:BATCH])
+    torch.manual_seed(0)
+    model = models.model({"name": "thesis_cnn"}).build((1, 28, 28), 10)
+    sums = []
+    for make in (clipping, lambda model, _x, norm: OpacusClipping(model, norm)):
+        way = make(model, x, 1.0)
+        way.add(lambda part: F.cross_entropy(model(part), y, reduction="none"), x)
+        sums.append(torch.cat([total.flatten().clone() for _, total in way.take()]))
+        way.release()
+    return float((sums[0] - sums[1]).norm() / sums[1].norm())
+
+
+def measured(variant: str) -> float:
+    """Return what ``variant`` measures in a process of its own."""
+    from raysweep.sweep import ALLOCATION
+
+    own = {} if variant == "opacus" else ALLOCATION
+    found = subprocess.run(
+        [sys.executable, "-m", "benchmarks.dp_step", "--variant", variant],
+        env={**os.environ, "OMP_NUM_THREADS": "1", **own},
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return float(json.loads(found.stdout.splitlines()[-1]))
+
+
+def main() -> None:
+    """Measure."""
+    parser = options(__doc__)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--variant", choices=[*VARIANTS, "error"])
+    arguments = parser.parse_args()
+    if arguments.variant:
+        run = {
+            "opacus": opacus_step,
+            "raysweep": lambda: own_step(private=True),
+            "plain": lambda: own_step(private=False),
+            "error": relative_error,
+        }
+        print(json.dumps(run[arguments.variant]()))
+        return
+    turns = []
+    for number in range(arguments.repeats):
+        turns.append({variant: measured(variant) for variant in VARIANTS})
+        print(f"repeat {number + 1} of {arguments.repeats}: {turns[-1]}", file=sys.stderr)
+    faster = spread([turn["opacus"] / turn["raysweep"] for turn in turns])
+    against_plain = spread([turn["raysweep"] / turn["plain"] for turn in turns])
+    result = {
+        "speedup_over_opacus": faster["median"],
+        "speedup_over_opacus_spread": faster,
+        "ratio_to_plain": against_plain["median"],
+        "ratio_to_plain_spread": against_plain,
+        "relative_error": measured("error"),
+        "seconds": {name: spread([turn[name] for turn in turns]) for name in VARIANTS},
+    }
+    finish(result, as_json=arguments.json)
+
+
+if __name__ == "__main__":
+    main()
