@@ -49,9 +49,9 @@ def _named(layers: list[tuple[str, nn.Module | None]]) -> nn.Module:
 
 
 def _dropout(p: float) -> nn.Module | None:
-    from torch import nn
+    from raysweep.layers import Dropout
 
-    return nn.Dropout(p) if p > 0 else None
+    return Dropout(p) if p > 0 else None
 
 
 def _image(shape: Shape, least: int, name: str) -> tuple[int, int, int]:

@@ -24,7 +24,7 @@ from raysweep.data import Split
 from raysweep.errors import ModelError, TrainingDiverged
 from raysweep.layers import channels_last
 
-EVALUATION_BATCH = 1024
+EVALUATION_BATCH = 256
 
 
 @dataclass(frozen=True, kw_only=True)

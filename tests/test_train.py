@@ -8,7 +8,7 @@ from torch import nn
 
 from raysweep.config import Training, sub_seed
 from raysweep.errors import ModelError, TrainingDiverged
-from raysweep.layers import channels_last
+from raysweep.layers import Dropout, channels_last
 from raysweep.models import MODELS, ThesisCnn, model
 from raysweep.train import accuracy, cross_entropy, isolated_rng, plain_recipe, train
 
@@ -176,18 +176,37 @@ def test_plain_training_spends_no_budget_and_claims_none(splits, cpu):
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("p", [0.0, 0.3])
 @pytest.mark.usefixtures("chance")
-def test_pooling_before_the_activation_changes_neither_logits_nor_gradients(activation, dropout):
-    model = ThesisCnn(activation=activation).build((1, 28, 28), 10, dropout=dropout)
+def test_pooling_before_the_activation_changes_neither_logits_nor_gradients(activation, p):
+    model = ThesisCnn(activation=activation).build((1, 28, 28), 10, dropout=p)
     slow = copy.deepcopy(model)
     slow.forward = types.MethodType(nn.Sequential.forward, slow)
-    x, y = torch.rand(6, 1, 28, 28), torch.arange(6)
+    x, y, found = torch.rand(6, 1, 28, 28), torch.arange(6), []
     for each in (model, slow):
         with isolated_rng(3, torch.device("cpu")):
-            cross_entropy(each(x), y).sum().backward()
+            found.append(each(x))
+        cross_entropy(found[-1], y).sum().backward()
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-6)
     for fast, plain in zip(model.parameters(), slow.parameters(), strict=True):
-        torch.testing.assert_close(fast.grad, plain.grad, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(fast.grad, plain.grad, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("p", [0.0, 1e-6, 0.2, 0.9, 1.0])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.usefixtures("chance")
+def test_dropout_drops_its_share_and_keeps_the_mean(p, layout):
+    dropout = Dropout(p)
+    x = torch.ones(64, 8, 16, 16).to(memory_format=layout).requires_grad_()
+    n = x.numel()
+    given = dropout(x)
+    dropped = int((given == 0).sum())
+    assert abs(dropped - p * n) <= 4 * (n * p * (1 - p)) ** 0.5 + n / 2**16
+    kept = given[given != 0]
+    torch.testing.assert_close(kept, torch.full_like(kept, 1 / dropout.keep))
+    given.sum().backward()
+    assert torch.equal(x.grad, given.detach())
+    assert torch.equal(dropout.eval()(x), x)
 
 
 @pytest.mark.usefixtures("chance")

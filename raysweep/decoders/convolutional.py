@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from raysweep.config import sub_seed
 from raysweep.decoders import Decoder
-from raysweep.train import isolated_rng
+from raysweep.train import EVALUATION_BATCH, isolated_rng
 
 BATCH = 64
 LEARNING_RATE = 2e-3
@@ -91,7 +91,7 @@ def fit(
 @torch.inference_mode()
 def _decoded(net: nn.Module, x: Tensor) -> Tensor:
     net.eval()
-    return torch.cat([net(part) for part in x.split(1024)])
+    return torch.cat([net(part) for part in x.split(EVALUATION_BATCH)])
 
 
 def _error(net: nn.Module, x: Tensor, y: Tensor) -> float:

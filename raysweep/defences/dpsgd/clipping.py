@@ -84,7 +84,8 @@ class _Probe:
         if rule is not None:
             self.rules[layer] = rule
             shapes = tuple(inputs[0].shape[1:]), tuple(output.shape[1:])
-            self.bytes_per_example += rule.bytes_per_example(layer, *shapes)
+            held = 8 * sum(map(math.prod, shapes))  # what it took and gave, and their gradients
+            self.bytes_per_example += held + rule.bytes_per_example(layer, *shapes)
         self._tensors += [(tensor, tensor._version) for tensor in (inputs[0], output)]
 
     @property

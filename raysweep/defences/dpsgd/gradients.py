@@ -10,10 +10,13 @@ from opacus.validators import ModuleValidator
 from torch import Tensor, nn
 
 from raysweep.defences.dpsgd.clipping import clipping
+from raysweep.defences.dpsgd.rules import GROUPED
 from raysweep.errors import PrivacyError
 from raysweep.train import PrivacySpent
 
-PHYSICAL_BUDGET = 128 * 2**20  # bytes of per-example gradients held at once
+PHYSICAL_BUDGET = {"cpu": 64 * 2**20, "cuda": 2**30}
+"""Bytes that the examples of a physical batch take at once. On a CPU as much as its cache holds: a
+larger part is no faster, and parts of one size keep a worker's memory from falling into pieces."""
 
 
 class PrivateGradients:
@@ -53,7 +56,8 @@ class PrivateGradients:
         self._model = model
         self._buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
         self._clipping = clipping(model, example, self._max_grad_norm)
-        self._physical = max(1, PHYSICAL_BUDGET // self._clipping.bytes_per_example)
+        budget = PHYSICAL_BUDGET.get(example.device.type, PHYSICAL_BUDGET["cuda"])
+        self._physical = _physical(budget // self._clipping.bytes_per_example)
         self._generator = torch.Generator(device=example.device).manual_seed(seed)
 
     def gradients(self, loss: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -82,6 +86,11 @@ class PrivateGradients:
             if not torch.equal(buffer, self._buffers[name]):
                 told = f"buffer {name!r} changed while training: it carries data past the noise"
                 raise PrivacyError(f"{told}; use layers that keep no statistics, such as GroupNorm")
+
+
+def _physical(n: int) -> int:
+    """Return a physical batch of at most ``n`` examples: a multiple of GROUPED where there is."""
+    return max(1, n // GROUPED * GROUPED if n > GROUPED else n)
 
 
 def refuse_mixing(model: nn.Module, example: Tensor) -> None:
