@@ -143,8 +143,9 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 def make_optimizer(training: Training, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     """Return the optimizer that ``training`` names."""
     if training.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=training.learning_rate)
-    return torch.optim.SGD(parameters, lr=training.learning_rate, momentum=training.momentum)
+        return torch.optim.Adam(parameters, lr=training.learning_rate, fused=True)
+    options = {"lr": training.learning_rate, "momentum": training.momentum}
+    return torch.optim.SGD(parameters, **options, fused=True)
 
 
 @contextlib.contextmanager
