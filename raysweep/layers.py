@@ -21,8 +21,6 @@ class Layers(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         layers = [*self.children()]
-        if not any(isinstance(layer, nn.MaxPool2d) for layer in layers):
-            return super().forward(x)
         while layers:
             block, *layers = layers
             dropout = layers[0] if layers and isinstance(layers[0], Dropout) else None

@@ -144,8 +144,8 @@ def make_optimizer(training: Training, parameters: Iterable[nn.Parameter]) -> to
     """Return the optimizer that ``training`` names."""
     if training.optimizer == "adam":
         return torch.optim.Adam(parameters, lr=training.learning_rate, fused=True)
-    options = {"lr": training.learning_rate, "momentum": training.momentum}
-    return torch.optim.SGD(parameters, **options, fused=True)
+    rate, momentum = training.learning_rate, training.momentum
+    return torch.optim.SGD(parameters, lr=rate, momentum=momentum, fused=True)
 
 
 @contextlib.contextmanager

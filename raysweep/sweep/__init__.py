@@ -46,13 +46,15 @@ MAX_RETRIES = 3
 
 
 ALLOCATION = {
+    "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(2**34),
     "MALLOC_TOP_PAD_": str(2**26),
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "32",
 }
 """What a worker's memory takes: glibc keeps what a step frees (the page faults cost a third of a
-private step), and oneDNN keeps few plans (Poisson batches have hundreds of sizes, 8 MiB each)."""
+private step) in one arena (every trial has its own thread, and an arena of its own would keep
+100 MiB a trial), and oneDNN keeps few plans (Poisson batches have hundreds of sizes)."""
 
 
 @dataclass(frozen=True, kw_only=True)
