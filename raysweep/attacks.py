@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 N_STORED_IMAGES = 16
 N_REBUILT = 2000
+Access = Literal["black-box", "white-box"]  # what an attack needs of the target itself
 FPRS = {"0_001": 0.001, "0_01": 0.01, "0_1": 0.1}
 
 
@@ -57,11 +58,30 @@ class Reconstruction:
     decoder: str | None = None
 
 
-class Knowledge:
-    """What an attacker has: the pool, its shadows (trained once, shared), and granted numbers.
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """Members and nonmembers that an attacker knows for what they are; nobody is judged on them."""
 
-    ``training_loss`` is the (mean, median) loss over the members, granted only to attacks whose
-    published definition uses it; None for the others.
+    members: Split
+    nonmembers: Split
+
+
+def draw_known(members: Split, nonmembers: Split, share: float, *, seed: int) -> Known:
+    """Return a random ``share``, in (0, 1), of each side."""
+
+    def some(split: Split, side: str) -> Split:
+        order = np.random.default_rng(sub_seed(seed, "known", side)).permutation(len(split))
+        return split.rows(np.sort(order[: round(share * len(split))]))
+
+    return Known(members=some(members, "members"), nonmembers=some(nonmembers, "nonmembers"))
+
+
+class Knowledge:
+    """What an attacker has: the pool, its shadows (trained once, shared), and what is granted.
+
+    ``training_loss`` is the (mean, median) loss over the members, ``known`` some members and
+    nonmembers: the judge grants each only to attacks whose published definition uses it, and
+    judges no attack on the known ones.
     """
 
     def __init__(
@@ -70,9 +90,11 @@ class Knowledge:
         pool: Split,
         train_shadow: Callable[[int], Shadow],
         training_loss: tuple[float, float] | None = None,
+        known: Known | None = None,
     ) -> None:
         self.pool = pool
         self.training_loss = training_loss
+        self.known = known
         self._train_shadow = train_shadow
         self._shadows: list[Shadow] = []
 
@@ -82,20 +104,36 @@ class Knowledge:
             self._shadows.append(self._train_shadow(len(self._shadows)))
         return self._shadows[:n]
 
-    def with_training_loss(self, training_loss: tuple[float, float]) -> Knowledge:
-        """Return the same knowledge with the target's own (mean, median) loss granted."""
+    def granted(self, attack: MembershipAttack, target: TrainedTarget) -> Knowledge:
+        """Return what ``attack`` may know of this, and of ``target``'s training."""
         granted = Knowledge(
-            pool=self.pool, train_shadow=self._train_shadow, training_loss=training_loss
+            pool=self.pool,
+            train_shadow=self._train_shadow,
+            training_loss=target.member_loss if attack.knows_training_loss else None,
+            known=self.known if attack.needs_known else None,
         )
         granted._shadows = self._shadows
         return granted
 
+    def unknown(self, members: Split, nonmembers: Split) -> tuple[Split, Split]:
+        """Return both without those that are known: the ones that may be judged."""
+        if self.known is None:
+            return members, nonmembers
+        return without(members, self.known.members), without(nonmembers, self.known.nonmembers)
+
+
+def without(split: Split, others: Split) -> Split:
+    """Return the examples of ``split`` that are not among ``others``."""
+    return split.rows(np.flatnonzero(~np.isin(split.indices, others.indices)))
+
 
 class MembershipAttack(Protocol):
-    """Scores examples; never told who is a member."""
+    """Scores examples; never told who among them is a member."""
 
+    access: ClassVar[Access]
     knows_training_loss: ClassVar[bool]
     needs_shadows: ClassVar[bool]
+    needs_known: ClassVar[bool]
 
     def score(
         self, target: TrainedTarget, examples: Split, knowledge: Knowledge, *, seed: int
@@ -130,15 +168,18 @@ def judge_membership(
     trial_id: str,
     seed: int,
 ) -> tuple[AttackRecord, ScoreRows]:
-    """Shuffle members among nonmembers, let ``attack`` score them, and compare with the truth."""
+    """Shuffle members among nonmembers, let ``attack`` score them, and compare with the truth.
+
+    Those that ``knowledge`` holds as known are left out, whatever the attack.
+    """
     start = time.perf_counter()
     own = sub_seed(seed, "membership", name)
+    members, nonmembers = knowledge.unknown(members, nonmembers)
     truth = np.repeat([True, False], [len(members), len(nonmembers)])
     order = np.random.default_rng(sub_seed(seed, "judge")).permutation(len(truth))
     examples, truth = concatenate(members, nonmembers).rows(order), truth[order]
-    if attack.knows_training_loss:
-        knowledge = knowledge.with_training_loss(target.member_loss)
-    scores = attack.score(target, examples, knowledge, seed=own)
+    granted = knowledge.granted(attack, target)
+    scores = attack.score(target, examples, granted, seed=own)
     record = AttackRecord(
         trial_id=trial_id,
         family="membership",
@@ -146,6 +187,8 @@ def judge_membership(
         parameters=parameters_json(attack),
         n_members=len(members),
         n_nonmembers=len(nonmembers),
+        n_known_members=None if granted.known is None else len(granted.known.members),
+        n_known_nonmembers=None if granted.known is None else len(granted.known.nonmembers),
         **_figures(scores, truth, seed=own),
         seconds=time.perf_counter() - start,
     )

@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from raysweep import signals
+from raysweep.data import Split
 from raysweep.signals import Floats
-from raysweep.train import isolated_rng
+from raysweep.train import TrainedTarget, isolated_rng
 
 STEPS = 200
+HIDDEN = {"mlp": 64, "logistic": 0}
 CPU = torch.device("cpu")
+
+
+def learn(
+    lessons: Sequence[tuple[TrainedTarget, Split, Split]],
+    *,
+    kind: str,
+    top: int | None,
+    seed: int,
+) -> Callable[[TrainedTarget, Split], Floats]:
+    """Return a function from (target, examples) to log-odds of membership, (n,).
+
+    A lesson is a model, members of it and nonmembers. Learnt and read off are the ``top`` highest
+    posteriors (None: all), sorted; ``kind`` is ``mlp`` (64 units) or ``logistic``.
+    """
+
+    def posteriors(target: TrainedTarget, examples: Split) -> Floats:
+        return signals.sorted_log_odds(target.logits(examples), top or target.n_classes)
+
+    features, truth = [], []
+    for target, members, nonmembers in lessons:
+        features += [posteriors(target, members), posteriors(target, nonmembers)]
+        truth.append(np.repeat([True, False], [len(members), len(nonmembers)]))
+    predict = fit(np.concatenate(features), np.concatenate(truth), hidden=HIDDEN[kind], seed=seed)
+    return lambda target, examples: predict(posteriors(target, examples))
 
 
 def fit(

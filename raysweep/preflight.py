@@ -10,6 +10,8 @@ from raysweep.errors import DataError, ModelError
 from raysweep.membership import MEMBERSHIP
 from raysweep.registry import build, is_reference, suggestion
 
+LEAST = 10  # examples of a kind, for an attacker to learn from or a figure to be taken on
+
 
 def check(config: TrialConfig, splits: Splits) -> None:
     """Raise a :class:`~raysweep.errors.RaysweepError` for what would make the trial fail."""
@@ -17,6 +19,7 @@ def check(config: TrialConfig, splits: Splits) -> None:
         if isinstance(defence, DPSGD):
             defence.check_delta(len(splits.members))
     _check_pool(config, splits)
+    _check_known(config, splits)
     _check_model(config, splits)
 
 
@@ -28,9 +31,23 @@ def _check_pool(config: TrialConfig, splits: Splits) -> None:
             raise DataError(
                 f"attack {name!r} {law}, got {len(splits.pool):,}; enlarge dataset.pool"
             )
-    if config.attacks["inversion"] and len(splits.pool) < 10:
-        law = "needs at least 10 pool examples to learn from"
+    if config.attacks["inversion"] and len(splits.pool) < LEAST:
+        law = f"needs at least {LEAST} pool examples to learn from"
         raise DataError(f"inversion {law}, got {len(splits.pool)}; enlarge dataset.pool")
+
+
+def _check_known(config: TrialConfig, splits: Splits) -> None:
+    """Refuse to teach an attacker by, or to judge attacks on, fewer than LEAST of a side."""
+    share = config.attacks.get("known_share")
+    if share is None:
+        return
+    for name in ("members", "nonmembers"):
+        total = len(getattr(splits, name))
+        known = round(share * total)
+        if min(known, total - known) < LEAST:
+            told = f"{known:,} {name} to learn from and {total - known:,} to be judged on"
+            law = f"attacks.known_share {share:g} leaves {told}, and needs {LEAST} of each"
+            raise DataError(f"{law}; enlarge dataset.{name}")
 
 
 def _check_model(config: TrialConfig, splits: Splits) -> None:

@@ -84,6 +84,8 @@ class AttackRecord:
     decoder: str | None = None
     n_members: int | None = None
     n_nonmembers: int | None = None
+    n_known_members: int | None = None
+    n_known_nonmembers: int | None = None
     auc: float | None = None
     auc_low: float | None = None
     auc_high: float | None = None

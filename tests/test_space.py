@@ -103,6 +103,16 @@ BAD = {
         "membership: []",
         r"objective 'attack_auc' needs an attack that yields it",
     ),
+    "a share of known members of one": (
+        "membership: [max_posterior, loss]",
+        "known_share: 1.0\n  membership: [supervised]",
+        r"`known_share` must be between 0 and 1, got 1.0.*line 13",
+    ),
+    "a share of known members that nobody uses": (
+        "membership: [max_posterior, loss]",
+        "known_share: 0.3\n  membership: [loss]",
+        r"`known_share` is for attacks that know members \(supervised",
+    ),
     "negative norm": (
         "seed: 3",
         "defences: {max_grad_norm: -1.0}",
@@ -217,6 +227,12 @@ def test_a_resolved_space_resolves_to_itself(space):
 
     text = yaml.safe_dump(space.resolved())
     assert differences(space.resolved(), parse_space(text, "again").resolved()) == []
+
+
+def test_known_members_have_a_share_where_an_attack_needs_them():
+    text = SMALL.replace("[max_posterior, loss]", "[loss, supervised]")
+    assert parse_space(text, "a").config().attacks["known_share"] == 0.5
+    assert "known_share" not in parse_space(SMALL, "b").config().attacks
 
 
 def test_a_missing_file_is_named():

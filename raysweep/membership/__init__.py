@@ -8,10 +8,12 @@ from raysweep.membership.entropy import Entropy
 from raysweep.membership.loss import Loss
 from raysweep.membership.max_posterior import MaxPosterior
 from raysweep.membership.shadow import Shadow
+from raysweep.membership.supervised import Supervised
 
 MEMBERSHIP: dict[str, type[Any]] = {
     "max_posterior": MaxPosterior,
     "loss": Loss,
     "entropy": Entropy,
     "shadow": Shadow,
+    "supervised": Supervised,
 }

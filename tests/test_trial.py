@@ -1,0 +1,31 @@
+"""What a whole trial makes of its attacks: who is judged, what counts, what is refused."""
+
+import pytest
+from conftest import SMALL
+
+from raysweep.errors import DataError
+from raysweep.space import parse_space
+from raysweep.trial import run_trial
+
+
+def trial(*replacements):
+    text = SMALL.replace("  inversion: {activation_decoder: {decoders: [ridge]}}\n", "")
+    text += "objectives: {accuracy: max}\n"
+    for old, new in replacements:
+        assert old in text
+        text = text.replace(old, new)
+    return run_trial(parse_space(text, "trial.yaml").config())
+
+
+def test_every_attack_is_judged_on_the_same_unknown_examples():
+    result = trial(("[max_posterior, loss]", "[loss, supervised]"))
+    judged = [set(rows.example) for rows in result.scores]
+    assert len(judged[0]) == 60 + 30
+    assert judged[0] == judged[1]
+    assert [(r.n_members, r.n_known_members) for r in result.attacks] == [(60, None), (60, 60)]
+
+
+def test_too_few_known_members_are_refused():
+    message = r"known_share 0.1 leaves 6 nonmembers to learn from and 54 .* enlarge dataset.nonmem"
+    with pytest.raises(DataError, match=message):
+        trial(("membership: [max_posterior, loss]", "known_share: 0.1\n  membership: [supervised]"))
