@@ -29,11 +29,27 @@ FPRS = {"0_001": 0.001, "0_01": 0.01, "0_1": 0.1}
 
 
 @dataclass(frozen=True, kw_only=True)
+class Distances:
+    """How far each example is from a confident prediction, (n,), as fractions of [0, 1].
+
+    ``reached`` says whether it got there, ``unsure`` that it was not there at first, both (n,).
+    """
+
+    values: NDArray[np.float64]
+    reached: NDArray[np.bool_]
+    unsure: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Scores:
-    """One score an example, (n,), higher = member; ``threshold`` is the attack's own, or None."""
+    """One score an example, (n,), higher = member; ``threshold`` is the attack's own, or None.
+
+    ``distances`` are what an attack measured that scores by them.
+    """
 
     values: NDArray[np.float64]
     threshold: float | None = None
+    distances: Distances | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +209,11 @@ def judge_membership(
         seconds=time.perf_counter() - start,
     )
     rows = ScoreRows(
-        attack=name, example=examples.indices, member=truth, score=scores.values.astype(np.float64)
+        attack=name,
+        example=examples.indices,
+        member=truth,
+        score=scores.values.astype(np.float64),
+        reached=None if scores.distances is None else scores.distances.reached,
     )
     return record, rows
 
@@ -210,12 +230,32 @@ def _figures(scores: Scores, truth: NDArray[np.bool_], *, seed: int) -> dict[str
     if scores.threshold is not None:
         gap = metrics.advantage(values, truth, scores.threshold)
         figures |= {"advantage": gap.value, "advantage_low": gap.low, "advantage_high": gap.high}
+    if scores.distances is not None:
+        figures |= _distance_figures(scores.distances, truth, seed=seed)
     for label, fpr in FPRS.items():
         found = metrics.tpr_at_fpr(values, truth, fpr, seed=sub_seed(seed, "ties"))
         if found is not None:
             key = f"tpr_at_fpr_{label}"
             figures |= {key: found.tpr.value, f"{key}_low": found.tpr.low}
             figures |= {f"{key}_high": found.tpr.high, f"{key}_realised_fpr": found.realised_fpr}
+    return figures
+
+
+def _distance_figures(found: Distances, truth: NDArray[np.bool_], *, seed: int) -> dict[str, Any]:
+    """Return the mean distances and their gap, over all and over those unsure at first."""
+    figures: dict[str, Any] = {
+        "n_unsure_members": int((found.unsure & truth).sum()),
+        "n_unsure_nonmembers": int((found.unsure & ~truth).sum()),
+        "unreached_members": float((~found.reached[truth]).mean()),
+        "unreached_nonmembers": float((~found.reached[~truth]).mean()),
+    }
+    for kind, chosen in (("distance", np.ones_like(truth)), ("unsure_distance", found.unsure)):
+        members, nonmembers = found.values[chosen & truth], found.values[chosen & ~truth]
+        if len(members) and len(nonmembers):
+            gap = metrics.relative_gap(members, nonmembers, seed=sub_seed(seed, "gap", kind))
+            figures |= {f"{kind}_members": float(members.mean()), f"{kind}_gap": gap.value}
+            figures |= {f"{kind}_nonmembers": float(nonmembers.mean())}
+            figures |= {f"{kind}_gap_low": gap.low, f"{kind}_gap_high": gap.high}
     return figures
 
 

@@ -134,6 +134,27 @@ def tpr_at_fpr(
     return TprAtFpr(tpr=tpr, realised_fpr=allowed / n_nonmembers)
 
 
+def relative_gap(
+    members: Floats, nonmembers: Floats, *, seed: int, level: float = 0.95, resamples: int = 1000
+) -> Interval:
+    """Return (mean over nonmembers - mean over members) / mean over nonmembers.
+
+    Of figures > 0, with its bootstrap interval (percentile; members and nonmembers apart).
+
+    >>> relative_gap(np.array([1.0, 1.0]), np.array([4.0, 4.0]), seed=0)
+    Interval(value=0.75, low=0.75, high=0.75)
+    """
+    rng = np.random.default_rng(seed)
+
+    def means(figures: Floats) -> Floats:
+        n = len(figures)
+        return np.array([figures[rng.integers(n, size=n)].mean() for _ in range(resamples)])
+
+    draws = 1 - means(members) / means(nonmembers)
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(1 - members.mean() / nonmembers.mean()), float(low), float(high))
+
+
 def mean_squared_error(images: NDArray[np.floating], originals: NDArray[np.floating]) -> float:
     """Return the mean over pixels and images, each pixel in [0, 1]."""
     gap = np.asarray(images, dtype=np.float64) - np.asarray(originals, dtype=np.float64)

@@ -1,7 +1,9 @@
 """The columns: one row a trial, one a trial and attack, one a trial and epoch.
 
 A figure that does not apply is None. Rates and AUCs are in [0, 1], seconds are wall-clock, memory
-is in MiB, MSE is on pixels in [0, 1].
+is in MiB, MSE is on pixels in [0, 1], distances are fractions of that range; their gap is a share
+of the nonmembers' mean, ``unsure`` are the examples not confident at first, ``unreached`` the share
+that never became so.
 """
 
 from __future__ import annotations
@@ -105,6 +107,20 @@ class AttackRecord:
     tpr_at_fpr_0_1_low: float | None = None
     tpr_at_fpr_0_1_high: float | None = None
     tpr_at_fpr_0_1_realised_fpr: float | None = None
+    distance_members: float | None = None
+    distance_nonmembers: float | None = None
+    distance_gap: float | None = None
+    distance_gap_low: float | None = None
+    distance_gap_high: float | None = None
+    unsure_distance_members: float | None = None
+    unsure_distance_nonmembers: float | None = None
+    unsure_distance_gap: float | None = None
+    unsure_distance_gap_low: float | None = None
+    unsure_distance_gap_high: float | None = None
+    n_unsure_members: int | None = None
+    n_unsure_nonmembers: int | None = None
+    unreached_members: float | None = None
+    unreached_nonmembers: float | None = None
     mse: float | None = None
     ssim: float | None = None
     floor_mean: float | None = None
@@ -133,6 +149,7 @@ class ScoreRows:
     example: NDArray[np.int64]  # index in the data set, (n,)
     member: NDArray[np.bool_]
     score: NDArray[np.float64]
+    reached: NDArray[np.bool_] | None = None  # whether a distance was found, where one is measured
 
 
 @dataclass(frozen=True, kw_only=True)

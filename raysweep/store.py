@@ -61,6 +61,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             "example": pa.int64(),
             "member": pa.bool_(),
             "score": pa.float64(),
+            "reached": pa.bool_(),
         }
     ),
     "reconstructions": pa.schema(
@@ -103,6 +104,7 @@ def _scores_table(trial_id: str, result: TrialResult) -> pa.Table:
                 rows.example,
                 rows.member,
                 rows.score,
+                pa.nulls(len(rows.score), pa.bool_()) if rows.reached is None else rows.reached,
             ],
             schema=SCHEMAS["scores"],
         )

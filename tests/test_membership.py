@@ -133,7 +133,9 @@ def test_training_loss_and_known_members_are_granted_by_name_alone(memorised, mo
             trial_id="t",
             seed=0,
         )
-    assert dict(granted) == {name: (name == "loss", name == "supervised") for name in MEMBERSHIP}
+    assert dict(granted) == {
+        name: (name in ("loss", "dtc"), name == "supervised") for name in MEMBERSHIP
+    }
 
 
 def test_shadows_are_trained_once_and_are_as_large_as_the_target(memorised):

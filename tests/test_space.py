@@ -113,6 +113,11 @@ BAD = {
         "known_share: 0.3\n  membership: [loss]",
         r"`known_share` is for attacks that know members \(supervised",
     ),
+    "a white-box attack alone for what an outsider can do": (
+        "membership: [max_posterior, loss]",
+        "membership: [dtc]",
+        r"'attack_auc' needs an attack.*dtc is white-box: set attacks.attack_auc to count it",
+    ),
     "negative norm": (
         "seed: 3",
         "defences: {max_grad_norm: -1.0}",

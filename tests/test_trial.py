@@ -29,3 +29,14 @@ def test_too_few_known_members_are_refused():
     message = r"known_share 0.1 leaves 6 nonmembers to learn from and 54 .* enlarge dataset.nonmem"
     with pytest.raises(DataError, match=message):
         trial(("membership: [max_posterior, loss]", "known_share: 0.1\n  membership: [supervised]"))
+
+
+def test_a_white_box_attack_counts_only_by_name():
+    given = "[max_posterior, loss]"
+    outside, by_name = (
+        trial((given, "[loss, dtc]")),
+        trial((given, "[loss, dtc]\n  attack_auc: dtc")),
+    )
+    aucs = {record.attack: record.auc for record in by_name.attacks}
+    assert (outside.trial.strongest_attack, outside.trial.attack_auc) == ("loss", aucs["loss"])
+    assert (by_name.trial.strongest_attack, by_name.trial.attack_auc) == ("dtc", aucs["dtc"])

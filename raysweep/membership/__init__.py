@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from raysweep.membership.dtc import Dtc
 from raysweep.membership.entropy import Entropy
 from raysweep.membership.loss import Loss
 from raysweep.membership.max_posterior import MaxPosterior
@@ -16,4 +17,5 @@ MEMBERSHIP: dict[str, type[Any]] = {
     "entropy": Entropy,
     "shadow": Shadow,
     "supervised": Supervised,
+    "dtc": Dtc,
 }
