@@ -1,4 +1,4 @@
-"""What an attacker may know, what an attack is, and the judge who alone knows who is a member."""
+"""What an attacker may know, and the judge who alone knows who is a member."""
 
 from __future__ import annotations
 
@@ -14,16 +14,12 @@ from numpy.typing import NDArray
 from raysweep import metrics
 from raysweep.config import plain, sub_seed
 from raysweep.data import Split, concatenate
-from raysweep.record import AttackRecord, ReconstructionRows, ScoreRows
+from raysweep.record import AttackRecord, ScoreRows
 
 if TYPE_CHECKING:
-    import torch
-
     from raysweep.shadows import Shadow
     from raysweep.train import TrainedTarget
 
-N_STORED_IMAGES = 16
-N_REBUILT = 2000
 Access = Literal["black-box", "white-box"]  # what an attack needs of the target itself
 FPRS = {"0_001": 0.001, "0_01": 0.01, "0_1": 0.1}
 
@@ -50,28 +46,6 @@ class Scores:
     values: NDArray[np.float64]
     threshold: float | None = None
     distances: Distances | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Observed:
-    """What an inverter sees of the examples that it is to rebuild.
-
-    ``activations`` (n, features) after ``layer`` (``output``: the prediction vector), ``labels``
-    (n,).
-    """
-
-    layer: str
-    activations: torch.Tensor
-    labels: NDArray[np.int64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reconstruction:
-    """Rebuilt examples (n, *shape) in [0, 1], which of them converged (n,), and by what."""
-
-    images: NDArray[np.float32]
-    converged: NDArray[np.bool_]
-    decoder: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,17 +129,6 @@ class MembershipAttack(Protocol):
         self, target: TrainedTarget, examples: Split, knowledge: Knowledge, *, seed: int
     ) -> Scores:
         """Return one score an example, in the order of ``examples``."""
-
-
-class InversionAttack(Protocol):
-    """Rebuilds examples from what a layer shows of them."""
-
-    layers: tuple[str, ...]
-
-    def reconstruct(
-        self, target: TrainedTarget, observed: Observed, knowledge: Knowledge, *, seed: int
-    ) -> Reconstruction:
-        """Return the rebuilt examples, in the order of ``observed``."""
 
 
 def parameters_json(attack: Any) -> str:
@@ -257,72 +220,3 @@ def _distance_figures(found: Distances, truth: NDArray[np.bool_], *, seed: int) 
             figures |= {f"{kind}_nonmembers": float(nonmembers.mean())}
             figures |= {f"{kind}_gap_low": gap.low, f"{kind}_gap_high": gap.high}
     return figures
-
-
-def judge_inversion(
-    name: str,
-    attack: InversionAttack,
-    layer: str,
-    target: TrainedTarget,
-    *,
-    members: Split,
-    knowledge: Knowledge,
-    trial_id: str,
-    seed: int,
-) -> tuple[AttackRecord, ReconstructionRows]:
-    """Show ``attack`` what ``layer`` gives of the members and measure what it rebuilds.
-
-    At most N_REBUILT members, the same for every layer and trial: activations of more would not
-    fit a worker.
-    """
-    start = time.perf_counter()
-    order = np.random.default_rng(sub_seed(seed, "inversion")).permutation(len(members))
-    members = members.rows(order[:N_REBUILT])
-    activations = target.activations(members, layer)
-    observed = Observed(layer=layer, activations=activations, labels=members.labels)
-    own = sub_seed(seed, "inversion", name, layer)
-    rebuilt = attack.reconstruct(target, observed, knowledge, seed=own)
-    originals, images = members.pixels(), rebuilt.images
-    finite = bool(np.isfinite(images).all())
-    floor_mean, floor_label = floors(knowledge.pool, members)
-    record = AttackRecord(
-        trial_id=trial_id,
-        family="inversion",
-        attack=name,
-        parameters=parameters_json(attack),
-        layer=layer,
-        decoder=rebuilt.decoder,
-        n_members=len(members),
-        mse=metrics.mean_squared_error(images, originals) if finite else None,
-        ssim=metrics.ssim(images, originals) if finite and members.is_image else None,
-        floor_mean=floor_mean,
-        floor_label=floor_label,
-        converged=finite and bool(rebuilt.converged.all()),
-        seconds=time.perf_counter() - start,
-    )
-    first = slice(N_STORED_IMAGES)
-    rows = ReconstructionRows(
-        attack=name,
-        layer=layer,
-        example=members.indices[first],
-        original=originals[first],
-        image=images[first].astype(np.float32),
-    )
-    return record, rows
-
-
-def floors(pool: Split, members: Split) -> tuple[float, float]:
-    """Return the MSE on members of the pool's mean image and of its class-mean images.
-
-    They see no model: an inversion that is no better than them has rebuilt nothing.
-    """
-    known, originals = pool.pixels(), members.pixels()
-    mean = known.mean(axis=0)
-    by_class = np.stack(
-        [
-            known[pool.labels == label].mean(axis=0) if (pool.labels == label).any() else mean
-            for label in range(pool.n_classes)
-        ]
-    )
-    floor_mean = metrics.mean_squared_error(np.broadcast_to(mean, originals.shape), originals)
-    return floor_mean, metrics.mean_squared_error(by_class[members.labels], originals)

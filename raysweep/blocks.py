@@ -144,7 +144,10 @@ def objectives(given: Any, attacks: Mapping[str, Any]) -> dict[str, Literal["max
         raise SpaceError("`objectives` must be a mapping such as {accuracy: max}", ["objectives"])
     sources = {
         "attack_auc": ("membership", counting(attacks)),
-        "inversion_mse": ("inversion", attacks["inversion"]),
+        "inversion_mse": (
+            "inversion",
+            [name for name, found in attacks["inversion"].items() if found.get("layers")],
+        ),
     }
     for name, direction in chosen.items():
         place = ("objectives", name)
@@ -155,7 +158,7 @@ def objectives(given: Any, attacks: Mapping[str, Any]) -> dict[str, Literal["max
         family, found = sources.get(name, ("", [name]))
         if not found:
             remedy = f"name one under attacks.{family}"
-            if attacks[family]:
+            if name == "attack_auc" and attacks[family]:
                 remedy = (
                     f"{', '.join(attacks[family])} is white-box: set attacks.{name} to count it"
                 )

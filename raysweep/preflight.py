@@ -7,6 +7,7 @@ from raysweep.config import TrialConfig
 from raysweep.data import Splits
 from raysweep.defences.dpsgd import DPSGD
 from raysweep.errors import DataError, ModelError
+from raysweep.inversion import INVERSION
 from raysweep.membership import MEMBERSHIP
 from raysweep.registry import build, is_reference, suggestion
 
@@ -31,9 +32,10 @@ def _check_pool(config: TrialConfig, splits: Splits) -> None:
             raise DataError(
                 f"attack {name!r} {law}, got {len(splits.pool):,}; enlarge dataset.pool"
             )
-    if config.attacks["inversion"] and len(splits.pool) < LEAST:
-        law = f"needs at least {LEAST} pool examples to learn from"
-        raise DataError(f"inversion {law}, got {len(splits.pool)}; enlarge dataset.pool")
+    for name in config.attacks["inversion"]:
+        if INVERSION[name].needs_pool and len(splits.pool) < LEAST:
+            law = f"needs at least {LEAST} pool examples to learn from"
+            raise DataError(f"attack {name!r} {law}, got {len(splits.pool)}; enlarge dataset.pool")
 
 
 def _check_known(config: TrialConfig, splits: Splits) -> None:
@@ -62,7 +64,7 @@ def _check_model(config: TrialConfig, splits: Splits) -> None:
         module = models.model(config.model).build(shape, n_classes, dropout=dropout)
     names = {"output", *(name for name, _ in module.named_modules() if name)}
     for attack, parameters in config.attacks["inversion"].items():
-        for layer in parameters["layers"]:
+        for layer in parameters.get("layers", ()):
             if layer not in names:
                 hint = suggestion(layer, names)
                 raise ModelError(f"attack {attack!r}: the model has no layer {layer!r}{hint}")

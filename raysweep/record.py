@@ -3,7 +3,8 @@
 A figure that does not apply is None. Rates and AUCs are in [0, 1], seconds are wall-clock, memory
 is in MiB, MSE is on pixels in [0, 1], distances are fractions of that range; their gap is a share
 of the nonmembers' mean, ``unsure`` are the examples not confident at first, ``unreached`` the share
-that never became so.
+that never became so. ``recognition_rate`` is the share of rebuilt classes that an independent eye
+names, ``recogniser_accuracy`` how often it is right on real images that it has not seen.
 """
 
 from __future__ import annotations
@@ -126,6 +127,13 @@ class AttackRecord:
     floor_mean: float | None = None
     floor_label: float | None = None
     converged: bool | None = None
+    converged_share: float | None = None
+    n_rebuilt: int | None = None
+    cost: float | None = None
+    recognition_rate: float | None = None
+    recognition_rate_low: float | None = None
+    recognition_rate_high: float | None = None
+    recogniser_accuracy: float | None = None
     seconds: float | None = None
 
 
@@ -154,13 +162,22 @@ class ScoreRows:
 
 @dataclass(frozen=True, kw_only=True)
 class ReconstructionRows:
-    """The first reconstructions of one inversion attack at one layer, beside their originals."""
+    """The first reconstructions of one inversion attack at one layer, beside their originals.
+
+    Without a layer they are of every class, and the original is the nearest member.
+    """
 
     attack: str
-    layer: str
-    example: NDArray[np.int64]  # index in the data set, (n,)
+    layer: str | None
+    example: NDArray[np.int64]  # the original's index in the data set, (n,)
+    label: NDArray[np.int64]
     original: NDArray[np.float32]  # (n, *shape) in [0, 1]
     image: NDArray[np.float32]
+    converged: NDArray[np.bool_]
+    mse: NDArray[np.float64] | None = None
+    ssim: NDArray[np.float64] | None = None
+    cost: NDArray[np.float64] | None = None
+    recognised: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

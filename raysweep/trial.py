@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from raysweep import data, defences, metrics, models, preflight
-from raysweep.attacks import Knowledge, draw_known, judge_inversion, judge_membership
+from raysweep.attacks import Knowledge, draw_known, judge_membership
 from raysweep.blocks import counting
 from raysweep.config import TrialConfig, sub_seed
 from raysweep.data import Split, Splits
@@ -27,6 +27,7 @@ from raysweep.errors import MachineFailure, OutOfMemory, RaysweepError
 from raysweep.inversion import INVERSION
 from raysweep.membership import MEMBERSHIP
 from raysweep.provenance import failed_record, now, versions
+from raysweep.reconstructions import judge_inversion
 from raysweep.record import (
     AttackRecord,
     EpochRecord,
@@ -199,6 +200,7 @@ class _Trial:
                 layer,
                 target,
                 members=splits.members,
+                nonmembers=splits.nonmembers,
                 knowledge=knowledge,
                 trial_id=trial_id,
                 seed=seed,
@@ -206,7 +208,7 @@ class _Trial:
             self.attacks.append(rebuilt)
             self.reconstructions.append(images)
 
-    def _inversions(self) -> Iterator[tuple[str, str, Any]]:
+    def _inversions(self) -> Iterator[tuple[str, str | None, Any]]:
         for name, parameters in self.config.attacks["inversion"].items():
             attack = build(INVERSION[name], parameters)
             for layer in attack.layers:

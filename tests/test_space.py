@@ -118,6 +118,11 @@ BAD = {
         "membership: [dtc]",
         r"'attack_auc' needs an attack.*dtc is white-box: set attacks.attack_auc to count it",
     ),
+    "an attack on classes alone for the error of members": (
+        "{activation_decoder: {decoders: [ridge]}}",
+        "[mi_face]",
+        r"objective 'inversion_mse' needs an attack that yields it",
+    ),
     "negative norm": (
         "seed: 3",
         "defences: {max_grad_norm: -1.0}",

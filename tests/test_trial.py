@@ -40,3 +40,13 @@ def test_a_white_box_attack_counts_only_by_name():
     aucs = {record.attack: record.auc for record in by_name.attacks}
     assert (outside.trial.strongest_attack, outside.trial.attack_auc) == ("loss", aucs["loss"])
     assert (by_name.trial.strongest_attack, by_name.trial.attack_auc) == ("dtc", aucs["dtc"])
+
+
+def test_classes_are_rebuilt_without_a_pool():
+    given = ("membership: [max_posterior, loss]", "inversion: [mi_face]"), ("pool: 200", "pool: 0")
+    result = trial(*given)
+    (record,), (rows,) = result.attacks, result.reconstructions
+    assert (record.layer, record.n_rebuilt, record.n_members) == (None, 10, 120)
+    assert record.floor_mean > record.floor_label > 0
+    assert rows.recognised.mean() == record.recognition_rate
+    assert result.trial.inversion_mse is None
