@@ -204,7 +204,7 @@ def judge_inversion(
         example=found.indices[first],
         label=subject.labels[first],
         original=found.pixels()[first],
-        image=rebuilt.images[first].astype(np.float32),
+        image=(rebuilt.images[first] * 255).round().astype(np.float32) / np.float32(255),
         converged=rebuilt.converged[first],
         cost=None if rebuilt.cost is None else rebuilt.cost[first],
         recognised=None if seen is None else (seen.names == subject.labels)[first],

@@ -164,7 +164,8 @@ class ScoreRows:
 class ReconstructionRows:
     """The first reconstructions of one inversion attack at one layer, beside their originals.
 
-    Without a layer they are of every class, and the original is the nearest member.
+    Without a layer they are of every class, and the original is the nearest member. ``image`` is
+    kept in 256 greys; the figures beside it are those of the unrounded one.
     """
 
     attack: str

@@ -35,10 +35,9 @@ def flipped(split, share, seed):
 @pytest.fixture(scope="module")
 def memorised(splits):
     """A target that knows 120 noisily labelled digits by heart, and what its attacker knows."""
-    noisy = {
-        name: flipped(getattr(splits, name), 0.4, i)
-        for i, name in enumerate(("members", "nonmembers", "pool"))
-    }
+    outside = concatenate(splits.nonmembers, splits.test)  # enough to be taught by and judged on
+    drawn = {"members": splits.members, "nonmembers": outside, "pool": splits.pool}
+    noisy = {name: flipped(split, 0.4, i) for i, (name, split) in enumerate(drawn.items())}
     plan = recipe(40)
     target = train(plan, noisy["members"], seed=0, device=CPU)
 
@@ -149,7 +148,7 @@ def test_shadows_are_trained_once_and_are_as_large_as_the_target(memorised):
 
 def test_the_two_classifiers_of_the_shadow_attack_agree(memorised):
     target, members, nonmembers, knowledge = memorised
-    examples, truth = concatenate(members, nonmembers), np.repeat([True, False], [120, 60])
+    examples, truth = concatenate(members, nonmembers), np.repeat([True, False], [120, 160])
     areas = [
         metrics.auc(
             MEMBERSHIP["shadow"](classifier=c).score(target, examples, knowledge, seed=0).values,
@@ -169,7 +168,7 @@ def test_the_judge_names_everyone_in_the_scores_but_those_that_are_known(name, m
         (~rows.member, nonmembers, knowledge.known.nonmembers),
     ):
         assert set(rows.example[own]) == set(split.indices) - set(known.indices)
-    assert (record.n_members, record.n_nonmembers) == (60, 30)
+    assert (record.n_members, record.n_nonmembers) == (60, 80)
     assert record.n_known_members == (60 if name == "supervised" else None)
 
 
