@@ -1,4 +1,4 @@
-"""What an attacker may know, what an attack is, and the judge who alone knows who is a member."""
+"""What an attacker may know, and the judge who alone knows who is a member."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,54 +14,64 @@ from numpy.typing import NDArray
 from raysweep import metrics
 from raysweep.config import plain, sub_seed
 from raysweep.data import Split, concatenate
-from raysweep.record import AttackRecord, ReconstructionRows, ScoreRows
+from raysweep.record import AttackRecord, ScoreRows
 
 if TYPE_CHECKING:
-    import torch
-
     from raysweep.shadows import Shadow
     from raysweep.train import TrainedTarget
 
-N_STORED_IMAGES = 16
-N_REBUILT = 2000
+Access = Literal["black-box", "white-box"]  # what an attack needs of the target itself
 FPRS = {"0_001": 0.001, "0_01": 0.01, "0_1": 0.1}
 
 
 @dataclass(frozen=True, kw_only=True)
+class Distances:
+    """How far each example is from a confident prediction, (n,), as fractions of [0, 1].
+
+    ``reached`` says whether it got there, ``unsure`` that it was not there at first, both (n,).
+    """
+
+    values: NDArray[np.float64]
+    reached: NDArray[np.bool_]
+    unsure: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Scores:
-    """One score an example, (n,), higher = member; ``threshold`` is the attack's own, or None."""
+    """One score an example, (n,), higher = member; ``threshold`` is the attack's own, or None.
+
+    ``distances`` are what an attack measured that scores by them.
+    """
 
     values: NDArray[np.float64]
     threshold: float | None = None
+    distances: Distances | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Observed:
-    """What an inverter sees of the examples that it is to rebuild.
+class Known:
+    """Members and nonmembers that an attacker knows for what they are; nobody is judged on them."""
 
-    ``activations`` (n, features) after ``layer`` (``output``: the prediction vector), ``labels``
-    (n,).
-    """
-
-    layer: str
-    activations: torch.Tensor
-    labels: NDArray[np.int64]
+    members: Split
+    nonmembers: Split
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reconstruction:
-    """Rebuilt examples (n, *shape) in [0, 1], which of them converged (n,), and by what."""
+def draw_known(members: Split, nonmembers: Split, share: float, *, seed: int) -> Known:
+    """Return a random ``share``, in (0, 1), of each side."""
 
-    images: NDArray[np.float32]
-    converged: NDArray[np.bool_]
-    decoder: str | None = None
+    def some(split: Split, side: str) -> Split:
+        order = np.random.default_rng(sub_seed(seed, "known", side)).permutation(len(split))
+        return split.rows(np.sort(order[: round(share * len(split))]))
+
+    return Known(members=some(members, "members"), nonmembers=some(nonmembers, "nonmembers"))
 
 
 class Knowledge:
-    """What an attacker has: the pool, its shadows (trained once, shared), and granted numbers.
+    """What an attacker has: the pool, its shadows (trained once, shared), and what is granted.
 
-    ``training_loss`` is the (mean, median) loss over the members, granted only to attacks whose
-    published definition uses it; None for the others.
+    ``training_loss`` is the (mean, median) loss over the members, ``known`` some members and
+    nonmembers: the judge grants each only to attacks whose published definition uses it, and
+    judges no attack on the known ones.
     """
 
     def __init__(
@@ -70,9 +80,11 @@ class Knowledge:
         pool: Split,
         train_shadow: Callable[[int], Shadow],
         training_loss: tuple[float, float] | None = None,
+        known: Known | None = None,
     ) -> None:
         self.pool = pool
         self.training_loss = training_loss
+        self.known = known
         self._train_shadow = train_shadow
         self._shadows: list[Shadow] = []
 
@@ -82,36 +94,41 @@ class Knowledge:
             self._shadows.append(self._train_shadow(len(self._shadows)))
         return self._shadows[:n]
 
-    def with_training_loss(self, training_loss: tuple[float, float]) -> Knowledge:
-        """Return the same knowledge with the target's own (mean, median) loss granted."""
+    def granted(self, attack: MembershipAttack, target: TrainedTarget) -> Knowledge:
+        """Return what ``attack`` may know of this, and of ``target``'s training."""
         granted = Knowledge(
-            pool=self.pool, train_shadow=self._train_shadow, training_loss=training_loss
+            pool=self.pool,
+            train_shadow=self._train_shadow,
+            training_loss=target.member_loss if attack.knows_training_loss else None,
+            known=self.known if attack.needs_known else None,
         )
         granted._shadows = self._shadows
         return granted
 
+    def unknown(self, members: Split, nonmembers: Split) -> tuple[Split, Split]:
+        """Return both without those that are known: the ones that may be judged."""
+        if self.known is None:
+            return members, nonmembers
+        return without(members, self.known.members), without(nonmembers, self.known.nonmembers)
+
+
+def without(split: Split, others: Split) -> Split:
+    """Return the examples of ``split`` that are not among ``others``."""
+    return split.rows(np.flatnonzero(~np.isin(split.indices, others.indices)))
+
 
 class MembershipAttack(Protocol):
-    """Scores examples; never told who is a member."""
+    """Scores examples; never told who among them is a member."""
 
+    access: ClassVar[Access]
     knows_training_loss: ClassVar[bool]
     needs_shadows: ClassVar[bool]
+    needs_known: ClassVar[bool]
 
     def score(
         self, target: TrainedTarget, examples: Split, knowledge: Knowledge, *, seed: int
     ) -> Scores:
         """Return one score an example, in the order of ``examples``."""
-
-
-class InversionAttack(Protocol):
-    """Rebuilds examples from what a layer shows of them."""
-
-    layers: tuple[str, ...]
-
-    def reconstruct(
-        self, target: TrainedTarget, observed: Observed, knowledge: Knowledge, *, seed: int
-    ) -> Reconstruction:
-        """Return the rebuilt examples, in the order of ``observed``."""
 
 
 def parameters_json(attack: Any) -> str:
@@ -130,15 +147,18 @@ def judge_membership(
     trial_id: str,
     seed: int,
 ) -> tuple[AttackRecord, ScoreRows]:
-    """Shuffle members among nonmembers, let ``attack`` score them, and compare with the truth."""
+    """Shuffle members among nonmembers, let ``attack`` score them, and compare with the truth.
+
+    Those that ``knowledge`` holds as known are left out, whatever the attack.
+    """
     start = time.perf_counter()
     own = sub_seed(seed, "membership", name)
+    members, nonmembers = knowledge.unknown(members, nonmembers)
     truth = np.repeat([True, False], [len(members), len(nonmembers)])
     order = np.random.default_rng(sub_seed(seed, "judge")).permutation(len(truth))
     examples, truth = concatenate(members, nonmembers).rows(order), truth[order]
-    if attack.knows_training_loss:
-        knowledge = knowledge.with_training_loss(target.member_loss)
-    scores = attack.score(target, examples, knowledge, seed=own)
+    granted = knowledge.granted(attack, target)
+    scores = attack.score(target, examples, granted, seed=own)
     record = AttackRecord(
         trial_id=trial_id,
         family="membership",
@@ -146,11 +166,17 @@ def judge_membership(
         parameters=parameters_json(attack),
         n_members=len(members),
         n_nonmembers=len(nonmembers),
+        n_known_members=None if granted.known is None else len(granted.known.members),
+        n_known_nonmembers=None if granted.known is None else len(granted.known.nonmembers),
         **_figures(scores, truth, seed=own),
         seconds=time.perf_counter() - start,
     )
     rows = ScoreRows(
-        attack=name, example=examples.indices, member=truth, score=scores.values.astype(np.float64)
+        attack=name,
+        example=examples.indices,
+        member=truth,
+        score=scores.values.astype(np.float64),
+        reached=None if scores.distances is None else scores.distances.reached,
     )
     return record, rows
 
@@ -167,6 +193,8 @@ def _figures(scores: Scores, truth: NDArray[np.bool_], *, seed: int) -> dict[str
     if scores.threshold is not None:
         gap = metrics.advantage(values, truth, scores.threshold)
         figures |= {"advantage": gap.value, "advantage_low": gap.low, "advantage_high": gap.high}
+    if scores.distances is not None:
+        figures |= _distance_figures(scores.distances, truth, seed=seed)
     for label, fpr in FPRS.items():
         found = metrics.tpr_at_fpr(values, truth, fpr, seed=sub_seed(seed, "ties"))
         if found is not None:
@@ -176,70 +204,19 @@ def _figures(scores: Scores, truth: NDArray[np.bool_], *, seed: int) -> dict[str
     return figures
 
 
-def judge_inversion(
-    name: str,
-    attack: InversionAttack,
-    layer: str,
-    target: TrainedTarget,
-    *,
-    members: Split,
-    knowledge: Knowledge,
-    trial_id: str,
-    seed: int,
-) -> tuple[AttackRecord, ReconstructionRows]:
-    """Show ``attack`` what ``layer`` gives of the members and measure what it rebuilds.
-
-    At most N_REBUILT members, the same for every layer and trial: activations of more would not
-    fit a worker.
-    """
-    start = time.perf_counter()
-    order = np.random.default_rng(sub_seed(seed, "inversion")).permutation(len(members))
-    members = members.rows(order[:N_REBUILT])
-    activations = target.activations(members, layer)
-    observed = Observed(layer=layer, activations=activations, labels=members.labels)
-    own = sub_seed(seed, "inversion", name, layer)
-    rebuilt = attack.reconstruct(target, observed, knowledge, seed=own)
-    originals, images = members.pixels(), rebuilt.images
-    finite = bool(np.isfinite(images).all())
-    floor_mean, floor_label = floors(knowledge.pool, members)
-    record = AttackRecord(
-        trial_id=trial_id,
-        family="inversion",
-        attack=name,
-        parameters=parameters_json(attack),
-        layer=layer,
-        decoder=rebuilt.decoder,
-        n_members=len(members),
-        mse=metrics.mean_squared_error(images, originals) if finite else None,
-        ssim=metrics.ssim(images, originals) if finite and members.is_image else None,
-        floor_mean=floor_mean,
-        floor_label=floor_label,
-        converged=finite and bool(rebuilt.converged.all()),
-        seconds=time.perf_counter() - start,
-    )
-    first = slice(N_STORED_IMAGES)
-    rows = ReconstructionRows(
-        attack=name,
-        layer=layer,
-        example=members.indices[first],
-        original=originals[first],
-        image=images[first].astype(np.float32),
-    )
-    return record, rows
-
-
-def floors(pool: Split, members: Split) -> tuple[float, float]:
-    """Return the MSE on members of the pool's mean image and of its class-mean images.
-
-    They see no model: an inversion that is no better than them has rebuilt nothing.
-    """
-    known, originals = pool.pixels(), members.pixels()
-    mean = known.mean(axis=0)
-    by_class = np.stack(
-        [
-            known[pool.labels == label].mean(axis=0) if (pool.labels == label).any() else mean
-            for label in range(pool.n_classes)
-        ]
-    )
-    floor_mean = metrics.mean_squared_error(np.broadcast_to(mean, originals.shape), originals)
-    return floor_mean, metrics.mean_squared_error(by_class[members.labels], originals)
+def _distance_figures(found: Distances, truth: NDArray[np.bool_], *, seed: int) -> dict[str, Any]:
+    """Return the mean distances and their gap, over all and over those unsure at first."""
+    figures: dict[str, Any] = {
+        "n_unsure_members": int((found.unsure & truth).sum()),
+        "n_unsure_nonmembers": int((found.unsure & ~truth).sum()),
+        "unreached_members": float((~found.reached[truth]).mean()),
+        "unreached_nonmembers": float((~found.reached[~truth]).mean()),
+    }
+    for kind, chosen in (("distance", np.ones_like(truth)), ("unsure_distance", found.unsure)):
+        members, nonmembers = found.values[chosen & truth], found.values[chosen & ~truth]
+        if len(members) and len(nonmembers):
+            gap = metrics.relative_gap(members, nonmembers, seed=sub_seed(seed, "gap", kind))
+            figures |= {f"{kind}_members": float(members.mean()), f"{kind}_gap": gap.value}
+            figures |= {f"{kind}_nonmembers": float(nonmembers.mean())}
+            figures |= {f"{kind}_gap_low": gap.low, f"{kind}_gap_high": gap.high}
+    return figures

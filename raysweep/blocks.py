@@ -56,6 +56,7 @@ class Resources:
         return gpu
 
 
+KNOWN_SHARE = 0.5
 DEFAULT_ATTACKS: dict[str, Any] = {
     "membership": ["max_posterior", "loss", "entropy", "shadow"],
     "inversion": {"activation_decoder": {"layers": ["output"]}},
@@ -65,7 +66,7 @@ DEFAULT_ATTACKS: dict[str, Any] = {
 def attacks(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the attacks block complete: name -> parameters, and which figures count."""
     given = dict(given) or DEFAULT_ATTACKS
-    known = ("membership", "inversion", "attack_auc", "inversion_mse")
+    known = ("membership", "inversion", "attack_auc", "inversion_mse", "known_share")
     for key in given:
         if key not in known:
             raise SpaceError(f"unknown key {key!r}{suggestion(key, known)}", [key])
@@ -82,12 +83,36 @@ def attacks(given: Mapping[str, Any]) -> dict[str, Any]:
     if layers and layer not in layers:
         law = f"`inversion_mse` must be one of the attacked layers {layers}"
         raise SpaceError(f"{law}, got {layer!r}", ["inversion_mse"])
-    return {
+    block = {
         "membership": membership,
         "inversion": inversion,
         "attack_auc": counted,
         "inversion_mse": layer,
     }
+    needy = [name for name in membership if MEMBERSHIP[name].needs_known]
+    if needy or "known_share" in given:
+        block["known_share"] = _known_share(given.get("known_share", KNOWN_SHARE), needy)
+    return block
+
+
+def _known_share(given: Any, needy: list[str]) -> float:
+    """Return the share of members and nonmembers that attackers know, left out of judging."""
+    place = ["known_share"]
+    if not needy:
+        names = ", ".join(name for name, kind in MEMBERSHIP.items() if kind.needs_known)
+        raise SpaceError(
+            f"`known_share` is for attacks that know members ({names}): name one", place
+        )
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < 1:
+        raise SpaceError(f"`known_share` must be between 0 and 1, got {given!r}", place)
+    return float(given)
+
+
+def counting(attacks: Mapping[str, Any]) -> list[str]:
+    """Return the membership attacks that `attack_auc` may be taken from: black-box, or named."""
+    if attacks["attack_auc"] in attacks["membership"]:
+        return [attacks["attack_auc"]]
+    return [name for name in attacks["membership"] if MEMBERSHIP[name].access == "black-box"]
 
 
 def _family(given: Any, table: Mapping[str, type[Any]], family: str) -> dict[str, dict[str, Any]]:
@@ -117,15 +142,25 @@ def objectives(given: Any, attacks: Mapping[str, Any]) -> dict[str, Literal["max
         chosen = {name: OBJECTIVES[name] for name in ("accuracy", "attack_auc", "inversion_mse")}
     if not isinstance(chosen, dict) or not chosen:
         raise SpaceError("`objectives` must be a mapping such as {accuracy: max}", ["objectives"])
-    families = {"attack_auc": "membership", "inversion_mse": "inversion"}
+    sources = {
+        "attack_auc": ("membership", counting(attacks)),
+        "inversion_mse": (
+            "inversion",
+            [name for name, found in attacks["inversion"].items() if found.get("layers")],
+        ),
+    }
     for name, direction in chosen.items():
         place = ("objectives", name)
         if name not in OBJECTIVES:
             raise SpaceError(f"unknown objective {name!r}{suggestion(name, OBJECTIVES)}", place)
         if direction != OBJECTIVES[name]:
             raise SpaceError(f"`{name}` must be `{OBJECTIVES[name]}`, got {direction!r}", place)
-        family = families.get(name)
-        if family and not attacks[family]:
+        family, found = sources.get(name, ("", [name]))
+        if not found:
             remedy = f"name one under attacks.{family}"
+            if name == "attack_auc" and attacks[family]:
+                remedy = (
+                    f"{', '.join(attacks[family])} is white-box: set attacks.{name} to count it"
+                )
             raise SpaceError(f"objective {name!r} needs an attack that yields it: {remedy}", place)
     return {name: OBJECTIVES[name] for name in chosen}

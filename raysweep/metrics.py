@@ -134,10 +134,41 @@ def tpr_at_fpr(
     return TprAtFpr(tpr=tpr, realised_fpr=allowed / n_nonmembers)
 
 
+def relative_gap(
+    members: Floats, nonmembers: Floats, *, seed: int, level: float = 0.95, resamples: int = 1000
+) -> Interval:
+    """Return (mean over nonmembers - mean over members) / mean over nonmembers.
+
+    Of figures > 0, with its bootstrap interval (percentile; members and nonmembers apart).
+
+    >>> relative_gap(np.array([1.0, 1.0]), np.array([4.0, 4.0]), seed=0)
+    Interval(value=0.75, low=0.75, high=0.75)
+    """
+    rng = np.random.default_rng(seed)
+
+    def means(figures: Floats) -> Floats:
+        n = len(figures)
+        return np.array([figures[rng.integers(n, size=n)].mean() for _ in range(resamples)])
+
+    draws = 1 - means(members) / means(nonmembers)
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(1 - members.mean() / nonmembers.mean()), float(low), float(high))
+
+
+def squared_errors(images: NDArray[np.floating], originals: NDArray[np.floating]) -> Floats:
+    """Return each image's mean over pixels, (n,), in [0, 1]; one original may do for all.
+
+    >>> squared_errors(np.array([[0.0, 1.0], [1.0, 1.0]]), np.array([[0.0, 0.0]]))
+    array([0.5, 1. ])
+    """
+    gap = np.asarray(images, dtype=np.float64) - np.asarray(originals, dtype=np.float64)
+    errors: Floats = np.mean(gap.reshape(len(gap), -1) ** 2, axis=1)
+    return errors
+
+
 def mean_squared_error(images: NDArray[np.floating], originals: NDArray[np.floating]) -> float:
     """Return the mean over pixels and images, each pixel in [0, 1]."""
-    gap = np.asarray(images, dtype=np.float64) - np.asarray(originals, dtype=np.float64)
-    return float(np.mean(gap**2))
+    return float(squared_errors(images, originals).mean())
 
 
 def _gaussian_band(size: int, window: int, sigma: float = 1.5) -> Floats:
@@ -152,7 +183,14 @@ def _gaussian_band(size: int, window: int, sigma: float = 1.5) -> Floats:
 
 
 def ssim(images: NDArray[np.floating], originals: NDArray[np.floating]) -> float:
-    """Return the mean structural similarity of (n, c, h, w) images in [0, 1] (Wang et al. 2004).
+    """Return the mean of :func:`similarities`."""
+    return float(similarities(images, originals).mean())
+
+
+def similarities(images: NDArray[np.floating], originals: NDArray[np.floating]) -> Floats:
+    """Return each image's structural similarity, (n,) (Wang et al. 2004).
+
+    Of images (n, c, h, w) in [0, 1].
 
     Gaussian window of 11 pixels (the largest odd size that fits smaller images), sigma 1.5,
     K1 = 0.01, K2 = 0.03, no padding. 1 for equal images.
@@ -167,4 +205,6 @@ def ssim(images: NDArray[np.floating], originals: NDArray[np.floating]) -> float
     both = rows @ (x * y) @ columns - mean_x * mean_y
     c1, c2 = 0.01**2, 0.03**2
     likeness = (2 * mean_x * mean_y + c1) * (2 * both + c2)
-    return float(np.mean(likeness / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))))
+    local = likeness / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
+    found: Floats = local.mean(axis=(1, 2, 3))
+    return found

@@ -7,8 +7,11 @@ from raysweep.config import TrialConfig
 from raysweep.data import Splits
 from raysweep.defences.dpsgd import DPSGD
 from raysweep.errors import DataError, ModelError
+from raysweep.inversion import INVERSION
 from raysweep.membership import MEMBERSHIP
 from raysweep.registry import build, is_reference, suggestion
+
+LEAST = 10  # examples of a kind, for an attacker to learn from or a figure to be taken on
 
 
 def check(config: TrialConfig, splits: Splits) -> None:
@@ -17,6 +20,7 @@ def check(config: TrialConfig, splits: Splits) -> None:
         if isinstance(defence, DPSGD):
             defence.check_delta(len(splits.members))
     _check_pool(config, splits)
+    _check_known(config, splits)
     _check_model(config, splits)
 
 
@@ -28,9 +32,24 @@ def _check_pool(config: TrialConfig, splits: Splits) -> None:
             raise DataError(
                 f"attack {name!r} {law}, got {len(splits.pool):,}; enlarge dataset.pool"
             )
-    if config.attacks["inversion"] and len(splits.pool) < 10:
-        law = "needs at least 10 pool examples to learn from"
-        raise DataError(f"inversion {law}, got {len(splits.pool)}; enlarge dataset.pool")
+    for name in config.attacks["inversion"]:
+        if INVERSION[name].needs_pool and len(splits.pool) < LEAST:
+            law = f"needs at least {LEAST} pool examples to learn from"
+            raise DataError(f"attack {name!r} {law}, got {len(splits.pool)}; enlarge dataset.pool")
+
+
+def _check_known(config: TrialConfig, splits: Splits) -> None:
+    """Refuse to teach an attacker by, or to judge attacks on, fewer than LEAST of a side."""
+    share = config.attacks.get("known_share")
+    if share is None:
+        return
+    for name in ("members", "nonmembers"):
+        total = len(getattr(splits, name))
+        known = round(share * total)
+        if min(known, total - known) < LEAST:
+            told = f"{known:,} {name} to learn from and {total - known:,} to be judged on"
+            law = f"attacks.known_share {share:g} leaves {told}, and needs {LEAST} of each"
+            raise DataError(f"{law}; enlarge dataset.{name}")
 
 
 def _check_model(config: TrialConfig, splits: Splits) -> None:
@@ -45,7 +64,7 @@ def _check_model(config: TrialConfig, splits: Splits) -> None:
         module = models.model(config.model).build(shape, n_classes, dropout=dropout)
     names = {"output", *(name for name, _ in module.named_modules() if name)}
     for attack, parameters in config.attacks["inversion"].items():
-        for layer in parameters["layers"]:
+        for layer in parameters.get("layers", ()):
             if layer not in names:
                 hint = suggestion(layer, names)
                 raise ModelError(f"attack {attack!r}: the model has no layer {layer!r}{hint}")

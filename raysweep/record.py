@@ -1,7 +1,10 @@
 """The columns: one row a trial, one a trial and attack, one a trial and epoch.
 
 A figure that does not apply is None. Rates and AUCs are in [0, 1], seconds are wall-clock, memory
-is in MiB, MSE is on pixels in [0, 1].
+is in MiB, MSE is on pixels in [0, 1], distances are fractions of that range; their gap is a share
+of the nonmembers' mean, ``unsure`` are the examples not confident at first, ``unreached`` the share
+that never became so. ``recognition_rate`` is the share of rebuilt classes that an independent eye
+names, ``recogniser_accuracy`` how often it is right on real images that it has not seen.
 """
 
 from __future__ import annotations
@@ -84,6 +87,8 @@ class AttackRecord:
     decoder: str | None = None
     n_members: int | None = None
     n_nonmembers: int | None = None
+    n_known_members: int | None = None
+    n_known_nonmembers: int | None = None
     auc: float | None = None
     auc_low: float | None = None
     auc_high: float | None = None
@@ -103,11 +108,32 @@ class AttackRecord:
     tpr_at_fpr_0_1_low: float | None = None
     tpr_at_fpr_0_1_high: float | None = None
     tpr_at_fpr_0_1_realised_fpr: float | None = None
+    distance_members: float | None = None
+    distance_nonmembers: float | None = None
+    distance_gap: float | None = None
+    distance_gap_low: float | None = None
+    distance_gap_high: float | None = None
+    unsure_distance_members: float | None = None
+    unsure_distance_nonmembers: float | None = None
+    unsure_distance_gap: float | None = None
+    unsure_distance_gap_low: float | None = None
+    unsure_distance_gap_high: float | None = None
+    n_unsure_members: int | None = None
+    n_unsure_nonmembers: int | None = None
+    unreached_members: float | None = None
+    unreached_nonmembers: float | None = None
     mse: float | None = None
     ssim: float | None = None
     floor_mean: float | None = None
     floor_label: float | None = None
     converged: bool | None = None
+    converged_share: float | None = None
+    n_rebuilt: int | None = None
+    cost: float | None = None
+    recognition_rate: float | None = None
+    recognition_rate_low: float | None = None
+    recognition_rate_high: float | None = None
+    recogniser_accuracy: float | None = None
     seconds: float | None = None
 
 
@@ -131,17 +157,28 @@ class ScoreRows:
     example: NDArray[np.int64]  # index in the data set, (n,)
     member: NDArray[np.bool_]
     score: NDArray[np.float64]
+    reached: NDArray[np.bool_] | None = None  # whether a distance was found, where one is measured
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReconstructionRows:
-    """The first reconstructions of one inversion attack at one layer, beside their originals."""
+    """The first reconstructions of one inversion attack at one layer, beside their originals.
+
+    Without a layer they are of every class, and the original is the nearest member. ``image`` is
+    kept in 256 greys; the figures beside it are those of the unrounded one.
+    """
 
     attack: str
-    layer: str
-    example: NDArray[np.int64]  # index in the data set, (n,)
+    layer: str | None
+    example: NDArray[np.int64]  # the original's index in the data set, (n,)
+    label: NDArray[np.int64]
     original: NDArray[np.float32]  # (n, *shape) in [0, 1]
     image: NDArray[np.float32]
+    converged: NDArray[np.bool_]
+    mse: NDArray[np.float64] | None = None
+    ssim: NDArray[np.float64] | None = None
+    cost: NDArray[np.float64] | None = None
+    recognised: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

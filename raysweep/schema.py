@@ -47,6 +47,11 @@ def schema() -> dict[str, Any]:
                     "inversion": _family(INVERSION),
                     "attack_auc": {"type": "string"},
                     "inversion_mse": {"type": "string"},
+                    "known_share": {
+                        "type": "number",
+                        "exclusiveMinimum": 0,
+                        "exclusiveMaximum": 1,
+                    },
                 }
             ),
             "objectives": _object({name: {"const": d} for name, d in OBJECTIVES.items()}),

@@ -47,6 +47,14 @@ def cross_entropy(logits: NDArray[np.floating], labels: Labels) -> Floats:
     return -np.take_along_axis(log_posteriors(logits), labels[:, None], axis=1)[:, 0]
 
 
+def label_log_odds(logits: NDArray[np.floating], labels: Labels) -> Floats:
+    """Return log(p_label / (1 - p_label)), (n,): minus the loss's order, without its rounding."""
+    rows = np.arange(len(labels))
+    log_p = log_posteriors(logits)
+    odds: Floats = log_p[rows, labels] - log_complements(log_p)[rows, labels]
+    return odds
+
+
 def confidence(logits: NDArray[np.floating]) -> Floats:
     """Return the log-odds of the highest posterior, (n,): its order, without its rounding."""
     log_p = log_posteriors(logits)

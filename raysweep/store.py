@@ -61,6 +61,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             "example": pa.int64(),
             "member": pa.bool_(),
             "score": pa.float64(),
+            "reached": pa.bool_(),
         }
     ),
     "reconstructions": pa.schema(
@@ -69,6 +70,12 @@ SCHEMAS: dict[str, pa.Schema] = {
             "attack": pa.string(),
             "layer": pa.string(),
             "example": pa.int64(),
+            "label": pa.int64(),
+            "converged": pa.bool_(),
+            "mse": pa.float64(),
+            "ssim": pa.float64(),
+            "cost": pa.float64(),
+            "recognised": pa.bool_(),
             "shape": pa.list_(pa.int64()),
             "original": _IMAGE,
             "image": _IMAGE,
@@ -103,6 +110,7 @@ def _scores_table(trial_id: str, result: TrialResult) -> pa.Table:
                 rows.example,
                 rows.member,
                 rows.score,
+                pa.nulls(len(rows.score), pa.bool_()) if rows.reached is None else rows.reached,
             ],
             schema=SCHEMAS["scores"],
         )
@@ -112,20 +120,24 @@ def _scores_table(trial_id: str, result: TrialResult) -> pa.Table:
 
 
 def _images(result: TrialResult) -> pa.Table:
-    rows = [
-        {
-            "trial_id": result.trial.trial_id,
-            "attack": found.attack,
-            "layer": found.layer,
-            "example": int(example),
-            "shape": list(original.shape),
-            "original": original.ravel(),
-            "image": image.ravel(),
+    schema = SCHEMAS["reconstructions"]
+    parts = [schema.empty_table()]
+    for found in result.reconstructions:
+        n = len(found.example)
+        columns = vars(found) | {
+            "trial_id": [result.trial.trial_id] * n,
+            "attack": [found.attack] * n,
+            "layer": [found.layer] * n,
+            "shape": [list(found.original.shape[1:])] * n,
+            "original": list(found.original.reshape(n, -1)),
+            "image": list(found.image.reshape(n, -1)),
         }
-        for found in result.reconstructions
-        for example, original, image in zip(found.example, found.original, found.image, strict=True)
-    ]
-    return pa.Table.from_pylist(rows, schema=SCHEMAS["reconstructions"])
+        arrays = [
+            pa.nulls(n, kind) if columns[key] is None else pa.array(columns[key], kind)
+            for key, kind in zip(schema.names, schema.types, strict=True)
+        ]
+        parts.append(pa.table(arrays, schema=schema))
+    return pa.concat_tables(parts)
 
 
 class Store:

@@ -6,11 +6,12 @@ A recipe says everything about how a target comes to be; a defence turns one rec
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from math import ceil, isfinite
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -113,9 +114,10 @@ class TrainedTarget:
         """Return the flat activations after ``layer``, (n, features), on the CPU.
 
         ``output`` is the prediction vector as log(max(p, 1e-7)): what a black-box attacker sees.
+        Layers above are not run.
 
         Raises:
-            ModelError: the model has no such layer.
+            ModelError: the model has no such layer, or does not call it.
 
         """
         if layer == "output":
@@ -125,14 +127,30 @@ class TrainedTarget:
             names = ", ".join(name for name in modules if name)
             raise ModelError(f"the model has no layer {layer!r}; it has {names}")
         kept: list[Tensor] = []
-        hook = modules[layer].register_forward_hook(
-            lambda _module, _inputs, output: kept.append(output.flatten(1).float().cpu().clone())
-        )
-        try:
-            _logits(self.model, examples, self.device)
-        finally:
-            hook.remove()
-        return torch.cat(kept)
+
+        def keep(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+            found = output.flatten(1).float().cpu()
+            if not kept:
+                kept.append(found.new_empty(len(examples), found.shape[1]))
+            kept[0][done : done + len(found)] = found
+            raise _Reached
+
+        own = copy.deepcopy(self.model).to(memory_format=torch.channels_last)
+        dict(own.named_modules())[layer].register_forward_hook(keep)
+        x, _ = examples.tensors(self.device)
+        done = 0
+        with torch.inference_mode():
+            for part in x.split(EVALUATION_BATCH):
+                with contextlib.suppress(_Reached):
+                    own(part.float() / examples.top)
+                    law = f"did not call its layer {layer!r}"
+                    raise ModelError(f"the model {law}; its activations cannot be observed")
+                done += len(part)
+        return kept[0]
+
+
+class _Reached(Exception):
+    """The layer that is asked for has spoken: what lies above it need not run."""
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -19,13 +19,15 @@ import numpy as np
 import torch
 
 from raysweep import data, defences, metrics, models, preflight
-from raysweep.attacks import Knowledge, judge_inversion, judge_membership
+from raysweep.attacks import Knowledge, draw_known, judge_membership
+from raysweep.blocks import counting
 from raysweep.config import TrialConfig, sub_seed
 from raysweep.data import Split, Splits
 from raysweep.errors import MachineFailure, OutOfMemory, RaysweepError
 from raysweep.inversion import INVERSION
 from raysweep.membership import MEMBERSHIP
 from raysweep.provenance import failed_record, now, versions
+from raysweep.reconstructions import judge_inversion
 from raysweep.record import (
     AttackRecord,
     EpochRecord,
@@ -174,7 +176,10 @@ class _Trial:
 
     def _attack(self, target: TrainedTarget) -> None:
         seed, splits, trial_id = self.config.seed, self.splits, self.config.trial_id
-        knowledge = Knowledge(pool=splits.pool, train_shadow=self._shadow)
+        share, known = self.config.attacks.get("known_share"), None
+        if share is not None:
+            known = draw_known(splits.members, splits.nonmembers, share, seed=seed)
+        knowledge = Knowledge(pool=splits.pool, train_shadow=self._shadow, known=known)
         for name, parameters in self.config.attacks["membership"].items():
             record, scores = judge_membership(
                 name,
@@ -195,6 +200,7 @@ class _Trial:
                 layer,
                 target,
                 members=splits.members,
+                nonmembers=splits.nonmembers,
                 knowledge=knowledge,
                 trial_id=trial_id,
                 seed=seed,
@@ -202,7 +208,7 @@ class _Trial:
             self.attacks.append(rebuilt)
             self.reconstructions.append(images)
 
-    def _inversions(self) -> Iterator[tuple[str, str, Any]]:
+    def _inversions(self) -> Iterator[tuple[str, str | None, Any]]:
         for name, parameters in self.config.attacks["inversion"].items():
             attack = build(INVERSION[name], parameters)
             for layer in attack.layers:
@@ -248,9 +254,13 @@ class _Trial:
         }
 
     def _strongest_membership(self) -> dict[str, Any]:
-        """Return the AUC that counts; for the strongest of k its interval is at 1 - 0.05 / k."""
+        """Return the AUC that counts; for the strongest of k its interval is at 1 - 0.05 / k.
+
+        White-box attacks count only by name: a front compares what an outsider can do.
+        """
         records = {r.attack: r for r in self.attacks if r.family == "membership"}
-        aucs = {name: r.auc for name, r in records.items() if r.auc is not None}
+        named = {name: records[name].auc for name in counting(self.config.attacks)}
+        aucs = {name: auc for name, auc in named.items() if auc is not None}
         if not aucs:
             return {}
         asked = self.config.attacks["attack_auc"]

@@ -1,14 +1,23 @@
 """The contract that every inversion attack obeys."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
-from raysweep.attacks import Knowledge, Observed, floors, judge_inversion
+from raysweep.attacks import Knowledge
 from raysweep.config import Training
 from raysweep.decoders import convolutional, ridge
 from raysweep.inversion import INVERSION
 from raysweep.models import MODELS
+from raysweep.reconstructions import (
+    Examples,
+    Observed,
+    Reconstruction,
+    floors,
+    judge_inversion,
+)
 from raysweep.train import plain_recipe, train
 
 CPU = torch.device("cpu")
@@ -22,49 +31,80 @@ def undefended(splits):
     return target, Knowledge(pool=splits.pool, train_shadow=lambda _: None)
 
 
-def attack(name, **parameters):
-    return INVERSION[name](layers=("dense1", "output"), **parameters)
+ATTACKS = [  # every attack on everything that it rebuilds from
+    *[("activation_decoder", {"layers": ("dense1", "output")}, x) for x in ("dense1", "output")],
+    ("mi_face", {"tolerance": 0.05}, None),
+    ("mi_face", {"pixels": "raw", "restarts": 1}, None),
+]
+EVERY_ATTACK = pytest.mark.parametrize(("name", "parameters", "layer"), ATTACKS)
 
 
-def rebuilt(name, undefended, split, layer="output", seed=0, **parameters):
+def observed(target, split, layer):
+    if layer is None:
+        return Observed(layer=None, activations=None, labels=np.unique(split.labels))
+    return Observed(layer=layer, activations=target.activations(split, layer), labels=split.labels)
+
+
+def rebuilt(name, parameters, layer, undefended, split, seed=0):
     target, knowledge = undefended
-    observed = Observed(
-        layer=layer, activations=target.activations(split, layer), labels=split.labels
-    )
-    return attack(name, **parameters).reconstruct(target, observed, knowledge, seed=seed)
+    seen = observed(target, split, layer)
+    return INVERSION[name](**parameters).reconstruct(target, seen, knowledge, seed=seed)
 
 
-@pytest.mark.parametrize("name", list(INVERSION))
-@pytest.mark.parametrize("layer", ["dense1", "output"])
-def test_it_beats_the_mean_image_on_an_undefended_target(name, layer, undefended, splits):
+def judged(attack, layer, undefended, splits, name="attack"):
     target, knowledge = undefended
-    record, rows = judge_inversion(
+    return judge_inversion(
         name,
-        attack(name),
+        attack,
         layer,
         target,
         members=splits.members,
+        nonmembers=splits.nonmembers,
         knowledge=knowledge,
         trial_id="t",
         seed=0,
     )
-    assert record.mse < record.floor_mean
+
+
+def test_the_contract_covers_every_attack():
+    assert {name for name, _, _ in ATTACKS} == set(INVERSION)
+
+
+@EVERY_ATTACK
+def test_it_rebuilds_more_than_chance_on_an_undefended_target(
+    name, parameters, layer, undefended, splits
+):
+    record, rows = judged(INVERSION[name](**parameters), layer, undefended, splits)
+    n = 10 if layer is None else 16
     assert record.converged
-    assert rows.image.shape == rows.original.shape == (16, 1, 8, 8)
+    assert record.converged_share == 1.0
+    assert rows.image.shape == rows.original.shape == (n, 1, 8, 8)
+    assert rows.mse.shape == rows.ssim.shape == rows.label.shape == (n,)
+    if layer is None:
+        assert record.recognition_rate_low > 0.1
+    else:
+        assert record.mse < record.floor_mean
 
 
-@pytest.mark.parametrize("name", list(INVERSION))
-def test_images_have_their_shape_and_range(name, undefended, splits):
-    found = rebuilt(name, undefended, splits.members)
-    assert found.images.shape == (120, 1, 8, 8)
+@EVERY_ATTACK
+def test_images_have_their_shape_and_range(name, parameters, layer, undefended, splits):
+    found = rebuilt(name, parameters, layer, undefended, splits.members)
+    n = len(observed(undefended[0], splits.members, layer).labels)
+    assert found.images.shape == (n, 1, 8, 8)
+    assert found.images.dtype == np.float32
     assert 0 <= found.images.min() <= found.images.max() <= 1
-    assert found.converged.shape == (120,)
+    assert found.converged.shape == (n,)
 
 
-@pytest.mark.parametrize("name", list(INVERSION))
-def test_the_same_seed_rebuilds_the_same(name, undefended, splits):
-    first, again = (rebuilt(name, undefended, splits.members) for _ in range(2))
+@EVERY_ATTACK
+def test_the_same_seed_rebuilds_the_same_and_leaves_the_target_as_it_was(
+    name, parameters, layer, undefended, splits
+):
+    before = [p.detach().clone() for p in undefended[0].model.parameters()]
+    first, again = (rebuilt(name, parameters, layer, undefended, splits.members) for _ in range(2))
     assert np.array_equal(first.images, again.images)
+    after = list(undefended[0].model.parameters())
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
 def test_the_decoder_that_counts_is_the_better_one_on_held_out_pool_data(undefended, splits):
@@ -77,7 +117,8 @@ def test_the_decoder_that_counts_is_the_better_one_on_held_out_pool_data(undefen
         activations, images, held_out, (1, 8, 8), epochs=2, seed=0, device=CPU
     )
     assert one.held_out_mse < other.held_out_mse
-    assert rebuilt("activation_decoder", undefended, splits.members, "dense1").decoder == "ridge"
+    found = rebuilt("activation_decoder", {}, "dense1", undefended, splits.members)
+    assert found.decoder == "ridge"
 
 
 def test_ridge_rebuilds_a_linear_layer_exactly():
@@ -121,34 +162,20 @@ def test_the_thesis_adversary_takes_every_shape_and_learns(shape):
 
 
 def test_the_floors_are_the_mean_image_and_the_class_means(splits):
-    mean, by_class = floors(splits.pool, splits.members)
+    mean, by_class = floors(splits.pool, Examples(members=splits.members))
     pool, members = splits.pool.pixels(), splits.members.pixels()
     assert mean == pytest.approx(float(((members - pool.mean(axis=0)) ** 2).mean()), rel=1e-4)
     assert by_class < mean
 
 
 def test_an_attack_that_is_not_finite_is_missing_and_not_safe(undefended, splits):
-    from raysweep.attacks import Reconstruction
-
+    @dataclasses.dataclass
     class Broken:
-        layers = ("output",)
-
         def reconstruct(self, target, observed, knowledge, *, seed):
             images = np.full((len(observed.labels), 1, 8, 8), np.nan, np.float32)
             return Reconstruction(images=images, converged=np.ones(len(images), bool))
 
-    import dataclasses
-
-    target, knowledge = undefended
-    record, _ = judge_inversion(
-        "broken",
-        dataclasses.dataclass(Broken)(),
-        "output",
-        target,
-        members=splits.members,
-        knowledge=knowledge,
-        trial_id="t",
-        seed=0,
-    )
+    record, rows = judged(Broken(), "output", undefended, splits)
     assert record.mse is None
     assert record.converged is False
+    assert rows.mse is None

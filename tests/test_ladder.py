@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent / "raysweep"
 
 FLOORS = [
     ["errors"],
-    ["registry", "signals", "pareto", "record", "document", "layers"],
+    ["registry", "signals", "pareto", "record", "document", "layers", "recogniser"],
     ["metrics", "conditions", "axes"],
     ["config"],
     ["data.examples", "data.deal", "provenance"],
@@ -23,6 +23,7 @@ FLOORS = [
     ["defences.dpsgd", "defences.dropout", "defences.l2"],
     ["decoders.ridge", "decoders.convolutional"],
     ["defences", "attacks"],
+    ["reconstructions"],
     ["membership.*", "inversion.*"],
     ["membership", "inversion"],
     ["preflight", "blocks"],

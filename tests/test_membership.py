@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from raysweep import metrics
-from raysweep.attacks import Knowledge, judge_membership
+from raysweep.attacks import Knowledge, draw_known, judge_membership
 from raysweep.config import Training
 from raysweep.data import concatenate
+from raysweep.errors import DataError
 from raysweep.membership import MEMBERSHIP
 from raysweep.models import MODELS
 from raysweep.shadows import train_shadow
@@ -34,17 +35,21 @@ def flipped(split, share, seed):
 @pytest.fixture(scope="module")
 def memorised(splits):
     """A target that knows 120 noisily labelled digits by heart, and what its attacker knows."""
-    noisy = {
-        name: flipped(getattr(splits, name), 0.4, i)
-        for i, name in enumerate(("members", "nonmembers", "pool"))
-    }
+    outside = concatenate(splits.nonmembers, splits.test)  # enough to be taught by and judged on
+    drawn = {"members": splits.members, "nonmembers": outside, "pool": splits.pool}
+    noisy = {name: flipped(split, 0.4, i) for i, (name, split) in enumerate(drawn.items())}
     plan = recipe(40)
     target = train(plan, noisy["members"], seed=0, device=CPU)
 
     def shadow(number):
         return train_shadow(plan, noisy["pool"], 120, number, seed=1, device=CPU)
 
-    knowledge = Knowledge(pool=noisy["pool"], train_shadow=shadow, training_loss=target.member_loss)
+    knowledge = Knowledge(
+        pool=noisy["pool"],
+        train_shadow=shadow,
+        training_loss=target.member_loss,
+        known=draw_known(noisy["members"], noisy["nonmembers"], 0.5, seed=0),
+    )
     return target, noisy["members"], noisy["nonmembers"], knowledge
 
 
@@ -99,15 +104,19 @@ def test_yeoms_threshold_is_the_mean_training_loss(memorised):
     assert scores.threshold == -target.member_loss[0]
 
 
-def test_the_training_loss_is_granted_by_name_alone(memorised, monkeypatch):
+def test_training_loss_and_known_members_are_granted_by_name_alone(memorised, monkeypatch):
     target, members, nonmembers, knowledge = memorised
-    poor = Knowledge(pool=knowledge.pool, train_shadow=knowledge._train_shadow)
+    rich = Knowledge(
+        pool=knowledge.pool, train_shadow=knowledge._train_shadow, known=knowledge.known
+    )
     granted = []
     for name, kind in MEMBERSHIP.items():
         attack = kind()
 
         def spy(target, examples, knowledge, *, seed, name=name):
-            granted.append((name, knowledge.training_loss is not None))
+            granted.append(
+                (name, (knowledge.training_loss is not None, knowledge.known is not None))
+            )
             from raysweep.attacks import Scores
 
             return Scores(values=np.arange(len(examples), dtype=float))
@@ -119,11 +128,13 @@ def test_the_training_loss_is_granted_by_name_alone(memorised, monkeypatch):
             target,
             members=members,
             nonmembers=nonmembers,
-            knowledge=poor,
+            knowledge=rich,
             trial_id="t",
             seed=0,
         )
-    assert dict(granted) == {name: name == "loss" for name in MEMBERSHIP}
+    assert dict(granted) == {
+        name: (name in ("loss", "dtc"), name == "supervised") for name in MEMBERSHIP
+    }
 
 
 def test_shadows_are_trained_once_and_are_as_large_as_the_target(memorised):
@@ -137,7 +148,7 @@ def test_shadows_are_trained_once_and_are_as_large_as_the_target(memorised):
 
 def test_the_two_classifiers_of_the_shadow_attack_agree(memorised):
     target, members, nonmembers, knowledge = memorised
-    examples, truth = concatenate(members, nonmembers), np.repeat([True, False], [120, 60])
+    examples, truth = concatenate(members, nonmembers), np.repeat([True, False], [120, 160])
     areas = [
         metrics.auc(
             MEMBERSHIP["shadow"](classifier=c).score(target, examples, knowledge, seed=0).values,
@@ -148,8 +159,30 @@ def test_the_two_classifiers_of_the_shadow_attack_agree(memorised):
     assert areas[0] == pytest.approx(areas[1], abs=0.08)
 
 
-def test_the_judge_names_everyone_in_the_scores(memorised):
-    _, members, nonmembers, _ = memorised
-    _, rows = judged("loss", memorised)
-    assert set(rows.example[rows.member]) == set(members.indices)
-    assert set(rows.example[~rows.member]) == set(nonmembers.indices)
+@pytest.mark.parametrize("name", list(MEMBERSHIP))
+def test_the_judge_names_everyone_in_the_scores_but_those_that_are_known(name, memorised):
+    _, members, nonmembers, knowledge = memorised
+    record, rows = judged(name, memorised)
+    for own, split, known in (
+        (rows.member, members, knowledge.known.members),
+        (~rows.member, nonmembers, knowledge.known.nonmembers),
+    ):
+        assert set(rows.example[own]) == set(split.indices) - set(known.indices)
+    assert (record.n_members, record.n_nonmembers) == (60, 80)
+    assert record.n_known_members == (60 if name == "supervised" else None)
+
+
+def test_the_known_are_drawn_once_by_seed(splits):
+    first, again, other = (
+        draw_known(splits.members, splits.nonmembers, 0.25, seed=seed) for seed in (3, 3, 4)
+    )
+    assert (len(first.members), len(first.nonmembers)) == (30, 15)
+    assert np.array_equal(first.members.indices, again.members.indices)
+    assert not np.array_equal(first.members.indices, other.members.indices)
+
+
+def test_a_supervised_attack_without_known_members_says_what_it_needs(memorised):
+    target, members, _, knowledge = memorised
+    poor = Knowledge(pool=knowledge.pool, train_shadow=knowledge._train_shadow)
+    with pytest.raises(DataError, match=r"known members and nonmembers, got none; give Knowledge"):
+        MEMBERSHIP["supervised"]().score(target, members, poor, seed=0)

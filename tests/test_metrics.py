@@ -108,3 +108,11 @@ def test_ssim_of_constant_images_is_its_closed_form():
 
 def test_mse_is_the_mean_over_pixels_and_images():
     assert metrics.mean_squared_error(np.zeros((2, 3)), np.full((2, 3), 0.5)) == 0.25
+
+
+def test_the_interval_of_a_relative_gap_holds_the_truth():
+    rng = np.random.default_rng(0)
+    found = [
+        metrics.relative_gap(rng.gamma(2, 1, 200), rng.gamma(2, 2, 200), seed=i) for i in range(60)
+    ]
+    assert np.mean([low <= 0.5 <= high for _, low, high in found]) >= 0.85

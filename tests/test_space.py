@@ -103,6 +103,26 @@ BAD = {
         "membership: []",
         r"objective 'attack_auc' needs an attack that yields it",
     ),
+    "a share of known members of one": (
+        "membership: [max_posterior, loss]",
+        "known_share: 1.0\n  membership: [supervised]",
+        r"`known_share` must be between 0 and 1, got 1.0.*line 13",
+    ),
+    "a share of known members that nobody uses": (
+        "membership: [max_posterior, loss]",
+        "known_share: 0.3\n  membership: [loss]",
+        r"`known_share` is for attacks that know members \(supervised",
+    ),
+    "a white-box attack alone for what an outsider can do": (
+        "membership: [max_posterior, loss]",
+        "membership: [dtc]",
+        r"'attack_auc' needs an attack.*dtc is white-box: set attacks.attack_auc to count it",
+    ),
+    "an attack on classes alone for the error of members": (
+        "{activation_decoder: {decoders: [ridge]}}",
+        "[mi_face]",
+        r"objective 'inversion_mse' needs an attack that yields it",
+    ),
     "negative norm": (
         "seed: 3",
         "defences: {max_grad_norm: -1.0}",
@@ -217,6 +237,12 @@ def test_a_resolved_space_resolves_to_itself(space):
 
     text = yaml.safe_dump(space.resolved())
     assert differences(space.resolved(), parse_space(text, "again").resolved()) == []
+
+
+def test_known_members_have_a_share_where_an_attack_needs_them():
+    text = SMALL.replace("[max_posterior, loss]", "[loss, supervised]")
+    assert parse_space(text, "a").config().attacks["known_share"] == 0.5
+    assert "known_share" not in parse_space(SMALL, "b").config().attacks
 
 
 def test_a_missing_file_is_named():

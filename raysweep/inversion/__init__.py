@@ -5,5 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from raysweep.inversion.activation_decoder import ActivationDecoder
+from raysweep.inversion.mi_face import MiFace
 
-INVERSION: dict[str, type[Any]] = {"activation_decoder": ActivationDecoder}
+INVERSION: dict[str, type[Any]] = {"activation_decoder": ActivationDecoder, "mi_face": MiFace}

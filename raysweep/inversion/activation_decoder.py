@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Gt, MinLen
@@ -13,9 +13,10 @@ from raysweep.config import sub_seed
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from raysweep.attacks import Knowledge, Observed, Reconstruction
+    from raysweep.attacks import Knowledge
     from raysweep.data import Split
     from raysweep.decoders import Decoder
+    from raysweep.reconstructions import Observed, Reconstruction
     from raysweep.train import TrainedTarget
 
 HELD_OUT = 0.2
@@ -29,6 +30,8 @@ class ActivationDecoder:
     ``layers`` are names of the model's layers, ``output`` is the prediction vector (black-box);
     ``decoders`` to try; ``epochs`` and ``examples`` bound the work of each.
     """
+
+    needs_pool: ClassVar[bool] = True
 
     layers: Annotated[tuple[str, ...], MinLen(1)] = ("output",)
     decoders: Annotated[tuple[Literal["ridge", "convolutional"], ...], MinLen(1)] = (
@@ -45,8 +48,10 @@ class ActivationDecoder:
 
         Converged: no worse on held-out data than the mean image, which sees no model.
         """
-        from raysweep.attacks import Reconstruction
+        from raysweep.reconstructions import Reconstruction
 
+        assert observed.layer is not None
+        assert observed.activations is not None
         order = np.random.default_rng(sub_seed(seed, "pool")).permutation(len(knowledge.pool))
         pool = knowledge.pool.rows(order[: self.examples])
         activations = target.activations(pool, observed.layer)

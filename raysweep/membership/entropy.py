@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 from raysweep import signals
 
 if TYPE_CHECKING:
-    from raysweep.attacks import Knowledge, Scores
+    from raysweep.attacks import Access, Knowledge, Scores
     from raysweep.data import Split
     from raysweep.train import TrainedTarget
 
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 class Entropy:
     """Black-box with the label: members are predicted surely and rightly."""
 
+    access: ClassVar[Access] = "black-box"
     knows_training_loss: ClassVar[bool] = False
     needs_shadows: ClassVar[bool] = False
+    needs_known: ClassVar[bool] = False
 
     def score(
         self, target: TrainedTarget, examples: Split, knowledge: Knowledge, *, seed: int

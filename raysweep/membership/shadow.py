@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-import numpy as np
 from annotated_types import Gt
 from pydantic.dataclasses import dataclass
 
-from raysweep import signals
 from raysweep.config import sub_seed
 
 if TYPE_CHECKING:
-    from raysweep.attacks import Knowledge, Scores
+    from raysweep.attacks import Access, Knowledge, Scores
     from raysweep.data import Split
     from raysweep.train import TrainedTarget
 
@@ -25,8 +23,10 @@ class Shadow:
     from nonmembers by their three highest posteriors: ``mlp`` (64 units) or ``logistic``.
     """
 
+    access: ClassVar[Access] = "black-box"
     knows_training_loss: ClassVar[bool] = False
     needs_shadows: ClassVar[bool] = True
+    needs_known: ClassVar[bool] = False
 
     n_shadows: Annotated[int, Gt(0)] = 1
     classifier: Literal["mlp", "logistic"] = "mlp"
@@ -36,15 +36,12 @@ class Shadow:
     ) -> Scores:
         """Return the log-odds of being a member; the classifier's own threshold is 0."""
         from raysweep.attacks import Scores
-        from raysweep.classifier import fit
+        from raysweep.classifier import learn
 
-        features, truth = [], []
-        for shadow in knowledge.shadows(self.n_shadows):
-            for split, is_member in ((shadow.members, True), (shadow.nonmembers, False)):
-                features.append(signals.sorted_log_odds(shadow.target.logits(split)))
-                truth.append(np.full(len(split), is_member))
-        known, truths = np.concatenate(features), np.concatenate(truth)
-        hidden = 64 if self.classifier == "mlp" else 0
-        predict = fit(known, truths, hidden=hidden, seed=sub_seed(seed, "classifier"))
-        values = predict(signals.sorted_log_odds(target.logits(examples)))
-        return Scores(values=values, threshold=0.0)
+        lessons = [
+            (shadow.target, shadow.members, shadow.nonmembers)
+            for shadow in knowledge.shadows(self.n_shadows)
+        ]
+        own = sub_seed(seed, "classifier")
+        predict = learn(lessons, kind=self.classifier, top=3, seed=own)
+        return Scores(values=predict(target, examples), threshold=0.0)

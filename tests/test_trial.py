@@ -1,0 +1,52 @@
+"""What a whole trial makes of its attacks: who is judged, what counts, what is refused."""
+
+import pytest
+from conftest import SMALL
+
+from raysweep.errors import DataError
+from raysweep.space import parse_space
+from raysweep.trial import run_trial
+
+
+def trial(*replacements):
+    text = SMALL.replace("  inversion: {activation_decoder: {decoders: [ridge]}}\n", "")
+    text += "objectives: {accuracy: max}\n"
+    for old, new in replacements:
+        assert old in text
+        text = text.replace(old, new)
+    return run_trial(parse_space(text, "trial.yaml").config())
+
+
+def test_every_attack_is_judged_on_the_same_unknown_examples():
+    result = trial(("[max_posterior, loss]", "[loss, supervised]"))
+    judged = [set(rows.example) for rows in result.scores]
+    assert len(judged[0]) == 60 + 30
+    assert judged[0] == judged[1]
+    assert [(r.n_members, r.n_known_members) for r in result.attacks] == [(60, None), (60, 60)]
+
+
+def test_too_few_known_members_are_refused():
+    message = r"known_share 0.1 leaves 6 nonmembers to learn from and 54 .* enlarge dataset.nonmem"
+    with pytest.raises(DataError, match=message):
+        trial(("membership: [max_posterior, loss]", "known_share: 0.1\n  membership: [supervised]"))
+
+
+def test_a_white_box_attack_counts_only_by_name():
+    given = "[max_posterior, loss]"
+    outside, by_name = (
+        trial((given, "[loss, dtc]")),
+        trial((given, "[loss, dtc]\n  attack_auc: dtc")),
+    )
+    aucs = {record.attack: record.auc for record in by_name.attacks}
+    assert (outside.trial.strongest_attack, outside.trial.attack_auc) == ("loss", aucs["loss"])
+    assert (by_name.trial.strongest_attack, by_name.trial.attack_auc) == ("dtc", aucs["dtc"])
+
+
+def test_classes_are_rebuilt_without_a_pool():
+    given = ("membership: [max_posterior, loss]", "inversion: [mi_face]"), ("pool: 200", "pool: 0")
+    result = trial(*given)
+    (record,), (rows,) = result.attacks, result.reconstructions
+    assert (record.layer, record.n_rebuilt, record.n_members) == (None, 10, 120)
+    assert record.floor_mean > record.floor_label > 0
+    assert rows.recognised.mean() == record.recognition_rate
+    assert result.trial.inversion_mse is None
