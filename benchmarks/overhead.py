@@ -1,7 +1,7 @@
 """What scheduling, proposing, recording and showing cost a trial.
 
 python -m benchmarks.overhead [--json] [--repeats 5]: a real sweep of the quickstart's space by Ray
-Tune and Optuna's TPE, two trials at a time, Parquet and progress and all, whose trials do no work: each
+Tune and Optuna's TPE, two at a time, Parquet and progress and all, whose trials do no work: each
 answers with the rows of one real trial and figures drawn by its configuration. Seconds a trial are
 the gaps between records: over the whole sweep of 200, and over the last 200 of 2,000 (their
 median is the figure). `driver_mib` is what the driver holds after 500 and 2,000 trials.

@@ -90,6 +90,7 @@ def _pair(
     if is_baseline.any():
         sns.scatterplot(drawn[is_baseline], x=x, y=y, ax=axes, legend=False, **star)
     axes.set(xlabel=LABELS.get(x, x), ylabel=LABELS.get(y, y))
+    axes.locator_params(nbins=5)  # more would run into one another in a narrow panel
     if "attack_auc" in (x, y):
         line = axes.axvline if x == "attack_auc" else axes.axhline
         line(0.5, color="grey", linestyle=":", linewidth=1.2, zorder=1)
