@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent / "raysweep"
 FLOORS = [
     ["errors"],
     ["registry", "signals", "pareto", "record", "document"],
-    ["metrics", "conditions", "axes"],
+    ["metrics", "conditions", "axes", "ranking"],
     ["config"],
     ["data.examples", "data.deal", "provenance"],
     ["data.published", "data.own"],
