@@ -66,9 +66,10 @@ class Progress:
     def _cells(self, running: int) -> dict[str, str]:
         rows = list(self._rows.values())
         failed = sum(row["status"] == "failed" for row in rows)
+        pruned = sum(row["status"] == "pruned" for row in rows)
         size, volume = self._front(rows)
         return {
-            "done": f"{len(rows)}/{self._total}",
+            "done": f"{len(rows)}/{self._total}" + (f" ({pruned} pruned)" if pruned else ""),
             "running": str(running),
             "failed": str(failed),
             "best accuracy": _best(rows, "accuracy", max),

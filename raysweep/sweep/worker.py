@@ -7,13 +7,22 @@ from typing import Any
 
 from raysweep.config import TrialConfig
 from raysweep.data import deal_key, share
+from raysweep.record import Rung
 
 
-def run(proposal: dict[str, Any], *, deals: dict[str, Any], threads: int, gpu: float) -> None:
+def run(
+    proposal: dict[str, Any],
+    *,
+    deals: dict[str, Any],
+    threads: int,
+    gpu: float,
+    rungs: tuple[int, ...] = (),
+) -> None:
     """Run the proposed trial and report its :class:`~raysweep.record.TrialResult` to Tune.
 
     ``deals`` (key -> reference) lie in memory that all workers of a machine share. A reused worker
-    starts clean: every trial seeds its own generators, and a GPU's caches are emptied here.
+    starts clean: every trial seeds its own generators, and a GPU's caches are emptied here. After
+    the epochs in ``rungs`` it reports the figures, with the rows of a trial that stops there.
     """
     import ray
     import torch
@@ -29,7 +38,12 @@ def run(proposal: dict[str, Any], *, deals: dict[str, Any], threads: int, gpu: f
     deal = deals.get(deal_key(config.dataset, config.seed))
     if deal is not None:
         share(config.dataset, ray.get(deal), seed=config.seed)
-    result = run_recorded(config, device=device)
+
+    def on_rung(rung: Rung) -> bool:
+        tune.report({"rung": rung.figures, "stopped": rung.stopped})
+        return True  # where the pruner says stop, Tune ends this thread inside the report
+
+    result = run_recorded(config, device=device, on_rung=on_rung, rungs=rungs)
     if device.type == "cuda":
         gc.collect()  # 0.15 s: worth it only for what the neighbours on a GPU need back
         torch.cuda.empty_cache()
