@@ -211,7 +211,9 @@ def front(
         corner = reference_point(trials, results.objectives)
         told = ", ".join(f"{name} {value:g}" for name, value in corner.items())
         volume = covered(trials, results.objectives)
-        print(f"{len(found)} of {len(trials)} trials; hypervolume {volume:.5f} against {told}")
+        pruned = int((trials["status"] == "pruned").sum())
+        count = f"{len(trials)} trials" + (f" ({pruned} pruned)" if pruned else "")
+        print(f"{len(found)} of {count}; hypervolume {volume:.5f} against {told}")
     elif format is Format.csv:
         print(found.to_csv(index=False), end="")
     elif format is Format.json:

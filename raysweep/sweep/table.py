@@ -69,9 +69,9 @@ class Progress:
         pruned = sum(row["status"] == "pruned" for row in rows)
         size, volume = self._front(rows)
         return {
-            "done": f"{len(rows)}/{self._total}" + (f" ({pruned} pruned)" if pruned else ""),
+            "done": f"{len(rows)}/{self._total}",
             "running": str(running),
-            "failed": str(failed),
+            "failed": f"{failed}, pruned {pruned}" if pruned else str(failed),
             "best accuracy": _best(rows, "accuracy", max),
             "least attack AUC": _best(rows, "attack_auc", min),
             "highest inversion MSE": _best(rows, "inversion_mse", max, 4),
