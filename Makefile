@@ -31,6 +31,7 @@ bench: $(STAMP)  ## make the README's figures again
 	$(BIN)/python -m benchmarks.quickstart --json
 	$(BIN)/python -m benchmarks.cli --json
 	$(BIN)/python -m benchmarks.fashion_mnist --json
+	$(BIN)/python -m benchmarks.pruning --json
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,12 +1,13 @@
-"""The blocks of a space that name things: who proposes, what attacks, what counts."""
+"""The blocks of a space that name things: who proposes, who stops, what attacks, what counts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import ceil
 from typing import Annotated, Any, Literal
 
 import pydantic
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 from pydantic.dataclasses import dataclass
 
 from raysweep.errors import SpaceError
@@ -57,6 +58,45 @@ class Resources:
 
 
 KNOWN_SHARE = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pruning:
+    """Stop trials that others leave behind at a rung (MO-ASHA, Schmucker et al. 2021).
+
+    Rungs stand after epoch ``grace_epochs`` and ``reduction_factor`` times as far each time. Of
+    the trials seen at a rung so far, the share ``keep`` goes on (default 1 / reduction_factor; 1
+    stops nobody and still measures), the others stop.
+    """
+
+    name: Literal["mo_asha"] = "mo_asha"
+    grace_epochs: Annotated[int, Gt(0)] = 3
+    reduction_factor: Annotated[float, Gt(1)] = 3.0
+    keep: Annotated[float, Gt(0), Le(1)] | None = None
+
+    def epochs(self, last: int) -> tuple[int, ...]:
+        """Return the epochs after which a training of ``last`` epochs stands at a rung.
+
+        >>> Pruning(grace_epochs=1).epochs(15)
+        (1, 3, 9)
+        """
+        found: list[int] = []
+        reach = float(self.grace_epochs)
+        while ceil(reach - 1e-9) < last:
+            found.append(ceil(reach - 1e-9))
+            reach *= self.reduction_factor
+        return tuple(dict.fromkeys(found))
+
+    def quota(self, n: int) -> int:
+        """Return how many of ``n`` trials seen at a rung go on; all of the first 1 / keep.
+
+        >>> [Pruning().quota(n) for n in (1, 2, 3, 4, 30)]
+        [1, 2, 1, 2, 10]
+        """
+        share = 1 / self.reduction_factor if self.keep is None else self.keep
+        return n if n * share < 1 - 1e-9 else ceil(n * share - 1e-9)
+
+
 DEFAULT_ATTACKS: dict[str, Any] = {
     "membership": ["max_posterior", "loss", "entropy", "shadow"],
     "inversion": {"activation_decoder": {"layers": ["output"]}},
@@ -164,3 +204,14 @@ def objectives(given: Any, attacks: Mapping[str, Any]) -> dict[str, Literal["max
                 )
             raise SpaceError(f"objective {name!r} needs an attack that yields it: {remedy}", place)
     return {name: OBJECTIVES[name] for name in chosen}
+
+
+def rung_objectives(
+    objectives: Mapping[str, Literal["max", "min"]], attacks: Mapping[str, Any]
+) -> dict[str, Literal["max", "min"]]:
+    """Return the objectives that a rung can measure cheaply, the ones that it compares.
+
+    Reconstruction error counts there when the black-box one (layer ``output``) counts in the end.
+    """
+    black_box = attacks["inversion_mse"] == "output"
+    return {k: v for k, v in objectives.items() if k != "inversion_mse" or black_box}

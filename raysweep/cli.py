@@ -122,7 +122,8 @@ def sweep(
     results = Results(summary.out)
     print_front(results, results.front())
     figure = _draw(results, loaded.name)
-    print(f"{summary.ok} trials, {summary.failed} failed. Records and front: {summary.out}")
+    pruned = f" {summary.pruned} pruned," if loaded.pruning else ""
+    print(f"{summary.ok} trials,{pruned} {summary.failed} failed. Records and front: {summary.out}")
     if figure:
         print(f"Figure: {figure}")
     if summary.failed:
@@ -210,7 +211,9 @@ def front(
         corner = reference_point(trials, results.objectives)
         told = ", ".join(f"{name} {value:g}" for name, value in corner.items())
         volume = covered(trials, results.objectives)
-        print(f"{len(found)} of {len(trials)} trials; hypervolume {volume:.5f} against {told}")
+        pruned = int((trials["status"] == "pruned").sum())
+        count = f"{len(trials)} trials" + (f" ({pruned} pruned)" if pruned else "")
+        print(f"{len(found)} of {count}; hypervolume {volume:.5f} against {told}")
     elif format is Format.csv:
         print(found.to_csv(index=False), end="")
     elif format is Format.json:
@@ -267,6 +270,9 @@ def validate(space: SpaceFile, settings: Settings = None, data_root: DataRoot = 
     print(f"{space}: valid. {loaded.sampler.trials} trials by {loaded.sampler.name}{grid}")
     for key, axis in loaded.axes.items():
         print(f"  {key}: {axis.model_dump(by_alias=True, exclude_defaults=True)}")
+    if loaded.pruning:
+        rungs = ", ".join(str(epoch) for epoch in loaded.rungs())
+        print(f"  pruning: {loaded.pruning.name} after epochs {rungs}")
     print(f"  objectives: {', '.join(f'{k} {v}' for k, v in loaded.objectives.items())}")
     if data.find(loaded.document["dataset"]) is None:
         name = loaded.document["dataset"]["name"]

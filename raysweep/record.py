@@ -28,6 +28,7 @@ class TrialRecord:
     number: int = 0
     status: Status
     error: str | None = None
+    stopped_epoch: int | None = None
     scenario: str | None = None
     defences: Mapping[str, float | str] = field(default_factory=dict)
     target_epsilon: float | None = None
@@ -139,7 +140,11 @@ class AttackRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class EpochRecord:
-    """One row of ``epochs``; ``train_accuracy`` is over the epoch's batches, in training mode."""
+    """One row of ``epochs``; ``train_accuracy`` is over the epoch's batches, in training mode.
+
+    ``train_seconds`` and ``epsilon`` are spent so far. The other figures are those of the cheap
+    attacks at a rung, None elsewhere, and ``rung_seconds`` is what these attacks took.
+    """
 
     trial_id: str
     epoch: int
@@ -147,6 +152,12 @@ class EpochRecord:
     train_accuracy: float | None
     accuracy: float
     epsilon: float
+    collapsed: bool | None = None
+    train_seconds: float | None = None
+    attack_auc: float | None = None
+    inversion_mse: float | None = None
+    inversion_floor: float | None = None
+    rung_seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,3 +206,11 @@ class TrialResult:
         """Return the result with its proposal's number and the attempts that it took."""
         trial = dataclasses.replace(self.trial, number=number, attempts=attempts)
         return dataclasses.replace(self, trial=trial)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rung:
+    """Where a trial stands after some of its epochs: the figures, and its rows if it stops here."""
+
+    figures: EpochRecord
+    stopped: TrialResult = field(repr=False)

@@ -129,7 +129,8 @@ def reference_point(trials: pd.DataFrame, objectives: Mapping[str, str]) -> dict
         "attack_auc": 1.0,
         "inversion_mse": 0.0,
     }
-    worst = trials[list(objectives)].replace(np.inf, np.nan).max()
+    finished = trials[trials["status"] == "ok"]
+    worst = finished[list(objectives)].replace(np.inf, np.nan).max()
     return {name: fixed.get(name, float(worst[name])) for name in objectives}
 
 

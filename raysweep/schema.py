@@ -9,7 +9,7 @@ import pydantic
 
 from raysweep import defences
 from raysweep.axes import Axis
-from raysweep.blocks import OBJECTIVES, SAMPLERS, Resources, Sampler
+from raysweep.blocks import OBJECTIVES, SAMPLERS, Pruning, Resources, Sampler
 from raysweep.config import Training
 from raysweep.data import SOURCES
 from raysweep.data.deal import Sizes
@@ -56,6 +56,7 @@ def schema() -> dict[str, Any]:
             ),
             "objectives": _object({name: {"const": d} for name, d in OBJECTIVES.items()}),
             "sampler": _object(sampler),
+            "pruning": _object(_properties(Pruning)),
             "resources": _object(_properties(Resources)),
             "seed": {"type": "integer", "minimum": 0},
         },

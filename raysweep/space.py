@@ -15,7 +15,7 @@ import pydantic
 
 from raysweep import blocks, data, defences, models
 from raysweep.axes import Axis
-from raysweep.blocks import SAMPLERS, Resources, Sampler
+from raysweep.blocks import SAMPLERS, Pruning, Resources, Sampler
 from raysweep.config import Training, TrialConfig
 from raysweep.document import Document
 from raysweep.errors import RaysweepError, SpaceError
@@ -23,7 +23,7 @@ from raysweep.registry import build, explain, lookup, suggestion
 
 BLOCKS = (
     *("name", "dataset", "model", "training", "defences", "search", "attacks", "objectives"),
-    *("sampler", "resources", "seed"),
+    *("sampler", "pruning", "resources", "seed"),
 )
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -37,6 +37,7 @@ class Space:
     axes: dict[str, Axis]
     objectives: dict[str, Literal["max", "min"]]
     sampler: Sampler
+    pruning: Pruning | None
     resources: Resources
     seed: int
 
@@ -58,6 +59,15 @@ class Space:
         """Return the undefended configuration: the anchor of every comparison."""
         return _complete({**copy.deepcopy(self.document), "defences": {}})
 
+    def rungs(self) -> tuple[int, ...]:
+        """Return the epochs after which trials are compared; empty without pruning."""
+        if self.pruning is None:
+            return ()
+        axis = self.axes.get("training.epochs")
+        ends = [{}] if axis is None else [{"training.epochs": v} for v in axis.extremes()]
+        longest = max(self.config(values).training.epochs for values in ends)
+        return self.pruning.epochs(longest)
+
     def size(self) -> int | None:
         """Return how many grid points the axes have, or None when one is continuous."""
         choices = [axis.choices() for axis in self.axes.values()]
@@ -66,6 +76,7 @@ class Space:
     def resolved(self) -> dict[str, Any]:
         """Return the whole space as plain values with every default filled in."""
         config = self.config()
+        pruning = {} if self.pruning is None else {"pruning": dataclasses.asdict(self.pruning)}
         return {
             "name": self.name,
             "dataset": self._block("dataset", config.dataset),
@@ -76,6 +87,7 @@ class Space:
             "attacks": config.attacks,
             "objectives": dict(self.objectives),
             "sampler": dataclasses.asdict(self.sampler),
+            **pruning,
             "resources": dataclasses.asdict(self.resources),
             "seed": self.seed,
         }
@@ -153,11 +165,13 @@ def _checked(document: dict[str, Any]) -> Space:
         axes=_axes(document.get("search") or {}),
         objectives=blocks.objectives(document.get("objectives"), config.attacks),
         sampler=_block(Sampler, document, "sampler"),
+        pruning=None if document.get("pruning") is None else _block(Pruning, document, "pruning"),
         resources=_block(Resources, document, "resources"),
         seed=seed,
     )
     _check_sampler(space)
     _check_extremes(space)
+    _check_pruning(space)
     return space
 
 
@@ -254,6 +268,19 @@ def _check_extremes(space: Space) -> None:
         space.config(together)
     except RaysweepError as error:
         raise SpaceError(str(error), ("search",)) from None
+
+
+def _check_pruning(space: Space) -> None:
+    if space.pruning is None:
+        return
+    if not space.rungs():
+        law = "must be below the epochs of training, so that there is a rung"
+        given = space.pruning.grace_epochs
+        raise SpaceError(f"`grace_epochs` {law}, got {given}", ("pruning", "grace_epochs"))
+    if not blocks.rung_objectives(space.objectives, space.config().attacks):
+        law = "needs an objective that a rung measures"
+        remedy = "add accuracy to `objectives`"
+        raise SpaceError(f"`pruning` {law}, got {list(space.objectives)}; {remedy}", ("pruning",))
 
 
 def _place(document: dict[str, Any], key: str, value: Any) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from math import inf, sqrt
 from pathlib import Path
 from typing import Any
@@ -32,13 +32,24 @@ from raysweep.record import (
     AttackRecord,
     EpochRecord,
     ReconstructionRows,
+    Rung,
     ScoreRows,
+    Status,
     TrialRecord,
     TrialResult,
 )
 from raysweep.registry import build
+from raysweep.rungs import rung_figures
 from raysweep.shadows import Shadow, train_shadow
-from raysweep.train import Epoch, Recipe, TrainedTarget, accuracy, plain_recipe, train
+from raysweep.train import (
+    Epoch,
+    PrivacySpent,
+    Recipe,
+    TrainedTarget,
+    accuracy,
+    plain_recipe,
+    train,
+)
 
 
 def run_trial(
@@ -46,19 +57,29 @@ def run_trial(
     *,
     device: torch.device | None = None,
     on_epoch: Callable[[EpochRecord], None] | None = None,
+    on_rung: Callable[[Rung], bool] | None = None,
+    rungs: Collection[int] = (),
 ) -> TrialResult:
     """Return the rows of one configuration: train the target, attack it, measure.
 
-    ``on_epoch`` is shown every epoch of the target as it ends.
+    ``on_epoch`` is shown every epoch of the target as it ends. After the epochs in ``rungs`` the
+    model is attacked cheaply, and ``on_rung`` says whether to go on: where it says False the
+    status is ``pruned``, the figures are those of the stop, and no full attack is run.
 
     Raises:
         RaysweepError: the configuration cannot be run as asked; nothing is recorded.
 
     """
-    return _Trial(config, device or default_device(), on_epoch).run()
+    return _Trial(config, device or default_device(), on_epoch, on_rung, rungs).run()
 
 
-def run_recorded(config: TrialConfig, *, device: torch.device | None = None) -> TrialResult:
+def run_recorded(
+    config: TrialConfig,
+    *,
+    device: torch.device | None = None,
+    on_rung: Callable[[Rung], bool] | None = None,
+    rungs: Collection[int] = (),
+) -> TrialResult:
     """Return the rows of one configuration, with status ``failed`` and the reason if it fails.
 
     Raises:
@@ -66,7 +87,7 @@ def run_recorded(config: TrialConfig, *, device: torch.device | None = None) -> 
 
     """
     try:
-        return run_trial(config, device=device)
+        return run_trial(config, device=device, on_rung=on_rung, rungs=rungs)
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise OutOfMemory(f"out of memory: {error}") from error
     except Exception as error:
@@ -102,9 +123,14 @@ class _Trial:
         config: TrialConfig,
         device: torch.device,
         on_epoch: Callable[[EpochRecord], None] | None,
+        on_rung: Callable[[Rung], bool] | None,
+        rungs: Collection[int],
     ) -> None:
         self.config, self.device = config, device
         self.show = on_epoch or (lambda _record: None)
+        self.goes_on = on_rung or (lambda _rung: True)
+        self.rungs = {epoch for epoch in rungs if epoch < config.training.epochs}
+        self.stopped: TrialResult | None = None
         self.epochs: list[EpochRecord] = []
         self.attacks: list[AttackRecord] = []
         self.scores: list[ScoreRows] = []
@@ -112,34 +138,42 @@ class _Trial:
 
     def run(self) -> TrialResult:
         """Run all steps."""
-        started_at, memory = now(), _PeakMemory(self.device)
+        self.started_at, self.memory = now(), _PeakMemory(self.device)
         self.splits = data.load(self.config.dataset, seed=self.config.seed)
         preflight.check(self.config, self.splits)
         self.recipe = recipe_of(self.config, self.splits)
         target, train_seconds = self._train()
+        if self.stopped is not None:
+            return self.stopped
         attacks_start = time.perf_counter()
         self._attack(target)
-        attack_seconds = time.perf_counter() - attacks_start
+        return self._result(
+            "ok",
+            train_seconds=train_seconds,
+            attack_seconds=time.perf_counter() - attacks_start,
+            **self._privacy(target.privacy),
+            **self._accuracy(target),
+            **self._strongest_membership(),
+            **self._counting_inversion(),
+        )
+
+    def _result(self, status: Status, **figures: Any) -> TrialResult:
+        """Return all rows so far, under a record with these ``figures``."""
         record = TrialRecord(
             trial_id=self.config.trial_id,
-            status="ok",
+            status=status,
             defences=self.config.defences,
             seed=self.config.seed,
             config=self.config.to_json(),
             versions=versions(),
             device=_device_name(self.device),
             node=platform.node(),
-            started_at=started_at,
-            train_seconds=train_seconds,
-            attack_seconds=attack_seconds,
-            peak_memory_mib=memory.mib(),
+            started_at=self.started_at,
+            peak_memory_mib=self.memory.mib(),
             split_hash=self.splits.hash,
             n_classes=self.splits.members.n_classes,
             **self._sizes(),
-            **self._privacy(target),
-            **self._accuracy(target),
-            **self._strongest_membership(),
-            **self._counting_inversion(),
+            **figures,
         )
         return TrialResult(
             trial=record,
@@ -155,24 +189,46 @@ class _Trial:
         def on_epoch(epoch: Epoch) -> bool:
             nonlocal evaluation
             began = time.perf_counter()
-            self.epochs.append(
-                EpochRecord(
-                    trial_id=self.config.trial_id,
-                    epoch=epoch.number,
-                    loss=epoch.loss,
-                    train_accuracy=epoch.train_accuracy,
-                    accuracy=accuracy(epoch.model, self.splits.validation, self.device),
-                    epsilon=inf if epoch.privacy is None else epoch.privacy.epsilon,
-                )
-            )
-            self.show(self.epochs[-1])
+            goes_on = self._look(epoch, train_seconds=began - start - evaluation)
             evaluation += time.perf_counter() - began
-            return True
+            return goes_on
 
         seed = sub_seed(self.config.seed, "target")
         members = self.splits.members
         target = train(self.recipe, members, seed=seed, device=self.device, on_epoch=on_epoch)
         return target, time.perf_counter() - start - evaluation
+
+    def _look(self, epoch: Epoch, *, train_seconds: float) -> bool:
+        """Measure the model after an epoch; return whether to go on."""
+        at_rung = epoch.number in self.rungs
+        cheap = rung_figures(self.config, self.splits, epoch, self.device) if at_rung else {}
+        reached = accuracy(epoch.model, self.splits.validation, self.device)
+        record = EpochRecord(
+            trial_id=self.config.trial_id,
+            epoch=epoch.number,
+            loss=epoch.loss,
+            train_accuracy=epoch.train_accuracy,
+            accuracy=reached,
+            epsilon=inf if epoch.privacy is None else epoch.privacy.epsilon,
+            collapsed=self._collapsed(reached),
+            train_seconds=train_seconds,
+            **cheap,
+        )
+        self.epochs.append(record)
+        self.show(record)
+        if not at_rung:
+            return True
+        stopped = self._result(
+            "pruned",
+            stopped_epoch=epoch.number,
+            train_seconds=train_seconds,
+            accuracy=reached,
+            collapsed=record.collapsed,
+            **self._privacy(epoch.privacy),
+        )
+        goes_on = self.goes_on(Rung(figures=record, stopped=stopped))
+        self.stopped = None if goes_on else stopped
+        return goes_on
 
     def _attack(self, target: TrainedTarget) -> None:
         seed, splits, trial_id = self.config.seed, self.splits, self.config.trial_id
@@ -227,9 +283,8 @@ class _Trial:
     def _sizes(self) -> dict[str, Any]:
         return {f"n_{name}": size for name, size in self.splits.sizes.items()}
 
-    def _privacy(self, target: TrainedTarget) -> dict[str, Any]:
+    def _privacy(self, spent: PrivacySpent | None) -> dict[str, Any]:
         asked = {"target_epsilon": float(self.config.defences["epsilon"])}
-        spent = target.privacy
         if spent is None:
             return asked | {"epsilon": inf, "noise_multiplier": 0.0}
         return asked | {
@@ -243,15 +298,18 @@ class _Trial:
         }
 
     def _accuracy(self, target: TrainedTarget) -> dict[str, Any]:
-        validation = self.splits.validation
-        reached = _accuracy(target, validation)
-        share = float(np.bincount(validation.labels).max() / len(validation))
-        chance = share + 3 * sqrt(share * (1 - share) / len(validation))
+        reached = _accuracy(target, self.splits.validation)
         return {
             "train_accuracy": _accuracy(target, self.splits.members),
             "accuracy": reached,
-            "collapsed": reached <= chance,
+            "collapsed": self._collapsed(reached),
         }
+
+    def _collapsed(self, reached: float) -> bool:
+        """Return whether an accuracy is within three standard errors of the largest class."""
+        labels = self.splits.validation.labels
+        share = float(np.bincount(labels).max() / len(labels))
+        return reached <= share + 3 * sqrt(share * (1 - share) / len(labels))
 
     def _strongest_membership(self) -> dict[str, Any]:
         """Return the AUC that counts; for the strongest of k its interval is at 1 - 0.05 / k.

@@ -132,6 +132,22 @@ def test_a_failed_trial_teaches_no_figures():
     assert states == ["COMPLETE", "FAIL"]
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "nsgaii", "gp"])
+def test_a_pruned_trial_is_known_and_teaches_no_figures(sampler):
+    space = a_space(sampler)
+    proposals, rows = Proposals(space, pd.DataFrame()), []
+    for i in range(16):
+        rows.append(
+            row(proposals.next(), **({"status": "pruned", "attack_auc": None} if i % 3 else {}))
+        )
+        proposals.tell(rows[-1])
+    expected = ["PRUNED" if i % 3 else "COMPLETE" for i in range(16)]
+    assert [t.state.name for t in proposals._study.get_trials()] == expected
+    continued = Proposals(space, pd.DataFrame(rows))
+    assert [t.state.name for t in continued._study.get_trials()] == expected
+    assert continued.next().trial_id not in {r["trial_id"] for r in rows}
+
+
 def test_collapsed_trials_are_infeasible_for_the_sampler():
     space = a_space("tpe")
     proposals = Proposals(space, pd.DataFrame())

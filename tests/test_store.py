@@ -11,7 +11,7 @@ from raysweep.conditions import condition
 from raysweep.errors import SpaceError, StoreError
 from raysweep.record import AttackRecord, EpochRecord, ScoreRows, TrialRecord, TrialResult
 from raysweep.results import comparable as dominance
-from raysweep.results import covered, front, load
+from raysweep.results import covered, front, load, reference_point
 from raysweep.store import Store
 
 OBJECTIVES = {"accuracy": "max", "attack_auc": "min", "inversion_mse": "max"}
@@ -170,6 +170,20 @@ def test_collapsed_unconverged_and_failed_trials_stay_off_the_front_unless_asked
     assert front(trials, OBJECTIVES)["trial_id"].tolist() == ["good"]
     everything = front(trials, OBJECTIVES, everything=True)["trial_id"].tolist()
     assert everything == ["unconverged", "collapsed"]  # the first of them dominates the good one
+
+
+def test_a_pruned_trial_is_no_result_however_good_it_looked():
+    good, better = result("good", 0.8), result("pruned", 0.99, 0.5, 0.06, status="pruned")
+    alone, together = frame(good), frame(good, better)
+    assert front(together, OBJECTIVES, everything=True)["trial_id"].tolist() == ["good"]
+    assert covered(together, OBJECTIVES) == covered(alone, OBJECTIVES) > 0
+    assert choose(together, OBJECTIVES, [], "accuracy").row["trial_id"] == "good"
+
+
+def test_the_worst_seconds_are_those_of_a_finished_trial():
+    trials = frame(result("a", train_seconds=3.0), result("b", status="pruned", train_seconds=9.0))
+    corner = reference_point(trials, {"accuracy": "max", "train_seconds": "min"})
+    assert corner == {"accuracy": 0.1, "train_seconds": 3.0}
 
 
 def test_the_hypervolume_is_measured_from_chance_auc_one_and_mse_zero():

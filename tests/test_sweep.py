@@ -128,6 +128,39 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_continues(folder):
     assert "8 trials, 0 failed" in out
 
 
+def test_a_pruned_sweep_is_killed_continued_and_refused_another_pruner(folder):
+    block = "pruning: {grace_epochs: 1, reduction_factor: 2}"
+    text = SMALL.replace("sampler:", f"{block}\nsampler:")
+    (folder / "small.yaml").write_text(text)
+    process = start("sweep", "small.yaml", "--out", "out", "--trials", "16", cwd=folder)
+    wait_for(folder, 5, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    before = finished(folder)
+    code, out, err = run("sweep", "small.yaml", "--out", "out", "--trials", "16", cwd=folder)
+    assert code == 0, err
+    assert {name: finished(folder)[name] for name in before} == before
+    results = load(str(folder / "out"))
+    trials, epochs = results.trials, results.epochs
+    pruned = trials[trials["status"] == "pruned"]
+    assert set(trials["status"]) == {"ok", "pruned"}
+    assert f"{16 - len(pruned)} trials, {len(pruned)} pruned, 0 failed" in out
+    assert (trials["number"].tolist(), trials["status"].iloc[0]) == (list(range(16)), "ok")
+    lengths = epochs.groupby("trial_id")["epoch"].max()
+    assert lengths[pruned["trial_id"]].tolist() == pruned["stopped_epoch"].tolist()
+    assert (lengths[trials.loc[trials["status"] == "ok", "trial_id"]] == 4).all()
+    assert epochs["attack_auc"].notna().equals(epochs["epoch"] <= 2)
+    private = pruned[pruned["target_epsilon"] < float("inf")]
+    assert (private["epsilon"] < private["target_epsilon"]).all()
+    assert not set(pruned["trial_id"]) & set(results.attacks["trial_id"])
+    assert not set(pruned["trial_id"]) & set(results.front()["trial_id"])
+
+    changed = ("--set", "pruning.reduction_factor=3")
+    code, _, err = run("sweep", "small.yaml", "--out", "out", *changed, cwd=folder)
+    assert code == 2
+    assert "pruning.reduction_factor: 2.0 -> 3.0" in err
+
+
 TROUBLE = """
 import os, signal
 import torch

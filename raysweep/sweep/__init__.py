@@ -17,6 +17,7 @@ import shutil
 import signal
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import prod
@@ -36,6 +37,7 @@ from raysweep.space import Space, differences
 from raysweep.store import Store
 from raysweep.sweep.lock import Lock
 from raysweep.sweep.proposals import Proposals, expected, grid
+from raysweep.sweep.pruning import Standings
 from raysweep.sweep.table import Progress
 
 if TYPE_CHECKING:
@@ -64,6 +66,7 @@ class Summary:
     out: str
     ended: str
     ok: int
+    pruned: int
     failed: int
     missing: int
 
@@ -159,6 +162,7 @@ class _Run:
         self.space, self.store, self.lock, self.total = space, store, lock, total
         self.rows: dict[str, dict[str, Any]] = {r["trial_id"]: r for r in records(trials)}
         self.proposals = Proposals(space, trials, journal=journal_path(store.path))
+        self.standings = self._standings()
         self.ended = "done"
         self.recorder_error: StoreError | None = None
         self.missing = max(0, total - len(self.rows))
@@ -166,6 +170,15 @@ class _Run:
             again = [row for row in self.rows.values() if row["status"] == "failed"]
             self.proposals.retry(again)
             self.missing += len(again)
+
+    def _standings(self) -> Standings | None:
+        """Return what finished trials showed at the rungs; None without pruning."""
+        if self.space.pruning is None:
+            return None
+        epochs = self.store.read("epochs")
+        return Standings(
+            self.space, self.space.pruning, epochs[epochs["trial_id"].isin(list(self.rows))]
+        )
 
     def start(
         self,
@@ -209,6 +222,7 @@ class _Run:
             deals=_deals(self.space, splits),
             threads=max(1, int(self.space.resources.cpu)),
             gpu=gpu,
+            rungs=self.space.rungs(),
         )
         scratch = tempfile.mkdtemp(prefix="raysweep-")
         try:
@@ -216,6 +230,7 @@ class _Run:
                 tune.with_resources(trainable, resources),
                 tune_config=tune.TuneConfig(
                     search_alg=tuning.Asking(self.proposals),
+                    scheduler=tuning.Pruner(self.standings) if self.standings else None,
                     num_samples=self.missing,
                     max_concurrent_trials=max_concurrent,
                     reuse_actors=True,
@@ -250,12 +265,13 @@ class _Run:
 
     def summary(self) -> Summary:
         """Return how it ended."""
-        failed = sum(row["status"] == "failed" for row in self.rows.values())
+        count = Counter(row["status"] for row in self.rows.values())
         return Summary(
             out=self.store.path,
             ended=self.ended,
-            ok=len(self.rows) - failed,
-            failed=failed,
+            ok=count["ok"],
+            pruned=count["pruned"],
+            failed=count["failed"],
             missing=max(0, self.total - len(self.rows)),
         )
 

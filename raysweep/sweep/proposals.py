@@ -27,6 +27,7 @@ from optuna.distributions import (
     FloatDistribution,
 )
 from optuna.study import StudyDirection
+from optuna.trial import TrialState
 
 from raysweep.axes import Axis, Value
 from raysweep.config import TrialConfig, sub_seed
@@ -108,7 +109,7 @@ class Proposals:
         """Give up a proposal that was stopped; the next opening of the sweep may make it again."""
         asked = self._asked.pop(trial_id, None)
         if asked is not None:
-            self._study.tell(asked, state=optuna.trial.TrialState.FAIL)
+            self._study.tell(asked, state=TrialState.FAIL)
 
     def _take(self, proposal: Proposal, asked: optuna.Trial | None) -> Proposal:
         self._known.setdefault(proposal.trial_id, {})
@@ -141,7 +142,7 @@ class Proposals:
         return None
 
     def _answers(self, row: Mapping[str, Any]) -> bool:
-        return _values(row, self._space.objectives) is not None
+        return _is_pruned(row) or _values(row, self._space.objectives) is not None
 
     def _told(self, row: Mapping[str, Any]) -> optuna.trial.FrozenTrial:
         """Return a record as a finished Optuna trial."""
@@ -153,6 +154,7 @@ class Proposals:
         distributions = _distributions(self._space.axes)
         constraint = {f"constraints:{name}": v for name, v in _constraints(row).items()}
         return optuna.create_trial(
+            state=TrialState.PRUNED if _is_pruned(row) else TrialState.COMPLETE,
             params=params,
             distributions={key: distributions[key] for key in params},
             values=_values(row, self._space.objectives),
@@ -161,14 +163,16 @@ class Proposals:
         )
 
     def _answer(self, asked: optuna.Trial, row: Mapping[str, Any] | None) -> None:
-        values = _values(row, self._space.objectives) if row else None
-        if row is None or values is None:
-            self._study.tell(asked, state=optuna.trial.TrialState.FAIL)
+        if row is None or not self._answers(row):
+            self._study.tell(asked, state=TrialState.FAIL)
             return
         asked.set_user_attr("trial_id", row["trial_id"])
         for name, value in _constraints(row).items():
             asked.set_constraint(name, value)
-        self._study.tell(asked, values)
+        if _is_pruned(row):
+            self._study.tell(asked, state=TrialState.PRUNED)
+        else:
+            self._study.tell(asked, _values(row, self._space.objectives))
 
 
 def expected(space: Space, asked: int) -> int:
@@ -331,6 +335,11 @@ def _values(row: Mapping[str, Any], objectives: Mapping[str, str]) -> list[float
         return None
     values = comparable(pd.DataFrame([dict(row)]), objectives).iloc[0].astype(float).tolist()
     return values if all(isfinite(value) for value in values) else None
+
+
+def _is_pruned(row: Mapping[str, Any]) -> bool:
+    """Return whether a trial was stopped at a rung: the study learns that, and no figures."""
+    return row.get("status") == "pruned"
 
 
 def _constraints(row: Mapping[str, Any]) -> dict[str, float]:

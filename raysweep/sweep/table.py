@@ -66,11 +66,12 @@ class Progress:
     def _cells(self, running: int) -> dict[str, str]:
         rows = list(self._rows.values())
         failed = sum(row["status"] == "failed" for row in rows)
+        pruned = sum(row["status"] == "pruned" for row in rows)
         size, volume = self._front(rows)
         return {
             "done": f"{len(rows)}/{self._total}",
             "running": str(running),
-            "failed": str(failed),
+            "failed": f"{failed}, pruned {pruned}" if pruned else str(failed),
             "best accuracy": _best(rows, "accuracy", max),
             "least attack AUC": _best(rows, "attack_auc", min),
             "highest inversion MSE": _best(rows, "inversion_mse", max, 4),

@@ -1,4 +1,4 @@
-"""What raysweep puts into Ray Tune: who proposes, who records, who says stop."""
+"""What raysweep puts into Ray Tune: who proposes, who prunes, who records, who says stop."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from typing import Any
 
 from ray.tune import Callback, Stopper
 from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from raysweep.config import TrialConfig
 from raysweep.provenance import failed_record
 from raysweep.record import TrialResult
 from raysweep.sweep.proposals import Proposals
+from raysweep.sweep.pruning import Standings
 from raysweep.sweep.table import Progress
 
 PATIENCE = 60.0  # seconds without a running trial before a word is said
@@ -57,6 +59,31 @@ class Asking(Searcher):
         return {}
 
 
+class Pruner(FIFOScheduler):
+    """A Tune scheduler that stops the trials that fall behind at a rung; the anchor never does.
+
+    A worker reports at every rung and waits for the answer. Where it is "stop", Tune ends the
+    trial's thread at that report, and the worker is free for the next trial.
+    """
+
+    _supports_buffered_results = False
+
+    def __init__(self, standings: Standings) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._standings = standings
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """Return whether ``trial`` goes on after what it reports."""
+        figures = result.get("rung")
+        if figures is None:
+            return str(Pruner.CONTINUE)
+        goes_on = self._standings.goes_on(figures) or trial.config["number"] == 0
+        return str(Pruner.CONTINUE if goes_on else Pruner.STOP)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
 class Recording(Callback):
     """Hands every finished trial to ``record`` before Tune keeps its result."""
 
@@ -67,8 +94,13 @@ class Recording(Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
     ) -> None:
-        """Take the rows out of the result, so that Tune neither keeps nor stores them."""
-        rows = result.pop("result", None)
+        """Take the rows out of the result, so that Tune neither keeps nor stores them.
+
+        At a rung they are those of a trial that stops here: ``done`` when the pruner said so.
+        """
+        result.pop("rung", None)
+        stopped = result.pop("stopped", None)
+        rows = stopped if stopped is not None and result.get("done") else result.pop("result", None)
         if rows is not None:
             attempts = 1 + trial.num_failures
             self._record(rows.numbered(number=trial.config["number"], attempts=attempts))
