@@ -67,7 +67,7 @@ def resident_mib() -> float:
 def run(trials: int, out: str) -> dict[str, Any]:
     """Sweep ``trials`` instant trials in this process and return gaps and memory."""
     import raysweep
-    from raysweep.sweep import worker
+    from raysweep.sweep import sweep, worker
 
     space = raysweep.load_space(SPACE)
     template = raysweep.run_trial(space.baseline())
@@ -89,7 +89,7 @@ def run(trials: int, out: str) -> dict[str, Any]:
     watcher = threading.Thread(target=watch)
     watcher.start()
     start = time.time()
-    raysweep.sweep(space, out=f"{out}/sweep", trials=trials, max_concurrent=2)
+    sweep(space, out=f"{out}/sweep", trials=trials, max_concurrent=2)
     seconds = time.time() - start
     done.set()
     watcher.join()

@@ -239,3 +239,9 @@ def test_help_answers_at_once_and_validate_imports_no_torch(tmp_path):
         subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode
         == 0
     )
+
+
+def test_the_python_names_stay_functions_however_often_they_are_used():
+    told = "import raysweep; raysweep.sweep; import raysweep.sweep.table; print(callable(raysweep.sweep))"
+    found = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "True"

@@ -15,8 +15,10 @@ import logging
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import time
+import types
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -403,5 +405,14 @@ def _silence() -> Iterator[None]:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
 
+
+class _CallableModule(types.ModuleType):
+    """``raysweep.sweep`` is this package as soon as it is imported, and the function as well."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Summary:
+        return sweep(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _CallableModule
 
 __all__ = ["Summary", "sweep"]
