@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -78,27 +78,28 @@ class Knowledge:
         self,
         *,
         pool: Split,
-        train_shadow: Callable[[int], Shadow],
+        train_shadows: Callable[[Sequence[int]], list[Shadow]],
         training_loss: tuple[float, float] | None = None,
         known: Known | None = None,
     ) -> None:
         self.pool = pool
         self.training_loss = training_loss
         self.known = known
-        self._train_shadow = train_shadow
+        self._train_shadows = train_shadows
         self._shadows: list[Shadow] = []
 
     def shadows(self, n: int) -> list[Shadow]:
         """Return ``n`` shadows of the target's whole recipe, trained on the pool."""
-        while len(self._shadows) < n:
-            self._shadows.append(self._train_shadow(len(self._shadows)))
+        missing = range(len(self._shadows), n)
+        if missing:
+            self._shadows += self._train_shadows(missing)
         return self._shadows[:n]
 
     def granted(self, attack: MembershipAttack, target: TrainedTarget) -> Knowledge:
         """Return what ``attack`` may know of this, and of ``target``'s training."""
         granted = Knowledge(
             pool=self.pool,
-            train_shadow=self._train_shadow,
+            train_shadows=self._train_shadows,
             training_loss=target.member_loss if attack.knows_training_loss else None,
             known=self.known if attack.needs_known else None,
         )

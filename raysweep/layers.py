@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -60,11 +62,12 @@ class Dropout(nn.Dropout):
         """The share of elements that is kept, in (0, 1]."""
         return 1 - min(round(self.p * STEPS), STEPS - 1) / STEPS
 
-    def mask(self, x: Tensor) -> Tensor:
+    def mask(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return 1 where an element of ``x`` is kept and 0 where not, laid out as ``x`` is."""
         if x.device.type != "cpu":
-            return torch.empty_like(x).bernoulli_(self.keep)
-        words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+            return torch.empty_like(x).bernoulli_(self.keep, generator=generator)
+        words = torch.empty(-(-x.numel() // 4), dtype=torch.int64)
+        words.random_(-(2**63), None, generator=generator)
         drawn = words.view(torch.int16)[: x.numel()]
         kept = drawn >= round((1 - self.keep) * STEPS) - STEPS // 2
         mask = torch.empty_like(x, memory_format=torch.preserve_format)
@@ -77,6 +80,75 @@ class Dropout(nn.Dropout):
         if not self.training or self.p == 0:
             return x
         return x * (self.mask(x) / self.keep)
+
+
+class PackedLinear(nn.Linear):
+    """The linear layers of K models in one: (K, n, in) to (K, n, out)."""
+
+    def __init__(self, layers: Sequence[nn.Linear]) -> None:
+        first = layers[0]
+        super().__init__(first.in_features, first.out_features, first.bias is not None, "meta")
+        self.weight = nn.Parameter(torch.stack([layer.weight.detach() for layer in layers]))
+        if first.bias is not None:
+            self.bias = nn.Parameter(torch.stack([layer.bias.detach() for layer in layers]))
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        if self.bias is None:
+            return x @ self.weight.mT
+        return torch.baddbmm(self.bias[:, None], x, self.weight.mT)
+
+
+class Packed(nn.Module):
+    """K models of one architecture in one: (K, n, *shape) to (K, n, classes).
+
+    Made by :func:`pack`. In training ``counts`` are how many of the n rows each model really has,
+    and each model's dropout draws from its own of ``generators``, as it would alone.
+    """
+
+    def __init__(self, leaves: Sequence[nn.Module], generators: Sequence[torch.Generator]) -> None:
+        super().__init__()
+        self.leaves, self._generators = nn.ModuleList(leaves), generators
+
+    def forward(self, x: Tensor, counts: Sequence[int] = ()) -> Tensor:  # noqa: D102
+        for leaf in self.leaves:
+            if isinstance(leaf, nn.Flatten):
+                x = x.flatten(2)
+            elif not isinstance(leaf, Dropout):
+                x = leaf(x)
+            elif leaf.training:
+                mask = torch.zeros_like(x)
+                for k, (n, generator) in enumerate(zip(counts, self._generators, strict=True)):
+                    mask[k, :n] = leaf.mask(x[k, :n], generator)
+                x = x * (mask / leaf.keep)
+        return x
+
+
+def pack(models: Sequence[nn.Module], generators: Sequence[torch.Generator]) -> Packed | None:
+    """Return the models in one, or None when they have layers that cannot be packed."""
+    rows = list(zip(*(_leaves(model) for model in models), strict=True))
+    kinds = (nn.Flatten, nn.Linear, Dropout, *KEEPS_ORDER)
+    if not rows or any(type(row[0]) not in kinds for row in rows):
+        return None
+    return Packed(
+        [PackedLinear(row) if type(row[0]) is nn.Linear else row[0] for row in rows], generators
+    )
+
+
+def unpack(packed: Packed, models: Sequence[nn.Module]) -> None:
+    """Copy the parameters back into the models."""
+    with torch.no_grad():
+        for leaf, *own in zip(packed.leaves, *(_leaves(model) for model in models), strict=True):
+            for name, parameter in leaf.named_parameters():
+                for k, layer in enumerate(own):
+                    layer.get_parameter(name).copy_(parameter[k])
+
+
+def _leaves(model: nn.Module) -> list[nn.Module]:
+    """Return the layers of a sequence of sequences in order; nothing of any other model."""
+    containers = [module for module in model.modules() if any(module.children())]
+    if not all(isinstance(module, nn.Sequential) for module in containers):
+        return []
+    return [module for module in model.modules() if not any(module.children())]
 
 
 def channels_last(model: nn.Module, example: Tensor) -> nn.Module:

@@ -7,7 +7,7 @@ vector to a sample of the members. The full attacks are left to the trials that 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,7 +57,7 @@ def rung_figures(
         )
     )
     judged = concatenate(members, nonmembers)
-    knowledge = Knowledge(pool=pool, train_shadow=_no_shadow)
+    knowledge = Knowledge(pool=pool, train_shadows=_no_shadows)
     figures: dict[str, float] = {}
     if config.attacks["membership"]:
         truth = np.repeat([True, False], [len(members), len(nonmembers)])
@@ -73,7 +73,7 @@ def _sample(split: Split, name: str, n: int, *, seed: int) -> Split:
     return split.rows(order[:n])
 
 
-def _no_shadow(number: int) -> Shadow:
+def _no_shadows(numbers: Sequence[int]) -> list[Shadow]:
     raise NotImplementedError("no attack at a rung trains a shadow")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,8 @@ import torch
 from raysweep.config import sub_seed
 from raysweep.data import Split
 from raysweep.errors import DataError
-from raysweep.train import Recipe, TrainedTarget, train
+from raysweep.packing import train_all
+from raysweep.train import Recipe, TrainedTarget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,10 +24,18 @@ class Shadow:
     nonmembers: Split
 
 
-def train_shadow(
-    recipe: Recipe, pool: Split, n_members: int, number: int, *, seed: int, device: torch.device
-) -> Shadow:
-    """Return shadow ``number``: trained on ``n_members`` of the pool, as many as the target has.
+def train_shadows(
+    recipe: Recipe,
+    pool: Split,
+    n_members: int,
+    numbers: Sequence[int],
+    *,
+    seed: int,
+    device: torch.device,
+) -> list[Shadow]:
+    """Return shadows, each trained on ``n_members`` of the pool, as many as the target has.
+
+    A shadow's ``number`` and the seed say all of it: which others are trained with it does not.
 
     Raises:
         DataError: the pool leaves no example out.
@@ -34,8 +44,11 @@ def train_shadow(
     if len(pool) <= n_members:
         law = f"a shadow trains on {n_members:,} examples of the pool and needs some left over"
         raise DataError(f"{law}, got a pool of {len(pool):,}; make dataset.pool larger")
-    own = sub_seed(seed, "shadow", number)
-    order = np.random.default_rng(sub_seed(own, "deal")).permutation(len(pool))
-    members, nonmembers = pool.rows(order[:n_members]), pool.rows(order[n_members:])
-    target = train(recipe, members, seed=own, device=device)
-    return Shadow(target=target, members=members, nonmembers=nonmembers)
+    seeds = [sub_seed(seed, "shadow", number) for number in numbers]
+    orders = [np.random.default_rng(sub_seed(s, "deal")).permutation(len(pool)) for s in seeds]
+    members = [pool.rows(order[:n_members]) for order in orders]
+    targets = train_all(recipe, members, seeds=seeds, device=device)
+    return [
+        Shadow(target=target, members=known, nonmembers=pool.rows(order[n_members:]))
+        for target, known, order in zip(targets, members, orders, strict=True)
+    ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import ceil, isfinite
 from typing import Any, Protocol
@@ -48,11 +48,17 @@ class Mechanism(Protocol):
     def batches(self, generator: torch.Generator) -> Iterator[Tensor]:
         """Yield the example indices of each step of one epoch."""
 
-    def attach(self, model: nn.Module, example: Tensor, *, seed: int) -> None:
-        """Take hold of the model before its first step; ``example`` is one input."""
+    def check(self, model: nn.Module, example: Tensor) -> None:
+        """Refuse a model that it cannot serve; ``example`` is one input."""
+
+    def hold(self, model: nn.Module, example: Tensor, *, seeds: Sequence[int]) -> None:
+        """Take hold of the model before its first step; of K packed ones with as many seeds."""
 
     def gradients(self, loss: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        """Leave the step's gradient in every ``p.grad``; return the examples' losses (n,)."""
+        """Leave the step's gradient in every ``p.grad``; return the examples' losses (n,).
+
+        Of K packed models losses are (K, n), and each model has its own gradient.
+        """
 
     def spent(self) -> PrivacySpent | None:
         """Return the privacy spent by the steps so far; None without a guarantee."""
@@ -175,6 +181,11 @@ def isolated_rng(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
+def pixels(x: Tensor, examples: Split) -> Tensor:
+    """Return stored values as torch's default floats in [0, 1]."""
+    return x.to(torch.get_default_dtype()) / examples.top
+
+
 class PlainGradients:
     """Shuffled batches and the gradient of their mean loss: training without a guarantee."""
 
@@ -185,13 +196,16 @@ class PlainGradients:
         """Yield each example once, in a new order."""
         yield from torch.randperm(self._n, generator=generator).split(self._batch_size)
 
-    def attach(self, model: nn.Module, example: Tensor, *, seed: int) -> None:
+    def check(self, model: nn.Module, example: Tensor) -> None:
+        """Do nothing: every model will do."""
+
+    def hold(self, model: nn.Module, example: Tensor, *, seeds: Sequence[int]) -> None:
         """Do nothing: there is no noise to seed and nothing to hook."""
 
     def gradients(self, loss: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """Leave the gradient of the mean loss in every ``p.grad``."""
         losses = loss(x)
-        losses.mean().backward()
+        losses.mean(-1).sum().backward()
         return losses.detach()
 
     def spent(self) -> None:
@@ -233,12 +247,13 @@ def train(
     x, y = members.tensors(device)
     with isolated_rng(sub_seed(seed, "initialisation"), device):
         model = recipe.build_model(members.shape, members.n_classes).to(device).train()
-    example = x[:1].float() / members.top
+    example = pixels(x[:1], members)
     channels_last(model, example)
     steps = training.epochs * ceil(len(members) / training.batch_size)
     mechanism = recipe.mechanism(len(members), steps)
     optimizer = make_optimizer(training, model.parameters())
-    mechanism.attach(model, example, seed=sub_seed(seed, "noise"))
+    mechanism.check(model, example)
+    mechanism.hold(model, example, seeds=[sub_seed(seed, "noise")])
     order = torch.Generator().manual_seed(sub_seed(seed, "batches"))
     with isolated_rng(sub_seed(seed, "forward"), device):
         for number in range(1, training.epochs + 1):
@@ -246,7 +261,7 @@ def train(
             tally = _Tally()
             for batch in mechanism.batches(order):
                 rows = batch.to(device)
-                inputs = x[rows].float() / members.top
+                inputs = pixels(x[rows], members)
                 optimizer.zero_grad()
                 batch_losses = mechanism.gradients(tally.watch(model, recipe.loss, y[rows]), inputs)
                 if recipe.penalty is not None:
@@ -258,6 +273,18 @@ def train(
                 break
     privacy = mechanism.spent()
     mechanism.release()
+    return trained(model, members, privacy, device)
+
+
+def trained(
+    model: nn.Module, members: Split, privacy: PrivacySpent | None, device: torch.device
+) -> TrainedTarget:
+    """Return a model after its last step as a target.
+
+    Raises:
+        TrainingDiverged: its logits are not finite.
+
+    """
     model.eval()
     logits = _logits(model, members, device)
     if not np.isfinite(logits).all():
@@ -317,7 +344,7 @@ class _Tally:
 @torch.inference_mode()
 def _logits(model: nn.Module, examples: Split, device: torch.device) -> NDArray[np.float32]:
     x, _ = examples.tensors(device)
-    parts = [model(part.float() / examples.top) for part in x.split(EVALUATION_BATCH)]
+    parts = [model(pixels(part, examples)) for part in x.split(EVALUATION_BATCH)]
     return torch.cat(parts).float().cpu().numpy()
 
 

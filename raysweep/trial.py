@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import platform
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from math import inf, sqrt
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ from raysweep.record import (
 )
 from raysweep.registry import build
 from raysweep.rungs import rung_figures
-from raysweep.shadows import Shadow, train_shadow
+from raysweep.shadows import Shadow, train_shadows
 from raysweep.train import (
     Epoch,
     PrivacySpent,
@@ -235,7 +235,7 @@ class _Trial:
         share, known = self.config.attacks.get("known_share"), None
         if share is not None:
             known = draw_known(splits.members, splits.nonmembers, share, seed=seed)
-        knowledge = Knowledge(pool=splits.pool, train_shadow=self._shadow, known=known)
+        knowledge = Knowledge(pool=splits.pool, train_shadows=self._shadows, known=known)
         for name, parameters in self.config.attacks["membership"].items():
             record, scores = judge_membership(
                 name,
@@ -270,12 +270,12 @@ class _Trial:
             for layer in attack.layers:
                 yield name, layer, attack
 
-    def _shadow(self, number: int) -> Shadow:
-        return train_shadow(
+    def _shadows(self, numbers: Sequence[int]) -> list[Shadow]:
+        return train_shadows(
             self.recipe,
             self.splits.pool,
             len(self.splits.members),
-            number,
+            numbers,
             seed=self.config.seed,
             device=self.device,
         )

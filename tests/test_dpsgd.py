@@ -193,7 +193,7 @@ def test_without_noise_and_clipping_it_is_plain_sgd():
     private = PrivateGradients(
         12, sample_rate=1.0, noise_multiplier=0.0, max_grad_norm=1e6, account=spent_nothing
     )
-    private.attach(model, x[:1], seed=0)
+    private.hold(model, x[:1], seeds=[0])
     private.gradients(lambda z: F.cross_entropy(model(z), y, reduction="none"), x)
     ours = [p.grad.clone() for p in model.parameters()]
     private.release()
@@ -207,7 +207,7 @@ def test_an_empty_batch_is_a_step_of_noise_alone():
     private = PrivateGradients(
         100, sample_rate=0.1, noise_multiplier=2.0, max_grad_norm=0.5, account=spent_nothing
     )
-    private.attach(model, torch.zeros(1, 1, 8, 8), seed=0)
+    private.hold(model, torch.zeros(1, 1, 8, 8), seeds=[0])
     empty = torch.zeros(0, dtype=torch.long)
     private.gradients(
         lambda z: F.cross_entropy(model(z), empty, reduction="none"), torch.zeros(0, 1, 8, 8)

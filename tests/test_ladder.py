@@ -17,6 +17,7 @@ FLOORS = [
     ["data.sources"],
     ["data", "models"],
     ["train"],
+    ["packing"],
     ["defences.dpsgd.accounting", "defences.dpsgd.rules", "shadows", "classifier", "decoders"],
     ["defences.dpsgd.clipping"],
     ["defences.dpsgd.gradients"],

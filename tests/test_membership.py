@@ -11,7 +11,7 @@ from raysweep.data import concatenate
 from raysweep.errors import DataError
 from raysweep.membership import MEMBERSHIP
 from raysweep.models import MODELS
-from raysweep.shadows import train_shadow
+from raysweep.shadows import train_shadows
 from raysweep.train import plain_recipe, train
 
 CPU = torch.device("cpu")
@@ -41,12 +41,12 @@ def memorised(splits):
     plan = recipe(40)
     target = train(plan, noisy["members"], seed=0, device=CPU)
 
-    def shadow(number):
-        return train_shadow(plan, noisy["pool"], 120, number, seed=1, device=CPU)
+    def shadows(numbers):
+        return train_shadows(plan, noisy["pool"], 120, numbers, seed=1, device=CPU)
 
     knowledge = Knowledge(
         pool=noisy["pool"],
-        train_shadow=shadow,
+        train_shadows=shadows,
         training_loss=target.member_loss,
         known=draw_known(noisy["members"], noisy["nonmembers"], 0.5, seed=0),
     )
@@ -107,7 +107,7 @@ def test_yeoms_threshold_is_the_mean_training_loss(memorised):
 def test_training_loss_and_known_members_are_granted_by_name_alone(memorised, monkeypatch):
     target, members, nonmembers, knowledge = memorised
     rich = Knowledge(
-        pool=knowledge.pool, train_shadow=knowledge._train_shadow, known=knowledge.known
+        pool=knowledge.pool, train_shadows=knowledge._train_shadows, known=knowledge.known
     )
     granted = []
     for name, kind in MEMBERSHIP.items():
@@ -183,6 +183,6 @@ def test_the_known_are_drawn_once_by_seed(splits):
 
 def test_a_supervised_attack_without_known_members_says_what_it_needs(memorised):
     target, members, _, knowledge = memorised
-    poor = Knowledge(pool=knowledge.pool, train_shadow=knowledge._train_shadow)
+    poor = Knowledge(pool=knowledge.pool, train_shadows=knowledge._train_shadows)
     with pytest.raises(DataError, match=r"known members and nonmembers, got none; give Knowledge"):
         MEMBERSHIP["supervised"]().score(target, members, poor, seed=0)

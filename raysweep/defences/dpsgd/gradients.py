@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from math import ceil
 
 import torch
@@ -49,31 +49,39 @@ class PrivateGradients:
             drawn = torch.rand(self._n, generator=generator, dtype=torch.float64)
             yield (drawn < self._sample_rate).nonzero().flatten()
 
-    def attach(self, model: nn.Module, example: Tensor, *, seed: int) -> None:
-        """Choose how to clip this model; refuse what would break the guarantee."""
+    def check(self, model: nn.Module, example: Tensor) -> None:
+        """Refuse a model that would break the guarantee."""
         refuse_unsafe_layers(model)
         refuse_mixing(model, example)
+
+    def hold(self, model: nn.Module, example: Tensor, *, seeds: Sequence[int]) -> None:
+        """Choose how to clip this model; draw its noise, or each packed model's, by its seed."""
         self._model = model
         self._buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
         self._clipping = clipping(model, example, self._max_grad_norm)
         budget = PHYSICAL_BUDGET.get(example.device.type, PHYSICAL_BUDGET["cuda"])
         self._physical = _physical(budget // self._clipping.bytes_per_example)
-        self._generator = torch.Generator(device=example.device).manual_seed(seed)
+        device = example.device
+        self._generators = [torch.Generator(device=device).manual_seed(seed) for seed in seeds]
 
     def gradients(self, loss: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """Leave (clipped sum + noise) / expected batch size in every ``p.grad``."""
         losses = [self._clipping.add(loss, part) for part in x.split(self._physical)]
         for parameter, clipped_sum in self._clipping.take():
-            noise = torch.normal(
-                0.0,
-                self._noise,
-                parameter.shape,
-                device=parameter.device,
-                generator=self._generator,
-            )
+            noise = self._noise_like(parameter)
             parameter.grad = (clipped_sum + noise) / (self._n * self._sample_rate)
         self._steps += 1
         return torch.cat(losses)
+
+    def _noise_like(self, parameter: Tensor) -> Tensor:
+        packed = len(self._generators) > 1
+        shape = parameter.shape[1:] if packed else parameter.shape
+        device, dtype, noise = parameter.device, parameter.dtype, self._noise
+        draws = [
+            torch.normal(0.0, noise, shape, generator=generator, device=device, dtype=dtype)
+            for generator in self._generators
+        ]
+        return torch.stack(draws) if packed else draws[0]
 
     def spent(self) -> PrivacySpent:
         """Return the privacy spent by the steps that were really taken."""

@@ -19,6 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from raysweep.layers import PackedLinear
+
 GROUPED = 32  # examples in one grouped convolution
 FEW_INPUTS = 32  # up to as many inputs to an output pixel, patches are cheaper than groups
 GRAM_COST = 4  # a multiplication in a Gram matrix costs as many of those in a convolution
@@ -51,8 +53,8 @@ def rule_of(layer: nn.Module, taken: Tensor) -> type[Rule] | None:
 
 
 def _squares(x: Tensor) -> Tensor:
-    """Return the squared norm of every row of (n, k), in one pass."""
-    norms: Tensor = torch.linalg.vector_norm(x, dim=1)
+    """Return the squared norm of every row of (..., k), in one pass."""
+    norms: Tensor = torch.linalg.vector_norm(x, dim=-1)
     return norms.square()
 
 
@@ -82,6 +84,35 @@ class LinearRule:
         yield self._layer.weight, (self._g * factors[:, None]).T @ self._a
         if self._layer.bias is not None:
             yield self._layer.bias, factors @ self._g
+
+
+class PackedLinearRule:
+    """``PackedLinear``: K models at once, (K, n, features)."""
+
+    def __init__(self, layer: PackedLinear, a: Tensor, g: Tensor) -> None:
+        self._layer, self._a, self._g = layer, a, g
+
+    @staticmethod
+    def fits(layer: PackedLinear, taken: Tensor) -> bool:
+        """Return whether the rule is right for this input."""
+        return taken.dim() == 3
+
+    @staticmethod
+    def bytes_per_example(layer: PackedLinear, taken: Shape, given: Shape) -> int:
+        """Return what is held for the examples of one model: their outputs' gradients, weighted."""
+        return 4 * math.prod(given)
+
+    def squares(self) -> Tensor:
+        """Return each example's squared gradient norm, (K, n)."""
+        bias = 0.0 if self._layer.bias is None else 1.0
+        return _squares(self._g) * (_squares(self._a) + bias)
+
+    def sums(self, factors: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield weight and bias with their sums weighted by ``factors`` (K, n)."""
+        weighted = self._g * factors[..., None]
+        yield self._layer.weight, weighted.mT @ self._a
+        if self._layer.bias is not None:
+            yield self._layer.bias, weighted.sum(1)
 
 
 class GroupNormRule:
@@ -250,6 +281,7 @@ def _pixel_products(x: Tensor) -> Tensor:
 
 RULES: dict[type[nn.Module], Any] = {
     nn.Linear: LinearRule,
+    PackedLinear: PackedLinearRule,
     nn.Conv2d: ConvolutionRule,
     nn.GroupNorm: GroupNormRule,
 }

@@ -1,0 +1,144 @@
+"""Several trainings of one recipe in one: small networks leave a processor idle between layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import ceil, isfinite
+
+import torch
+from torch import Tensor, nn
+
+from raysweep.config import sub_seed
+from raysweep.data import Split
+from raysweep.errors import TrainingDiverged
+from raysweep.layers import pack, unpack
+from raysweep.train import (
+    Recipe,
+    TrainedTarget,
+    isolated_rng,
+    make_optimizer,
+    pixels,
+    train,
+    trained,
+)
+
+AT_ONCE = 16  # models in one: more of them gain nothing and hold more
+PAYS = 1_500_000  # multiplications a forward pass, up to which many at once are clearly faster
+
+
+def train_all(
+    recipe: Recipe, members: Sequence[Split], *, seeds: Sequence[int], device: torch.device
+) -> list[TrainedTarget]:
+    """Return what :func:`~raysweep.train.train` makes of each members with its seed, to rounding.
+
+    Small models of linear layers are trained many at once, others one after the other.
+    """
+    found: list[TrainedTarget] = []
+    for first in range(0, len(members), AT_ONCE):
+        some = slice(first, first + AT_ONCE)
+        packing = _Packing(recipe, members[some], seeds[some], device)
+        found += packing.train() if packing.pays else packing.train_one_by_one()
+    return found
+
+
+class _Packing:
+    """Some trainings of one recipe, on as many members each."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        members: Sequence[Split],
+        seeds: Sequence[int],
+        device: torch.device,
+    ) -> None:
+        self._recipe, self._members, self._seeds, self._device = recipe, members, seeds, device
+
+    @property
+    def pays(self) -> bool:
+        """Whether one training of all is faster than one after the other."""
+        sizes = {len(split) for split in self._members}
+        if len(self._members) < 2 or len(sizes) > 1:
+            return False
+        with torch.device("meta"):
+            model = self._recipe.build_model(self._members[0].shape, self._members[0].n_classes)
+        if pack([model, model], [torch.Generator()] * 2) is None:
+            return False
+        weights = sum(parameter.numel() for parameter in model.parameters())
+        return weights * self._recipe.training.batch_size <= PAYS
+
+    def train_one_by_one(self) -> list[TrainedTarget]:
+        """Return every target, trained by itself."""
+        return [
+            train(self._recipe, split, seed=seed, device=self._device)
+            for split, seed in zip(self._members, self._seeds, strict=True)
+        ]
+
+    def train(self) -> list[TrainedTarget]:
+        """Return all targets, trained in one."""
+        recipe, training, n = self._recipe, self._recipe.training, len(self._members[0])
+        models = [self._built(split, seed) for split, seed in self._pairs()]
+        packed = pack(models, [self._generator(seed, "forward") for seed in self._seeds])
+        assert packed is not None
+        packed.train()
+        x = torch.stack([split.tensors(self._device)[0] for split in self._members])
+        y = torch.stack([split.tensors(self._device)[1] for split in self._members])
+        mechanism = recipe.mechanism(n, training.epochs * ceil(n / training.batch_size))
+        optimizer = make_optimizer(training, packed.parameters())
+        examples = pixels(x[:, :1], self._members[0])
+        mechanism.check(models[0], examples[0])
+        mechanism.hold(packed, examples, seeds=[sub_seed(seed, "noise") for seed in self._seeds])
+        orders = [torch.Generator().manual_seed(sub_seed(s, "batches")) for s in self._seeds]
+        which = torch.arange(len(models), device=self._device)[:, None]
+        for number in range(1, training.epochs + 1):
+            total = 0.0
+            for batches in zip(*(mechanism.batches(order) for order in orders), strict=True):
+                rows, present = (part.to(self._device) for part in _side_by_side(batches))
+                counts, labels = [len(batch) for batch in batches], y[which, rows]
+
+                def losses(
+                    inputs: Tensor,
+                    counts: list[int] = counts,
+                    labels: Tensor = labels,
+                    present: Tensor = present,
+                ) -> Tensor:
+                    logits = packed(inputs, counts)
+                    own = recipe.loss(logits.flatten(0, 1), labels.flatten())
+                    return own.view(labels.shape) * present
+
+                optimizer.zero_grad()
+                inputs = pixels(x[which, rows], self._members[0])
+                total += float(mechanism.gradients(losses, inputs).sum())
+                if recipe.penalty is not None:
+                    recipe.penalty(packed).backward()
+                optimizer.step()
+            if not isfinite(total):
+                raise TrainingDiverged(f"a loss of epoch {number} is {total}; lower learning_rate")
+        privacy = mechanism.spent()
+        mechanism.release()
+        unpack(packed, models)
+        return [
+            trained(model, split, privacy, self._device)
+            for model, split in zip(models, self._members, strict=True)
+        ]
+
+    def _pairs(self) -> Iterator[tuple[Split, int]]:
+        return zip(self._members, self._seeds, strict=True)
+
+    def _built(self, members: Split, seed: int) -> nn.Module:
+        with isolated_rng(sub_seed(seed, "initialisation"), self._device):
+            model = self._recipe.build_model(members.shape, members.n_classes)
+        return model.to(self._device).train()
+
+    def _generator(self, seed: int, name: str) -> torch.Generator:
+        return torch.Generator(device=self._device).manual_seed(sub_seed(seed, name))
+
+
+def _side_by_side(batches: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return the rows of K batches filled up to one length, and 1 where a row is real, (K, n)."""
+    lengths = torch.tensor([len(batch) for batch in batches])
+    if (lengths == lengths[0]).all() and lengths[0] > 0:
+        return torch.stack(tuple(batches)), torch.ones(len(batches), int(lengths[0]))
+    rows = nn.utils.rnn.pad_sequence(list(batches), batch_first=True)
+    if rows.shape[1] == 0:
+        rows = rows.new_zeros(len(batches), 1)
+    return rows, (torch.arange(rows.shape[1]) < lengths[:, None]).float()

@@ -1,0 +1,89 @@
+"""Many trainings in one give what each gives alone."""
+
+import numpy as np
+import pytest
+import torch
+
+from raysweep import defences, packing
+from raysweep.config import Training
+from raysweep.models import MODELS
+from raysweep.train import plain_recipe, train
+
+DEFENDED = [
+    {},
+    {"dropout": 0.3, "l2": 0.01},
+    {"l2": 0.01, "l2_scope": "all"},
+    {"noise_multiplier": 1.0, "dropout": 0.2},
+]
+MLP = MODELS["mlp"](hidden=(32, 16), activation="tanh").build
+
+
+@pytest.fixture
+def float64():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def packings(splits, values, cpu, build=MLP, n=5, **training):
+    options = {"epochs": 6, "batch_size": 25, "learning_rate": 1e-2, **training}
+    recipe = defences.defend(plain_recipe(build, Training(**options)), values, splits.reference)
+    orders = [np.random.default_rng(k).permutation(len(splits.pool))[:100] for k in range(n)]
+    members = [splits.pool.rows(order) for order in orders]
+    return packing._Packing(recipe, members, list(range(n)), cpu)
+
+
+def largest_gap(one, other):
+    pairs = zip(one, other, strict=True)
+    gaps = [
+        float((p - q).detach().abs().max())
+        for a, b in pairs
+        for p, q in zip(a.model.parameters(), b.model.parameters(), strict=True)
+    ]
+    return max(gaps)
+
+
+@pytest.mark.parametrize("values", DEFENDED)
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.usefixtures("float64")
+def test_after_training_in_float64_every_model_is_the_one_trained_alone(
+    splits, cpu, values, optimizer
+):
+    found = packings(splits, values, cpu, optimizer=optimizer)
+    together, alone = found.train(), found.train_one_by_one()
+    assert largest_gap(together, alone) < 1e-5
+    assert [a.privacy for a in together] == [a.privacy for a in alone]
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_allclose(one.member_loss, other.member_loss, rtol=1e-5)
+    assert largest_gap(together[:1], alone[1:2]) > 1e-3  # each has its own seed and members
+
+
+@pytest.mark.parametrize("values", DEFENDED)
+def test_after_one_step_in_float32_every_model_is_the_one_trained_alone(splits, cpu, values):
+    found = packings(splits, values, cpu, epochs=1, batch_size=100)
+    assert largest_gap(found.train(), found.train_one_by_one()) < 1e-5
+
+
+def test_it_is_chosen_where_it_pays_and_nowhere_else(splits, cpu):
+    assert packings(splits, {}, cpu).pays
+    assert not packings(splits, {}, cpu, n=1).pays
+    assert not packings(splits, {}, cpu, build=MODELS["mlp"](hidden=(3000,)).build).pays
+    assert not packings(splits, {}, cpu, build=MODELS["thesis_cnn"]().build).pays
+    assert not packings(splits, {}, cpu, build=user_model).pays
+
+
+def user_model(shape, n_classes, dropout=0.0):
+    class Own(torch.nn.Linear):
+        def forward(self, x):
+            return super().forward(x.flatten(1)) * 2
+
+    return Own(int(np.prod(shape)), n_classes)
+
+
+def test_more_trainings_than_fit_in_one_come_back_in_order(splits, cpu, monkeypatch):
+    monkeypatch.setattr(packing, "AT_ONCE", 2)
+    found = packings(splits, {}, cpu, epochs=2)
+    recipe, members, seeds = found._recipe, found._members, found._seeds
+    targets = packing.train_all(recipe, members, seeds=seeds, device=cpu)
+    alone = [train(recipe, m, seed=s, device=cpu) for m, s in zip(members, seeds, strict=True)]
+    assert largest_gap(targets, alone) < 1e-4
