@@ -1,0 +1,74 @@
+"""Trials a minute, beside the straightforward sweep of `benchmarks/baseline.py`.
+
+python -m benchmarks.trial [--json] [--repeats 5] [--only digits]: both through Ray on two cores,
+one after the other, in turns, each in a process of its own. Trials a minute are counted between the
+ends of the second and the last trial, so that starting Ray does not count, while what starting a
+trial costs does.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import finish, options, spread
+
+RAYSWEEP = str(Path(sys.executable).parent / "raysweep")
+TRIALS = {"digits": (10, 26), "fashion_mnist": (5, 10)}  # of the baseline, of raysweep
+
+
+def per_minute(ends: list[float]) -> float:
+    """Return the rate between the second and the last end."""
+    return 60 * (len(ends) - 2) / (ends[-1] - ends[1])
+
+
+def baseline(name: str, trials: int) -> float:
+    """Return the straightforward sweep's trials a minute."""
+    command = [sys.executable, "-m", "benchmarks.baseline", name, str(trials)]
+    found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    ends = json.loads(found.stdout.splitlines()[-1])
+    assert len(ends) == trials
+    return per_minute(ends)
+
+
+def own(name: str, trials: int) -> float:
+    """Return raysweep's trials a minute."""
+    with tempfile.TemporaryDirectory() as folder:
+        space = f"benchmarks/spaces/trial_{name}.yaml"
+        command = [RAYSWEEP, "sweep", space, "--out", folder, "--trials", str(trials)]
+        subprocess.run(command, check=True, capture_output=True)
+        ends = sorted(file.stat().st_mtime for file in Path(folder, "trials").glob("*.parquet"))
+    assert len(ends) == trials
+    return per_minute(ends)
+
+
+def main() -> None:
+    """Measure."""
+    parser = options(__doc__)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--only", choices=list(TRIALS))
+    arguments = parser.parse_args()
+    result: dict[str, Any] = {}
+    for name in [arguments.only] if arguments.only else list(TRIALS):
+        theirs, ours = TRIALS[name]
+        turns = []
+        for number in range(arguments.repeats):
+            turns.append((baseline(name, theirs), own(name, ours)))
+            told = "baseline {:.1f}, raysweep {:.1f} trials a minute".format(*turns[-1])
+            print(f"{name} {number + 1} of {arguments.repeats}: {told}", file=sys.stderr)
+        faster = spread([b / a for a, b in turns])
+        result |= {
+            f"speedup_over_baseline_{name}": faster["median"],
+            f"speedup_over_baseline_{name}_spread": faster,
+            f"trials_per_minute_{name}": spread([b for _, b in turns]),
+            f"baseline_trials_per_minute_{name}": spread([a for a, _ in turns]),
+        }
+    finish(result, as_json=arguments.json)
+
+
+if __name__ == "__main__":
+    main()
