@@ -3,7 +3,8 @@
 python -m benchmarks.attacks [--json] [--repeats 5] [--only membership]: real Fashion-MNIST, one
 thread, fp32, the same model and examples for both sides, who take turns; a ratio is the median
 over the repeats, each of the two times of one turn. Every repeat has its own seed: split, target,
-shadow, what is known. From the trained target (and the trained shadow) to the last score or image:
+shadow, what is known. Seconds are the processor's, of the one thread: those of an idle machine's
+clock, whoever else computes. From the trained target (and shadow) to the last score or image:
 
 - `shadow_speedup`, `supervised_speedup`: an overfitted mlp, ART's MembershipInferenceBlackBox with
   its default network, on posteriors as ours; its other models, and labels, stand beside.
@@ -63,10 +64,10 @@ def recipe(model: dict[str, Any], **training: Any) -> Recipe:
 
 
 def timed(run: Callable[..., Any], *arguments: Any, **given: Any) -> tuple[float, Any]:
-    """Return the wall-clock seconds that ``run`` took, and what it gave."""
-    start = time.perf_counter()
+    """Return the seconds of processor that ``run`` took of this process, and what it gave."""
+    start = time.process_time()
     found = run(*arguments, **given)
-    return time.perf_counter() - start, found
+    return time.process_time() - start, found
 
 
 def no_shadow(_number: int) -> Shadow:

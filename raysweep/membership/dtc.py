@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from raysweep.signals import Floats
     from raysweep.train import TrainedTarget
 
-AT_ONCE = 64  # of them fit a core's cache
+AT_ONCE = 64  # of them fit a core's cache; a GPU takes SIDE_BY_SIDE times as many
+SIDE_BY_SIDE = 16
 GRAIN = 1e-6  # distances are multiples of the step, but for the pixels that meet 0 or 1
 
 
@@ -85,7 +86,8 @@ def distances(
     x, y = examples.tensors(device)
     far, n = torch.zeros(len(y), device=device), len(y)
     reached = torch.zeros(n, dtype=torch.bool, device=device)
-    places = torch.arange(min(AT_ONCE, n), device=device)
+    at_once = AT_ONCE if device.type == "cpu" else SIDE_BY_SIDE * AT_ONCE
+    places = torch.arange(min(at_once, n), device=device)
     start, following = x[places].float() / examples.top, len(places)
     shift, taken = torch.zeros_like(start), torch.zeros_like(places)
     live = torch.ones_like(places, dtype=torch.bool)
