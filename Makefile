@@ -32,6 +32,8 @@ bench: $(STAMP)  ## make the README's figures again
 	$(BIN)/python -m benchmarks.cli --json
 	$(BIN)/python -m benchmarks.fashion_mnist --json
 	$(BIN)/python -m benchmarks.pruning --json
+	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) -e '.[bench]'
+	$(BIN)/python -m benchmarks.attacks --json
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -119,8 +119,9 @@ def attacks(given: Mapping[str, Any]) -> dict[str, Any]:
             f"`attack_auc` names no configured attack: {counted!r}{hint}", ["attack_auc"]
         )
     layers = [layer for attack in inversion.values() for layer in attack.get("layers", ())]
-    layer = given.get("inversion_mse", "output" if "output" in layers or not layers else layers[-1])
-    if layers and layer not in layers:
+    usual = "output" if "output" in layers or not inversion else layers[-1] if layers else None
+    layer = given.get("inversion_mse", usual)
+    if inversion and layer not in (layers or [None]):
         law = f"`inversion_mse` must be one of the attacked layers {layers}"
         raise SpaceError(f"{law}, got {layer!r}", ["inversion_mse"])
     block = {

@@ -6,7 +6,6 @@ A recipe says everything about how a target comes to be; a defence turns one rec
 from __future__ import annotations
 
 import contextlib
-import copy
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -141,17 +140,18 @@ class TrainedTarget:
             kept[0][done : done + len(found)] = found
             raise _Reached
 
-        own = copy.deepcopy(self.model).to(memory_format=torch.channels_last)
-        dict(own.named_modules())[layer].register_forward_hook(keep)
         x, _ = examples.tensors(self.device)
-        done = 0
-        with torch.inference_mode():
-            for part in x.split(EVALUATION_BATCH):
-                with contextlib.suppress(_Reached):
-                    own(part.float() / examples.top)
-                    law = f"did not call its layer {layer!r}"
-                    raise ModelError(f"the model {law}; its activations cannot be observed")
-                done += len(part)
+        done, hook = 0, modules[layer].register_forward_hook(keep)
+        try:
+            with torch.inference_mode():
+                for part in x.split(EVALUATION_BATCH):
+                    with contextlib.suppress(_Reached):
+                        self.model(part.float() / examples.top)
+                        told = f"the model did not call its layer {layer!r}"
+                        raise ModelError(f"{told}; its activations cannot be observed")
+                    done += len(part)
+        finally:
+            hook.remove()
         return kept[0]
 
 

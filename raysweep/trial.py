@@ -344,6 +344,8 @@ class _Trial:
     def _counting_inversion(self) -> dict[str, Any]:
         """Return the reconstruction error at the layer that counts, beside its floor."""
         layer = self.config.attacks["inversion_mse"]
+        if layer is None:  # classes alone are rebuilt: their error ranks a grey image first
+            return {}
         found = [r for r in self.attacks if r.family == "inversion" and r.layer == layer]
         found = [r for r in found if r.mse is not None]
         if not found:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from raysweep.attacks import Knowledge
-from raysweep.config import Training
+from raysweep.config import Training, sub_seed
 from raysweep.decoders import convolutional, ridge
 from raysweep.inversion import INVERSION
 from raysweep.models import MODELS
@@ -18,7 +18,7 @@ from raysweep.reconstructions import (
     floors,
     judge_inversion,
 )
-from raysweep.train import plain_recipe, train
+from raysweep.train import isolated_rng, plain_recipe, train
 
 CPU = torch.device("cpu")
 
@@ -130,6 +130,46 @@ def test_ridge_rebuilds_a_linear_layer_exactly():
     assert np.abs(found.decode(fresh @ layer) - fresh.numpy()).max() < 1e-3
 
 
+def plain_ridge(activations, images, held_out, seed):
+    """Return (weights' predictions, held-out error) by the textbook: features x features, solved."""
+    widen = ridge._widening(activations.shape[1], seed=seed)
+    x, y = widen(activations).numpy(), images.astype(np.float64)
+    mean, spread = x.mean(axis=0), x.std(axis=0, ddof=1)
+    x = (x - mean) / np.maximum(spread, 1e-6)
+
+    def solved(rows, strength):
+        gram = x[rows].T @ x[rows]
+        gram += strength * np.trace(gram) / len(gram) * np.eye(len(gram))
+        centre = y[rows].mean(axis=0)
+        return np.linalg.solve(gram, x[rows].T @ (y[rows] - centre)), centre
+
+    errors = []
+    for strength in ridge.STRENGTHS:
+        weights, centre = solved(~held_out, strength)
+        errors.append((((x[held_out] @ weights + centre).clip(0, 1) - y[held_out]) ** 2).mean())
+    weights, centre = solved(np.full(len(x), True), ridge.STRENGTHS[int(np.argmin(errors))])
+    return (x @ weights + centre).clip(0, 1), min(errors)
+
+
+@pytest.mark.parametrize(("rows", "features"), [(300, 100), (80, 300), (300, 20)])
+def test_ridge_by_either_gram_matrix_is_the_textbooks(rows, features):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(rows, 12, generator=generator)
+    seen = images @ torch.randn(12, features, generator=generator)
+    seen += 0.3 * torch.randn(rows, features, generator=generator)
+    held_out = np.arange(rows) % 5 == 0
+    found = ridge.fit(seen, images.numpy(), held_out, seed=0)
+    slow, error = plain_ridge(seen, images.numpy(), held_out, seed=0)
+    np.testing.assert_allclose(found.decode(seen), slow, atol=1e-5)
+    assert found.held_out_mse == pytest.approx(error, rel=1e-5)
+
+
+def test_ridge_on_a_dead_layer_is_the_mean_image():
+    images = torch.rand(50, 9, generator=torch.Generator().manual_seed(0)).numpy()
+    found = ridge.fit(torch.zeros(50, 70), images, np.arange(50) % 5 == 0, seed=0)
+    np.testing.assert_allclose(found.decode(torch.zeros(2, 70))[0], images.mean(axis=0), atol=1e-6)
+
+
 def test_ridge_on_noise_falls_back_to_the_mean_image():
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(400, 9, generator=generator).numpy()
@@ -159,6 +199,41 @@ def test_the_thesis_adversary_takes_every_shape_and_learns(shape):
         for e in (1, 20)
     ]
     assert fits[1] < fits[0]
+
+
+def test_the_thesis_adversary_is_that_of_the_plain_loop():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(150, 64, generator=generator)
+    seen = torch.cat([images, torch.randn(150, 40, generator=generator)], dim=1)
+    held_out = np.arange(150) % 5 == 0
+    given = {"shape": (1, 8, 8), "seed": 3, "device": CPU}
+    fast = convolutional.fit(seen, images.numpy(), held_out, epochs=3, **given)
+    slow, error = plain_decoder(seen, images, held_out, 3)
+    np.testing.assert_allclose(fast.decode(seen), slow, atol=2e-4)
+    assert fast.held_out_mse == pytest.approx(error, rel=1e-3)
+
+
+def plain_decoder(seen, images, held_out, seed, epochs=3):
+    """Return what the same network makes of ``seen`` after torch's textbook loop."""
+    x = (seen - seen.mean(dim=0)) / seen.std(dim=0)
+    with isolated_rng(seed, CPU):
+        net = convolutional.network(x.shape[1], (1, 8, 8))
+    optimizer = torch.optim.Adam(net.parameters(), lr=convolutional.LEARNING_RATE)
+    order = torch.Generator().manual_seed(sub_seed(seed, "batches"))
+    rows = torch.from_numpy(np.flatnonzero(~held_out))
+    errors = []
+    for _ in range(epochs):
+        net.train()
+        for batch in rows[torch.randperm(len(rows), generator=order)].split(convolutional.BATCH):
+            optimizer.zero_grad()
+            ((net(x[batch]) - images[batch]) ** 2).mean().backward()
+            optimizer.step()
+        net.eval()
+        with torch.no_grad():
+            decoded = net(x)
+        errors.append(float(((decoded - images)[held_out] ** 2).mean()))
+    assert errors[-1] == min(errors)  # so that the last epoch is the one that is kept
+    return decoded.numpy(), errors[-1]
 
 
 def test_the_floors_are_the_mean_image_and_the_class_means(splits):

@@ -62,6 +62,36 @@ def test_the_thesis_cnn_has_nine_layers_to_observe(splits, cpu):
     assert sizes == [2048, 512, 1024, 256, 512, 128, 128, 128, 10]
 
 
+def test_activations_are_those_of_a_whole_pass_and_nothing_above_is_run(splits, cpu):
+    target = run(splits, cpu, MODELS["thesis_cnn"]().build, epochs=1)
+    x = torch.from_numpy(splits.validation.pixels())
+    ran = []
+    for name, module in target.model.named_children():
+        found = target.activations(splits.validation, name) if name != "output" else None
+        with torch.no_grad():
+            x = module(x)
+        if found is not None:
+            np.testing.assert_allclose(found, x.flatten(1), atol=1e-5)
+    watch = target.model.conv2.register_forward_hook(lambda *_: ran.append(1))
+    target.activations(splits.validation, "pool1")
+    watch.remove()
+    assert not ran
+
+
+def test_a_layer_that_the_model_does_not_call_cannot_be_observed(splits, cpu):
+    class Idle(nn.Module):
+        def __init__(self, shape, n_classes):
+            super().__init__()
+            self.used, self.idle = nn.Linear(64, n_classes), nn.Linear(64, n_classes)
+
+        def forward(self, x):
+            return self.used(x.flatten(1))
+
+    target = run(splits, cpu, Idle, epochs=1)
+    with pytest.raises(ModelError, match="did not call its layer 'idle'"):
+        target.activations(splits.validation, "idle")
+
+
 def test_activations_of_a_layer_that_is_not_there_name_those_that_are(splits, cpu):
     with pytest.raises(ModelError, match="no layer 'conv9'; it has flatten"):
         run(splits, cpu, epochs=1).activations(splits.validation, "conv9")

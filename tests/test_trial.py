@@ -8,13 +8,13 @@ from raysweep.space import parse_space
 from raysweep.trial import run_trial
 
 
-def trial(*replacements):
+def trial(*replacements, **options):
     text = SMALL.replace("  inversion: {activation_decoder: {decoders: [ridge]}}\n", "")
     text += "objectives: {accuracy: max}\n"
     for old, new in replacements:
         assert old in text
         text = text.replace(old, new)
-    return run_trial(parse_space(text, "trial.yaml").config())
+    return run_trial(parse_space(text, "trial.yaml").config(), **options)
 
 
 def test_every_attack_is_judged_on_the_same_unknown_examples():
@@ -50,3 +50,11 @@ def test_classes_are_rebuilt_without_a_pool():
     assert record.floor_mean > record.floor_label > 0
     assert rows.recognised.mean() == record.recognition_rate
     assert result.trial.inversion_mse is None
+
+
+def test_classes_alone_are_not_what_a_rung_rebuilds():
+    text = ("membership: [max_posterior, loss]", "inversion: [mi_face]"), ("pool: 200", "pool: 0")
+    seen = []
+    trial(*text, rungs=[2], on_rung=lambda rung: seen.append(rung) or True)
+    (figures,) = [rung.figures for rung in seen]
+    assert (figures.epoch, figures.inversion_mse) == (2, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from math import ceil, prod
+from math import ceil, inf, prod
 
 import numpy as np
 import torch
@@ -59,40 +59,55 @@ def fit(
 
     ``activations`` (n, features), ``images`` (n, prod(shape)) in [0, 1].
     """
-    mean, spread = activations.mean(dim=0), activations.std(dim=0).clamp_min(1e-6)
-    fitted = torch.from_numpy(~held_out)
-    x = ((activations - mean) / spread).to(device)
-    y = torch.from_numpy(images).to(device)
-    with isolated_rng(seed, device):
-        net = network(x.shape[1], shape).to(device)
-    optimizer = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE)
+    adversary = _Adversary(activations, shape, seed=seed, device=device)
+    x, y = activations, torch.from_numpy(images)
+    optimizer = torch.optim.Adam(adversary.net.parameters(), lr=LEARNING_RATE, fused=True)
     order = torch.Generator().manual_seed(sub_seed(seed, "batches"))
-    rows = fitted.nonzero().flatten()
-    best, kept = _error(net, x[~fitted], y[~fitted]), copy.deepcopy(net.state_dict())
+    fitted, out = (torch.from_numpy(np.flatnonzero(rows)) for rows in (~held_out, held_out))
+    best, kept = inf, adversary.net.state_dict()
     for _ in range(epochs):
-        net.train()
-        for batch in rows[torch.randperm(len(rows), generator=order)].split(BATCH):
+        adversary.net.train()
+        for batch in fitted[torch.randperm(len(fitted), generator=order)].split(BATCH):
             if len(batch) < 2:  # BatchNorm needs two
                 continue
             optimizer.zero_grad()
-            F.mse_loss(net(x[batch]), y[batch]).backward()
+            F.mse_loss(adversary(x[batch]), y[batch].to(device)).backward()
             optimizer.step()
-        error = _error(net, x[~fitted], y[~fitted])
+        error = adversary.error(x, y, out)
         if error < best:
-            best, kept = error, copy.deepcopy(net.state_dict())
-    net.load_state_dict(kept)
-
-    def decode(others: Tensor) -> NDArray[np.float32]:
-        return _decoded(net, ((others - mean) / spread).to(device)).cpu().numpy()
-
-    return Decoder(decode=decode, held_out_mse=best)
+            best, kept = error, copy.deepcopy(adversary.net.state_dict())
+    adversary.net.load_state_dict(kept)
+    return Decoder(decode=adversary.decode, held_out_mse=best)
 
 
-@torch.inference_mode()
-def _decoded(net: nn.Module, x: Tensor) -> Tensor:
-    net.eval()
-    return torch.cat([net(part) for part in x.split(EVALUATION_BATCH)])
+class _Adversary:
+    """The adversary and what brings activations to mean 0 and variance 1, a batch at a time.
 
+    A standardised copy of all of them would double what a layer takes of a worker's memory.
+    """
 
-def _error(net: nn.Module, x: Tensor, y: Tensor) -> float:
-    return float(F.mse_loss(_decoded(net, x), y))
+    def __init__(
+        self, activations: Tensor, shape: tuple[int, ...], *, seed: int, device: torch.device
+    ) -> None:
+        self._mean = activations.mean(dim=0).to(device)
+        self._spread = activations.std(dim=0).clamp_min(1e-6).to(device)
+        self._device = device
+        with isolated_rng(seed, device):
+            self.net = network(activations.shape[1], shape).to(device)
+        self.net.to(memory_format=torch.channels_last)
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        found: Tensor = self.net((rows.to(self._device) - self._mean).div_(self._spread))
+        return found
+
+    @torch.inference_mode()
+    def decode(self, others: Tensor) -> NDArray[np.float32]:
+        self.net.eval()
+        parts = [self(part) for part in others.split(EVALUATION_BATCH)]
+        return torch.cat(parts).cpu().numpy()
+
+    def error(self, x: Tensor, y: Tensor, rows: Tensor) -> float:
+        """Return the MSE on ``rows``, which are not taken out of ``x`` all at once."""
+        parts = rows.split(EVALUATION_BATCH)
+        found = torch.cat([torch.from_numpy(self.decode(x[part])) for part in parts])
+        return float(F.mse_loss(found, y[rows]))

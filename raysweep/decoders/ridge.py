@@ -11,6 +11,7 @@ from raysweep.decoders import Decoder
 
 WIDEST = 2048  # features beyond this are projected onto as many random directions
 NARROWEST = 62  # up to here, products of features are added: 62 give 2,015
+LEAST = 1e-9  # added to every eigenvalue: a layer that is dead has none above 0
 STRENGTHS = tuple(10.0**k for k in range(-7, 5))  # of the mean eigenvalue
 
 
@@ -26,30 +27,48 @@ def fit(
     widen = _widening(activations.shape[1], seed=seed)
     x, y = widen(activations), torch.from_numpy(images).double()
     mean, spread = x.mean(dim=0), x.std(dim=0).clamp_min(1e-6)
-    x, mean_image = (x - mean) / spread, y.mean(dim=0)
+    x, mean_image = (x - mean).div_(spread), y.mean(dim=0)
     fitted = torch.from_numpy(~held_out)
-    values, vectors = torch.linalg.eigh(x[fitted].T @ x[fitted])
-    values = values.clamp_min(0)
-    fitted_mean = y[fitted].mean(dim=0)
-    rotated, rotated_out = (
-        vectors.T @ (x[fitted].T @ (y[fitted] - fitted_mean)),
-        x[~fitted] @ vectors,
-    )
-    errors = []
-    for strength in STRENGTHS:
-        shrunk = rotated / (values + strength * values.mean())[:, None]
-        guess = (rotated_out @ shrunk + fitted_mean).clamp(0, 1)
-        errors.append(float((guess - y[~fitted]).square().mean()))
+    few = len(x) < x.shape[1]  # then the Gram matrix of the rows is the smaller one
+    gram = x @ x.T if few else x.T @ x
+    errors = _held_out_errors(x, y, gram, fitted, few=few)
     best = int(np.argmin(errors))
-    gram = x.T @ x
-    gram.diagonal().add_(STRENGTHS[best] * float(gram.diagonal().mean()))
-    weights = torch.linalg.solve(gram, x.T @ (y - mean_image))
+    gram.diagonal().add_(STRENGTHS[best] * float(gram.trace()) / x.shape[1] + LEAST)
+    factor, centred = torch.linalg.cholesky(gram), y - mean_image
+    right = centred if few else x.T @ centred
+    weights = torch.cholesky_solve(right, factor)
+    weights = x.T @ weights if few else weights
 
     def decode(others: Tensor) -> NDArray[np.float32]:
         z = (widen(others) - mean) / spread
-        return (z @ weights + mean_image).clamp(0, 1).float().numpy()  # type: ignore[no-any-return]
+        return (z @ weights + mean_image).clamp(0, 1).float().numpy()
 
     return Decoder(decode=decode, held_out_mse=errors[best])
+
+
+def _held_out_errors(
+    x: Tensor, y: Tensor, gram: Tensor, fitted: Tensor, *, few: bool
+) -> list[float]:
+    """Return the error on the rows that are not ``fitted``, for each of STRENGTHS.
+
+    ``gram`` is that of all rows: x @ x.T where rows are ``few``, else x.T @ x.
+    """
+    out, mean = x[~fitted], y[fitted].mean(dim=0)
+    if few:
+        gram, seen = gram[fitted][:, fitted], gram[~fitted][:, fitted]
+        right = y[fitted] - mean
+    else:
+        gram, seen = gram - out.T @ out, out
+        right = x[fitted].T @ (y[fitted] - mean)
+    values, vectors = torch.linalg.eigh(gram)
+    values = values.clamp_min(0)
+    rotated, rotated_out = vectors.T @ right, seen @ vectors
+    errors = []
+    for strength in STRENGTHS:
+        shrunk = rotated / (values + strength * values.sum() / x.shape[1] + LEAST)[:, None]
+        guess = (rotated_out @ shrunk).add_(mean).clamp_(0, 1)
+        errors.append(float(guess.sub_(y[~fitted]).square_().mean()))
+    return errors
 
 
 class _widening:  # noqa: N801 - a function with state
