@@ -176,11 +176,12 @@ def trial(
 
     with Console(stderr=True).status("loading") as status:
         began = time.monotonic()
+        epochs = int(min(config.training.epochs, float(config.defences["early_stopping"])))
 
         def show(epoch: EpochRecord) -> None:
-            left = (time.monotonic() - began) / epoch.epoch * (config.training.epochs - epoch.epoch)
+            left = (time.monotonic() - began) / epoch.epoch * (epochs - epoch.epoch)
             status.update(
-                f"epoch {epoch.epoch} of {config.training.epochs}: accuracy {epoch.accuracy:.3f}, "
+                f"epoch {epoch.epoch} of {epochs}: accuracy {epoch.accuracy:.3f}, "
                 f"about {left:.0f} s of training left, then the attacks"
             )
 

@@ -50,9 +50,10 @@ class Space:
         return _complete(document)
 
     def _rounded(self, key: str, value: Any) -> Any:
-        """Return ``value``, whole where a dotted key ranges between whole numbers."""
+        """Return ``value``, whole where what counts something ranges between whole numbers."""
         axis = self.axes.get(key)
-        counts = axis is not None and axis.is_whole and key not in defences.known_keys()
+        is_count = key in defences.WHOLE or key not in defences.known_keys()
+        counts = axis is not None and axis.is_whole and is_count
         return round(value) if counts and isinstance(value, float) else value
 
     def baseline(self) -> TrialConfig:
@@ -209,6 +210,10 @@ def _complete(document: Mapping[str, Any]) -> TrialConfig:
             parts[key] = fill(given)
         except SpaceError as error:
             raise error.under(key) from None
+    try:
+        parts["defences"] = defences.within(parts["defences"], parts["training"])
+    except SpaceError as error:
+        raise error.under("defences") from None
     return TrialConfig(**parts, seed=_seed(document.get("seed", 0)))
 
 
@@ -263,7 +268,11 @@ def _check_extremes(space: Space) -> None:
                 space.config({key: value})
             except RaysweepError as error:
                 raise SpaceError(str(error), ("search", key)) from None
-    together = {key: axis.extremes()[0] for key, axis in space.axes.items()}
+    neutral = defences.neutral()
+    together = {
+        key: next((v for v in axis.extremes() if v != neutral.get(key)), axis.extremes()[0])
+        for key, axis in space.axes.items()
+    }
     try:
         space.config(together)
     except RaysweepError as error:

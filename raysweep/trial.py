@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from raysweep import data, defences, metrics, models, preflight
+from raysweep import data, metrics, preflight
 from raysweep.attacks import Knowledge, draw_known, judge_membership
 from raysweep.blocks import counting
 from raysweep.config import TrialConfig, sub_seed
-from raysweep.data import Split, Splits
+from raysweep.data import Split
 from raysweep.errors import MachineFailure, OutOfMemory, RaysweepError
 from raysweep.inversion import INVERSION
 from raysweep.membership import MEMBERSHIP
@@ -41,15 +41,7 @@ from raysweep.record import (
 from raysweep.registry import build
 from raysweep.rungs import rung_figures
 from raysweep.shadows import Shadow, train_shadow
-from raysweep.train import (
-    Epoch,
-    PrivacySpent,
-    Recipe,
-    TrainedTarget,
-    accuracy,
-    plain_recipe,
-    train,
-)
+from raysweep.train import Epoch, PrivacySpent, TrainedTarget, accuracy, train
 
 
 def run_trial(
@@ -109,12 +101,6 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def recipe_of(config: TrialConfig, splits: Splits) -> Recipe:
-    """Return the defended recipe of a configuration."""
-    plain = plain_recipe(models.model(config.model).build, config.training)
-    return defences.defend(plain, config.defences, splits.reference)
-
-
 class _Trial:
     """The state of one trial while it runs, and its steps in order."""
 
@@ -141,7 +127,7 @@ class _Trial:
         self.started_at, self.memory = now(), _PeakMemory(self.device)
         self.splits = data.load(self.config.dataset, seed=self.config.seed)
         preflight.check(self.config, self.splits)
-        self.recipe = recipe_of(self.config, self.splits)
+        self.recipe = preflight.recipe_of(self.config, self.splits)
         target, train_seconds = self._train()
         if self.stopped is not None:
             return self.stopped

@@ -128,6 +128,31 @@ BAD = {
         "defences: {max_grad_norm: -1.0}",
         r"`max_grad_norm`: input should be greater than 0, got -1.0",
     ),
+    "smoothing of one": (
+        "  dropout: {low: 0.0, high: 0.5}",
+        "  label_smoothing: {values: [0, 1]}",
+        r"`label_smoothing`: input should be less than 1, got 1.*line 11",
+    ),
+    "temperature below one": (
+        "seed: 3",
+        "defences: {distillation_temperature: 0.5}",
+        r"must be at least 1 \(0 is off\), got 0.5.*line 16",
+    ),
+    "stopping after the end": (
+        "  dropout: {low: 0.0, high: 0.5}",
+        "  early_stopping: {values: [1, 5]}",
+        r"must be at most training.epochs = 4, got 5.*line 11",
+    ),
+    "distillation beside epsilon": (
+        "  dropout: {low: 0.0, high: 0.5}",
+        "  distillation_temperature: {values: [0, 50]}",
+        r"breaks the guarantee of DP-SGD: its teacher is trained",
+    ),
+    "an inner adversary beside epsilon": (
+        "seed: 3",
+        "defences: {adversarial_regularisation: 3}",
+        r"breaks the guarantee of DP-SGD: its inference model is trained",
+    ),
     "both budgets": (
         "seed: 3",
         "defences: {noise_multiplier: 1.0}",
@@ -209,6 +234,11 @@ def test_a_dotted_axis_reaches_training_data_and_model():
     assert parse_space(
         SMALL.replace("  dropout: {low", "  model.hidden: {values: [[4]]}\n  dropout: {low"), "b"
     ).config({"model.hidden": [4]}).model["hidden"] == (4,)
+
+
+def test_a_defence_that_counts_takes_whole_numbers():
+    text = SMALL.replace("  dropout: {low", "  random_crop: {low: 1, high: 4}\n  dropout: {low")
+    assert parse_space(text, "a").config({"random_crop": 2.7}).defences["random_crop"] == 3
 
 
 def test_overrides_win_over_the_file(small_yaml):
