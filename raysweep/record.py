@@ -63,6 +63,9 @@ class TrialRecord:
     n_validation: int | None = None
     n_test: int | None = None
     n_classes: int | None = None
+    dataset: str | None = None
+    model: str | None = None
+    split: str | None = None
     split_hash: str | None = None
     config: str = "{}"
     versions: str = "{}"

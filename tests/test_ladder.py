@@ -14,6 +14,7 @@ FLOORS = [
     ["config"],
     ["data.examples", "data.deal", "provenance", "models.layers"],
     ["data.published", "data.own"],
+    ["data.cifar", "data.faces", "data.records"],
     ["data.sources", "models.convolutional", "models.flat", "models.vgg", "models.deep"],
     ["data", "models"],
     ["train"],
