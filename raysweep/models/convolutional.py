@@ -20,7 +20,7 @@ from raysweep.models.layers import (
 if TYPE_CHECKING:
     from torch import nn
 
-    from raysweep.models.layers import Layers
+    from raysweep.models.layers import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class ThesisCnn:
         from torch import nn
 
         channels, _, _ = image(shape, 8, "thesis_cnn")
-        layers: Layers = []
+        layers: Plan = []
         for i, width in enumerate(self.widths, start=1):
             convolution = nn.Conv2d(channels, width, 3, padding=1)
             layers += [
@@ -70,7 +70,7 @@ class MnistCnn:
         act = self.activation
         first = nn.Sequential(nn.Conv2d(channels, 16, 8, stride=2, padding=3), activation(act))
         second = nn.Sequential(nn.Conv2d(16, 32, 4, stride=2), activation(act))
-        layers: Layers = [
+        layers: Plan = [
             ("conv1", first),
             *dropouts(1, dropout, spatial_dropout),
             ("pool1", nn.MaxPool2d(2, 1)),
@@ -127,7 +127,7 @@ def _one_convolution(
 
     channels, _, _ = image(shape, 3, name)
     convolution = nn.Sequential(nn.Conv2d(channels, width, 3, padding=1), activation(act))
-    layers: Layers = [
+    layers: Plan = [
         ("conv1", convolution),
         *dropouts(1, dropout, spatial_dropout),
         ("flatten", nn.Flatten()),

@@ -24,7 +24,7 @@ from raysweep.models.layers import (
 if TYPE_CHECKING:
     from torch import nn
 
-    from raysweep.models.layers import Layers
+    from raysweep.models.layers import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class AlexNet:
 
         channels, _, _ = image(shape, 16, "alexnet")
         plan = ((64, 11, 4, 5), (192, 5, 1, 2), (384, 3, 1, 1), (256, 3, 1, 1), (256, 3, 1, 1))
-        layers: Layers = []
+        layers: Plan = []
         for i, (width, kernel, stride, padding) in enumerate(plan, start=1):
             convolution = nn.Conv2d(channels, width, kernel, stride, padding)
             layers.append((f"conv{i}", nn.Sequential(convolution, activation(self.activation))))
@@ -80,9 +80,9 @@ class DenseNet:
 
         channels, _, _ = image(shape, 8, "densenet")
         width = 2 * self.growth
-        layers: Layers = [("conv1", nn.Conv2d(channels, width, 3, padding=1, bias=False))]
+        layers: Plan = [("conv1", nn.Conv2d(channels, width, 3, padding=1, bias=False))]
         for number in (1, 2, 3):
-            steps: Layers = []
+            steps: Plan = []
             for step in range((self.depth - 4) // 6):
                 grow = self._step(width, dropout, spatial_dropout)
                 steps.append((f"step{step + 1}", grow))

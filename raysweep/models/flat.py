@@ -20,7 +20,7 @@ from raysweep.models.layers import (
 if TYPE_CHECKING:
     from torch import nn
 
-    from raysweep.models.layers import Layers
+    from raysweep.models.layers import Plan
 
 Hidden = Annotated[tuple[Width, ...], MinLen(1)]
 DenseActivation = Literal["relu", "tanh", "sigmoid"]
@@ -76,7 +76,7 @@ def _dense(
 ) -> nn.Module:
     from torch import nn
 
-    layers: Layers = [("flatten", nn.Flatten())]
+    layers: Plan = [("flatten", nn.Flatten())]
     size = math.prod(shape)
     for i, width in enumerate(hidden, start=1):
         dense = nn.Sequential(nn.Linear(size, width), activation(act))

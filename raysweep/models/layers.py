@@ -12,7 +12,7 @@ from raysweep.errors import ModelError
 if TYPE_CHECKING:
     from torch import nn
 
-    Layers = list[tuple[str, nn.Module | None]]
+    Plan = list[tuple[str, nn.Module | None]]
 
 Activation = Literal["relu", "tanh"]
 Norm = Literal["batch", "group"]
@@ -39,7 +39,7 @@ def normalisation(kind: Norm, width: int) -> nn.Module:
     return nn.GroupNorm(gcd(MOST_GROUPS, width), width)
 
 
-def sequence(layers: Layers) -> nn.Module:
+def sequence(layers: Plan) -> nn.Module:
     """Return the named layers in order, leaving out those that are None."""
     from collections import OrderedDict
 
@@ -48,7 +48,7 @@ def sequence(layers: Layers) -> nn.Module:
     return Layers(OrderedDict((name, layer) for name, layer in layers if layer is not None))
 
 
-def dropouts(number: int, dropout: float, spatial: float = 0.0) -> Layers:
+def dropouts(number: int, dropout: float, spatial: float = 0.0) -> Plan:
     """Return the dropout layers after hidden block ``number``; those of probability 0 are None."""
     from torch import nn
 
@@ -76,7 +76,7 @@ def refuse_channels(spatial_dropout: float, name: str) -> None:
         raise ModelError(f"{told}, and model {name!r} has none; {remedy}")
 
 
-def flat_size(layers: Layers, shape: Shape) -> int:
+def flat_size(layers: Plan, shape: Shape) -> int:
     """Return how many numbers ``layers`` give for one example."""
     import torch
 

@@ -21,7 +21,7 @@ from raysweep.models.layers import (
 if TYPE_CHECKING:
     from torch import nn
 
-    from raysweep.models.layers import Layers
+    from raysweep.models.layers import Plan
 
 POOL = 0
 """A pooling among widths."""
@@ -86,7 +86,7 @@ def _vgg(
 ) -> nn.Module:
     from torch import nn
 
-    layers: Layers = []
+    layers: Plan = []
     channels, convolutions, pools = shape[0], 0, 0
     for width in plan:
         if width == POOL:

@@ -71,7 +71,8 @@ class PrivateGradients:
                 device=parameter.device,
                 generator=self._generator,
             )
-            parameter.grad = (clipped_sum + noise) / (self._n * self._sample_rate)
+            mean = (clipped_sum + noise) / (self._n * self._sample_rate)
+            parameter.grad = torch.empty_like(parameter).copy_(mean)  # in the parameter's layout
         self._steps += 1
         return torch.cat(losses)
 
