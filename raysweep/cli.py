@@ -271,6 +271,8 @@ def validate(space: SpaceFile, settings: Settings = None, data_root: DataRoot = 
     print(f"{space}: valid. {loaded.sampler.trials} trials by {loaded.sampler.name}{grid}")
     for key, axis in loaded.axes.items():
         print(f"  {key}: {axis.model_dump(by_alias=True, exclude_defaults=True)}")
+    if loaded.scenarios:
+        print(f"  scenarios: {', '.join(loaded.scenarios)} ({len(list(loaded.named()))} trials)")
     if loaded.pruning:
         rungs = ", ".join(str(epoch) for epoch in loaded.rungs())
         print(f"  pruning: {loaded.pruning.name} after epochs {rungs}")

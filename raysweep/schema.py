@@ -42,6 +42,7 @@ def schema() -> dict[str, Any]:
                 "properties": dict.fromkeys(defence_keys, _json_schema(Axis)),
                 "additionalProperties": _json_schema(Axis),
             },
+            "scenarios": {"type": "object", "additionalProperties": {"type": "object"}},
             "attacks": _object(
                 {
                     "membership": _family(MEMBERSHIP),

@@ -5,16 +5,16 @@ from __future__ import annotations
 import copy
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
+from math import inf, prod
 from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
 
-from raysweep import blocks, data, defences, models
-from raysweep.axes import Axis
+from raysweep import blocks, data, defences, models, scenarios
+from raysweep.axes import Axis, grid
 from raysweep.blocks import SAMPLERS, Pruning, Resources, Sampler
 from raysweep.config import Training, TrialConfig
 from raysweep.document import Document
@@ -22,8 +22,8 @@ from raysweep.errors import RaysweepError, SpaceError
 from raysweep.registry import build, explain, lookup, suggestion
 
 BLOCKS = (
-    *("name", "dataset", "model", "training", "defences", "search", "attacks", "objectives"),
-    *("sampler", "pruning", "resources", "seed"),
+    *("name", "dataset", "model", "training", "defences", "search", "scenarios", "attacks"),
+    *("objectives", "sampler", "pruning", "resources", "seed"),
 )
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -35,6 +35,7 @@ class Space:
     document: dict[str, Any]
     name: str
     axes: dict[str, Axis]
+    scenarios: dict[str, dict[str, Any]]
     objectives: dict[str, Literal["max", "min"]]
     sampler: Sampler
     pruning: Pruning | None
@@ -59,6 +60,17 @@ class Space:
     def baseline(self) -> TrialConfig:
         """Return the undefended configuration: the anchor of every comparison."""
         return _complete({**copy.deepcopy(self.document), "defences": {}})
+
+    def named(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield (scenario, axis -> value): defences that a scenario does not name are as fixed.
+
+        With the grid sampler each is repeated for all values of the axes that are no defences.
+        """
+        others = {k: axis for k, axis in self.axes.items() if k not in defences.known_keys()}
+        for name, values in scenarios.points(self.scenarios):
+            free = {k: axis for k, axis in others.items() if k not in values}
+            for around in grid(free) if self.sampler.name == "grid" else [{}]:
+                yield name, {**around, **values}
 
     def rungs(self) -> tuple[int, ...]:
         """Return the epochs after which trials are compared; empty without pruning."""
@@ -85,6 +97,7 @@ class Space:
             "training": dataclasses.asdict(config.training),
             "defences": copy.deepcopy(self.document.get("defences") or {}),
             "search": {key: _axis_values(axis) for key, axis in self.axes.items()},
+            **({"scenarios": copy.deepcopy(self.scenarios)} if self.scenarios else {}),
             "attacks": config.attacks,
             "objectives": dict(self.objectives),
             "sampler": dataclasses.asdict(self.sampler),
@@ -164,16 +177,47 @@ def _checked(document: dict[str, Any]) -> Space:
         document=document,
         name=name,
         axes=_axes(document.get("search") or {}),
+        scenarios=scenarios.checked(document.get("scenarios") or {}),
         objectives=blocks.objectives(document.get("objectives"), config.attacks),
         sampler=_block(Sampler, document, "sampler"),
         pruning=None if document.get("pruning") is None else _block(Pruning, document, "pruning"),
         resources=_block(Resources, document, "resources"),
         seed=seed,
     )
+    space = _with_group_norm(space)
     _check_sampler(space)
     _check_extremes(space)
     _check_pruning(space)
+    _check_scenarios(space)
     return space
+
+
+def _with_group_norm(space: Space) -> Space:
+    """Return the space with GroupNorm all through when a trial of it may have DP.
+
+    So the anchor has the architecture of the private trials; the baseline with BatchNorm is run
+    beside it, as a scenario. A space that says which `norm` it wants keeps it.
+    """
+    model = space.document["model"]
+    varies = {"model.name", "model.norm"} & {*space.axes}
+    has_choice = "norm" in models.complete(model) and "norm" not in model and not varies
+    if not has_choice or not _may_be_private(space):
+        return space
+    beside = {"batch_norm": {"model.norm": "batch", "epsilon": inf, "noise_multiplier": 0.0}}
+    document = {**space.document, "model": {**model, "norm": "group"}}
+    return dataclasses.replace(space, document=document, scenarios={**beside, **space.scenarios})
+
+
+def _may_be_private(space: Space) -> bool:
+    neutral = defences.neutral()
+    fixed = [space.document.get("defences") or {}]
+    named = [values for _, values in scenarios.points(space.scenarios)]
+    for key in ("epsilon", "noise_multiplier"):
+        values = [point[key] for point in (*fixed, *named) if key in point]
+        values += space.axes[key].extremes() if key in space.axes else []
+        if any(value != neutral[key] for value in values):
+            return True
+    return False
 
 
 def _seed(value: Any) -> int:
@@ -290,6 +334,16 @@ def _check_pruning(space: Space) -> None:
         law = "needs an objective that a rung measures"
         remedy = "add accuracy to `objectives`"
         raise SpaceError(f"`pruning` {law}, got {list(space.objectives)}; {remedy}", ("pruning",))
+
+
+def _check_scenarios(space: Space) -> None:
+    for name, values in scenarios.points(space.scenarios):
+        for key in values:
+            _check_axis_name(key, ("scenarios", name, key))
+        try:
+            space.config(values)
+        except RaysweepError as error:
+            raise SpaceError(str(error), ("scenarios", name)) from None
 
 
 def _place(document: dict[str, Any], key: str, value: Any) -> None:

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent / "raysweep"
 FLOORS = [
     ["errors"],
     ["registry", "signals", "pareto", "record", "document", "layers", "recogniser"],
-    ["metrics", "conditions", "axes", "ranking"],
+    ["metrics", "conditions", "axes", "ranking", "scenarios"],
     ["config"],
     ["data.examples", "data.deal", "provenance", "models.layers"],
     ["data.published", "data.own"],

@@ -30,7 +30,8 @@ import pandas as pd
 import yaml
 from rich.console import Console
 
-from raysweep import data, preflight
+from raysweep import data, preflight, scenarios
+from raysweep.axes import grid
 from raysweep.data.published import cache_folder
 from raysweep.errors import ClusterError, StoreError
 from raysweep.record import TrialResult
@@ -38,7 +39,7 @@ from raysweep.results import Results, records
 from raysweep.space import Space, differences
 from raysweep.store import Store
 from raysweep.sweep.lock import Lock
-from raysweep.sweep.proposals import Proposals, expected, grid
+from raysweep.sweep.proposals import Proposals, expected
 from raysweep.sweep.pruning import Standings
 from raysweep.sweep.table import Progress
 
@@ -126,6 +127,9 @@ def _preflight(space: Space) -> Splits:
             continue  # other data; each trial checks it
         for value in axis.extremes():
             preflight.check(space.config({key: value}), splits)
+    for _, values in scenarios.points(space.scenarios):
+        if not any(key == "seed" or key.startswith("dataset.") for key in values):
+            preflight.check(space.config(values), splits)
     return splits
 
 
