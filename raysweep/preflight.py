@@ -39,9 +39,10 @@ def _check_pool(config: TrialConfig, splits: Splits) -> None:
     for name, parameters in config.attacks["membership"].items():
         if build(MEMBERSHIP[name], parameters).needs_shadows and len(splits.pool) < needed:
             law = f"needs a pool of at least members + nonmembers = {needed:,} examples"
-            raise DataError(
-                f"attack {name!r} {law}, got {len(splits.pool):,}; enlarge dataset.pool"
-            )
+            remedy = "enlarge dataset.pool"
+            if splits.is_published:
+                remedy += " (the published training set has to spare it), or leave `split` out"
+            raise DataError(f"attack {name!r} {law}, got {len(splits.pool):,}; {remedy}")
     for name in config.attacks["inversion"]:
         if INVERSION[name].needs_pool and len(splits.pool) < LEAST:
             law = f"needs at least {LEAST} pool examples to learn from"

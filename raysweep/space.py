@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import pydantic
 
-from raysweep import blocks, data, defences, models, scenarios
+from raysweep import blocks, data, defences, membership, models, scenarios
 from raysweep.axes import Axis, grid
 from raysweep.blocks import SAMPLERS, Pruning, Resources, Sampler
 from raysweep.config import Training, TrialConfig
@@ -258,6 +258,7 @@ def _complete(document: Mapping[str, Any]) -> TrialConfig:
         parts["defences"] = defences.within(parts["defences"], parts["training"])
     except SpaceError as error:
         raise error.under("defences") from None
+    membership.other_datasets(parts["attacks"], parts["dataset"])
     return TrialConfig(**parts, seed=_seed(document.get("seed", 0)))
 
 

@@ -19,13 +19,14 @@ import numpy as np
 import torch
 
 from raysweep import data, metrics, preflight
-from raysweep.attacks import Knowledge, draw_known, judge_membership
+from raysweep.attacks import DatasetName, Knowledge, draw_known, judge_membership
 from raysweep.blocks import counting
 from raysweep.config import TrialConfig, sub_seed
-from raysweep.data import Split
+from raysweep.data import Split, concatenate
 from raysweep.errors import MachineFailure, OutOfMemory, RaysweepError
 from raysweep.inversion import INVERSION
-from raysweep.membership import MEMBERSHIP
+from raysweep.membership import MEMBERSHIP, other_datasets
+from raysweep.membership.data_transfer import DataTransfer
 from raysweep.provenance import failed_record, now, versions
 from raysweep.reconstructions import judge_inversion
 from raysweep.record import (
@@ -125,6 +126,8 @@ class _Trial:
     def run(self) -> TrialResult:
         """Run all steps."""
         self.started_at, self.memory = now(), _PeakMemory(self.device)
+        for other in other_datasets(self.config.attacks, self.config.dataset):
+            data.load(other, seed=self.config.seed)  # now: what is missing shows before training
         self.splits = data.load(self.config.dataset, seed=self.config.seed)
         preflight.check(self.config, self.splits)
         self.recipe = preflight.recipe_of(self.config, self.splits)
@@ -224,7 +227,13 @@ class _Trial:
         share, known = self.config.attacks.get("known_share"), None
         if share is not None:
             known = draw_known(splits.members, splits.nonmembers, share, seed=seed)
-        knowledge = Knowledge(pool=splits.pool, train_shadow=self._shadow, known=known)
+        knowledge = Knowledge(
+            pool=splits.pool,
+            train_shadow=self._shadow,
+            train_transfer=self._transfer,
+            reference=splits.reference,
+            known=known,
+        )
         for name, parameters in self.config.attacks["membership"].items():
             record, scores = judge_membership(
                 name,
@@ -266,6 +275,19 @@ class _Trial:
             len(self.splits.members),
             number,
             seed=self.config.seed,
+            device=self.device,
+        )
+
+    def _transfer(self, number: int, dataset: DatasetName) -> Shadow:
+        """Return a shadow on another data set, dealt in the same sizes."""
+        other = DataTransfer(dataset=dataset).other(self.config.dataset)
+        splits = data.load(other, seed=self.config.seed)
+        return train_shadow(
+            preflight.recipe_of(self.config, splits),
+            concatenate(splits.members, splits.nonmembers),
+            len(splits.members),
+            number,
+            seed=sub_seed(self.config.seed, "transfer"),
             device=self.device,
         )
 

@@ -174,6 +174,11 @@ BAD = {
         "scenarios: {dp2: {epsilon: []}}\nattacks:",
         r"must have at least one value, got \[\].*line 12",
     ),
+    "the target's own data for a transfer": (
+        "[max_posterior, loss]",
+        "{data_transfer: {dataset: digits}}",
+        r"must be another data set than the target's, got 'digits'.*line 13",
+    ),
     "both budgets": (
         "seed: 3",
         "defences: {noise_multiplier: 1.0}",

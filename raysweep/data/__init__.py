@@ -26,7 +26,17 @@ from raysweep.registry import build, fields
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["SOURCES", "Split", "Splits", "describe", "find", "load", "share"]
+__all__ = [
+    "SOURCES",
+    "SPLITS",
+    "Split",
+    "Splits",
+    "concatenate",
+    "describe",
+    "find",
+    "load",
+    "share",
+]
 
 SPLITS = ("members", "nonmembers", "pool", "reference", "validation", "test")
 
@@ -135,6 +145,7 @@ class Splits:
 
 
 _LOADED: dict[str, Splits] = {}
+KEPT = 2
 
 
 def deal_key(dataset: Mapping[str, Any], seed: int) -> str:
@@ -145,7 +156,7 @@ def deal_key(dataset: Mapping[str, Any], seed: int) -> str:
 def load(dataset: Mapping[str, Any], *, seed: int) -> Splits:
     """Return the splits of ``dataset`` (a ``name``, sizes, parameters), the same for a seed.
 
-    The last deal of this process is kept.
+    The last two deals of this process are kept: a trial may read another data set than its own.
 
     Raises:
         DataError: it cannot be found, read, or dealt as asked.
@@ -154,15 +165,20 @@ def load(dataset: Mapping[str, Any], *, seed: int) -> Splits:
     """
     key = deal_key(dataset, seed)
     if key not in _LOADED:
-        _LOADED.clear()
-        _LOADED[key] = _deal(dataset, seed)
+        _keep(key, _deal(dataset, seed))
     return _LOADED[key]
+
+
+def _keep(key: str, splits: Splits) -> None:
+    _LOADED.pop(key, None)
+    for old in list(_LOADED)[: len(_LOADED) + 1 - KEPT]:
+        del _LOADED[old]
+    _LOADED[key] = splits
 
 
 def share(dataset: Mapping[str, Any], splits: Splits, *, seed: int) -> None:
     """Let :func:`load` answer with ``splits``, which lie in memory that all workers share."""
-    _LOADED.clear()
-    _LOADED[deal_key(dataset, seed)] = splits
+    _keep(deal_key(dataset, seed), splits)
 
 
 def describe(dataset: Mapping[str, Any]) -> tuple[Source, Sizes | PublishedSizes, dict[str, Any]]:

@@ -161,18 +161,11 @@ class InnerAdversary:
                 rows = torch.cat([next(batches) for _ in range(count)]).to(self._device)
                 with torch.no_grad():
                     sides.append((model(x[rows].float() / split.top), y[rows]))
-            for part in range(count):
-                self._step(sides, slice(part * self._batch_size, (part + 1) * self._batch_size))
+            for start in range(0, count * self._batch_size, self._batch_size):
+                part = slice(start, start + self._batch_size)
+                self._training.step(*((logits[part], y[part]) for logits, y in sides))
         self._training.model.requires_grad_(False)
         model.train()
-
-    def _step(self, sides: list[tuple[Tensor, Tensor]], part: slice) -> None:
-        import torch
-
-        (inside, own), (outside, others) = ((logits[part], y[part]) for logits, y in sides)
-        truth = torch.cat([torch.ones(len(own)), torch.zeros(len(others))]).to(self._device)
-        logits, labels = torch.cat([inside, outside]), torch.cat([own, others])
-        self._training.step(logits, labels, truth)
 
 
 def _endless(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
