@@ -158,7 +158,7 @@ class Proposals:
         return None
 
     def _answers(self, row: Mapping[str, Any]) -> bool:
-        """Return whether the study can learn from a row: it says something, and lies on the axes."""
+        """Return whether the study learns from a row: it says something, and lies on the axes."""
         settings = self._space.scenarios.get(str(row.get("scenario")), {})
         if not settings.keys() <= self._space.axes.keys():
             return False
