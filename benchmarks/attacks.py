@@ -22,7 +22,7 @@ import itertools
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ from raysweep.inversion import INVERSION
 from raysweep.membership import MEMBERSHIP
 from raysweep.membership.dtc import distances
 from raysweep.reconstructions import Observed
-from raysweep.shadows import Shadow, train_shadow
+from raysweep.shadows import Shadow, train_shadows
 from raysweep.train import Recipe, TrainedTarget, plain_recipe, train
 
 CPU = torch.device("cpu")
@@ -70,7 +70,7 @@ def timed(run: Callable[..., Any], *arguments: Any, **given: Any) -> tuple[float
     return time.process_time() - start, found
 
 
-def no_shadow(_number: int) -> Shadow:
+def no_shadows(_numbers: Sequence[int], _dataset: object) -> list[Shadow]:
     """Stand for shadows where no attack asks for one."""
     raise AssertionError
 
@@ -80,9 +80,11 @@ def membership(seed: int) -> Turn:
     plan = recipe({"name": "mlp", "hidden": [128], "activation": "relu"}, epochs=40)
     splits = dealt(seed, members=1000, nonmembers=1000, pool=2000)
     target = train(plan, splits.members, seed=seed, device=CPU)
-    shadow = train_shadow(plan, splits.pool, 1000, 0, seed=seed, device=CPU)
+    (shadow,) = train_shadows(plan, splits.pool, 1000, [0], seed=seed, device=CPU)
     known = draw_known(splits.members, splits.nonmembers, 0.5, seed=seed)
-    knowledge = Knowledge(pool=splits.pool, train_shadow=lambda _number: shadow, known=known)
+    knowledge = Knowledge(
+        pool=splits.pool, train_shadows=lambda _numbers, _dataset: [shadow], known=known
+    )
     judged = knowledge.unknown(splits.members, splits.nonmembers)
     examples, truth = concatenate(*judged), np.repeat([True, False], [len(x) for x in judged])
     lessons = {
@@ -109,7 +111,7 @@ def mi_face(seed: int) -> Turn:
     target = train(recipe({"name": "softmax"}), splits.members, seed=seed, device=CPU)
     classes = np.arange(target.n_classes)
     eye = recogniser.fit(splits.members.pixels(), splits.members.labels)
-    knowledge = Knowledge(pool=splits.pool, train_shadow=no_shadow)
+    knowledge = Knowledge(pool=splits.pool, train_shadows=no_shadows)
     seen = Observed(layer=None, activations=None, labels=classes)
     given: dict[str, Any] = {"steps": STEPS, "step_size": STEP_SIZE}
     stopping = INVERSION["mi_face"](**given)
@@ -146,7 +148,7 @@ def dtc(seed: int) -> Turn:
     ours, (moved, reached) = timed(distances, target.model, examples, **given)
     theirs, slow = timed(rivals.plain_distances, plain, examples, **given, batch=BATCH)
     fast = np.where(reached, np.clip(moved, 0.001, 0.1), 0.1)
-    knowledge = Knowledge(pool=splits.pool, train_shadow=no_shadow)
+    knowledge = Knowledge(pool=splits.pool, train_shadows=no_shadows)
     by_loss = MEMBERSHIP["loss"]().score(target, examples, knowledge, seed=seed).values
     figures = {
         "equal": float((np.abs(fast - slow) < 1e-5).mean()),

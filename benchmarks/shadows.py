@@ -17,7 +17,7 @@ import raysweep
 from benchmarks.common import finish, options, spread
 from raysweep import data
 from raysweep.packing import _Packing
-from raysweep.trial import recipe_of
+from raysweep.preflight import recipe_of
 
 SPACE = "search_spaces/quickstart.yaml"
 SHADOWS = 16

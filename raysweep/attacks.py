@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from raysweep.train import TrainedTarget
 
 Access = Literal["black-box", "white-box"]  # what an attack needs of the target itself
+DatasetName = str | dict[str, Any]
 FPRS = {"0_001": 0.001, "0_01": 0.01, "0_1": 0.1}
 
 
@@ -69,37 +70,44 @@ def draw_known(members: Split, nonmembers: Split, share: float, *, seed: int) ->
 class Knowledge:
     """What an attacker has: the pool, its shadows (trained once, shared), and what is granted.
 
-    ``training_loss`` is the (mean, median) loss over the members, ``known`` some members and
-    nonmembers: the judge grants each only to attacks whose published definition uses it, and
-    judges no attack on the known ones.
+    ``reference`` is public data. ``training_loss`` is the (mean, median) loss over the members,
+    ``known`` some members and nonmembers: the judge grants each only to attacks whose published
+    definition uses it, and judges no attack on the known ones.
     """
 
     def __init__(
         self,
         *,
         pool: Split,
-        train_shadows: Callable[[Sequence[int]], list[Shadow]],
+        train_shadows: Callable[[Sequence[int], DatasetName | None], list[Shadow]],
+        reference: Split | None = None,
         training_loss: tuple[float, float] | None = None,
         known: Known | None = None,
     ) -> None:
         self.pool = pool
         self.training_loss = training_loss
         self.known = known
+        self.reference = reference
         self._train_shadows = train_shadows
-        self._shadows: list[Shadow] = []
+        self._shadows: dict[str, list[Shadow]] = {}
 
-    def shadows(self, n: int) -> list[Shadow]:
-        """Return ``n`` shadows of the target's whole recipe, trained on the pool."""
-        missing = range(len(self._shadows), n)
+    def shadows(self, n: int, *, dataset: DatasetName | None = None) -> list[Shadow]:
+        """Return ``n`` shadows of the target's whole recipe, trained on the pool.
+
+        With ``dataset``, as an attack names it, they are trained on another data set.
+        """
+        found = self._shadows.setdefault(json.dumps(dataset, sort_keys=True), [])
+        missing = range(len(found), n)
         if missing:
-            self._shadows += self._train_shadows(missing)
-        return self._shadows[:n]
+            found += self._train_shadows(missing, dataset)
+        return found[:n]
 
     def granted(self, attack: MembershipAttack, target: TrainedTarget) -> Knowledge:
         """Return what ``attack`` may know of this, and of ``target``'s training."""
         granted = Knowledge(
             pool=self.pool,
             train_shadows=self._train_shadows,
+            reference=self.reference,
             training_loss=target.member_loss if attack.knows_training_loss else None,
             known=self.known if attack.needs_known else None,
         )

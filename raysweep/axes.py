@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator, Mapping
 from math import exp, isfinite, log
 from typing import Annotated, Any, Self
 
@@ -106,3 +108,10 @@ class Axis(BaseModel):
         if self.log:
             return round(exp(log(low) + u * (log(high) - log(low))), 12)
         return low + u * (high - low)
+
+
+def grid(axes: Mapping[str, Axis]) -> Iterator[dict[str, Value]]:
+    """Yield every combination of the axes' values, the last axis turning fastest."""
+    choices = [axis.choices() or [] for axis in axes.values()]
+    for combination in itertools.product(*choices):
+        yield dict(zip(axes, combination, strict=True))

@@ -176,11 +176,12 @@ def trial(
 
     with Console(stderr=True).status("loading") as status:
         began = time.monotonic()
+        epochs = int(min(config.training.epochs, float(config.defences["early_stopping"])))
 
         def show(epoch: EpochRecord) -> None:
-            left = (time.monotonic() - began) / epoch.epoch * (config.training.epochs - epoch.epoch)
+            left = (time.monotonic() - began) / epoch.epoch * (epochs - epoch.epoch)
             status.update(
-                f"epoch {epoch.epoch} of {config.training.epochs}: accuracy {epoch.accuracy:.3f}, "
+                f"epoch {epoch.epoch} of {epochs}: accuracy {epoch.accuracy:.3f}, "
                 f"about {left:.0f} s of training left, then the attacks"
             )
 
@@ -270,6 +271,8 @@ def validate(space: SpaceFile, settings: Settings = None, data_root: DataRoot = 
     print(f"{space}: valid. {loaded.sampler.trials} trials by {loaded.sampler.name}{grid}")
     for key, axis in loaded.axes.items():
         print(f"  {key}: {axis.model_dump(by_alias=True, exclude_defaults=True)}")
+    if loaded.scenarios:
+        print(f"  scenarios: {', '.join(loaded.scenarios)} ({len(list(loaded.named()))} trials)")
     if loaded.pruning:
         rungs = ", ".join(str(epoch) for epoch in loaded.rungs())
         print(f"  pruning: {loaded.pruning.name} after epochs {rungs}")

@@ -15,6 +15,7 @@ from annotated_types import Ge, Gt, Lt
 from pydantic.dataclasses import dataclass
 
 Positive = Annotated[float, Gt(0)]
+Optimizer = Literal["sgd", "adam", "amsgrad"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,26 +23,32 @@ class PrivateTraining:
     """What replaces the keys of ``training`` when DP-SGD is on; an absent key stays as it was."""
 
     batch_size: Annotated[int, Gt(0)] | None = None
-    optimizer: Literal["sgd", "adam"] | None = None
+    optimizer: Optimizer | None = None
     learning_rate: Positive | None = None
     momentum: Annotated[float, Ge(0), Lt(1)] | None = None
+    weight_decay: Annotated[float, Ge(0)] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How a target is trained. DP-SGD's own settings stand under ``private``; epochs are shared."""
+    """How a target is trained. DP-SGD's own settings stand under ``private``; epochs are shared.
+
+    ``amsgrad`` is Adam by Reddi et al. 2018; ``weight_decay`` (gradient lambda W on every
+    parameter) belongs to the undefended training too: the defence ``l2`` adds to it.
+    """
 
     epochs: Annotated[int, Gt(0)] = 30
     batch_size: Annotated[int, Gt(0)] = 64
-    optimizer: Literal["sgd", "adam"] = "adam"
+    optimizer: Optimizer = "adam"
     learning_rate: Positive = 1e-3
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
+    weight_decay: Annotated[float, Ge(0)] = 0.0
     private: PrivateTraining = field(default_factory=PrivateTraining)
 
     def as_private(self) -> Training:
         """Return the settings that DP-SGD trains by."""
         own: dict[str, Any] = {"epochs": self.epochs, "private": self.private}
-        for key in ("batch_size", "optimizer", "learning_rate", "momentum"):
+        for key in ("batch_size", "optimizer", "learning_rate", "momentum", "weight_decay"):
             replaced = getattr(self.private, key)
             own[key] = getattr(self, key) if replaced is None else replaced
         return Training(**own)

@@ -57,14 +57,16 @@ class _Packing:
     def pays(self) -> bool:
         """Whether one training of all is faster than one after the other."""
         sizes = {len(split) for split in self._members}
-        if len(self._members) < 2 or len(sizes) > 1:
+        recipe = self._recipe
+        own_turns = recipe.relabel, recipe.augment, recipe.companion
+        if len(self._members) < 2 or len(sizes) > 1 or any(own_turns):
             return False
         with torch.device("meta"):
-            model = self._recipe.build_model(self._members[0].shape, self._members[0].n_classes)
+            model = recipe.build_model(self._members[0].shape, self._members[0].n_classes)
         if pack([model, model], [torch.Generator()] * 2) is None:
             return False
         weights = sum(parameter.numel() for parameter in model.parameters())
-        return weights * self._recipe.training.batch_size <= PAYS
+        return weights * recipe.training.batch_size <= PAYS
 
     def train_one_by_one(self) -> list[TrainedTarget]:
         """Return every target, trained by itself."""

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from raysweep import defences, models
 from raysweep.config import TrialConfig
 from raysweep.data import Splits
-from raysweep.defences.dpsgd import DPSGD
 from raysweep.errors import DataError, ModelError
 from raysweep.inversion import INVERSION
 from raysweep.membership import MEMBERSHIP
 from raysweep.registry import build, is_reference, suggestion
 
+if TYPE_CHECKING:
+    from raysweep.train import Recipe
+
 LEAST = 10  # examples of a kind, for an attacker to learn from or a figure to be taken on
+
+
+def recipe_of(config: TrialConfig, splits: Splits) -> Recipe:
+    """Return the defended recipe of a configuration."""
+    from raysweep.train import plain_recipe
+
+    plain = plain_recipe(models.model(config.model).build, config.training)
+    return defences.defend(plain, config.defences, splits.reference)
 
 
 def check(config: TrialConfig, splits: Splits) -> None:
     """Raise a :class:`~raysweep.errors.RaysweepError` for what would make the trial fail."""
-    for defence in defences.build_all(config.defences):
-        if isinstance(defence, DPSGD):
-            defence.check_delta(len(splits.members))
+    defences.check(config.defences, splits)
     _check_pool(config, splits)
     _check_known(config, splits)
     _check_model(config, splits)
@@ -29,9 +39,10 @@ def _check_pool(config: TrialConfig, splits: Splits) -> None:
     for name, parameters in config.attacks["membership"].items():
         if build(MEMBERSHIP[name], parameters).needs_shadows and len(splits.pool) < needed:
             law = f"needs a pool of at least members + nonmembers = {needed:,} examples"
-            raise DataError(
-                f"attack {name!r} {law}, got {len(splits.pool):,}; enlarge dataset.pool"
-            )
+            remedy = "enlarge dataset.pool"
+            if splits.is_published:
+                remedy += " (the published training set has to spare it), or leave `split` out"
+            raise DataError(f"attack {name!r} {law}, got {len(splits.pool):,}; {remedy}")
     for name in config.attacks["inversion"]:
         if INVERSION[name].needs_pool and len(splits.pool) < LEAST:
             law = f"needs at least {LEAST} pool examples to learn from"
@@ -54,22 +65,22 @@ def _check_known(config: TrialConfig, splits: Splits) -> None:
 
 def _check_model(config: TrialConfig, splits: Splits) -> None:
     """Build the model once: its shape, its layers, and what DP-SGD would refuse of a user's own."""
-    dropout = float(config.defences["dropout"])
     shape, n_classes = splits.members.shape, splits.members.n_classes
     import torch
 
     from raysweep.train import isolated_rng
 
+    recipe = recipe_of(config, splits)
     with isolated_rng(0, torch.device("cpu")):
-        module = models.model(config.model).build(shape, n_classes, dropout=dropout)
+        module = recipe.build_model(shape, n_classes)
     names = {"output", *(name for name, _ in module.named_modules() if name)}
     for attack, parameters in config.attacks["inversion"].items():
         for layer in parameters.get("layers", ()):
             if layer not in names:
                 hint = suggestion(layer, names)
                 raise ModelError(f"attack {attack!r}: the model has no layer {layer!r}{hint}")
-    private = not defences.build_all(config.defences)[-1].is_neutral
-    if private and is_reference(config.model["name"]):
+    trusted = not is_reference(config.model["name"]) and config.model.get("norm") != "batch"
+    if defences.is_private(defences.build_all(config.defences)) and not trusted:
         from raysweep.defences.dpsgd.gradients import refuse_unsafe_layers
 
         refuse_unsafe_layers(module)

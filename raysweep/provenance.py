@@ -35,6 +35,8 @@ def failed_record(config: TrialConfig, error: str) -> TrialRecord:
         defences=config.defences,
         target_epsilon=float(config.defences["epsilon"]),
         seed=config.seed,
+        dataset=str(config.dataset["name"]),
+        model=str(config.model["name"]),
         config=config.to_json(),
         versions=versions(),
         node=platform.node(),

@@ -63,6 +63,9 @@ class TrialRecord:
     n_validation: int | None = None
     n_test: int | None = None
     n_classes: int | None = None
+    dataset: str | None = None
+    model: str | None = None
+    split: str | None = None
     split_hash: str | None = None
     config: str = "{}"
     versions: str = "{}"
@@ -202,9 +205,9 @@ class TrialResult:
     scores: tuple[ScoreRows, ...] = field(default=(), repr=False)  # Tune prints what it is given
     reconstructions: tuple[ReconstructionRows, ...] = field(default=(), repr=False)
 
-    def numbered(self, *, number: int, attempts: int) -> TrialResult:
-        """Return the result with its proposal's number and the attempts that it took."""
-        trial = dataclasses.replace(self.trial, number=number, attempts=attempts)
+    def numbered(self, *, number: int, attempts: int, scenario: str | None = None) -> TrialResult:
+        """Return the result with its proposal's number and scenario and the attempts it took."""
+        trial = dataclasses.replace(self.trial, number=number, attempts=attempts, scenario=scenario)
         return dataclasses.replace(self, trial=trial)
 
 

@@ -73,7 +73,7 @@ def _sample(split: Split, name: str, n: int, *, seed: int) -> Split:
     return split.rows(order[:n])
 
 
-def _no_shadows(numbers: Sequence[int]) -> list[Shadow]:
+def _no_shadows(numbers: Sequence[int], dataset: object) -> list[Shadow]:
     raise NotImplementedError("no attack at a rung trains a shadow")
 
 

@@ -12,11 +12,12 @@ from raysweep.axes import Axis
 from raysweep.blocks import OBJECTIVES, SAMPLERS, Pruning, Resources, Sampler
 from raysweep.config import Training
 from raysweep.data import SOURCES
-from raysweep.data.deal import Sizes
+from raysweep.data.deal import PublishedSizes
 from raysweep.inversion import INVERSION
 from raysweep.membership import MEMBERSHIP
 from raysweep.models import MODELS
 
+SPLIT = {"split": {"enum": ["dealt", "published"]}}
 REFERENCE = {"type": "string", "pattern": r"^[\w.]+:\w+$", "description": "package.module:function"}
 
 
@@ -32,7 +33,7 @@ def schema() -> dict[str, Any]:
         "additionalProperties": False,
         "properties": {
             "name": {"type": "string"},
-            "dataset": _named(SOURCES, _properties(Sizes, *SOURCES.values())),
+            "dataset": _named(SOURCES, _properties(PublishedSizes, *SOURCES.values()) | SPLIT),
             "model": _named(MODELS, _properties(*MODELS.values())),
             "training": _object(_properties(Training)),
             "defences": _object(defence_keys),
@@ -41,6 +42,7 @@ def schema() -> dict[str, Any]:
                 "properties": dict.fromkeys(defence_keys, _json_schema(Axis)),
                 "additionalProperties": _json_schema(Axis),
             },
+            "scenarios": {"type": "object", "additionalProperties": {"type": "object"}},
             "attacks": _object(
                 {
                     "membership": _family(MEMBERSHIP),

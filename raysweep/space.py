@@ -5,16 +5,16 @@ from __future__ import annotations
 import copy
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
+from math import inf, prod
 from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
 
-from raysweep import blocks, data, defences, models
-from raysweep.axes import Axis
+from raysweep import blocks, data, defences, membership, models, scenarios
+from raysweep.axes import Axis, grid
 from raysweep.blocks import SAMPLERS, Pruning, Resources, Sampler
 from raysweep.config import Training, TrialConfig
 from raysweep.document import Document
@@ -22,8 +22,8 @@ from raysweep.errors import RaysweepError, SpaceError
 from raysweep.registry import build, explain, lookup, suggestion
 
 BLOCKS = (
-    *("name", "dataset", "model", "training", "defences", "search", "attacks", "objectives"),
-    *("sampler", "pruning", "resources", "seed"),
+    *("name", "dataset", "model", "training", "defences", "search", "scenarios", "attacks"),
+    *("objectives", "sampler", "pruning", "resources", "seed"),
 )
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -35,6 +35,7 @@ class Space:
     document: dict[str, Any]
     name: str
     axes: dict[str, Axis]
+    scenarios: dict[str, dict[str, Any]]
     objectives: dict[str, Literal["max", "min"]]
     sampler: Sampler
     pruning: Pruning | None
@@ -50,14 +51,26 @@ class Space:
         return _complete(document)
 
     def _rounded(self, key: str, value: Any) -> Any:
-        """Return ``value``, whole where a dotted key ranges between whole numbers."""
+        """Return ``value``, whole where what counts something ranges between whole numbers."""
         axis = self.axes.get(key)
-        counts = axis is not None and axis.is_whole and key not in defences.known_keys()
+        is_count = key in defences.WHOLE or key not in defences.known_keys()
+        counts = axis is not None and axis.is_whole and is_count
         return round(value) if counts and isinstance(value, float) else value
 
     def baseline(self) -> TrialConfig:
         """Return the undefended configuration: the anchor of every comparison."""
         return _complete({**copy.deepcopy(self.document), "defences": {}})
+
+    def named(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield (scenario, axis -> value): defences that a scenario does not name are as fixed.
+
+        With the grid sampler each is repeated for all values of the axes that are no defences.
+        """
+        others = {k: axis for k, axis in self.axes.items() if k not in defences.known_keys()}
+        for name, values in scenarios.points(self.scenarios):
+            free = {k: axis for k, axis in others.items() if k not in values}
+            for around in grid(free) if self.sampler.name == "grid" else [{}]:
+                yield name, {**around, **values}
 
     def rungs(self) -> tuple[int, ...]:
         """Return the epochs after which trials are compared; empty without pruning."""
@@ -84,6 +97,7 @@ class Space:
             "training": dataclasses.asdict(config.training),
             "defences": copy.deepcopy(self.document.get("defences") or {}),
             "search": {key: _axis_values(axis) for key, axis in self.axes.items()},
+            **({"scenarios": copy.deepcopy(self.scenarios)} if self.scenarios else {}),
             "attacks": config.attacks,
             "objectives": dict(self.objectives),
             "sampler": dataclasses.asdict(self.sampler),
@@ -163,16 +177,47 @@ def _checked(document: dict[str, Any]) -> Space:
         document=document,
         name=name,
         axes=_axes(document.get("search") or {}),
+        scenarios=scenarios.checked(document.get("scenarios") or {}),
         objectives=blocks.objectives(document.get("objectives"), config.attacks),
         sampler=_block(Sampler, document, "sampler"),
         pruning=None if document.get("pruning") is None else _block(Pruning, document, "pruning"),
         resources=_block(Resources, document, "resources"),
         seed=seed,
     )
+    space = _with_group_norm(space)
     _check_sampler(space)
     _check_extremes(space)
     _check_pruning(space)
+    _check_scenarios(space)
     return space
+
+
+def _with_group_norm(space: Space) -> Space:
+    """Return the space with GroupNorm all through when a trial of it may have DP.
+
+    So the anchor has the architecture of the private trials; the baseline with BatchNorm is run
+    beside it, as a scenario. A space that says which `norm` it wants keeps it.
+    """
+    model = space.document["model"]
+    varies = {"model.name", "model.norm"} & {*space.axes}
+    has_choice = "norm" in models.complete(model) and "norm" not in model and not varies
+    if not has_choice or not _may_be_private(space):
+        return space
+    beside = {"batch_norm": {"model.norm": "batch", "epsilon": inf, "noise_multiplier": 0.0}}
+    document = {**space.document, "model": {**model, "norm": "group"}}
+    return dataclasses.replace(space, document=document, scenarios={**beside, **space.scenarios})
+
+
+def _may_be_private(space: Space) -> bool:
+    neutral = defences.neutral()
+    fixed = [space.document.get("defences") or {}]
+    named = [values for _, values in scenarios.points(space.scenarios)]
+    for key in ("epsilon", "noise_multiplier"):
+        values = [point[key] for point in (*fixed, *named) if key in point]
+        values += space.axes[key].extremes() if key in space.axes else []
+        if any(value != neutral[key] for value in values):
+            return True
+    return False
 
 
 def _seed(value: Any) -> int:
@@ -209,6 +254,11 @@ def _complete(document: Mapping[str, Any]) -> TrialConfig:
             parts[key] = fill(given)
         except SpaceError as error:
             raise error.under(key) from None
+    try:
+        parts["defences"] = defences.within(parts["defences"], parts["training"])
+    except SpaceError as error:
+        raise error.under("defences") from None
+    membership.other_datasets(parts["attacks"], parts["dataset"])
     return TrialConfig(**parts, seed=_seed(document.get("seed", 0)))
 
 
@@ -263,7 +313,11 @@ def _check_extremes(space: Space) -> None:
                 space.config({key: value})
             except RaysweepError as error:
                 raise SpaceError(str(error), ("search", key)) from None
-    together = {key: axis.extremes()[0] for key, axis in space.axes.items()}
+    neutral = defences.neutral()
+    together = {
+        key: next((v for v in axis.extremes() if v != neutral.get(key)), axis.extremes()[0])
+        for key, axis in space.axes.items()
+    }
     try:
         space.config(together)
     except RaysweepError as error:
@@ -281,6 +335,16 @@ def _check_pruning(space: Space) -> None:
         law = "needs an objective that a rung measures"
         remedy = "add accuracy to `objectives`"
         raise SpaceError(f"`pruning` {law}, got {list(space.objectives)}; {remedy}", ("pruning",))
+
+
+def _check_scenarios(space: Space) -> None:
+    for name, values in scenarios.points(space.scenarios):
+        for key in values:
+            _check_axis_name(key, ("scenarios", name, key))
+        try:
+            space.config(values)
+        except RaysweepError as error:
+            raise SpaceError(str(error), ("scenarios", name)) from None
 
 
 def _place(document: dict[str, Any], key: str, value: Any) -> None:

@@ -66,19 +66,35 @@ class Mechanism(Protocol):
         """Let go of the model after its last step."""
 
 
+class Companion(Protocol):
+    """Learns beside the model and adds to its loss: an inner adversary. One serves one training."""
+
+    def update(self, model: nn.Module) -> None:
+        """Take its turn before a step of the model."""
+
+    def penalty(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return what is added to each example's loss, (n,)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a target comes to be.
+    """How a target comes to be; a slot that is None is plain training.
 
-    ``build_model(shape, n_classes)`` gives logits; ``loss(logits, labels)`` gives (n,);
-    ``penalty(model)`` is added outside clipping and noise, since it sees no example;
-    ``mechanism(n, steps)`` turns examples into gradients.
+    ``build_model(shape, n_classes)`` gives logits; ``loss(logits, targets)`` gives (n,), of labels
+    (n,) or of probabilities (n, classes); ``mechanism(n, steps)`` turns examples into gradients;
+    ``relabel(members, seed=, device=)`` gives the probabilities that replace the labels;
+    ``augment`` changes each batch of inputs (n, *shape) in [0, 1]; ``companion(members, seed=,
+    device=)`` learns beside the model; ``penalty(model)`` is added outside clipping and noise,
+    since it sees no example.
     """
 
     build_model: Callable[..., nn.Module]
     training: Training
     mechanism: Callable[[int, int], Mechanism]
     loss: Callable[[Tensor, Tensor], Tensor]
+    relabel: Callable[..., Tensor] | None = None
+    augment: Callable[[Tensor], Tensor] | None = None
+    companion: Callable[..., Companion] | None = None
     penalty: Callable[[nn.Module], Tensor] | None = None
 
 
@@ -159,17 +175,19 @@ class _Reached(Exception):
     """The layer that is asked for has spoken: what lies above it need not run."""
 
 
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return each example's cross-entropy, (n,)."""
-    return F.cross_entropy(logits, labels, reduction="none")
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return each example's cross-entropy, (n,), with its label or with probabilities."""
+    return F.cross_entropy(logits, targets, reduction="none")
 
 
 def make_optimizer(training: Training, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     """Return the optimizer that ``training`` names."""
-    if training.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=training.learning_rate, fused=True)
-    rate, momentum = training.learning_rate, training.momentum
-    return torch.optim.SGD(parameters, lr=rate, momentum=momentum, fused=True)
+    rate, decay = training.learning_rate, training.weight_decay
+    if training.optimizer == "sgd":
+        momentum = training.momentum
+        return torch.optim.SGD(parameters, rate, momentum, weight_decay=decay, fused=True)
+    amsgrad = training.optimizer == "amsgrad"
+    return torch.optim.Adam(parameters, rate, weight_decay=decay, amsgrad=amsgrad, fused=True)
 
 
 @contextlib.contextmanager
@@ -245,6 +263,11 @@ def train(
     """
     training = recipe.training
     x, y = members.tensors(device)
+    targets, companion = y, None
+    if recipe.relabel is not None:
+        targets = recipe.relabel(members, seed=sub_seed(seed, "relabel"), device=device)
+    if recipe.companion is not None:
+        companion = recipe.companion(members, seed=sub_seed(seed, "companion"), device=device)
     with isolated_rng(sub_seed(seed, "initialisation"), device):
         model = recipe.build_model(members.shape, members.n_classes).to(device).train()
     example = pixels(x[:1], members)
@@ -262,8 +285,13 @@ def train(
             for batch in mechanism.batches(order):
                 rows = batch.to(device)
                 inputs = pixels(x[rows], members)
+                if recipe.augment is not None:
+                    inputs = recipe.augment(inputs)
+                if companion is not None:
+                    companion.update(model)
                 optimizer.zero_grad()
-                batch_losses = mechanism.gradients(tally.watch(model, recipe.loss, y[rows]), inputs)
+                watched = tally.watch(model, recipe.loss, companion, y[rows], targets[rows])
+                batch_losses = mechanism.gradients(watched, inputs)
                 if recipe.penalty is not None:
                     recipe.penalty(model).backward()
                 optimizer.step()
@@ -307,18 +335,24 @@ class _Tally:
         self.loss, self.right, self.n = 0.0, 0, 0
 
     def watch(
-        self, model: nn.Module, loss: Callable[[Tensor, Tensor], Tensor], y: Tensor
+        self,
+        model: nn.Module,
+        loss: Callable[[Tensor, Tensor], Tensor],
+        companion: Companion | None,
+        y: Tensor,
+        targets: Tensor,
     ) -> Callable[[Tensor], Tensor]:
         """Return the function from inputs to losses; a part of a batch comes in order."""
         start = 0
 
         def losses(x: Tensor) -> Tensor:
             nonlocal start
-            labels = y[start : start + len(x)]
+            part = slice(start, start + len(x))
             start += len(x)
-            logits = model(x)
+            logits, labels = model(x), y[part]
             self.right += int((logits.detach().argmax(dim=1) == labels).sum())
-            return loss(logits, labels)
+            own = loss(logits, targets[part])
+            return own if companion is None else own + companion.penalty(logits, labels)
 
         return losses
 

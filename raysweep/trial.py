@@ -18,14 +18,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from raysweep import data, defences, metrics, models, preflight
-from raysweep.attacks import Knowledge, draw_known, judge_membership
+from raysweep import data, metrics, preflight
+from raysweep.attacks import DatasetName, Knowledge, draw_known, judge_membership
 from raysweep.blocks import counting
 from raysweep.config import TrialConfig, sub_seed
-from raysweep.data import Split, Splits
+from raysweep.data import Split, concatenate
 from raysweep.errors import MachineFailure, OutOfMemory, RaysweepError
 from raysweep.inversion import INVERSION
-from raysweep.membership import MEMBERSHIP
+from raysweep.membership import MEMBERSHIP, other_datasets
+from raysweep.membership.data_transfer import DataTransfer
 from raysweep.provenance import failed_record, now, versions
 from raysweep.reconstructions import judge_inversion
 from raysweep.record import (
@@ -41,15 +42,7 @@ from raysweep.record import (
 from raysweep.registry import build
 from raysweep.rungs import rung_figures
 from raysweep.shadows import Shadow, train_shadows
-from raysweep.train import (
-    Epoch,
-    PrivacySpent,
-    Recipe,
-    TrainedTarget,
-    accuracy,
-    plain_recipe,
-    train,
-)
+from raysweep.train import Epoch, PrivacySpent, TrainedTarget, accuracy, train
 
 
 def run_trial(
@@ -109,12 +102,6 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def recipe_of(config: TrialConfig, splits: Splits) -> Recipe:
-    """Return the defended recipe of a configuration."""
-    plain = plain_recipe(models.model(config.model).build, config.training)
-    return defences.defend(plain, config.defences, splits.reference)
-
-
 class _Trial:
     """The state of one trial while it runs, and its steps in order."""
 
@@ -139,9 +126,11 @@ class _Trial:
     def run(self) -> TrialResult:
         """Run all steps."""
         self.started_at, self.memory = now(), _PeakMemory(self.device)
+        for other in other_datasets(self.config.attacks, self.config.dataset):
+            data.load(other, seed=self.config.seed)  # now: what is missing shows before training
         self.splits = data.load(self.config.dataset, seed=self.config.seed)
         preflight.check(self.config, self.splits)
-        self.recipe = recipe_of(self.config, self.splits)
+        self.recipe = preflight.recipe_of(self.config, self.splits)
         target, train_seconds = self._train()
         if self.stopped is not None:
             return self.stopped
@@ -170,6 +159,9 @@ class _Trial:
             node=platform.node(),
             started_at=self.started_at,
             peak_memory_mib=self.memory.mib(),
+            dataset=str(self.config.dataset["name"]),
+            model=str(self.config.model["name"]),
+            split=self.splits.kind,
             split_hash=self.splits.hash,
             n_classes=self.splits.members.n_classes,
             **self._sizes(),
@@ -235,7 +227,12 @@ class _Trial:
         share, known = self.config.attacks.get("known_share"), None
         if share is not None:
             known = draw_known(splits.members, splits.nonmembers, share, seed=seed)
-        knowledge = Knowledge(pool=splits.pool, train_shadows=self._shadows, known=known)
+        knowledge = Knowledge(
+            pool=splits.pool,
+            train_shadows=self._shadows,
+            reference=splits.reference,
+            known=known,
+        )
         for name, parameters in self.config.attacks["membership"].items():
             record, scores = judge_membership(
                 name,
@@ -270,15 +267,17 @@ class _Trial:
             for layer in attack.layers:
                 yield name, layer, attack
 
-    def _shadows(self, numbers: Sequence[int]) -> list[Shadow]:
-        return train_shadows(
-            self.recipe,
-            self.splits.pool,
-            len(self.splits.members),
-            numbers,
-            seed=self.config.seed,
-            device=self.device,
-        )
+    def _shadows(self, numbers: Sequence[int], dataset: DatasetName | None) -> list[Shadow]:
+        """Return shadows on the pool, or on another data set dealt in the same sizes."""
+        recipe, known, seed = self.recipe, self.splits.pool, self.config.seed
+        if dataset is not None:
+            other = DataTransfer(dataset=dataset).other(self.config.dataset)
+            splits = data.load(other, seed=seed)
+            recipe = preflight.recipe_of(self.config, splits)
+            known = concatenate(splits.members, splits.nonmembers)
+            seed = sub_seed(seed, "transfer")
+        n = len(self.splits.members if dataset is None else splits.members)
+        return train_shadows(recipe, known, n, numbers, seed=seed, device=self.device)
 
     def _sizes(self) -> dict[str, Any]:
         return {f"n_{name}": size for name, size in self.splits.sizes.items()}

@@ -11,7 +11,7 @@ from raysweep import data
 from raysweep.data.deal import share_table
 from raysweep.data.published import FASHION_MNIST
 from raysweep.data.sources import SOURCES
-from raysweep.errors import DataError
+from raysweep.errors import DataError, SpaceError
 
 SIX = ("members", "nonmembers", "pool", "reference", "validation", "test")
 
@@ -272,3 +272,154 @@ def test_every_source_is_described_in_one_line():
         source.__doc__.splitlines()[0].endswith((".", ";", ":", "size.", "``labels``."))
         for source in SOURCES.values()
     )
+
+
+def write_faces(root, people=40, images=10, size=(5, 6)):
+    for person in range(1, people + 1):
+        folder = root / "orl_faces" / f"s{person}"
+        folder.mkdir(parents=True)
+        for i in range(1, images + 1):
+            Image.new("L", size, person).save(folder / f"{i}.pgm")
+
+
+def test_faces_are_labelled_by_person_and_seven_of_ten_are_published(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAYSWEEP_DATA", str(tmp_path))
+    write_faces(tmp_path)
+    splits = data.load({"name": "orl_faces", "split": "published"}, seed=0)
+    assert splits.sizes == {
+        **dict.fromkeys(("pool", "reference", "test"), 0),
+        "members": 280,
+        "nonmembers": 120,
+        "validation": 120,
+    }
+    assert splits.members.shape == (1, 6, 5)
+    assert np.array_equal(splits.members.features[:, 0, 0, 0], splits.members.labels + 1)
+    assert (splits.members.indices % 10 < 7).all()
+    assert (splits.validation.indices % 10 >= 7).all()
+    assert splits.kind == "published, validation as nonmembers"
+
+
+def test_faces_of_two_sizes_or_without_a_number_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAYSWEEP_DATA", str(tmp_path))
+    write_faces(tmp_path)
+    odd = tmp_path / "orl_faces" / "s7" / "3.pgm"
+    Image.new("L", (9, 9)).save(odd)
+    with pytest.raises(DataError, match=r"orl_faces: images differ in size: .*s7/3\.pgm"):
+        data.load({"name": "orl_faces"}, seed=0)
+    odd.rename(odd.with_name("me.pgm"))
+    with pytest.raises(DataError, match=r"me\.pgm is not named by a number"):
+        data.load({"name": "orl_faces"}, seed=0)
+
+
+def test_a_class_with_a_single_example_is_refused(tmp_path):
+    labels = np.where(np.arange(60) == 0, 2, np.arange(60) % 2)
+    with pytest.raises(DataError, match="class 2 has a single example"):
+        data.load(write_npz(tmp_path / "a.npz", labels=labels), seed=0)
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """An idx data set of 40 training and 20 test examples."""
+    monkeypatch.setenv("RAYSWEEP_DATA", str(tmp_path))
+    (tmp_path / "mnist").mkdir()
+    for part, n in (("train", 40), ("t10k", 20)):
+        images = np.arange(n * 9).reshape(n, 3, 3) % 256
+        write_idx(tmp_path / "mnist" / f"{part}-images-idx3-ubyte", images, False)
+        write_idx(tmp_path / "mnist" / f"{part}-labels-idx1-ubyte", np.arange(n) % 2, False)
+    return {"name": "mnist", "split": "published"}
+
+
+def test_a_published_split_keeps_the_training_set_and_the_test_set_apart(published):
+    splits = data.load({**published, "pool": 10, "nonmembers": 8}, seed=0)
+    sizes = {
+        "members": 30,
+        "nonmembers": 8,
+        "pool": 10,
+        "reference": 0,
+        "validation": 12,
+        "test": 0,
+    }
+    assert splits.sizes == sizes
+    for name in SIX:
+        is_training = getattr(splits, name).indices < 40
+        assert is_training.all() if name in ("members", "pool") else not is_training.any()
+    assert splits.kind == "published"
+
+
+def test_without_nonmembers_validation_serves_as_such_and_the_split_says_so(published):
+    splits = data.load({**published, "members": 0.5, "reference": 6}, seed=0)
+    assert np.array_equal(splits.nonmembers.indices, splits.validation.indices)
+    assert (len(splits.members), len(splits.validation)) == (20, 20)
+    assert splits.kind == "published, validation as nonmembers"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "law"),
+    [
+        (
+            {"members": 40, "reference": 1},
+            r"the published training set has 40 \(pool 0, reference 1",
+        ),
+        ({"reference": 41}, "ask for 41 examples, the published training set has 40"),
+        ({"members": 30, "pool": 11}, "the published training set has 40"),
+        ({"test": 20}, "dataset.validation must hold at least one"),
+    ],
+)
+def test_a_published_split_that_does_not_fit_is_refused(published, sizes, law):
+    with pytest.raises(DataError, match=law):
+        data.load({**published, **sizes}, seed=0)
+
+
+def test_a_reference_set_larger_than_the_data_is_refused():
+    with pytest.raises(DataError, match="reference 2,000"):
+        data.load({"name": "digits", "reference": 2000}, seed=0)
+
+
+def test_data_without_a_published_split_say_so():
+    with pytest.raises(DataError, match="'digits' has no published split"):
+        data.load({"name": "digits", "split": "published"}, seed=0)
+
+
+def test_an_unknown_split_is_refused():
+    with pytest.raises(SpaceError, match="`dealt` .* or `published`, got 'publshed'"):
+        data.load({"name": "digits", "split": "publshed"}, seed=0)
+
+
+@pytest.mark.parametrize("labels", ["from 1", "one-hot", "from 0"])
+def test_purchase_records_are_bytes_whatever_form_their_labels_have(tmp_path, monkeypatch, labels):
+    monkeypatch.setenv("RAYSWEEP_DATA", str(tmp_path))
+    features = np.random.default_rng(0).integers(0, 2, (60, 600)).astype(float)
+    classes = np.arange(60) % 3
+    forms = {"from 1": classes + 1, "one-hot": np.eye(3)[classes], "from 0": classes}
+    np.savez(tmp_path / "purchase100.npz", features=features, labels=forms[labels])
+    members = data.load({"name": "purchase100"}, seed=0).members
+    assert members.features.dtype == np.uint8
+    assert members.shape == (600,)
+    assert np.array_equal(members.pixels(), features[members.indices])
+    assert np.array_equal(members.labels, classes[members.indices])
+
+
+def test_records_that_are_not_binary_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAYSWEEP_DATA", str(tmp_path))
+    (tmp_path / "texas100").mkdir()
+    write_npz(tmp_path / "texas100" / "texas100.npz")
+    with pytest.raises(DataError, match="texas100 holds 6169 features of 0 and 1"):
+        data.load({"name": "texas100"}, seed=0)
+
+
+def test_missing_records_say_where_to_put_them(tmp_path, monkeypatch):
+    for name in ("RAYSWEEP_DATA", "XDG_CACHE_HOME", "XDG_DATA_DIRS"):
+        monkeypatch.setenv(name, str(tmp_path))
+    with pytest.raises(DataError, match=r"put purchase100\.npz .* into a folder named purchase100"):
+        data.load({"name": "purchase100"}, seed=0)
+
+
+def test_synthetic_records_are_the_same_each_time_and_classes_have_tastes():
+    spec = {"name": "synthetic_purchase", "records": 600, "features": 50, "classes": 3}
+    first = data.load({**spec, "spread": 2.0}, seed=0).members
+    data._LOADED.clear()
+    again = data.load({**spec, "spread": 2.0}, seed=0).members
+    assert np.array_equal(first.features, again.features)
+    tastes = np.stack([first.pixels()[first.labels == c].mean(axis=0) for c in range(3)])
+    nearest = ((first.pixels()[:, None] - tastes) ** 2).sum(axis=2).argmin(axis=1)
+    assert (nearest == first.labels).mean() > 0.95

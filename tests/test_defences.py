@@ -2,33 +2,52 @@
 
 import dataclasses
 import json
+import math
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from conftest import DIGITS
 
-from raysweep import defences
+from raysweep import data, defences
 from raysweep.config import Training, plain
-from raysweep.errors import SpaceError
+from raysweep.errors import DataError, SpaceError
 from raysweep.models import MODELS
 from raysweep.registry import fields
 from raysweep.train import plain_recipe, train
 
+CPU = torch.device("cpu")
 STRONG = {
+    "Distillation": {"distillation_temperature": 10.0},
+    "LabelSmoothing": {"label_smoothing": 0.5},
     "Dropout": {"dropout": 0.5},
+    "SpatialDropout": {"spatial_dropout": 0.5},
+    "RandomCrop": {"random_crop": 2},
+    "GaussianNoise": {"gaussian_noise": 0.2},
     "L2": {"l2": 0.1, "l2_scope": "all"},
+    "EarlyStopping": {"early_stopping": 1.0},
+    "AdversarialRegularisation": {"adversarial_regularisation": 3.0, "reference_size": 30.0},
     "DPSGD": {"epsilon": 4.0},
 }
 CATALOGUE = defences.DEFENCES
 
 
-def recipe():
+def recipe(**training):
     private = {"optimizer": "sgd", "learning_rate": 0.5, "batch_size": 60}
-    return plain_recipe(MODELS["mlp"](hidden=(16,)).build, Training(epochs=2, private=private))
+    build = MODELS["thesis_cnn"](widths=(4, 4, 4), dense=16).build
+    return plain_recipe(build, Training(**{"epochs": 2, "private": private, **training}))
 
 
 def weights(recipe_, splits):
-    target = train(recipe_, splits.members, seed=0, device=torch.device("cpu"))
+    target = train(recipe_, splits.members, seed=0, device=CPU)
     return torch.cat([p.detach().flatten() for p in target.model.parameters()])
+
+
+@pytest.fixture(scope="module")
+def splits():
+    """The digits with a reference set, which adversarial regularisation needs."""
+    return data.load({**DIGITS, "reference": 60}, seed=0)
 
 
 def test_every_defence_has_a_strong_setting_here():
@@ -46,11 +65,10 @@ def test_zero_strength_is_plain_training(kind, splits):
 @pytest.mark.parametrize("kind", CATALOGUE)
 def test_strength_changes_the_training_and_not_the_recipe_it_was_given(kind, splits):
     given = recipe()
-    before = dataclasses.asdict(given.training), given.penalty, given.build_model, given.mechanism
+    before = dataclasses.replace(given)
     defended = kind(**STRONG[kind.__name__]).apply(given, splits.reference)
     assert not torch.equal(weights(defended, splits), weights(given, splits))
-    after = dataclasses.asdict(given.training), given.penalty, given.build_model, given.mechanism
-    assert after == before
+    assert given == before
 
 
 @pytest.mark.parametrize("kind", CATALOGUE)
@@ -66,12 +84,24 @@ def test_its_keys_are_its_own(kind):
     assert not set(fields(kind)) & set(others)
 
 
-def test_all_defences_act_together(splits):
-    values = {key: value for strong in STRONG.values() for key, value in strong.items()}
+@pytest.mark.parametrize("private", [True, False])
+def test_all_defences_that_may_stand_together_act_together(splits, private):
+    left_out = [k.__name__ for k in (defences.BREAK_PRIVACY if private else (defences.DPSGD,))]
+    chosen = [strong for name, strong in STRONG.items() if name not in left_out]
+    values = {key: value for strong in chosen for key, value in strong.items()}
     together = defences.defend(recipe(), values, splits.reference)
-    target = train(together, splits.members, seed=0, device=torch.device("cpu"))
-    assert target.privacy is not None
+    target = train(together, splits.members, seed=0, device=CPU)
+    assert (target.privacy is not None) == private
     assert any(isinstance(m, torch.nn.Dropout) for m in target.model.modules())
+    assert any(isinstance(m, torch.nn.Dropout2d) for m in target.model.modules())
+
+
+@pytest.mark.parametrize("kind", defences.BREAK_PRIVACY)
+@pytest.mark.parametrize("budget", [{"epsilon": 4.0}, {"noise_multiplier": 1.0}])
+def test_what_breaks_the_guarantee_of_dp_is_refused_with_the_reason(kind, budget):
+    with pytest.raises(SpaceError, match="is trained on the members without noise"):
+        defences.complete({**STRONG[kind.__name__], **budget})
+    defences.complete({**STRONG[kind.__name__], "epsilon": math.inf})
 
 
 @pytest.mark.parametrize(("scope", "factor"), [("output", 2.0), ("all", 1.0)])
@@ -99,3 +129,191 @@ def test_l2_on_the_output_needs_a_linear_layer():
 def test_an_unknown_defence_lists_the_known_ones():
     with pytest.raises(SpaceError, match="did you mean 'dropout'"):
         defences.complete({"dropuot": 0.1})
+
+
+def built(name, **values):
+    (kind,) = (kind for kind in CATALOGUE if kind.__name__ == name)
+    return kind(**values)
+
+
+def seen_losses(recipe_, members):
+    """Return the loss of each epoch of a training."""
+    losses = []
+    train(recipe_, members, seed=0, device=CPU, on_epoch=lambda e: not losses.append(e.loss))
+    return losses
+
+
+def test_smoothed_targets_are_a_mixture_with_the_even_distribution():
+    loss = built("LabelSmoothing", label_smoothing=0.3).apply(recipe(), None).loss
+    logits = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([0, 1, 2, 3, 0])
+    targets = 0.7 * F.one_hot(labels, 4) + 0.3 / 4
+    expected = -(targets * logits.log_softmax(dim=1)).sum(dim=1)
+    assert torch.allclose(loss(logits, labels), expected)
+    assert torch.allclose(loss(logits, F.one_hot(labels, 4).float()), expected)
+    assert torch.allclose(
+        loss(logits, labels), F.cross_entropy(logits, labels, reduction="none", label_smoothing=0.3)
+    )
+
+
+def test_a_students_labels_are_its_teachers_posteriors_at_the_temperature(splits):
+    plain = recipe(epochs=8, batch_size=16)
+    (cold, hot) = (
+        built("Distillation", distillation_temperature=t)
+        .apply(plain, splits.reference)
+        .relabel(splits.members, seed=3, device=CPU)
+        for t in (1.0, 20.0)
+    )
+    teacher = train(plain, splits.members, seed=3, device=CPU)
+    logits = torch.from_numpy(teacher.logits(splits.members))
+    assert torch.allclose(cold, torch.softmax(logits, dim=1))
+    assert torch.allclose(hot, torch.softmax(logits / 20, dim=1))
+    assert hot.max() < cold.max()
+
+
+def test_a_teacher_is_undefended_whatever_its_student_has(splits):
+    values = {"distillation_temperature": 5.0, "dropout": 0.5, "early_stopping": 1}
+    both = defences.defend(recipe(), values, splits.reference)
+    alone = defences.defend(recipe(), {"distillation_temperature": 5.0}, splits.reference)
+    labels = [r.relabel(splits.members, seed=3, device=CPU) for r in (both, alone)]
+    assert torch.equal(*labels)
+
+
+def test_a_crop_is_a_window_of_the_padded_image():
+    augment = built("RandomCrop", random_crop=2).apply(recipe(), None).augment
+    x = torch.rand(40, 3, 5, 6, generator=torch.Generator().manual_seed(0))
+    with torch.random.fork_rng():
+        cropped = augment(x)
+    assert cropped.shape == x.shape
+    padded = F.pad(x, (2, 2, 2, 2))
+    places = set()
+    for before, after in zip(padded, cropped, strict=True):
+        found = [
+            (i, j)
+            for i in range(5)
+            for j in range(5)
+            if torch.equal(before[:, i : i + 5, j : j + 6], after)
+        ]
+        assert found
+        places.update(found)
+    assert len(places) > 12
+
+
+def test_noise_has_its_sigma_and_stays_among_pixels():
+    augment = built("GaussianNoise", gaussian_noise=0.1).apply(recipe(), None).augment
+    with torch.random.fork_rng():
+        grey, black = augment(torch.full((1000, 1, 8, 8), 0.5)), augment(torch.zeros(9, 1, 8, 8))
+    assert float((grey - 0.5).std()) == pytest.approx(0.1, rel=0.02)
+    assert black.min() == 0.0
+    assert black.max() > 0.0
+
+
+def test_inputs_are_cropped_before_noise_is_added_and_an_empty_batch_passes():
+    values = {"random_crop": 7, "gaussian_noise": 0.2}
+    augment = defences.defend(recipe(), values, None).augment
+    with torch.random.fork_rng():
+        seen = augment(torch.ones(200, 1, 8, 8))
+        assert augment(torch.ones(0, 1, 8, 8)).shape == (0, 1, 8, 8)
+    padding = seen[seen < 0.5]  # noise falls on the padding too
+    assert len(padding.unique()) > 100
+
+
+def test_early_stopping_gives_the_model_as_it_is_after_that_epoch(splits):
+    kept = {}
+
+    def keep(epoch):
+        parameters = [p.detach().flatten().clone() for p in epoch.model.parameters()]
+        kept[epoch.number] = torch.cat(parameters)
+        return True
+
+    train(recipe(epochs=4), splits.members, seed=0, device=CPU, on_epoch=keep)
+    stopped = built("EarlyStopping", early_stopping=2).apply(recipe(epochs=4), splits.reference)
+    assert torch.equal(weights(stopped, splits), kept[2])
+
+
+def test_early_stopping_spends_the_whole_budget_on_the_epochs_that_it_takes(splits):
+    values = {"epsilon": 4.0, "early_stopping": 2}
+    stopped = defences.defend(recipe(epochs=8), values, splits.reference)
+    spent = train(stopped, splits.members, seed=0, device=CPU).privacy
+    assert spent.steps == 4
+    assert spent.epsilon == pytest.approx(4.0, rel=1e-3)
+
+
+def test_the_inner_adversary_is_silent_in_the_first_epoch_and_acts_after(splits):
+    strong = built("AdversarialRegularisation", adversarial_regularisation=5.0)
+    plain, defended = recipe(epochs=3), strong.apply(recipe(epochs=3), splits.reference)
+    ours, theirs = seen_losses(defended, splits.members), seen_losses(plain, splits.members)
+    assert ours[0] == theirs[0]
+    assert ours[1] != theirs[1]
+
+
+def test_the_inner_adversary_learns_who_is_a_member(splits):
+    """A target that knows its members by heart is easy; the gain then pulls on its loss."""
+    rng = np.random.default_rng(0)
+    members, reference = (
+        dataclasses.replace(split, labels=rng.integers(0, 10, len(split)))
+        for split in (splits.members, splits.reference)
+    )
+    plain = recipe(epochs=60, batch_size=16, learning_rate=1e-2)
+    target = train(plain, members, seed=0, device=CPU)
+    strong = built("AdversarialRegularisation", adversarial_regularisation=1.0)
+    adversary = strong.apply(plain, reference).companion(members, seed=0, device=CPU)
+    for _ in range(12):
+        adversary.update(target.model)
+    inside, outside = (
+        adversary.penalty(
+            torch.from_numpy(target.logits(split)), torch.from_numpy(split.labels)
+        ).mean()
+        for split in (members, reference)
+    )
+    assert inside > 0 > outside
+    assert not any(p.requires_grad for p in adversary._training.model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("values", "law"),
+    [
+        ({"label_smoothing": 1.0}, "less than 1"),
+        ({"distillation_temperature": 0.5}, "at least 1"),
+        ({"early_stopping": 2.5}, "whole number of epochs"),
+        ({"random_crop": -1}, "greater than or equal to 0"),
+        ({"reference_size": 0.5}, "greater than or equal to 1"),
+    ],
+)
+def test_a_value_outside_its_law_is_named(values, law):
+    with pytest.raises(SpaceError, match=law):
+        defences.complete(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "law"),
+    [
+        ({"random_crop": 8}, r"must be below the image's smaller side, 8, got 8"),
+        (
+            {"adversarial_regularisation": 1.0, "reference_size": 61},
+            "at most the reference split's 60 records, got 61",
+        ),
+    ],
+)
+def test_what_the_data_do_not_allow_is_named(values, law, splits):
+    with pytest.raises(DataError, match=law):
+        defences.check(values, splits)
+
+
+def test_cropping_records_and_an_empty_reference_set_are_refused(splits):
+    flat = dataclasses.replace(
+        splits.members, features=splits.members.features.reshape(len(splits.members), -1)
+    )
+    with pytest.raises(DataError, match="needs images"):
+        defences.check({"random_crop": 1}, dataclasses.replace(splits, members=flat))
+    empty = dataclasses.replace(splits, reference=splits.reference.rows(np.array([], int)))
+    with pytest.raises(DataError, match=r"give dataset\.reference"):
+        defences.check({"adversarial_regularisation": 1.0}, empty)
+
+
+def test_stopping_after_the_last_epoch_is_neutral_and_later_is_refused():
+    training = Training(epochs=5)
+    neutral = defences.complete({})
+    assert defences.within({**neutral, "early_stopping": 5.0}, training) == neutral
+    with pytest.raises(SpaceError, match=r"at most training\.epochs = 5, got 6"):
+        defences.within({**neutral, "early_stopping": 6.0}, training)

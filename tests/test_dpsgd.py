@@ -176,6 +176,31 @@ def test_the_clipped_sum_of_every_target_is_opacus_whatever_the_physical_batch(n
     assert relative_error(ours, theirs) < 1e-5
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "side"),
+    [
+        ("vgg4", {"norm": "group"}, 8),
+        ("densenet", {"norm": "group", "depth": 10, "growth": 4}, 8),
+        ("alexnet", {}, 16),
+        ("conv3", {}, 8),
+    ],
+)
+def test_the_clipped_sum_of_the_papers_targets_is_opacus(name, options, side):
+    model = seeded(lambda: MODELS[name](**options).build((1, side, side), 10))
+    generator = torch.Generator().manual_seed(1)
+    x, y = torch.rand(3, 1, side, side, generator=generator), torch.arange(3)
+    ours = clipped(LayerwiseClipping, model, x, y, 0.5)
+    theirs = clipped(OpacusClipping, model, x, y, 0.5)
+    assert relative_error(ours, theirs) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["vgg4", "densenet"])
+def test_batch_norm_under_dp_is_refused_and_group_norm_named(name):
+    model = seeded(lambda: MODELS[name]().build((1, 8, 8), 10))
+    with pytest.raises(PrivacyError, match=r"BatchNorm2d, which mixes.*GroupNorm"):
+        refuse_unsafe_layers(model)
+
+
 def test_no_example_adds_more_than_the_norm():
     model = seeded(lambda: MODELS["thesis_cnn"]().build((1, 8, 8), 10))
     for i in range(4):

@@ -1,20 +1,24 @@
 """The contract that every membership attack obeys."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
-from raysweep import metrics
+from raysweep import data, metrics
 from raysweep.attacks import Knowledge, draw_known, judge_membership
 from raysweep.config import Training
 from raysweep.data import concatenate
-from raysweep.errors import DataError
+from raysweep.errors import DataError, SpaceError
 from raysweep.membership import MEMBERSHIP
 from raysweep.models import MODELS
 from raysweep.shadows import train_shadows
 from raysweep.train import plain_recipe, train
 
 CPU = torch.device("cpu")
+TAUGHT = ("supervised", "inference_model")
+QUICK = {"inference_model": {"steps": 50}}  # where it does not matter how well an attack learns
 
 
 def recipe(epochs):
@@ -24,8 +28,6 @@ def recipe(epochs):
 
 def flipped(split, share, seed):
     """Return the split with some labels wrong: what can only be learnt by heart."""
-    import dataclasses
-
     rng = np.random.default_rng(seed)
     wrong = rng.random(len(split)) < share
     labels = np.where(wrong, rng.integers(0, 10, len(split)), split.labels)
@@ -37,33 +39,49 @@ def memorised(splits):
     """A target that knows 120 noisily labelled digits by heart, and what its attacker knows."""
     outside = concatenate(splits.nonmembers, splits.test)  # enough to be taught by and judged on
     drawn = {"members": splits.members, "nonmembers": outside, "pool": splits.pool}
+    drawn["reference"] = splits.validation
     noisy = {name: flipped(split, 0.4, i) for i, (name, split) in enumerate(drawn.items())}
     plan = recipe(40)
     target = train(plan, noisy["members"], seed=0, device=CPU)
 
-    def shadows(numbers):
-        return train_shadows(plan, noisy["pool"], 120, numbers, seed=1, device=CPU)
+    def shadows(numbers, dataset):
+        """On the pool; "another data set" has another shape and fewer classes: flat, renamed."""
+        pool = noisy["pool"]
+        if dataset is not None:
+            pool = dataclasses.replace(
+                pool,
+                features=pool.features.reshape(len(pool), -1)[:, ::-1].copy(),
+                labels=pool.labels % 7,
+                n_classes=7,
+            )
+        seed = 1 if dataset is None else 0
+        return train_shadows(plan, pool, 120, numbers, seed=seed, device=CPU)
 
     knowledge = Knowledge(
         pool=noisy["pool"],
         train_shadows=shadows,
+        reference=noisy["reference"],
         training_loss=target.member_loss,
         known=draw_known(noisy["members"], noisy["nonmembers"], 0.5, seed=0),
     )
     return target, noisy["members"], noisy["nonmembers"], knowledge
 
 
-def judged(name, memorised, **changes):
+def quick(name):
+    return MEMBERSHIP[name](**QUICK.get(name, {}))
+
+
+def judged(name, memorised, attack=None, **changes):
     target, members, nonmembers, knowledge = memorised
     given = {"members": members, "nonmembers": nonmembers, **changes}
     return judge_membership(
-        name, MEMBERSHIP[name](), target, **given, knowledge=knowledge, trial_id="t", seed=0
+        name, attack or quick(name), target, **given, knowledge=knowledge, trial_id="t", seed=0
     )
 
 
 @pytest.mark.parametrize("name", list(MEMBERSHIP))
 def test_it_recognises_the_members_of_a_memorised_target(name, memorised):
-    record, _ = judged(name, memorised)
+    record, _ = judged(name, memorised, MEMBERSHIP[name]())
     assert record.auc_low > 0.5, record
 
 
@@ -80,7 +98,7 @@ def test_permuted_examples_give_permuted_scores(name, memorised):
     target, members, nonmembers, knowledge = memorised
     examples = concatenate(members, nonmembers)
     order = np.random.default_rng(0).permutation(len(examples))
-    attack = MEMBERSHIP[name]()
+    attack = quick(name)
     straight = attack.score(target, examples, knowledge, seed=0).values
     permuted = attack.score(target, examples.rows(order), knowledge, seed=0).values
     np.testing.assert_allclose(permuted, straight[order], rtol=1e-3, atol=1e-4)
@@ -90,7 +108,7 @@ def test_permuted_examples_give_permuted_scores(name, memorised):
 def test_the_same_seed_gives_the_same_scores_and_leaves_the_target_as_it_was(name, memorised):
     target, members, _, knowledge = memorised
     before = [p.detach().clone() for p in target.model.parameters()]
-    attack = MEMBERSHIP[name]()
+    attack = quick(name)
     first = attack.score(target, members, knowledge, seed=5).values
     again = attack.score(target, members, knowledge, seed=5).values
     assert np.array_equal(first, again)
@@ -132,9 +150,7 @@ def test_training_loss_and_known_members_are_granted_by_name_alone(memorised, mo
             trial_id="t",
             seed=0,
         )
-    assert dict(granted) == {
-        name: (name in ("loss", "dtc"), name == "supervised") for name in MEMBERSHIP
-    }
+    assert dict(granted) == {name: (name in ("loss", "dtc"), name in TAUGHT) for name in MEMBERSHIP}
 
 
 def test_shadows_are_trained_once_and_are_as_large_as_the_target(memorised):
@@ -169,7 +185,7 @@ def test_the_judge_names_everyone_in_the_scores_but_those_that_are_known(name, m
     ):
         assert set(rows.example[own]) == set(split.indices) - set(known.indices)
     assert (record.n_members, record.n_nonmembers) == (60, 80)
-    assert record.n_known_members == (60 if name == "supervised" else None)
+    assert record.n_known_members == (60 if name in TAUGHT else None)
 
 
 def test_the_known_are_drawn_once_by_seed(splits):
@@ -186,3 +202,44 @@ def test_a_supervised_attack_without_known_members_says_what_it_needs(memorised)
     poor = Knowledge(pool=knowledge.pool, train_shadows=knowledge._train_shadows)
     with pytest.raises(DataError, match=r"known members and nonmembers, got none; give Knowledge"):
         MEMBERSHIP["supervised"]().score(target, members, poor, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("own", "asked", "other"),
+    [
+        ("mnist", "auto", "fashion_mnist"),
+        ("cifar10", "auto", "cifar100"),
+        ("mnist", "cifar10", "cifar10"),
+        ("digits", {"name": "mnist", "members": 9}, "mnist"),
+    ],
+)
+def test_the_transfer_data_set_is_another_in_the_same_sizes(own, asked, other):
+    dataset = data.describe({"name": own, "members": 50, "nonmembers": 20})[2]
+    found = MEMBERSHIP["data_transfer"](dataset=asked).other(dataset)
+    assert found["name"] == other
+    assert (found["members"], found["nonmembers"]) == (9 if own == "digits" else 50, 20)
+
+
+@pytest.mark.parametrize(
+    ("own", "asked", "law"),
+    [
+        ("mnist", "mnist", "must be another data set than the target's, got 'mnist'"),
+        ("mnist", {"name": "mnist", "members": 9}, "must be another data set"),
+        ("digits", "auto", "`dataset: auto` pairs mnist.*got 'digits'; name another"),
+        ("digits", "mnits", "unknown dataset 'mnits'; did you mean 'mnist'"),
+        ("digits", {"members": 3}, "must be a name or have one"),
+    ],
+)
+def test_a_transfer_data_set_that_cannot_serve_is_refused(own, asked, law):
+    dataset = data.describe({"name": own})[2]
+    with pytest.raises(SpaceError, match=law):
+        MEMBERSHIP["data_transfer"](dataset=asked).other(dataset)
+
+
+def test_without_anybody_to_learn_from_the_inference_model_says_so(memorised):
+    target, members, _, knowledge = memorised
+    alone = Knowledge(pool=knowledge.pool, train_shadows=None, known=knowledge.known)
+    with pytest.raises(DataError, match="the reference nonmembers, and there are none; enlarge"):
+        MEMBERSHIP["inference_model"]().score(target, members, alone, seed=0)
+    taught = MEMBERSHIP["inference_model"](nonmembers="known", steps=50)
+    assert len(taught.score(target, members, alone, seed=0).values) == len(members)

@@ -2,6 +2,7 @@ import math
 
 import pandas as pd
 import pytest
+import yaml
 from conftest import SMALL
 
 from raysweep.space import parse_space
@@ -156,3 +157,56 @@ def test_collapsed_trials_are_infeasible_for_the_sampler():
     first, second = proposals._study.get_trials()
     assert first.system_attrs["constraints:collapsed"] == -1.0
     assert second.system_attrs["constraints:collapsed"] == 1.0
+
+
+SCENARIOS = "{plain: {}, dp2: {epsilon: 2}, both: {epsilon: 2, dropout: [0.1, 0.2]}}"
+
+
+def named(sampler="random", search=None):
+    text = yaml.safe_dump(a_space(sampler, search).resolved(), sort_keys=False)
+    return parse_space(f"{text}\nscenarios: {SCENARIOS}\n", "s.yaml")
+
+
+def proposed(space, n=100):
+    proposals = Proposals(space, pd.DataFrame())
+    return [p for p in (proposals.next() for _ in range(n)) if p is not None]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_scenarios_come_after_the_baseline_and_before_what_the_sampler_proposes(sampler):
+    first, *rest = proposed(named(sampler), 7)
+    assert (first.number, first.scenario) == (0, "plain")
+    assert [p.scenario for p in rest] == ["dp2", "both", "both", None, None, None]
+    assert [p.config.defences["dropout"] for p in rest[:3]] == [0.0, 0.1, 0.2]
+    assert [p.number for p in rest] == [2, 3, 4, 5, 6, 7]
+
+
+def test_random_proposals_are_the_same_with_and_without_scenarios():
+    with_, without = proposed(named(), 8)[4:], proposed(a_space(), 5)[1:]
+    assert [p.trial_id for p in with_] == [p.trial_id for p in without]
+
+
+def test_in_a_grid_scenarios_are_repeated_for_what_is_no_defence():
+    space = named("grid", "{seed: {values: [1, 2]}, training.epochs: {values: [3, 4]}}")
+    found = proposed(space)
+    assert len(found) == expected(space, 1000) == 16 + 1  # seed 3, the space's own, is the anchor's
+    assert sum(p.scenario == "both" for p in found) == 8
+    assert {(p.config.seed, p.config.training.epochs) for p in found if p.scenario == "dp2"} == {
+        (s, e) for s in (1, 2) for e in (3, 4)
+    }
+
+
+def test_a_continued_sweep_asks_for_the_scenarios_that_are_missing():
+    space = named()
+    rows = [{**row(p), "scenario": p.scenario} for p in proposed(space, 3)]
+    proposals = Proposals(space, pd.DataFrame(rows))
+    following = proposals.next()
+    assert (following.scenario, following.number) == ("both", 4)
+
+
+def test_a_study_does_not_learn_from_what_lies_off_its_axes():
+    space = named("tpe", "{epsilon: {low: 2, high: 16}}")
+    rows = [{**row(p), "scenario": p.scenario} for p in proposed(space, 4)]
+    study = Proposals(space, pd.DataFrame(rows))._study
+    learnt = {t.user_attrs["trial_id"] for t in study.trials}
+    assert learnt == {r["trial_id"] for r in rows if r["scenario"] != "both"}

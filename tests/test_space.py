@@ -128,6 +128,57 @@ BAD = {
         "defences: {max_grad_norm: -1.0}",
         r"`max_grad_norm`: input should be greater than 0, got -1.0",
     ),
+    "smoothing of one": (
+        "  dropout: {low: 0.0, high: 0.5}",
+        "  label_smoothing: {values: [0, 1]}",
+        r"`label_smoothing`: input should be less than 1, got 1.*line 11",
+    ),
+    "temperature below one": (
+        "seed: 3",
+        "defences: {distillation_temperature: 0.5}",
+        r"must be at least 1 \(0 is off\), got 0.5.*line 16",
+    ),
+    "stopping after the end": (
+        "  dropout: {low: 0.0, high: 0.5}",
+        "  early_stopping: {values: [1, 5]}",
+        r"must be at most training.epochs = 4, got 5.*line 11",
+    ),
+    "distillation beside epsilon": (
+        "  dropout: {low: 0.0, high: 0.5}",
+        "  distillation_temperature: {values: [0, 50]}",
+        r"breaks the guarantee of DP-SGD: its teacher is trained",
+    ),
+    "an inner adversary beside epsilon": (
+        "seed: 3",
+        "defences: {adversarial_regularisation: 3}",
+        r"breaks the guarantee of DP-SGD: its inference model is trained",
+    ),
+    "scenarios that are a list": ("attacks:", "scenarios: [dp2]\nattacks:", "must be a mapping"),
+    "a scenario that is a number": (
+        "attacks:",
+        "scenarios: {dp2: 2}\nattacks:",
+        r"a scenario is a mapping of axes.*line 12",
+    ),
+    "a scenario of an unknown axis": (
+        "attacks:",
+        "scenarios: {dp2: {epsilom: 2}}\nattacks:",
+        r"unknown axis 'epsilom'; did you mean 'epsilon'.*line 12",
+    ),
+    "a scenario outside a law": (
+        "attacks:",
+        "scenarios: {dp2: {epsilon: [2, 0]}}\nattacks:",
+        r"input should be greater than 0, got 0.*line 12",
+    ),
+    "a scenario without values": (
+        "attacks:",
+        "scenarios: {dp2: {epsilon: []}}\nattacks:",
+        r"must have at least one value, got \[\].*line 12",
+    ),
+    "the target's own data for a transfer": (
+        "[max_posterior, loss]",
+        "{data_transfer: {dataset: digits}}",
+        r"must be another data set than the target's, got 'digits'.*line 13",
+    ),
     "both budgets": (
         "seed: 3",
         "defences: {noise_multiplier: 1.0}",
@@ -211,6 +262,11 @@ def test_a_dotted_axis_reaches_training_data_and_model():
     ).config({"model.hidden": [4]}).model["hidden"] == (4,)
 
 
+def test_a_defence_that_counts_takes_whole_numbers():
+    text = SMALL.replace("  dropout: {low", "  random_crop: {low: 1, high: 4}\n  dropout: {low")
+    assert parse_space(text, "a").config({"random_crop": 2.7}).defences["random_crop"] == 3
+
+
 def test_overrides_win_over_the_file(small_yaml):
     space = load_space(small_yaml, {"training.epochs": 2, "sampler.trials": 3})
     assert (space.config().training.epochs, space.sampler.trials) == (2, 3)
@@ -253,3 +309,54 @@ def test_a_missing_file_is_named():
 @pytest.mark.parametrize("path", ["quickstart", "epsilon_dropout_l2"])
 def test_the_shipped_spaces_are_valid(path):
     assert load_space(f"search_spaces/{path}.yaml").name == path
+
+
+VGG = """\
+name: normalised
+dataset: {name: digits}
+model: {name: vgg4}
+search: {dropout: {low: 0.0, high: 0.5}}
+"""
+
+
+def test_a_space_without_dp_keeps_batch_norm():
+    space = parse_space(VGG, "vgg.yaml")
+    assert space.baseline().model["norm"] == "batch"
+    assert space.scenarios == {}
+
+
+@pytest.mark.parametrize(
+    "private",
+    [
+        "defences: {noise_multiplier: 1}",
+        "scenarios: {dp: {epsilon: [.inf, 2]}}",
+        "search: {epsilon: {low: 1, high: 8, or: .inf}}",
+    ],
+)
+def test_where_a_trial_may_have_dp_all_have_group_norm_and_batch_norm_stands_beside(private):
+    text = "\n".join([*VGG.splitlines()[:3], private])
+    space = parse_space(text, "vgg.yaml")
+    assert space.baseline().model["norm"] == "group"
+    name, values = next(space.named())
+    beside = space.config(values)
+    assert (name, beside.model["norm"]) == ("batch_norm", "batch")
+    assert (beside.defences["epsilon"], beside.defences["noise_multiplier"]) == (math.inf, 0.0)
+
+
+def test_a_space_that_says_which_norm_it_wants_keeps_it():
+    text = VGG.replace("name: vgg4", "name: vgg4, norm: batch").replace("dropout:", "epsilon:")
+    space = parse_space(text.replace("low: 0.0", "low: 0.1"), "vgg.yaml")
+    assert space.baseline().model["norm"] == "batch"
+    assert space.scenarios == {}
+
+
+@pytest.mark.parametrize("text", [VGG.replace("dropout: {low: 0.0", "epsilon: {low: 0.1"), VGG])
+def test_a_resolved_space_with_scenarios_resolves_to_itself(text):
+    import yaml
+
+    space = parse_space(text, "vgg.yaml")
+    again = parse_space(yaml.safe_dump(space.resolved()), "again")
+    assert differences(space.resolved(), again.resolved()) == []
+    assert [space.config(v).trial_id for _, v in space.named()] == [
+        again.config(v).trial_id for _, v in again.named()
+    ]

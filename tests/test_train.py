@@ -51,8 +51,64 @@ def test_a_target_learns_the_digits(splits, cpu, name):
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 def test_every_target_takes_every_shape(name, shape, n_classes, dropout):
     with torch.random.fork_rng():
-        module = MODELS[name]().build(shape, n_classes, dropout=dropout)
+        module = small(name).build(shape, n_classes, dropout=dropout)
         assert module(torch.zeros(2, *shape)).shape == (2, n_classes)
+
+
+def small(name):
+    """The densenet of a hundred layers is the same code as that of sixteen."""
+    return MODELS[name](depth=16) if name == "densenet" else MODELS[name]()
+
+
+IMAGE_MODELS = [name for name in MODELS if name not in ("softmax", "mlp", "record_mlp")]
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_spatial_dropout_silences_whole_channels_or_says_that_there_are_none(name):
+    with torch.random.fork_rng():
+        if name not in IMAGE_MODELS:
+            with pytest.raises(ModelError, match=f"silences whole channels, and model '{name}'"):
+                small(name).build((1, 28, 28), 10, spatial_dropout=0.5)
+            return
+        module = small(name).build((1, 28, 28), 10, spatial_dropout=0.5)
+        silent = [m for m in module.modules() if isinstance(m, torch.nn.Dropout2d)]
+        seen = []
+        silent[0].register_forward_hook(lambda m, i, output: seen.append(output))
+        module(torch.rand(16, 1, 28, 28))
+    dead = (seen[0] == 0).flatten(2).all(dim=2)
+    assert dead.any()
+    assert not dead.all()
+
+
+@pytest.mark.parametrize("name", ["vgg4", "vgg7", "vgg9", "densenet"])
+def test_a_normalised_target_has_batch_norm_or_group_norm_and_the_same_names(name):
+    with torch.random.fork_rng():
+        options = {"depth": 16} if name == "densenet" else {}
+        plain, group = (
+            MODELS[name](norm=norm, **options).build((3, 32, 32), 10) for norm in ("batch", "group")
+        )
+    assert any(isinstance(m, torch.nn.BatchNorm2d) for m in plain.modules())
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in group.modules())
+    assert [n for n, _ in plain.named_parameters()] == [n for n, _ in group.named_parameters()]
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "layers"),
+    [
+        ("vgg4", (1, 28, 28), "conv1 pool1 conv2 pool2 flatten dense output"),
+        (
+            "vgg9",
+            (3, 32, 32),
+            "conv1 pool1 conv2 pool2 conv3 conv4 pool3 conv5 conv6 conv7 pool4 flatten dense output",
+        ),
+        ("conv3", (1, 112, 92), "conv1 flatten output"),
+        ("record_mlp", (600,), "flatten dense1 dense2 dense3 dense4 output"),
+    ],
+)
+def test_a_papers_target_has_its_layers(name, shape, layers):
+    with torch.random.fork_rng():
+        module = MODELS[name]().build(shape, 40)
+    assert [child for child, _ in module.named_children()] == layers.split()
 
 
 def test_the_thesis_cnn_has_nine_layers_to_observe(splits, cpu):

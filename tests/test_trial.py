@@ -58,3 +58,35 @@ def test_classes_alone_are_not_what_a_rung_rebuilds():
     trial(*text, rungs=[2], on_rung=lambda rung: seen.append(rung) or True)
     (figures,) = [rung.figures for rung in seen]
     assert (figures.epoch, figures.inversion_mse) == (2, None)
+
+
+def test_a_transfer_shadow_has_the_other_data_sets_shape_and_the_targets_recipe():
+    """The digits' target, and a shadow on records: flat, of four classes, in the same sizes."""
+    other = "{name: synthetic_purchase, records: 600, features: 20, classes: 4, spread: 2}"
+    result = trial(
+        (
+            "membership: [max_posterior, loss]",
+            f"membership: {{data_transfer: {{dataset: {other}}}}}",
+        ),
+        ("search:", "defences: {adversarial_regularisation: 1}\nsearch:"),
+        ("pool: 200", "pool: 0, reference: 40"),
+        ("epochs: 4", "epochs: 2"),
+        ("  epsilon: {low: 2, high: 16, log: true, or: .inf}\n", ""),
+    )
+    (record,) = result.attacks
+    assert (record.attack, record.n_members, record.n_nonmembers) == ("data_transfer", 120, 60)
+    assert 0 < record.auc < 1
+
+
+def test_a_published_split_refuses_attacks_that_need_a_pool_it_has_not(monkeypatch, tmp_path):
+    from test_data import write_faces
+
+    monkeypatch.setenv("RAYSWEEP_DATA", str(tmp_path))
+    write_faces(tmp_path)
+    name = "dataset: {name: digits, members: 120, nonmembers: 60, pool: 200, validation: 100, test: 100}"
+    faces = (name, "dataset: {name: orl_faces, split: published}")
+    with pytest.raises(DataError, match=r"'shadow' needs a pool .* or leave `split` out"):
+        trial(faces, ("[max_posterior, loss]", "[shadow]"))
+    record = trial(faces, ("[max_posterior, loss]", "[loss]")).trial
+    assert record.split == "published, validation as nonmembers"
+    assert (record.dataset, record.model) == ("orl_faces", "mlp")

@@ -17,16 +17,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysweep.config import plain, sub_seed
-from raysweep.data.deal import Sizes, deal
+from raysweep.data.deal import PublishedSizes, Sizes, deal, deal_published
 from raysweep.data.examples import Examples, Source
 from raysweep.data.sources import SOURCES, source
-from raysweep.errors import DataError
+from raysweep.errors import DataError, SpaceError
 from raysweep.registry import build, fields
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["SOURCES", "Split", "Splits", "describe", "find", "load", "share"]
+__all__ = [
+    "SOURCES",
+    "SPLITS",
+    "Split",
+    "Splits",
+    "concatenate",
+    "describe",
+    "find",
+    "load",
+    "share",
+]
+
+SPLITS = ("members", "nonmembers", "pool", "reference", "validation", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +110,8 @@ class Splits:
     """One deal: disjoint splits of one data set (SCIENCE of each in the README).
 
     ``members`` train the target; ``nonmembers`` are never trained on; ``pool`` is the attacker's;
-    ``reference`` is public; ``validation`` judges a sweep; ``test`` is kept for the end.
+    ``reference`` is public; ``validation`` judges a sweep; ``test`` is kept for the end. Only a
+    published test set may serve as nonmembers and validation at once, and :attr:`kind` says so.
     """
 
     members: Split
@@ -107,22 +120,32 @@ class Splits:
     reference: Split
     validation: Split
     test: Split
+    is_published: bool = False
+
+    @property
+    def kind(self) -> str:
+        """``dealt``, ``published``, or ``published, validation as nonmembers``."""
+        if not self.is_published:
+            return "dealt"
+        twice = np.array_equal(self.nonmembers.indices, self.validation.indices)
+        return "published, validation as nonmembers" if twice else "published"
 
     @property
     def sizes(self) -> dict[str, int]:
         """The number of examples in each split."""
-        return {name: len(getattr(self, name)) for name in self.__dataclass_fields__}
+        return {name: len(getattr(self, name)) for name in SPLITS}
 
     @property
     def hash(self) -> str:
         """Name the deal by its indices: 16 hex digits of their SHA-256."""
         digest = hashlib.sha256()
-        for name in self.__dataclass_fields__:
+        for name in SPLITS:
             digest.update(name.encode() + getattr(self, name).indices.tobytes())
         return digest.hexdigest()[:16]
 
 
 _LOADED: dict[str, Splits] = {}
+KEPT = 2
 
 
 def deal_key(dataset: Mapping[str, Any], seed: int) -> str:
@@ -133,7 +156,7 @@ def deal_key(dataset: Mapping[str, Any], seed: int) -> str:
 def load(dataset: Mapping[str, Any], *, seed: int) -> Splits:
     """Return the splits of ``dataset`` (a ``name``, sizes, parameters), the same for a seed.
 
-    The last deal of this process is kept.
+    The last two deals of this process are kept: a trial may read another data set than its own.
 
     Raises:
         DataError: it cannot be found, read, or dealt as asked.
@@ -142,26 +165,35 @@ def load(dataset: Mapping[str, Any], *, seed: int) -> Splits:
     """
     key = deal_key(dataset, seed)
     if key not in _LOADED:
-        _LOADED.clear()
-        _LOADED[key] = _deal(dataset, seed)
+        _keep(key, _deal(dataset, seed))
     return _LOADED[key]
+
+
+def _keep(key: str, splits: Splits) -> None:
+    _LOADED.pop(key, None)
+    for old in list(_LOADED)[: len(_LOADED) + 1 - KEPT]:
+        del _LOADED[old]
+    _LOADED[key] = splits
 
 
 def share(dataset: Mapping[str, Any], splits: Splits, *, seed: int) -> None:
     """Let :func:`load` answer with ``splits``, which lie in memory that all workers share."""
-    _LOADED.clear()
-    _LOADED[deal_key(dataset, seed)] = splits
+    _keep(deal_key(dataset, seed), splits)
 
 
-def describe(dataset: Mapping[str, Any]) -> tuple[Source, Sizes, dict[str, Any]]:
+def describe(dataset: Mapping[str, Any]) -> tuple[Source, Sizes | PublishedSizes, dict[str, Any]]:
     """Return the source, the sizes and the complete mapping with every default filled in."""
     given = dict(dataset)
-    name = given.pop("name")
-    sizes = build(Sizes, {k: given.pop(k) for k in fields(Sizes) if k in given})
+    name, split = given.pop("name"), given.pop("split", "dealt")
+    if split not in ("dealt", "published"):
+        law = "`split` must be `dealt` (all examples pooled) or `published`"
+        raise SpaceError(f"{law}, got {split!r}", ["split"])
+    kind: type[Sizes] | type[PublishedSizes] = Sizes if split == "dealt" else PublishedSizes
+    sizes = build(kind, {k: given.pop(k) for k in fields(kind) if k in given})
     found = source(name, given)
-    filled = {k: getattr(sizes, k) for k in fields(Sizes)}
+    filled = {k: getattr(sizes, k) for k in fields(kind)}
     own = given if name not in SOURCES else {k: getattr(found, k) for k in fields(SOURCES[name])}
-    return found, sizes, {"name": name, **filled, **own}
+    return found, sizes, {"name": name, "split": split, **filled, **own}
 
 
 def find(dataset: Mapping[str, Any]) -> Path | None:
@@ -173,12 +205,19 @@ def _deal(dataset: Mapping[str, Any], seed: int) -> Splits:
     found, sizes, _ = describe(dataset)
     examples = found.read()
     labels = _checked_labels(examples, str(dataset["name"]))
-    groups = None if examples.groups is None else np.asarray(examples.groups)
-    counts = sizes.counts(len(labels))
-    indices = deal(labels, groups, counts, seed=sub_seed(seed, "splits"))
+    own_seed = sub_seed(seed, "splits")
+    if isinstance(sizes, PublishedSizes):
+        if examples.published is None:
+            remedy = "leave `split` out"
+            raise DataError(f"dataset {dataset['name']!r} has no published split; {remedy}")
+        indices = deal_published(labels, examples.published, sizes, seed=own_seed)
+    else:
+        groups = None if examples.groups is None else np.asarray(examples.groups)
+        indices = deal(labels, groups, sizes.counts(len(labels)), seed=own_seed)
     features, top = _scaled(examples, indices["pool"], str(dataset["name"]))
     n_classes = int(labels.max()) + 1
     return Splits(
+        is_published=isinstance(sizes, PublishedSizes),
         **{
             name: Split(
                 features=np.ascontiguousarray(features[rows]),
@@ -188,7 +227,7 @@ def _deal(dataset: Mapping[str, Any], seed: int) -> Splits:
                 n_classes=n_classes,
             )
             for name, rows in indices.items()
-        }
+        },
     )
 
 
@@ -209,6 +248,10 @@ def _checked_labels(examples: Examples, name: str) -> NDArray[np.int64]:
         raise DataError(
             f"dataset {name!r}: class {empty[0]} has no example; number classes 0, 1, 2 ..."
         )
+    if (counts == 1).any():
+        single = np.flatnonzero(counts == 1).tolist()
+        law = "has a single example; members and nonmembers cannot both have some of it"
+        raise DataError(f"dataset {name!r}: class {single[0]} {law}")
     if len(counts) < 2:
         raise DataError(f"dataset {name!r} has one class only; a classifier needs two")
     return labels.astype(np.int64)

@@ -15,6 +15,7 @@ from annotated_types import Ge
 from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
+from raysweep.config import sub_seed
 from raysweep.errors import DataError
 
 Indices = NDArray[np.int64]
@@ -35,25 +36,68 @@ class Sizes:
     def counts(self, total: int) -> dict[str, int]:
         """Return each split's number of examples; raise :class:`DataError` if they do not fit."""
         asked = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        for name, value in asked.items():
-            if not isfinite(value):
-                raise DataError(f"dataset.{name} must be finite, got {value}")
-        counts = {k: int(total * v) if 0 < v < 1 else int(v) for k, v in asked.items()}
-        for name, value in asked.items():
-            if value != counts[name] and value > 1:
-                law = "must be a whole number of examples or a fraction below 1"
-                raise DataError(f"dataset.{name} {law}, got {value}")
-        for name in ("members", "nonmembers", "validation"):
-            if counts[name] == 0:
-                raise DataError(f"dataset.{name} must hold at least one example, got {asked[name]}")
-        if sum(counts.values()) > total:
-            told = ", ".join(f"{name} {count:,}" for name, count in counts.items())
-            sum_ = f"{sum(counts.values()):,}"
-            raise DataError(
-                f"the splits ask for {sum_} examples, the data set has {total:,} ({told}); "
-                "make some of them smaller"
-            )
+        counts = {name: _count(name, value, total) for name, value in asked.items()}
+        _check_some(counts, "members", "nonmembers", "validation")
+        _check_fit(counts, total, "the data set")
         return counts
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedSizes:
+    """How many examples each split gets of the published training and test set.
+
+    ``members``, ``pool`` and ``reference`` come from the training set, the others from the test
+    set; a size is a whole number, or a fraction of its set. ``members`` and ``validation`` take
+    what is left unless told. Without ``nonmembers`` the validation examples serve as such.
+    """
+
+    members: Size | None = None
+    nonmembers: Size = 0
+    pool: Size = 0
+    reference: Size = 0
+    validation: Size | None = None
+    test: Size = 0
+
+    def counts(self, n_train: int, n_test: int) -> tuple[dict[str, int], dict[str, int]]:
+        """Return the numbers of examples from the training set and from the test set."""
+        train = self._part(("pool", "reference"), "members", n_train, "training")
+        test = self._part(("nonmembers", "test"), "validation", n_test, "test")
+        return train, test
+
+    def _part(self, names: tuple[str, ...], filling: str, total: int, part: str) -> dict[str, int]:
+        counts = {name: _count(name, getattr(self, name), total) for name in names}
+        left = max(0, total - sum(counts.values()))
+        asked = getattr(self, filling)
+        counts[filling] = left if asked is None else _count(filling, asked, total)
+        _check_fit(counts, total, f"the published {part} set")
+        _check_some(counts, filling)
+        return counts
+
+
+def _count(name: str, value: float, total: int) -> int:
+    if not isfinite(value):
+        raise DataError(f"dataset.{name} must be finite, got {value}")
+    count = int(total * value) if 0 < value < 1 else int(value)
+    if value != count and value > 1:
+        law = "must be a whole number of examples or a fraction below 1"
+        raise DataError(f"dataset.{name} {law}, got {value}")
+    return count
+
+
+def _check_some(counts: Mapping[str, int], *names: str) -> None:
+    for name in names:
+        if counts[name] == 0:
+            raise DataError(f"dataset.{name} must hold at least one example, got {counts[name]}")
+
+
+def _check_fit(counts: Mapping[str, int], total: int, whole: str) -> None:
+    asked = sum(counts.values())
+    if asked > total:
+        told = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+        raise DataError(
+            f"the splits ask for {asked:,} examples, {whole} has {total:,} ({told}); "
+            "make some of them smaller"
+        )
 
 
 def deal(
@@ -71,6 +115,21 @@ def deal(
         taken = [rows[s : s + k] for rows, s, k in zip(by_class, starts, row, strict=True)]
         splits[name] = np.sort(np.concatenate(taken))
         starts += row
+    return splits
+
+
+def deal_published(
+    labels: Indices, is_training: NDArray[np.bool_], sizes: PublishedSizes, *, seed: int
+) -> dict[str, Indices]:
+    """Return the sorted indices of each split, each from its own published set."""
+    rows = {"training": np.flatnonzero(is_training), "test": np.flatnonzero(~is_training)}
+    counts = sizes.counts(len(rows["training"]), len(rows["test"]))
+    splits: dict[str, Indices] = {}
+    for (part, own), own_counts in zip(rows.items(), counts, strict=True):
+        dealt = deal(labels[own], None, own_counts, seed=sub_seed(seed, part))
+        splits |= {name: own[chosen] for name, chosen in dealt.items()}
+    if len(splits["nonmembers"]) == 0:
+        splits["nonmembers"] = splits["validation"]
     return splits
 
 

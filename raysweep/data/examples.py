@@ -17,13 +17,15 @@ class Examples:
     """Every example of a data set, unscaled.
 
     ``features`` (n, *shape); ``labels`` (n,); ``groups`` (n,) or None; ``top`` is the value that
-    stands for 1.0 when the range is known (255 for bytes), None when it is to be taken from data.
+    stands for 1.0 when the range is known (255 for bytes), None when it is to be taken from data;
+    ``published`` (n,) is true for its published training set, None when it has none.
     """
 
     features: NDArray[Any]
     labels: NDArray[Any]
     groups: NDArray[Any] | None = None
     top: float | None = None
+    published: NDArray[np.bool_] | None = None
 
 
 class Source(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
 from typing import Any
@@ -36,21 +36,33 @@ class ImageFolder:
         if not root.is_dir():
             raise DataError(f"image_folder: there is no folder {root}; check dataset.path")
         classes = sorted(folder for folder in root.iterdir() if folder.is_dir())
-        images: list[NDArray[np.uint8]] = []
-        labels: list[int] = []
-        for label, folder in enumerate(classes):
-            files = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES]
-            if not files:
-                raise DataError(f"image_folder: class folder {folder} is empty; fill or remove it")
-            for path in files:
-                images.append(_read_image(path))
-                labels.append(label)
-                if images[-1].shape != images[0].shape:
-                    told = f"{path} is {images[-1].shape}, the first one {images[0].shape}"
-                    raise DataError(f"image_folder: images differ in size: {told}; resize them")
-        if not images:
+        if not classes:
             raise DataError(f"image_folder: {root} holds no class folders with images")
-        return Examples(features=np.stack(images), labels=np.array(labels), top=255)
+        return read_classes(classes, "image_folder")
+
+
+def read_classes(
+    folders: Sequence[Path], name: str, order: Callable[[Path], Any] | None = None
+) -> Examples:
+    """Return the images of one folder a class, labelled by the folders' order.
+
+    Raises:
+        DataError: a folder is empty, or an image is torn or of another size than the first.
+
+    """
+    images: list[NDArray[np.uint8]] = []
+    labels: list[int] = []
+    for label, folder in enumerate(folders):
+        files = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES]
+        if not files:
+            raise DataError(f"{name}: class folder {folder} is empty; fill or remove it")
+        for path in sorted(files, key=order):
+            images.append(_read_image(path))
+            labels.append(label)
+            if images[-1].shape != images[0].shape:
+                told = f"{path} is {images[-1].shape}, the first one {images[0].shape}"
+                raise DataError(f"{name}: images differ in size: {told}; resize them")
+    return Examples(features=np.stack(images), labels=np.array(labels), top=255)
 
 
 def _read_image(path: Path) -> NDArray[np.uint8]:
@@ -90,16 +102,20 @@ class Npz:
         path = Path(self.path)
         if not path.is_file():
             raise DataError(f"npz: there is no file {path}; check dataset.path")
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                missing = {"features", "labels"} - set(arrays.files)
-                if missing:
-                    has = ", ".join(arrays.files) or "nothing"
-                    raise DataError(f"npz: {path} has no {sorted(missing)}; it holds {has}")
-                features, labels = arrays["features"], arrays["labels"]
-        except (OSError, ValueError, EOFError, TypeError, zlib.error, zipfile.BadZipFile) as error:
-            raise DataError(f"npz: {path} is not a whole .npz file ({error})") from None
-        return as_examples(features, labels, value_range=self.range)
+        return as_examples(*read_npz(path), value_range=self.range)
+
+
+def read_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the arrays ``features`` and ``labels`` of a file; raise DataError if it is torn."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            missing = {"features", "labels"} - set(arrays.files)
+            if missing:
+                has = ", ".join(arrays.files) or "nothing"
+                raise DataError(f"npz: {path} has no {sorted(missing)}; it holds {has}")
+            return arrays["features"], arrays["labels"]
+    except (OSError, ValueError, EOFError, TypeError, zlib.error, zipfile.BadZipFile) as error:
+        raise DataError(f"npz: {path} is not a whole .npz file ({error})") from None
 
 
 @plain_dataclass(frozen=True, kw_only=True)

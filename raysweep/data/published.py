@@ -9,12 +9,10 @@ from __future__ import annotations
 import contextlib
 import gzip
 import os
-import pickle
 import sys
 import zlib
 from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
-from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,12 +74,17 @@ _IDX = tuple(
 
 @plain_dataclass(frozen=True)
 class Files:
-    """The files of a published data set: where they lie, what they are called, who has them."""
+    """The files of a published data set: where they lie, what they are called, who has them.
+
+    ``torchvision_name`` is None for those that torchvision does not fetch; ``origin`` then says
+    where people get them.
+    """
 
     name: str
-    torchvision_name: str
+    torchvision_name: str | None
     folders: tuple[str, ...]
     needed: tuple[str, ...]
+    origin: str = ""
 
     def find(self) -> Path | None:
         """Return the first folder that holds every needed file, or None."""
@@ -101,7 +104,7 @@ class Files:
     def folder(self) -> Path:
         """Return where the files lie, fetching them through torchvision when they are nowhere."""
         found = self.find()
-        if found is None and _download(self.torchvision_name):
+        if found is None and self.torchvision_name and _download(self.torchvision_name):
             found = self.find()
         if found is None:
             raise self.missing()
@@ -110,11 +113,17 @@ class Files:
     def missing(self) -> DataError:
         """Return the error that says where it was looked for and the three ways to get it."""
         tried = "".join(f"\n  - {folder}" for folder in self.candidates())
+        place = f"a folder named {self.name} and pass the folder above it with --data-root or "
+        place += "RAYSWEEP_DATA"
+        if self.torchvision_name is None:
+            return DataError(
+                f"data set {self.name!r} is not on this machine. Looked in:{tried}\nTo get it: put "
+                f"{', '.join(self.needed)} ({self.origin}) into {place}."
+            )
         return DataError(
             f"data set {self.name!r} is not on this machine and could not be downloaded. "
-            f"Looked in:{tried}\nThree ways to get it: (1) put {', '.join(self.needed)} into a "
-            f"folder named {self.name} and pass the folder above it with --data-root or "
-            "RAYSWEEP_DATA; (2) install it for the whole system in /usr/share/datasets (Debian has "
+            f"Looked in:{tried}\nThree ways to get it: (1) put {', '.join(self.needed)} into "
+            f"{place}; (2) install it for the whole system in /usr/share/datasets (Debian has "
             "Fashion-MNIST as the package dataset-fashion-mnist); (3) run once where there is a "
             f"network, and copy {cache_folder()} to this machine."
         )
@@ -139,18 +148,6 @@ FASHION_MNIST = Files(
     ("fashion_mnist", "fashion-mnist", "FashionMNIST/raw"),
     _IDX,
 )
-CIFAR10 = Files(
-    "cifar10",
-    "CIFAR10",
-    ("cifar10", "cifar-10-batches-py", "cifar10/cifar-10-batches-py"),
-    (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"),
-)
-CIFAR100 = Files(
-    "cifar100",
-    "CIFAR100",
-    ("cifar100", "cifar-100-python", "cifar100/cifar-100-python"),
-    ("train", "test"),
-)
 
 
 def _idx_examples(files: Files) -> Examples:
@@ -160,40 +157,9 @@ def _idx_examples(files: Files) -> Examples:
         plain = folder / name
         parts.append(_read_idx(plain if plain.is_file() else folder / f"{name}.gz"))
     features = np.concatenate([parts[0], parts[2]])[:, None]
-    return Examples(features=features, labels=np.concatenate([parts[1], parts[3]]), top=255)
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Reads the pickles that CIFAR is published in, and nothing that could run code."""
-
-    allowed: ClassVar[dict[tuple[str, str], Any]] = {
-        ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
-        ("numpy._core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-    }
-
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return self.allowed[module, name]
-        except KeyError:
-            raise pickle.UnpicklingError(f"{module}.{name} is not an array") from None
-
-
-def _cifar_examples(files: Files, label_key: bytes) -> Examples:
-    """Return (60000, 3, 32, 32) bytes from the python version of CIFAR (Krizhevsky 2009)."""
-    folder = files.folder()
-    features, labels = [], []
-    for name in files.needed:
-        try:
-            with (folder / name).open("rb") as file:
-                batch = _ArraysOnly(file, encoding="bytes").load()
-            features.append(np.asarray(batch[b"data"], np.uint8).reshape(-1, 3, 32, 32))
-            labels.append(np.asarray(batch[label_key], np.int64))
-        except (pickle.UnpicklingError, EOFError, KeyError, ValueError, TypeError) as error:
-            remedy = "delete it and fetch it again"
-            raise DataError(f"{folder / name} is no CIFAR batch ({error}); {remedy}") from None
-    return Examples(features=np.concatenate(features), labels=np.concatenate(labels), top=255)
+    labels = np.concatenate([parts[1], parts[3]])
+    published = np.arange(len(labels)) < len(parts[1])
+    return Examples(features=features, labels=labels, top=255, published=published)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,29 +186,3 @@ class FashionMnist:
     def read(self) -> Examples:
         """Return (70000, 1, 28, 28) bytes."""
         return _idx_examples(FASHION_MNIST)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cifar10:
-    """60,000 photographs, 3x32x32, 10 classes (Krizhevsky 2009)."""
-
-    def find(self) -> Path | None:
-        """Return the folder of the batches, or None."""
-        return CIFAR10.find()
-
-    def read(self) -> Examples:
-        """Return (60000, 3, 32, 32) bytes."""
-        return _cifar_examples(CIFAR10, b"labels")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cifar100:
-    """60,000 photographs, 3x32x32, 100 classes (Krizhevsky 2009)."""
-
-    def find(self) -> Path | None:
-        """Return the folder of the batches, or None."""
-        return CIFAR100.find()
-
-    def read(self) -> Examples:
-        """Return (60000, 3, 32, 32) bytes."""
-        return _cifar_examples(CIFAR100, b"fine_labels")

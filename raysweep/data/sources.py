@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from raysweep.data.cifar import Cifar10, Cifar100
 from raysweep.data.examples import Source
+from raysweep.data.faces import OrlFaces
 from raysweep.data.own import ImageFolder, Npz, UserFunction
-from raysweep.data.published import Cifar10, Cifar100, Digits, FashionMnist, Mnist
+from raysweep.data.published import Digits, FashionMnist, Mnist
+from raysweep.data.records import Purchase100, SyntheticPurchase, Texas100
 from raysweep.registry import build, is_reference, lookup
 
 SOURCES: dict[str, type[Any]] = {
@@ -16,6 +19,10 @@ SOURCES: dict[str, type[Any]] = {
     "fashion_mnist": FashionMnist,
     "cifar10": Cifar10,
     "cifar100": Cifar100,
+    "orl_faces": OrlFaces,
+    "purchase100": Purchase100,
+    "texas100": Texas100,
+    "synthetic_purchase": SyntheticPurchase,
     "image_folder": ImageFolder,
     "npz": Npz,
 }

@@ -30,19 +30,22 @@ import pandas as pd
 import yaml
 from rich.console import Console
 
-from raysweep import data, preflight
+from raysweep import data, preflight, scenarios
+from raysweep.axes import grid
 from raysweep.data.published import cache_folder
 from raysweep.errors import ClusterError, StoreError
+from raysweep.membership import other_datasets
 from raysweep.record import TrialResult
 from raysweep.results import Results, records
 from raysweep.space import Space, differences
 from raysweep.store import Store
 from raysweep.sweep.lock import Lock
-from raysweep.sweep.proposals import Proposals, expected, grid
+from raysweep.sweep.proposals import Proposals, expected
 from raysweep.sweep.pruning import Standings
 from raysweep.sweep.table import Progress
 
 if TYPE_CHECKING:
+    from raysweep.config import TrialConfig
     from raysweep.data import Splits
 
 MAX_RETRIES = 3
@@ -126,6 +129,9 @@ def _preflight(space: Space) -> Splits:
             continue  # other data; each trial checks it
         for value in axis.extremes():
             preflight.check(space.config({key: value}), splits)
+    for _, values in scenarios.points(space.scenarios):
+        if not any(key == "seed" or key.startswith("dataset.") for key in values):
+            preflight.check(space.config(values), splits)
     return splits
 
 
@@ -288,16 +294,24 @@ def _deals(space: Space, splits: Splits) -> dict[str, Any]:
 
     baseline = space.baseline()
     deals = {data.deal_key(baseline.dataset, baseline.seed): ray.put(splits)}
+    _add_deals(deals, baseline)
     axes = {k: a for k, a in space.axes.items() if k == "seed" or k.startswith("dataset.")}
     choices = [axis.choices() for axis in axes.values()]
     if None in choices or prod(len(c or ()) for c in choices) > MOST_DEALS:
         return deals
     for values in grid(axes):
-        config = space.config(values)
-        key = data.deal_key(config.dataset, config.seed)
-        if key not in deals:
-            deals[key] = ray.put(data.load(config.dataset, seed=config.seed))
+        _add_deals(deals, space.config(values))
     return deals
+
+
+def _add_deals(deals: dict[str, Any], config: TrialConfig) -> None:
+    """Add the deals of every data set that a trial of ``config`` reads."""
+    import ray
+
+    for dataset in (config.dataset, *other_datasets(config.attacks, config.dataset)):
+        key = data.deal_key(dataset, config.seed)
+        if key not in deals:
+            deals[key] = ray.put(data.load(dataset, seed=config.seed))
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import itertools
 import json
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from optuna.distributions import (
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from raysweep.axes import Axis, Value
+from raysweep.axes import Axis, Value, grid
 from raysweep.config import TrialConfig, sub_seed
 from raysweep.errors import SpaceError
 from raysweep.results import comparable, load, records
@@ -42,11 +42,12 @@ LARGEST_GRID = 100_000
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """A configuration to run; ``number`` 0 is the undefended baseline."""
+    """A configuration to run; ``number`` 0 is the undefended baseline, then come scenarios."""
 
     number: int
     config: TrialConfig
     trial_id: str
+    scenario: str | None = None
 
 
 class Proposals:
@@ -60,8 +61,14 @@ class Proposals:
         self._asked: dict[str, optuna.Trial] = {}
         self._queue: list[Proposal] = []
         self._design = _design(space, self._seed)
+        named = list(space.named())
+        self._named = enumerate((values for _, values in named), start=1)
+        self._n_named = len(named)
+        self._scenarios: dict[str, str] = {}
+        for name, values in named:
+            self._scenarios.setdefault(space.config(values).trial_id, name)
         numbers = trials["number"].tolist() if len(trials) else []
-        self._number = max(numbers, default=0)
+        self._number = max([len(named), *numbers])
         rows = records(trials)
         self._study.add_trials([self._told(row) for row in rows if self._answers(row)])
         self._known = {str(row["trial_id"]): row for row in rows}
@@ -83,8 +90,11 @@ class Proposals:
         if not self._seen(baseline.trial_id):
             proposal = Proposal(number=0, config=baseline, trial_id=baseline.trial_id)
             return self._take(proposal, None)
+        named = self._next_of(self._named)
+        if named is not None:
+            return named
         if self._space.sampler.name in DESIGNS:
-            return self._next_of_design()
+            return self._next_of(self._design, after=self._n_named)
         for _ in range(MAX_REPEATS):
             asked = self._study.ask()
             config = self._space.config(_suggested(asked, self._space))
@@ -112,6 +122,8 @@ class Proposals:
             self._study.tell(asked, state=TrialState.FAIL)
 
     def _take(self, proposal: Proposal, asked: optuna.Trial | None) -> Proposal:
+        name = self._scenarios.get(proposal.trial_id)
+        proposal = replace(proposal, scenario=name)
         self._known.setdefault(proposal.trial_id, {})
         if asked is not None:
             self._asked[proposal.trial_id] = asked
@@ -120,11 +132,15 @@ class Proposals:
     def _seen(self, trial_id: str) -> bool:
         return trial_id in self._known
 
-    def _next_of_design(self) -> Proposal | None:
-        for number, values in self._design:
+    def _next_of(
+        self, points: Iterator[tuple[int, dict[str, Any]]], *, after: int = 0
+    ) -> Proposal | None:
+        """Return the first of ``points`` (number, values) that was never run, numbered on."""
+        for number, values in points:
             config = self._space.config(values)
             if not self._seen(config.trial_id):
-                proposal = Proposal(number=number, config=config, trial_id=config.trial_id)
+                own = after + number
+                proposal = Proposal(number=own, config=config, trial_id=config.trial_id)
                 return self._take(proposal, None)
         return None
 
@@ -142,6 +158,10 @@ class Proposals:
         return None
 
     def _answers(self, row: Mapping[str, Any]) -> bool:
+        """Return whether the study learns from a row: it says something, and lies on the axes."""
+        settings = self._space.scenarios.get(str(row.get("scenario")), {})
+        if not settings.keys() <= self._space.axes.keys():
+            return False
         return _is_pruned(row) or _values(row, self._space.objectives) is not None
 
     def _told(self, row: Mapping[str, Any]) -> optuna.trial.FrozenTrial:
@@ -181,16 +201,9 @@ def expected(space: Space, asked: int) -> int:
     if size is None or size > LARGEST_GRID or asked < size:
         return asked
     known = {space.baseline().trial_id}
-    for values in grid(space.axes):
+    for values in itertools.chain((values for _, values in space.named()), grid(space.axes)):
         known.add(space.config(values).trial_id)
     return min(asked, len(known))
-
-
-def grid(axes: Mapping[str, Axis]) -> Iterator[dict[str, Value]]:
-    """Yield every combination of the axes' values, the last axis turning fastest."""
-    choices = [axis.choices() or [] for axis in axes.values()]
-    for combination in itertools.product(*choices):
-        yield dict(zip(axes, combination, strict=True))
 
 
 def _design(space: Space, seed: int) -> Iterator[tuple[int, dict[str, Value]]]:

@@ -37,7 +37,8 @@ class Asking(Searcher):
         if proposal is None:
             return Searcher.FINISHED
         self._ids[trial_id] = proposal.trial_id
-        return {"config": proposal.config.to_json(), "number": proposal.number}
+        config = proposal.config.to_json()
+        return {"config": config, "number": proposal.number, "scenario": proposal.scenario}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -103,14 +104,14 @@ class Recording(Callback):
         rows = stopped if stopped is not None and result.get("done") else result.pop("result", None)
         if rows is not None:
             attempts = 1 + trial.num_failures
-            self._record(rows.numbered(number=trial.config["number"], attempts=attempts))
+            self._record(rows.numbered(attempts=attempts, **_place(trial)))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Record a trial whose worker could not even say why it failed."""
         config = TrialConfig.from_json(trial.config["config"])
         result = TrialResult(trial=failed_record(config, _why(trial)))
         attempts = trial.num_failures
-        self._record(result.numbered(number=trial.config["number"], attempts=attempts))
+        self._record(result.numbered(attempts=attempts, **_place(trial)))
 
     def on_step_end(self, iteration: int, trials: list[Trial], **_: Any) -> None:
         """Show where the sweep stands."""
@@ -146,6 +147,11 @@ class Stopping(Stopper):
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
+
+
+def _place(trial: Trial) -> dict[str, Any]:
+    """Return a proposal's number and the scenario that it belongs to."""
+    return {"number": trial.config["number"], "scenario": trial.config["scenario"]}
 
 
 def _why(trial: Trial) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from raysweep.config import TrialConfig
 from raysweep.data import deal_key, share
+from raysweep.membership import other_datasets
 from raysweep.record import Rung
 
 
@@ -38,9 +39,10 @@ def run(
         gc.collect()  # 0.15 s: worth it only for what the neighbours on a GPU need back
         torch.cuda.empty_cache()
     config = TrialConfig.from_json(proposal["config"])
-    deal = deals.get(deal_key(config.dataset, config.seed))
-    if deal is not None:
-        share(config.dataset, ray.get(deal), seed=config.seed)
+    for dataset in (*other_datasets(config.attacks, config.dataset), config.dataset):
+        deal = deals.get(deal_key(dataset, config.seed))
+        if deal is not None:
+            share(dataset, ray.get(deal), seed=config.seed)
 
     def on_rung(rung: Rung) -> bool:
         tune.report({"rung": rung.figures, "stopped": rung.stopped})

@@ -14,7 +14,7 @@ from raysweep.errors import PrivacyError
 
 if TYPE_CHECKING:
     from raysweep.config import Training
-    from raysweep.data import Split
+    from raysweep.data import Split, Splits
     from raysweep.defences.dpsgd.gradients import PrivateGradients
     from raysweep.train import PrivacySpent, Recipe
 
@@ -114,6 +114,10 @@ class DPSGD:
             accountant_settings=accounting.SETTINGS[answered],
             clipping=clipping,
         )
+
+    def check(self, splits: Splits) -> None:
+        """Raise :class:`PrivacyError` unless delta suits the number of members."""
+        self.check_delta(len(splits.members))
 
     def check_delta(self, n: int) -> None:
         """Raise :class:`PrivacyError` unless delta < 1 / n: above it, DP may publish an example."""

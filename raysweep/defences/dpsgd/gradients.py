@@ -68,8 +68,8 @@ class PrivateGradients:
         """Leave (clipped sum + noise) / expected batch size in every ``p.grad``."""
         losses = [self._clipping.add(loss, part) for part in x.split(self._physical)]
         for parameter, clipped_sum in self._clipping.take():
-            noise = self._noise_like(parameter)
-            parameter.grad = (clipped_sum + noise) / (self._n * self._sample_rate)
+            mean = (clipped_sum + self._noise_like(parameter)) / (self._n * self._sample_rate)
+            parameter.grad = torch.empty_like(parameter).copy_(mean)  # in the parameter's layout
         self._steps += 1
         return torch.cat(losses)
 

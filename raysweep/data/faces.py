@@ -1,0 +1,52 @@
+"""The ORL database of faces (Samaria & Harter 1994)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from pydantic.dataclasses import dataclass
+
+from raysweep.data.examples import Examples
+from raysweep.data.own import read_classes
+from raysweep.data.published import Files
+from raysweep.errors import DataError
+
+ORL_FACES = Files(
+    "orl_faces",
+    None,
+    ("orl_faces", "att_faces", "ORL"),
+    ("s1/1.pgm", "s40/10.pgm"),
+    origin="the folders s1 to s40 of AT&T Laboratories Cambridge's Database of Faces",
+)
+N_TRAINING = 7
+"""Images of each person in the published training set; which of the ten is unpublished."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrlFaces:
+    """400 grey faces of 40 people, 1x112x92, ten images each (Samaria & Harter 1994)."""
+
+    def find(self) -> Path | None:
+        """Return the folder of s1 to s40, or None."""
+        return ORL_FACES.find()
+
+    def read(self) -> Examples:
+        """Return (400, 1, 112, 92) bytes; label 0 is s1; the first seven of each are published."""
+        root = ORL_FACES.folder()
+        people = [folder for folder in root.glob("s*") if folder.name[1:].isdigit()]
+        people.sort(key=lambda folder: int(folder.name[1:]))
+        faces = read_classes(people, "orl_faces", order=_number)
+        first = np.concatenate([np.arange(n) for n in np.bincount(faces.labels)])
+        return Examples(
+            features=faces.features,
+            labels=faces.labels,
+            top=faces.top,
+            published=first < N_TRAINING,
+        )
+
+
+def _number(path: Path) -> int:
+    if not path.stem.isdigit():
+        raise DataError(f"orl_faces: {path} is not named by a number; take it out of the folder")
+    return int(path.stem)

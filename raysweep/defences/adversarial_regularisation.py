@@ -1,0 +1,180 @@
+"""Min-max training against an inference model (Nasr et al. 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from math import ceil, inf
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from annotated_types import Ge, Lt
+from pydantic import Field, field_validator
+from pydantic.dataclasses import dataclass
+
+from raysweep.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from raysweep.data import Split, Splits
+    from raysweep.train import Recipe
+
+WARM_UP = 5
+"""Passes of the inference model over the members after the target's first, plain epoch."""
+TURN, STEPS = 52, 2
+"""Batches of the inference model for so many steps of the target, as in the authors' code."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdversarialRegularisation:
+    """``adversarial_regularisation``: the weight lambda of an inference model's gain; 0 is plain.
+
+    The model h learns to tell members from ``reference_size`` records of the reference split (inf:
+    all of it), and the target's loss is cross-entropy + lambda (mean h - 1/2). Its first epoch is
+    plain.
+    """
+
+    breaks_privacy: ClassVar[str | None] = (
+        "its inference model is trained on the members without noise"
+    )
+
+    adversarial_regularisation: Annotated[
+        float, Ge(0), Lt(inf), Field(description="weight of an inner attacker's gain in the loss")
+    ] = 0.0
+    reference_size: Annotated[
+        float, Ge(1), Field(description="reference records that the inner attacker gets; inf: all")
+    ] = inf
+
+    @field_validator("reference_size")
+    @classmethod
+    def _whole(cls, size: float) -> float:
+        if size < inf and size != int(size):
+            raise ValueError(f"`reference_size` must be a whole number of records, got {size}")
+        return size
+
+    @property
+    def is_neutral(self) -> bool:
+        """Whether training is plain."""
+        return self.adversarial_regularisation == 0
+
+    def apply(self, recipe: Recipe, reference: Split) -> Recipe:
+        """Return the recipe with an inner adversary; raise :class:`DataError` without records."""
+        self._check_size(len(reference))
+
+        def companion(members: Split, *, seed: int, device: Any) -> InnerAdversary:
+            return InnerAdversary(
+                self.adversarial_regularisation,
+                members,
+                self._drawn(reference, seed),
+                recipe.training.batch_size,
+                seed=seed,
+                device=device,
+            )
+
+        return replace(recipe, companion=companion)
+
+    def check(self, splits: Splits) -> None:
+        """Raise :class:`DataError` when the reference split holds too few records."""
+        if not self.is_neutral:
+            self._check_size(len(splits.reference))
+
+    def _check_size(self, n: int) -> None:
+        if n == 0:
+            remedy = "give dataset.reference some records"
+            raise DataError(f"`adversarial_regularisation` needs a reference set; {remedy}")
+        if n < self.reference_size < inf:
+            law = f"must be at most the reference split's {n:,} records"
+            remedy = "enlarge dataset.reference"
+            raise DataError(f"`reference_size` {law}, got {self.reference_size:,.0f}; {remedy}")
+
+    def _drawn(self, reference: Split, seed: int) -> Split:
+        """Return ``reference_size`` records; a larger set holds a smaller one."""
+        import numpy as np
+
+        from raysweep.config import sub_seed
+
+        order = np.random.default_rng(sub_seed(seed, "reference")).permutation(len(reference))
+        return reference.rows(order[: int(min(self.reference_size, len(reference)))])
+
+
+class InnerAdversary:
+    """The inference model of one training, taking its turns between the target's steps."""
+
+    def __init__(
+        self,
+        weight: float,
+        members: Split,
+        reference: Split,
+        batch_size: int,
+        *,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        import torch
+
+        from raysweep.config import sub_seed
+        from raysweep.inference import InferenceModel, InferenceTraining
+        from raysweep.train import isolated_rng
+
+        self._weight, self._batch_size, self._device = weight, batch_size, device
+        self._epoch = ceil(len(members) / batch_size)
+        self._steps = 0
+        with isolated_rng(sub_seed(seed, "inference model"), device):
+            self._training = InferenceTraining(InferenceModel(members.n_classes).to(device))
+        self._training.model.requires_grad_(False)
+        generator = torch.Generator().manual_seed(sub_seed(seed, "batches"))
+        self._batches = [
+            (split, *split.tensors(device), _endless(len(split), batch_size, generator))
+            for split in (members, reference)
+        ]
+
+    def update(self, model: nn.Module) -> None:
+        """Train the inference model: nothing in the first epoch, then TURN batches in STEPS."""
+        since = self._steps - self._epoch
+        self._steps += 1
+        if since == 0:
+            self._turn(model, WARM_UP * self._epoch)
+        if since >= 0 and since % STEPS == 0:
+            self._turn(model, TURN)
+
+    def penalty(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return lambda (h - 1/2) of each member, (n,); 0 in the first epoch."""
+        import torch
+
+        if self._steps <= self._epoch:
+            return torch.zeros_like(logits[:, 0])
+        return self._weight * (torch.sigmoid(self._training.model(logits, labels)) - 0.5)
+
+    def _turn(self, model: nn.Module, n_batches: int) -> None:
+        import torch
+
+        from raysweep.train import EVALUATION_BATCH
+
+        model.eval()
+        self._training.model.requires_grad_(True)
+        at_once = max(1, EVALUATION_BATCH // self._batch_size)  # the target stands still in a turn
+        for first in range(0, n_batches, at_once):
+            count = min(at_once, n_batches - first)
+            sides = []
+            for split, x, y, batches in self._batches:
+                rows = torch.cat([next(batches) for _ in range(count)]).to(self._device)
+                with torch.no_grad():
+                    sides.append((model(x[rows].float() / split.top), y[rows]))
+            for start in range(0, count * self._batch_size, self._batch_size):
+                part = slice(start, start + self._batch_size)
+                self._training.step(*((logits[part], y[part]) for logits, y in sides))
+        self._training.model.requires_grad_(False)
+        model.train()
+
+
+def _endless(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Yield batches of exactly ``size`` indices below ``n``, pass after pass in a new order."""
+    import torch
+
+    waiting = torch.empty(0, dtype=torch.int64)
+    while True:
+        while len(waiting) < size:
+            waiting = torch.cat([waiting, torch.randperm(n, generator=generator)])
+        yield waiting[:size]
+        waiting = waiting[size:]

@@ -1,0 +1,45 @@
+"""Label smoothing (Szegedy et al. 2016)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+from annotated_types import Ge, Lt
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from raysweep.data import Split
+    from raysweep.train import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelSmoothing:
+    """``label_smoothing``: the share alpha of every target that is spread evenly; 0 is plain.
+
+    Targets become (1 - alpha) target + alpha / classes, be they labels or a teacher's posteriors.
+    """
+
+    label_smoothing: Annotated[
+        float, Ge(0), Lt(1), Field(description="share of each label spread evenly over the classes")
+    ] = 0.0
+
+    @property
+    def is_neutral(self) -> bool:
+        """Whether training is plain."""
+        return self.label_smoothing == 0
+
+    def apply(self, recipe: Recipe, reference: Split) -> Recipe:
+        """Return the recipe with its loss, which is linear in the targets, on smoothed ones."""
+        before, alpha = recipe.loss, self.label_smoothing
+
+        def loss(logits: Tensor, targets: Tensor) -> Tensor:
+            import torch
+
+            even = torch.full_like(logits, 1 / logits.shape[1])
+            return (1 - alpha) * before(logits, targets) + alpha * before(logits, even)
+
+        return replace(recipe, loss=loss)

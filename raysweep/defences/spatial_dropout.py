@@ -1,0 +1,34 @@
+"""Spatial dropout after every convolution (Tompson et al. 2015)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+from annotated_types import Ge, Lt
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+if TYPE_CHECKING:
+    from raysweep.data import Split
+    from raysweep.train import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpatialDropout:
+    """``spatial_dropout``: the probability that a whole channel is silent in a step; 0 is plain."""
+
+    spatial_dropout: Annotated[
+        float, Ge(0), Lt(1), Field(description="share of whole channels silent in a training step")
+    ] = 0.0
+
+    @property
+    def is_neutral(self) -> bool:
+        """Whether training is plain."""
+        return self.spatial_dropout == 0
+
+    def apply(self, recipe: Recipe, reference: Split) -> Recipe:
+        """Return the recipe with a model that is built with spatial dropout."""
+        build = partial(recipe.build_model, spatial_dropout=self.spatial_dropout)
+        return replace(recipe, build_model=build)

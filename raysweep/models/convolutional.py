@@ -1,0 +1,135 @@
+"""Small convolutional targets: the thesis', Opacus' MNIST example, and one convolution alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic.dataclasses import dataclass
+
+from raysweep.models.layers import (
+    Activation,
+    Shape,
+    Width,
+    activation,
+    dropouts,
+    flat_size,
+    image,
+    sequence,
+)
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from raysweep.models.layers import Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThesisCnn:
+    """Nine layers: three of convolution and pooling, flatten, dense, output; from 8x8 up."""
+
+    activation: Activation = "relu"
+    widths: tuple[Width, Width, Width] = (32, 64, 128)
+    dense: Width = 128
+
+    def build(
+        self, shape: Shape, n_classes: int, *, dropout: float = 0.0, spatial_dropout: float = 0.0
+    ) -> nn.Module:
+        """Return conv1 pool1 conv2 pool2 conv3 pool3 flatten dense output."""
+        from torch import nn
+
+        channels, _, _ = image(shape, 8, "thesis_cnn")
+        layers: Plan = []
+        for i, width in enumerate(self.widths, start=1):
+            convolution = nn.Conv2d(channels, width, 3, padding=1)
+            layers += [
+                (f"conv{i}", nn.Sequential(convolution, activation(self.activation))),
+                *dropouts(i, dropout, spatial_dropout),
+                (f"pool{i}", nn.MaxPool2d(2)),
+            ]
+            channels = width
+        layers.append(("flatten", nn.Flatten()))
+        size = flat_size(layers, shape)
+        dense = nn.Sequential(nn.Linear(size, self.dense), activation(self.activation))
+        output = nn.Linear(self.dense, n_classes)
+        return sequence([*layers, ("dense", dense), *dropouts(4, dropout), ("output", output)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class MnistCnn:
+    """Opacus' MNIST example: two strided convolutions with pooling, dense 32, output."""
+
+    activation: Activation = "relu"
+
+    def build(
+        self, shape: Shape, n_classes: int, *, dropout: float = 0.0, spatial_dropout: float = 0.0
+    ) -> nn.Module:
+        """Return conv1 pool1 conv2 pool2 flatten dense output."""
+        from torch import nn
+
+        channels, _, _ = image(shape, 16, "mnist_cnn")
+        act = self.activation
+        first = nn.Sequential(nn.Conv2d(channels, 16, 8, stride=2, padding=3), activation(act))
+        second = nn.Sequential(nn.Conv2d(16, 32, 4, stride=2), activation(act))
+        layers: Plan = [
+            ("conv1", first),
+            *dropouts(1, dropout, spatial_dropout),
+            ("pool1", nn.MaxPool2d(2, 1)),
+            ("conv2", second),
+            *dropouts(2, dropout, spatial_dropout),
+            ("pool2", nn.MaxPool2d(2, 1)),
+            ("flatten", nn.Flatten()),
+        ]
+        dense = nn.Sequential(nn.Linear(flat_size(layers, shape), 32), activation(act))
+        output = nn.Linear(32, n_classes)
+        return sequence([*layers, ("dense", dense), *dropouts(3, dropout), ("output", output)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conv1:
+    """One 3x3 convolution with a single output channel, then softmax (Gianitsos' faces)."""
+
+    activation: Activation = "relu"
+
+    def build(
+        self, shape: Shape, n_classes: int, *, dropout: float = 0.0, spatial_dropout: float = 0.0
+    ) -> nn.Module:
+        """Return conv1 flatten output."""
+        return _one_convolution(
+            1, "conv1", self.activation, shape, n_classes, dropout, spatial_dropout
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conv3:
+    """One 3x3 convolution with three output channels, then softmax (Gianitsos' faces)."""
+
+    activation: Activation = "relu"
+
+    def build(
+        self, shape: Shape, n_classes: int, *, dropout: float = 0.0, spatial_dropout: float = 0.0
+    ) -> nn.Module:
+        """Return conv1 flatten output."""
+        return _one_convolution(
+            3, "conv3", self.activation, shape, n_classes, dropout, spatial_dropout
+        )
+
+
+def _one_convolution(
+    width: int,
+    name: str,
+    act: Activation,
+    shape: Shape,
+    n_classes: int,
+    dropout: float,
+    spatial_dropout: float,
+) -> nn.Module:
+    from torch import nn
+
+    channels, _, _ = image(shape, 3, name)
+    convolution = nn.Sequential(nn.Conv2d(channels, width, 3, padding=1), activation(act))
+    layers: Plan = [
+        ("conv1", convolution),
+        *dropouts(1, dropout, spatial_dropout),
+        ("flatten", nn.Flatten()),
+    ]
+    return sequence([*layers, ("output", nn.Linear(flat_size(layers, shape), n_classes))])
