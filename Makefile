@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install quickstart test check bench clean
+.PHONY: install quickstart test test-cluster check bench clean
 
 install: $(STAMP)
 
@@ -21,6 +21,9 @@ quickstart: $(STAMP)  ## set up, run the first sweep, show the front and where i
 
 test: $(STAMP)  ## set up and pass the tests
 	$(BIN)/python -m pytest
+
+test-cluster: $(STAMP)  ## a real `ray up` onto hosts in network namespaces (root, iproute2, sshd, rsync)
+	$(BIN)/python -m pytest tests/cluster -m cluster
 
 check: $(STAMP)  ## style and types
 	$(BIN)/ruff check .

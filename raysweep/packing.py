@@ -57,7 +57,7 @@ class _Packing:
     def pays(self) -> bool:
         """Whether one training of all is faster than one after the other."""
         sizes = {len(split) for split in self._members}
-        if len(self._members) < 2 or len(sizes) > 1:
+        if len(self._members) < 2 or len(sizes) > 1 or self._recipe.memory_parts > 1:
             return False
         with torch.device("meta"):
             model = self._recipe.build_model(self._members[0].shape, self._members[0].n_classes)

@@ -9,13 +9,14 @@ that a dead driver left. Any fsspec path: local, NFS, s3://, gs://.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import os
 import types
 import typing
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import fsspec
@@ -28,6 +29,7 @@ from raysweep import defences
 from raysweep.errors import StoreError
 from raysweep.record import AttackRecord, EpochRecord, TrialRecord, TrialResult
 
+SPACE = "space.yaml"  # its presence says that a folder holds a sweep
 ARROW = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_()}
 
 
@@ -146,7 +148,7 @@ class Store:
     def __init__(self, path: str) -> None:
         self.path = str(path).rstrip("/")
         try:
-            self._fs, self._root = fsspec.core.url_to_fs(self.path)
+            self._fs, self._root = fsspec.core.url_to_fs(self.path, use_listings_cache=False)
         except (ValueError, ImportError) as error:
             remedy = "write a local path, or install the file system (pip install 'raysweep[s3]')"
             raise StoreError(f"results folder {self.path!r}: {error}; {remedy}") from None
@@ -160,11 +162,32 @@ class Store:
 
     def exists(self, *parts: str) -> bool:
         """Return whether the folder holds a file."""
-        return bool(self._fs.exists(self.full(*parts)))
+        with self._reaching("read"):
+            return bool(self._fs.exists(self.full(*parts)))
+
+    def require(self) -> None:
+        """Raise :class:`StoreError` unless the folder is there and holds a sweep.
+
+        An unmounted share leaves an empty folder behind: what is written there is lost when the
+        share comes back.
+        """
+        if not self.exists(SPACE):
+            raise self._unreachable("written", f"it is gone: it holds no {SPACE}")
 
     def read_bytes(self, *parts: str) -> bytes:
-        """Return the content of a file; raise FileNotFoundError when there is none."""
-        return bytes(self._fs.cat_file(self.full(*parts)))
+        """Return the content of a file.
+
+        Raises:
+            FileNotFoundError: there is none.
+            StoreError: the folder cannot be reached.
+
+        """
+        with self._reaching("read"):
+            try:
+                return bytes(self._fs.cat_file(self.full(*parts)))
+            except FileNotFoundError as error:
+                missing = error
+        raise missing
 
     def write_bytes(self, content: bytes, *parts: str) -> None:
         """Write a file whole or not at all: rename on disks, one PUT on object stores.
@@ -174,12 +197,13 @@ class Store:
 
         """
         target = self.full(*parts)
-        try:
+        with self._reaching("written"):
             if not self.is_local:
                 self._fs.pipe_file(target, content)
                 return
-            self._fs.makedirs(target.rpartition("/")[0], exist_ok=True)
             folder, _, name = target.rpartition("/")
+            if not os.path.isdir(folder):  # only a sweep that begins makes its folder
+                (os.makedirs if parts == (SPACE,) else os.mkdir)(folder)
             # The leading dot hides it from whoever reads the folder as one Parquet data set.
             temporary = f"{folder}/.{name}.{uuid.uuid4().hex[:8]}.tmp"
             try:
@@ -192,33 +216,46 @@ class Store:
                 if os.path.exists(temporary):
                     os.remove(temporary)
                 raise
-        except OSError as error:
-            raise self._unwritable(error) from error
 
     def create_bytes(self, content: bytes, *parts: str) -> bool:
         """Write a file unless it is there; return whether it was written.
 
-        Two drivers cannot both succeed on a disk; object stores have no such promise.
+        Two drivers cannot both succeed on a disk, nor on an object store that knows conditional
+        writes (S3 and GCS do).
         """
-        if not self.is_local:
-            fresh = not self.exists(*parts)
-            if fresh:
-                self.write_bytes(content, *parts)
-            return fresh
         target = self.full(*parts)
-        try:
-            os.makedirs(target.rpartition("/")[0], exist_ok=True)
-            with open(target, "xb") as file:
-                file.write(content)
-        except FileExistsError:
-            return False
-        except OSError as error:
-            raise self._unwritable(error) from error
+        with self._reaching("written"):
+            try:
+                if self.is_local:
+                    os.makedirs(target.rpartition("/")[0], exist_ok=True)
+                    with open(target, "xb") as file:
+                        file.write(content)
+                elif self._fs.exists(target):
+                    return False
+                else:
+                    self._fs.pipe_file(target, content, mode="create")
+            except FileExistsError:
+                return False
         return True
 
-    def _unwritable(self, error: OSError) -> StoreError:
+    @contextlib.contextmanager
+    def _reaching(self, verb: str) -> Iterator[None]:
+        """Turn what a file system raises into a :class:`StoreError`; each has errors of its own."""
+        try:
+            yield
+        except StoreError:
+            raise
+        except Exception as error:
+            if self.is_local and not isinstance(error, OSError):
+                raise
+            told = (error.strerror if isinstance(error, OSError) else None) or error
+            raise self._unreachable(verb, str(told)) from error
+
+    def _unreachable(self, verb: str, why: str) -> StoreError:
+        told = f"results folder {self.path} cannot be {verb} ({why})"
+        if verb == "read":
+            return StoreError(f"{told}; check the path, the network and the credentials")
         remedy = "make room or choose another --out, then run the same command again"
-        told = f"results folder {self.path} cannot be written ({error.strerror or error})"
         return StoreError(f"{told}; finished trials are safe: {remedy}")
 
     def remove(self, *parts: str) -> None:
@@ -236,10 +273,11 @@ class Store:
     def files(self, table: str) -> list[str]:
         """Return the Parquet files of a table, sorted."""
         folder = self.full(table)
-        if not self._fs.isdir(folder):
-            return []
-        self._fs.invalidate_cache()
-        found: Iterable[str] = self._fs.ls(folder, detail=False)
+        with self._reaching("read"):
+            if not self._fs.isdir(folder):
+                return []
+            self._fs.invalidate_cache()
+            found: Iterable[str] = self._fs.ls(folder, detail=False)
         return sorted(name for name in found if name.endswith(".parquet"))
 
     def read(self, table: str) -> pd.DataFrame:

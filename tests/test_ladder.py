@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent / "raysweep"
 
 FLOORS = [
     ["errors"],
-    ["registry", "signals", "pareto", "record", "document", "layers", "recogniser"],
+    ["registry", "signals", "pareto", "record", "document", "durations", "layers", "recogniser"],
     ["metrics", "conditions", "axes", "ranking"],
     ["config"],
     ["data.examples", "data.deal", "provenance"],
@@ -30,7 +30,17 @@ FLOORS = [
     ["preflight", "blocks", "rungs"],
     ["space", "store"],
     ["trial", "results", "schema"],
-    ["choice", "sweep.lock", "sweep.proposals", "sweep.pruning", "sweep.table", "sweep.worker"],
+    [
+        "choice",
+        "sweep.attempts",
+        "sweep.code",
+        "sweep.lock",
+        "sweep.proposals",
+        "sweep.pruning",
+        "sweep.table",
+        "sweep.worker",
+    ],
+    ["sweep.patience"],
     ["sweep.tuning"],
     ["sweep"],
     ["figures", "printing"],
@@ -38,7 +48,7 @@ FLOORS = [
 ]
 
 DOORS = {
-    "ray": {"sweep", "sweep.tuning", "sweep.worker"},
+    "ray": {"sweep", "sweep.attempts", "sweep.tuning", "sweep.worker"},
     "optuna": {"sweep.proposals"},
     "optuna_dashboard": {"sweep.proposals"},
     "opacus": {

@@ -202,7 +202,11 @@ def test_a_trial_that_fails_is_recorded_with_its_reason_and_the_sweep_goes_on(fo
     assert "died" in told[2]["error"]
     assert "too large" in told[3]["error"]
     assert "the loss of epoch 1 is nan" in told[4]["error"]
-    assert [told[kind]["attempts"] for kind in (1, 2, 3, 4)] == [1, 4, 4, 1]
+    assert [told[kind]["attempts"] for kind in (1, 2, 3, 4)] == [1, 4, 2, 1]
+    reasons = {kind: json.loads(told[kind]["retries"] or "[]") for kind in (1, 2, 3, 4)}
+    assert [len(reasons[kind]) for kind in (1, 2, 3, 4)] == [0, 3, 1, 0]
+    assert all("died" in reason for reason in reasons[2])
+    assert "too large" in reasons[3][0]
 
 
 def test_a_folder_in_use_is_refused_and_named(folder):
@@ -218,7 +222,8 @@ def test_a_folder_in_use_is_refused_and_named(folder):
 
 
 def test_a_folder_that_stops_taking_records_ends_the_sweep_and_loses_nothing(folder):
-    process = start("sweep", "small.yaml", "--out", "out", "--trials", "30", cwd=folder)
+    args = ("--out", "out", "--trials", "30", "--patience", "3s")
+    process = start("sweep", "small.yaml", *args, cwd=folder)
     wait_for(folder, 2, process)
     scores = folder / "out" / "scores"
     scores.rename(folder / "kept")
@@ -298,12 +303,13 @@ def test_an_out_that_cannot_be_written_is_refused(folder, out):
 
 
 def test_a_lock_left_by_a_dead_driver_is_taken_over(folder):
-    from raysweep.sweep.lock import Lock
+    from raysweep.sweep.lock import Lock, _machine
 
-    store = Store(str(folder / "out"))
+    store = Store(str(folder))
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     holder = {"host": os.uname().nodename, "pid": dead.pid, "token": "x", "since": 0}
+    holder["machine"] = _machine()
     store.write_bytes(json.dumps(holder | {"heartbeat": time.time()}).encode(), "lock.json")
     with Lock(store):
         assert json.loads(store.read_bytes("lock.json"))["pid"] == os.getpid()
@@ -313,11 +319,13 @@ def test_a_lock_left_by_a_dead_driver_is_taken_over(folder):
 @pytest.mark.parametrize(
     ("host", "age", "busy"), [("elsewhere", 5, True), ("elsewhere", 90, False)]
 )
-def test_a_holder_on_another_host_counts_by_its_heartbeat(folder, host, age, busy):
+def test_a_holder_on_another_host_counts_by_its_heartbeat(folder, host, age, busy, monkeypatch):
     from raysweep.errors import StoreBusy
+    from raysweep.sweep import lock as module
     from raysweep.sweep.lock import Lock
 
-    store = Store(str(folder / "out"))
+    monkeypatch.setattr(module, "BEAT", 0.1)
+    store = Store(str(folder))
     holder = {"host": host, "pid": os.getpid(), "token": "x", "since": 0}
     store.write_bytes(json.dumps(holder | {"heartbeat": time.time() - age}).encode(), "lock.json")
     if busy:

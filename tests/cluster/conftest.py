@@ -1,0 +1,98 @@
+"""One cluster of three hosts for all tests of this folder, started by `ray up`."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+sys.path.insert(0, str(Path(__file__).parent))
+from hosts import Hosts, unmet
+
+ROOT = Path(__file__).parent.parent.parent
+RAY = str(Path(sys.executable).parent / "ray")
+PRIVATE = 'mount --make-rprivate / && mount -t tmpfs tmp /tmp && exec "$@"'
+
+
+class Cluster:
+    """cluster.local.yaml on test hosts: the file as it is, but for what depends on the machines."""
+
+    def __init__(self, hosts):
+        self.hosts = hosts
+        self.home = hosts.folder / "laptop"
+        self.home.mkdir()
+        self.file = hosts.folder / "cluster.local.yaml"
+        document = yaml.safe_load((ROOT / "cluster.local.yaml").read_text())
+        head, *workers = hosts.addresses
+        document["provider"] |= {"head_ip": head, "worker_ips": workers}
+        document["auth"] = {"ssh_user": "root", "ssh_private_key": str(hosts.folder / "id")}
+        document |= {"min_workers": 0, "max_workers": len(workers), "idle_timeout_minutes": 0.3}
+        base = f"{sys.base_prefix}/bin/python3"
+        shared = sysconfig.get_path("purelib")
+        install = f"bash ~/raysweep/tests/cluster/install.sh {base} {shared}"
+        assert "venv" in document["setup_commands"][0]
+        assert "pip install" in document["setup_commands"][1]
+        document["setup_commands"][:2] = [install]
+        small = " --object-store-memory=150000000"
+        document["head_start_ray_commands"][-1] += small
+        document["worker_start_ray_commands"][-1] += f"{small} --num-cpus=2 --num-gpus=1"
+        self.file.write_text(yaml.safe_dump(document))
+
+    def ray(self, *args, check=True, timeout=240):
+        """Run `ray ...` as on the user's laptop, with a home and a /tmp of its own."""
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY")}
+        environment |= {"HOME": str(self.home), "RAY_USAGE_STATS_ENABLED": "0"}
+        environment.pop("PYTHONPATH", None)
+        done = subprocess.run(
+            ["unshare", "-m", "bash", "-c", PRIVATE, "--", RAY, *map(str, args)],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        if check:
+            assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+        return done
+
+    def up(self):
+        self.ray("up", "-y", "--no-config-cache", self.file)
+
+    def head(self, command, **options):
+        return self.hosts.run(0, command, **options)
+
+    def workers(self):
+        """Return the addresses of the worker nodes that live now."""
+        code = (
+            "import ray; ray.init(address='auto', log_to_driver=False); "
+            "print('NODES', *(n['NodeManagerAddress'] for n in ray.nodes() if n['Alive']))"
+        )
+        out = self.head(f'python -c "{code}"', check=False).stdout
+        line = next((x for x in out.splitlines() if x.startswith("NODES")), "")
+        return sorted(set(line.split()[1:]) - {self.hosts.addresses[0]})
+
+    def wait_for_workers(self, n, seconds=120):
+        began = time.monotonic()
+        while len(self.workers()) != n:
+            assert time.monotonic() - began < seconds, f"{self.workers()}, not {n} workers"
+            time.sleep(1)
+        return time.monotonic() - began
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    why_not = unmet()
+    if why_not:
+        pytest.skip(f"no cluster on this machine: {why_not}")
+    with Hosts(3) as hosts:
+        cluster = Cluster(hosts)
+        cluster.ray("get-auth-token", "--generate")
+        cluster.up()
+        yield cluster
+        cluster.ray("down", "-y", cluster.file, check=False)
