@@ -23,10 +23,10 @@ import fsspec
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 
 from raysweep import defences
-from raysweep.errors import StoreError
+from raysweep.document import Document
+from raysweep.errors import SpaceError, StoreError
 from raysweep.record import AttackRecord, EpochRecord, TrialRecord, TrialResult
 
 SPACE = "space.yaml"  # its presence says that a folder holds a sweep
@@ -297,7 +297,8 @@ class Store:
     def _read_file(self, name: str, schema: pa.Schema) -> pa.Table:
         try:
             with self._fs.open(name, "rb") as file:
-                found = pq.read_table(pa.BufferReader(file.read()))
+                # No threads for a file this small: they outlive it and may abort Python's exit.
+                found = pq.ParquetFile(pa.BufferReader(file.read())).read(use_threads=False)
             columns = [
                 found[column].cast(kind)
                 if column in found.column_names
@@ -319,15 +320,16 @@ class Store:
             StoreError: there is none, so this is no results folder.
 
         """
+        name = f"{self.path}/{SPACE}"
         try:
-            document = yaml.safe_load(self.read_bytes("space.yaml"))
+            document = Document(self.read_bytes(SPACE).decode(), name).value
         except (FileNotFoundError, NotADirectoryError):
             remedy = "give the --out folder of a sweep"
             raise StoreError(
                 f"{self.path} is no results folder (no space.yaml); {remedy}"
             ) from None
-        except yaml.YAMLError as error:
-            raise StoreError(f"{self.path}/space.yaml is not YAML ({error})") from None
+        except (SpaceError, UnicodeDecodeError) as error:
+            raise StoreError(f"{name} is not a space that raysweep wrote: {error}") from None
         if not isinstance(document, dict) or not isinstance(document.get("objectives"), dict):
-            raise StoreError(f"{self.path}/space.yaml is not a space that raysweep wrote")
+            raise StoreError(f"{name} is not a space that raysweep wrote")
         return document

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import json
 import logging
 import os
 import shutil
@@ -136,7 +137,7 @@ def _preflight(space: Space) -> Splits:
 
 def _open(store: Store, space: Space) -> None:
     """Write the space as run, or refuse to continue a different one."""
-    resolved = space.resolved()
+    resolved = json.loads(json.dumps(space.resolved()))  # no value is shared: no aliases in YAML
     if store.exists("space.yaml"):
         changed = differences(store.space_document(), yaml.safe_load(yaml.safe_dump(resolved)))
         if changed:
@@ -177,6 +178,7 @@ class _Run:
         self.missing = max(0, total - len(self.rows))
         if retry_failed:
             again = [row for row in self.rows.values() if row["status"] == "failed"]
+            code.refuse_foreign(space, again)
             self.proposals.retry(again)
             self.missing += len(again)
 
@@ -347,7 +349,7 @@ def _ray(address: str | None, space: Space, console: Console) -> Iterator[float]
                 f"there is no Ray cluster at {address!r} ({error}); {remedy}"
             ) from None
     elif started:
-        with console.status("starting Ray on this machine"):
+        with console.status("starting Ray on this machine"), _loopback():
             ray.init(
                 address="local",
                 include_dashboard=False,
@@ -361,6 +363,19 @@ def _ray(address: str | None, space: Space, console: Console) -> Iterator[float]
     finally:
         if started:
             ray.shutdown()
+
+
+@contextlib.contextmanager
+def _loopback() -> Iterator[None]:
+    """Let Ray take 127.0.0.1 at its word: it would listen on every address of this machine."""
+    from ray._private import services
+
+    resolve = services.resolve_ip_for_localhost
+    services.resolve_ip_for_localhost = lambda host: host
+    try:
+        yield
+    finally:
+        services.resolve_ip_for_localhost = resolve
 
 
 def _gpu_share(space: Space, console: Console) -> float:

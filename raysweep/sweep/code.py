@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from raysweep.config import TrialConfig
+from raysweep.errors import StoreError
 from raysweep.registry import is_reference
 from raysweep.space import Space
 
@@ -23,7 +26,7 @@ def environment(space: Space, *, elsewhere: bool) -> dict[str, Any]:
     found: dict[str, Any] = {"env_vars": {"PYTHONPATH": os.pathsep.join(_paths())}}
     job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
     copied = "working_dir" in (job.get("runtime_env") or {})
-    if elsewhere and not copied and _names_own_code(space):
+    if elsewhere and not copied and any(is_reference(name) for name in _names(space)):
         found |= {"working_dir": os.getcwd(), "excludes": ONLY_CODE}
     return found
 
@@ -33,8 +36,22 @@ def _paths() -> list[str]:
     return list(dict.fromkeys([os.getcwd(), *(path for path in given if path)]))
 
 
-def _names_own_code(space: Space) -> bool:
+def refuse_foreign(space: Space, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Raise :class:`StoreError` when a record to be run again names code that the space does not.
+
+    Records are data and may come from a stranger; only a space may say what is imported.
+    """
+    known = _names(space)
+    for row in rows:
+        config = TrialConfig.from_json(row["config"])
+        for name in (config.dataset["name"], config.model["name"]):
+            if name not in known:
+                told = f"the record of trial {row['trial_id']} names {name!r}"
+                raise StoreError(f"{told}, which the space does not; it is not run again")
+
+
+def _names(space: Space) -> set[Any]:
     names = [space.document[block]["name"] for block in ("dataset", "model")]
     for key in ("dataset.name", "model.name"):
         names += space.axes[key].choices() or [] if key in space.axes else []
-    return any(is_reference(name) for name in names)
+    return set(names)
