@@ -18,7 +18,7 @@ from conftest import SMALL
 
 from raysweep.choice import choose
 from raysweep.config import TrialConfig
-from raysweep.errors import SpaceError, StoreError
+from raysweep.errors import RaysweepError, SpaceError, StoreError
 from raysweep.registry import user_function
 from raysweep.results import load
 from raysweep.space import parse_space
