@@ -2,6 +2,7 @@
 
 import copy
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,15 @@ def test_nobody_reaches_the_cluster_without_the_token_or_the_dashboard_without_a
     assert "--dashboard-host=127.0.0.1" in head
     assert document["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
     assert "auth_token=" not in (ROOT / name).read_text()  # a path is shipped, never a value
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_command_is_whole_to_a_shell(name):
+    """A blank and # end a plain YAML value: half a command would be left."""
+    document = read(name)
+    for key in document:
+        for command in document[key] if key.endswith("_commands") else []:
+            assert shlex.split(command), command
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -15,7 +15,7 @@ from hosts import Hosts, unmet
 
 ROOT = Path(__file__).parent.parent.parent
 RAY = str(Path(sys.executable).parent / "ray")
-PRIVATE = 'mount --make-rprivate / && mount -t tmpfs tmp /tmp && exec "$@"'
+PRIVATE = 'mount --make-rprivate / && mount --bind "$0" /tmp && exec "$@"'
 
 
 class Cluster:
@@ -25,12 +25,13 @@ class Cluster:
         self.hosts = hosts
         self.home = hosts.folder / "laptop"
         self.home.mkdir()
+        self.temporary = hosts.folder / "tmp"
+        self.temporary.mkdir()
         self.file = hosts.folder / "cluster.local.yaml"
         document = yaml.safe_load((ROOT / "cluster.local.yaml").read_text())
         head, *workers = hosts.addresses
         document["provider"] |= {"head_ip": head, "worker_ips": workers}
         document["auth"] = {"ssh_user": "root", "ssh_private_key": str(hosts.folder / "id")}
-        document |= {"min_workers": 0, "max_workers": len(workers), "idle_timeout_minutes": 0.3}
         base = f"{sys.base_prefix}/bin/python3"
         shared = sysconfig.get_path("purelib")
         install = f"bash ~/raysweep/tests/cluster/install.sh {base} {shared}"
@@ -41,6 +42,16 @@ class Cluster:
         document["head_start_ray_commands"][-1] += small
         document["worker_start_ray_commands"][-1] += f"{small} --num-cpus=2 --num-gpus=1"
         self.file.write_text(yaml.safe_dump(document))
+        # The same with machines that come and go, as in a cloud: there a type says what it has.
+        kind = {"node_config": {}, "resources": {"CPU": 2, "GPU": 1}}
+        kind |= {"min_workers": 0, "max_workers": len(workers)}
+        del document["min_workers"]
+        document |= {"available_node_types": {"local.cluster.node": kind}}
+        document |= {"head_node_type": "local.cluster.node", "idle_timeout_minutes": 0.3}
+        start = document["head_start_ray_commands"]
+        start[-1] = f"unset RAY_OVERRIDE_RESOURCES; {start[-1]}"  # the head has none of them
+        self.elastic = hosts.folder / "elastic.yaml"
+        self.elastic.write_text(yaml.safe_dump(document))
 
     def ray(self, *args, check=True, timeout=240):
         """Run `ray ...` as on the user's laptop, with a home and a /tmp of its own."""
@@ -48,7 +59,7 @@ class Cluster:
         environment |= {"HOME": str(self.home), "RAY_USAGE_STATS_ENABLED": "0"}
         environment.pop("PYTHONPATH", None)
         done = subprocess.run(
-            ["unshare", "-m", "bash", "-c", PRIVATE, "--", RAY, *map(str, args)],
+            ["unshare", "-m", "bash", "-c", PRIVATE, self.temporary, RAY, *map(str, args)],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -61,8 +72,8 @@ class Cluster:
             assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
         return done
 
-    def up(self):
-        self.ray("up", "-y", "--no-config-cache", self.file)
+    def up(self, file=None):
+        self.ray("up", "-y", "--no-config-cache", file or self.file)
 
     def head(self, command, **options):
         return self.hosts.run(0, command, **options)

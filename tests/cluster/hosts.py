@@ -8,8 +8,10 @@ openssh-server and rsync. Every name holds this process's number, so two cluster
 import contextlib
 import ctypes.util
 import os
+import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -107,7 +109,7 @@ class Hosts:
         ip("-n", name, "link", "set", "eth0", "up")
         ip("-n", name, "link", "set", "lo", "up")
         ip("-n", name, "route", "add", "default", "via", f"{self.subnet}.1")
-        self.homes[i].mkdir()
+        shutil.copytree("/etc/skel", self.homes[i])
         passwd = Path("/etc/passwd").read_text().splitlines()
         root = next(line for line in passwd if line.startswith("root:")).split(":")
         own = ":".join([*root[:5], str(self.homes[i]), "/bin/bash"])
@@ -182,15 +184,16 @@ class Hosts:
         """Put it back."""
         ip("link", "set", f"rsv{self.token}x{i}", "up")
 
+    def _ssh(self, i, *more):
+        options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR"]
+        options += ["ConnectTimeout=5", "BatchMode=yes", "ServerAliveInterval=5"]
+        flags = [part for option in options for part in ("-o", option)]
+        return ["ssh", "-i", self.folder / "id", *flags, f"root@{self.addresses[i]}", *more]
+
     def run(self, i, command, *, check=True, timeout=300):
         """Run ``command`` on host ``i`` over SSH, in a login shell."""
-        options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR"]
-        options += ["ConnectTimeout=5", "BatchMode=yes"]
         return subprocess.run(
-            [
-                *("ssh", "-i", self.folder / "id", *(x for o in options for x in ("-o", o))),
-                *(f"root@{self.addresses[i]}", f"bash --login -ic {_quoted(command)}"),
-            ],
+            self._ssh(i, f"bash --login -ic {shlex.quote(command)}"),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -198,9 +201,35 @@ class Hosts:
             timeout=timeout,
         )
 
+    def start(self, i, command):
+        """Start ``command`` on host ``i``; return the process of the connection."""
+        return subprocess.Popen(
+            self._ssh(i, f"bash --login -ic {shlex.quote(command)}"),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
 
-def _quoted(text):
-    return "'" + text.replace("'", "'\\''") + "'"
+    @contextlib.contextmanager
+    def tunnel(self, i, port):
+        """Yield a port of this machine that leads to ``port`` on host ``i``'s own loopback."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            near = free.getsockname()[1]
+        command = self._ssh(i, "-N", "-L", f"127.0.0.1:{near}:127.0.0.1:{port}")
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        try:
+            deadline = time.monotonic() + 20
+            while True:
+                with socket.socket() as probe:
+                    if probe.connect_ex(("127.0.0.1", near)) == 0:
+                        break
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+            yield near
+        finally:
+            process.terminate()
+            process.wait()
 
 
 def _free_subnet():
