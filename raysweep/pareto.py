@@ -28,17 +28,15 @@ def front_mask(values: ArrayLike, directions: Sequence[str]) -> NDArray[np.bool_
     losses = _as_losses(values, directions)
     mask = np.zeros(len(losses), dtype=bool)
     whole = np.flatnonzero(~np.isnan(losses).any(axis=1))
-    # In lexicographic order only an earlier row can dominate a later one.
-    order = whole[np.lexsort(losses[whole].T[::-1])]
-    kept = np.empty_like(losses)
-    n_kept = 0
-    for row in order:
-        rivals = kept[:n_kept]
-        no_worse = (rivals <= losses[row]).all(axis=1)
-        if not (no_worse & (rivals < losses[row]).any(axis=1)).any():
-            mask[row] = True
-            kept[n_kept] = losses[row]
-            n_kept += 1
+    # In lexicographic order only an earlier row can dominate a later one: the first of those that
+    # are left is on the front, and what it dominates is gone with it.
+    left = whole[np.lexsort(losses[whole].T[::-1])]
+    while len(left):
+        best, rest = losses[left[0]], losses[left]
+        mask[left[0]] = True
+        beaten = (best <= rest).all(axis=1) & (best < rest).any(axis=1)
+        beaten[0] = True
+        left = left[~beaten]
     return mask
 
 

@@ -4,7 +4,8 @@
 
 One small file a trial in each folder, written whole or not at all. A trial is finished when its
 file in ``trials/`` exists: the other four are written first, and overwritten when they are all
-that a dead driver left. Any fsspec path: local, NFS, s3://, gs://.
+that a dead driver left. Long sweeps merge the small files of finished trials (``compaction``).
+Any fsspec path: local, NFS, s3://, gs://.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from raysweep.document import Document
 from raysweep.errors import SpaceError, StoreError
 from raysweep.record import AttackRecord, EpochRecord, TrialRecord, TrialResult
 
+MERGED = "merged-"  # how the names of files with many trials begin; no trial_id does
 SPACE = "space.yaml"  # its presence says that a folder holds a sweep
 ARROW = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_()}
 
@@ -140,6 +142,16 @@ def _images(result: TrialResult) -> pa.Table:
         ]
         parts.append(pa.table(arrays, schema=schema))
     return pa.concat_tables(parts)
+
+
+def is_merged(name: str) -> bool:
+    """Return whether a file holds many trials."""
+    return stem(name).startswith(MERGED)
+
+
+def stem(name: str) -> str:
+    """Return the name of a file without its folder and its ending: a trial's id, or ``merged-``."""
+    return name.rpartition("/")[2].removesuffix(".parquet")
 
 
 class Store:
@@ -266,33 +278,46 @@ class Store:
     def write(self, result: TrialResult) -> None:
         """Write all rows of one trial, its row in ``trials`` last."""
         for name, table in _tables(result).items():
-            buffer = io.BytesIO()
-            pq.write_table(table, buffer, compression="zstd")
-            self.write_bytes(buffer.getvalue(), name, f"{result.trial.trial_id}.parquet")
+            self.write_table(table, name, result.trial.trial_id)
 
     def files(self, table: str) -> list[str]:
-        """Return the Parquet files of a table, sorted."""
+        """Return the Parquet files of a table, the newest word on a trial first.
+
+        Small files stand before merged ones, and later merged ones before earlier ones.
+        """
         folder = self.full(table)
         with self._reaching("read"):
             if not self._fs.isdir(folder):
                 return []
             self._fs.invalidate_cache()
             found: Iterable[str] = self._fs.ls(folder, detail=False)
-        return sorted(name for name in found if name.endswith(".parquet"))
+        names = sorted(name for name in found if name.endswith(".parquet"))
+        merged = [name for name in names if is_merged(name)]
+        return [name for name in names if not is_merged(name)] + merged[::-1]
 
     def read(self, table: str) -> pd.DataFrame:
-        """Return a whole table.
+        """Return a whole table; one row a trial in ``trials``, the newest.
 
         Raises:
             StoreError: a file is torn, or not one of raysweep's.
 
         """
+        frame = typing.cast(pd.DataFrame, self.arrow(table, self.files(table)).to_pandas())
+        if table == "trials":
+            return frame.drop_duplicates("trial_id", ignore_index=True)
+        return frame
+
+    def arrow(self, table: str, names: Iterable[str]) -> pa.Table:
+        """Return the rows of some files of a table, in their order."""
         schema = SCHEMAS[table]
-        parts = [schema.empty_table()]
-        for name in self.files(table):
-            parts.append(self._read_file(name, schema))
-        frame = pa.concat_tables(parts).to_pandas()
-        return typing.cast(pd.DataFrame, frame)
+        parts = [self._read_file(name, schema) for name in names]
+        return pa.concat_tables([schema.empty_table(), *parts])
+
+    def write_table(self, rows: pa.Table, table: str, name: str) -> None:
+        """Write rows as one file of a table, whole or not at all."""
+        buffer = io.BytesIO()
+        pq.write_table(rows, buffer, compression="zstd")
+        self.write_bytes(buffer.getvalue(), table, f"{name}.parquet")
 
     def _read_file(self, name: str, schema: pa.Schema) -> pa.Table:
         try:

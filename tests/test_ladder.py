@@ -29,7 +29,7 @@ FLOORS = [
     ["membership", "inversion"],
     ["preflight", "blocks", "rungs"],
     ["space", "store"],
-    ["trial", "results", "schema"],
+    ["trial", "results", "schema", "compaction"],
     [
         "choice",
         "sweep.attempts",

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from raysweep.choice import choose
+from raysweep.compaction import compact, tidy
 from raysweep.conditions import condition
 from raysweep.errors import SpaceError, StoreError
 from raysweep.record import AttackRecord, EpochRecord, ScoreRows, TrialRecord, TrialResult
@@ -143,6 +144,52 @@ def test_a_store_may_lie_on_any_file_system():
     )
     store.write(result())
     assert load("memory://sweeps/one").trials["accuracy"].tolist() == [0.9]
+
+
+def test_merged_files_hold_what_the_small_ones_held(store):
+    for number in range(6):
+        store.write(result(f"{number:016x}", number=number))
+    os.rename(f"{store.path}/trials/{5:016x}.parquet", f"{store.path}/kept")  # not finished
+    names = ("trials", "attacks", "epochs", "scores")
+    before = [getattr(load(store.path), name) for name in names]
+    compact(store, least=5)
+    for name, expected in zip(names, before, strict=True):
+        pd.testing.assert_frame_equal(getattr(load(store.path), name), expected)
+    assert os.listdir(f"{store.path}/trials") == ["merged-000001.parquet"]
+    assert f"{5:016x}.parquet" in os.listdir(f"{store.path}/attacks")
+    assert len(pd.read_parquet(f"{store.path}/trials")) == 5
+
+
+def test_the_newest_row_of_a_trial_counts(store):
+    store.write(result("a" * 16, status="failed", accuracy=None))
+    compact(store, least=1)
+    store.write(result("a" * 16, accuracy=0.7))
+    assert load(store.path).trials["accuracy"].tolist() == [0.7]
+    compact(store, least=1)
+    assert load(store.path).trials["accuracy"].tolist() == [0.7]
+    assert len(os.listdir(f"{store.path}/trials")) == 2
+
+
+def test_an_interrupted_merge_loses_nothing_and_is_tidied(store, monkeypatch):
+    for number in range(4):
+        store.write(result(f"{number:016x}", number=number))
+    before = load(store.path).trials
+    removed = []
+
+    def remove(self, *parts):
+        removed.append(parts)
+        if len(removed) > 17:  # four tables are done, and one row of the last
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "remove", remove)
+        with pytest.raises(KeyboardInterrupt):
+            compact(store, least=4)
+    pd.testing.assert_frame_equal(load(store.path).trials, before)
+    assert len(load(store.path).attacks) == 4
+    tidy(store)
+    assert os.listdir(f"{store.path}/trials") == ["merged-000001.parquet"]
+    pd.testing.assert_frame_equal(load(store.path).trials, before)
 
 
 def frame(*results):

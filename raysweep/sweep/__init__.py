@@ -31,7 +31,7 @@ import pandas as pd
 import yaml
 from rich.console import Console
 
-from raysweep import data, preflight
+from raysweep import compaction, data, preflight
 from raysweep.data.published import cache_folder
 from raysweep.errors import ClusterError, StoreError
 from raysweep.record import TrialResult
@@ -111,6 +111,7 @@ def sweep(
     splits = _preflight(space)
     with Lock(store) as lock:
         _open(store, space)
+        compaction.tidy(store)
         found = store.read("trials")
         total = expected(space, trials or space.sampler.trials)
         run = _Run(space, store, lock, found, total, retry_failed=retry_failed, patience=patience)
@@ -169,6 +170,7 @@ class _Run:
         patience: float,
     ) -> None:
         self.patience = patience
+        self.small_files = len(trials) % compaction.TOGETHER
         self.space, self.store, self.lock, self.total = space, store, lock, total
         self.rows: dict[str, dict[str, Any]] = {r["trial_id"]: r for r in records(trials)}
         self.proposals = Proposals(space, trials, journal=journal_path(store.path))
@@ -285,6 +287,11 @@ class _Run:
             return
         row = result.trial.row()
         self.rows[row["trial_id"]] = row
+        self.small_files += 1
+        if self.small_files >= compaction.TOGETHER:
+            self.small_files = 0
+            with contextlib.suppress(StoreError):  # the records are there, only more files
+                compaction.compact(self.store)
         self.proposals.tell(row)
 
     def summary(self) -> Summary:

@@ -167,13 +167,12 @@ class Hosts:
                     killed.append(command)
         return killed
 
-    def commands(self):
-        """Return the command line of every process on any host."""
+    def commands(self, i):
+        """Return the command line of every process on host ``i``."""
         found = []
-        for i in range(len(self.addresses)):
-            for pid in self.pids(i):
-                with contextlib.suppress(OSError):
-                    found.append(Path(f"/proc/{pid}/cmdline").read_bytes().decode())
+        for pid in self.pids(i):
+            with contextlib.suppress(OSError):
+                found.append(Path(f"/proc/{pid}/cmdline").read_bytes().decode())
         return found
 
     def cut(self, i):

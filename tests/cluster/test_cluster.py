@@ -138,7 +138,7 @@ def test_a_job_brings_its_own_code_and_nobody_submits_without_the_token(cluster,
         assert done.returncode != 0
         assert "Unauthenticated" in done.stdout + done.stderr or "token" in done.stderr
     check(cluster, "results/job", 4, {})
-    assert kept.strip() not in " ".join(cluster.hosts.commands())
+    assert kept.strip() not in " ".join(cluster.hosts.commands(0) + cluster.hosts.commands(1))
     wrong = "RAY_AUTH_MODE=disabled raysweep sweep mine/slow.yaml --address auto --out ~/no"
     done = cluster.head(f"cd ~/mine && {wrong}".replace("mine/slow", "slow"), check=False)
     assert done.returncode == 2, done.stdout + done.stderr
@@ -212,7 +212,7 @@ def test_a_sweep_starts_with_no_worker_and_ends_with_none(cluster, own_code):
 def test_ray_down_leaves_no_ray(cluster):
     cluster.ray("down", "-y", cluster.elastic)
     deadline = time.monotonic() + 60
-    while any("raylet" in command for command in cluster.hosts.commands()):
+    while cluster.workers() or any("raylet" in c for c in cluster.hosts.commands(0)):
         assert time.monotonic() < deadline
         time.sleep(1)
 
