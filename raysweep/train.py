@@ -172,6 +172,7 @@ class TrainedTarget:
 class _Reached(Exception):
     """The layer that is asked for has spoken: what lies above it need not run."""
 
+
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Return each example's cross-entropy, (n,)."""
     return F.cross_entropy(logits, labels, reduction="none")
