@@ -15,7 +15,11 @@ from hosts import Hosts, unmet
 
 ROOT = Path(__file__).parent.parent.parent
 RAY = str(Path(sys.executable).parent / "ray")
-PRIVATE = 'mount --make-rprivate / && mount --bind "$0" /tmp && exec "$@"'
+# A /tmp of one's own, in which the checkout is still where it was.
+PRIVATE = (
+    'mount --make-rprivate / && mount --bind "$0" /tmp && mkdir -p "$PWD" && mount --bind . "$PWD"'
+    ' && cd "$PWD" && exec "$@"'
+)
 
 
 class Cluster:

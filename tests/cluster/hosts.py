@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -22,6 +23,7 @@ SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 BOOT = """
 mount --make-rprivate / && mount -t tmpfs tmp /tmp && mount --bind {passwd} /etc/passwd
 hostname {name}
+mkdir -p {prefix} && mount --bind . {prefix}
 exec {sshd} -D -e -f {config}
 """
 SSHD_CONFIG = """
@@ -123,6 +125,7 @@ class Hosts:
         script = BOOT.format(
             passwd=self.folder / f"passwd{i}",
             name=f"host{i}",
+            prefix=sys.prefix,  # where it is, even if that was below /tmp
             sshd=SSHD,
             config=self.folder / f"sshd{i}.conf",
         )
@@ -133,6 +136,7 @@ class Hosts:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                cwd=sys.prefix,
                 start_new_session=True,
             )
         deadline = time.monotonic() + 20

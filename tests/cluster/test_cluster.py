@@ -227,7 +227,10 @@ def test_hosts_leave_nothing_behind():
         pids, folder = hosts.pids(0), hosts.folder
         names = [hosts.name(0), hosts.bridge]
     assert pids
-    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+    deadline = time.monotonic() + 10
+    while [pid for pid in pids if Path(f"/proc/{pid}").exists()]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     assert not folder.exists()
     shown = subprocess.run(
         "ip netns; ip link", shell=True, capture_output=True, text=True, check=True
