@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent.parent
 RAY = str(Path(sys.executable).parent / "ray")
 # A /tmp of one's own, in which the checkout is still where it was.
 PRIVATE = (
-    'mount --make-rprivate / && mount --bind "$0" /tmp && mkdir -p "$PWD" && mount --bind . "$PWD"'
+    'mount --make-rprivate / && mount --bind "$0" /tmp && mkdir -p "$PWD" && mount -c --bind . "$PWD"'
     ' && cd "$PWD" && exec "$@"'
 )
 

@@ -23,7 +23,7 @@ SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 BOOT = """
 mount --make-rprivate / && mount -t tmpfs tmp /tmp && mount --bind {passwd} /etc/passwd
 hostname {name}
-mkdir -p {prefix} && mount --bind . {prefix}
+mkdir -p {prefix} && mount -c --bind . {prefix}
 exec {sshd} -D -e -f {config}
 """
 SSHD_CONFIG = """
