@@ -34,6 +34,8 @@ bench: $(STAMP)  ## make the README's figures again
 	$(BIN)/python -m benchmarks.quickstart --json
 	$(BIN)/python -m benchmarks.cli --json
 	$(BIN)/python -m benchmarks.fashion_mnist --json
+	$(BIN)/python -m benchmarks.faults --json
+	$(BIN)/python -m benchmarks.scale --json
 	$(BIN)/python -m benchmarks.pruning --json
 
 clean:
