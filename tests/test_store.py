@@ -12,7 +12,7 @@ from raysweep.conditions import condition
 from raysweep.errors import SpaceError, StoreError
 from raysweep.record import AttackRecord, EpochRecord, ScoreRows, TrialRecord, TrialResult
 from raysweep.results import comparable as dominance
-from raysweep.results import covered, front, load, reference_point
+from raysweep.results import comparable_row, covered, front, load, reference_point
 from raysweep.store import Store
 
 OBJECTIVES = {"accuracy": "max", "attack_auc": "min", "inversion_mse": "max"}
@@ -205,6 +205,14 @@ def test_an_auc_below_one_half_is_no_more_private_than_one_half():
 def test_a_reconstruction_beyond_the_mean_image_counts_as_the_mean_image():
     trials = frame(result("a", mse=0.09), result("b", mse=0.07))
     assert dominance(trials, OBJECTIVES)["inversion_mse"].tolist() == [0.07, 0.07]
+
+
+@pytest.mark.parametrize("auc", [0.42, 0.7, None])
+@pytest.mark.parametrize(("mse", "floor"), [(0.09, 0.07), (0.02, 0.07), (0.02, None), (None, 0.1)])
+def test_one_record_compares_as_it_does_among_many(auc, mse, floor):
+    one = result(auc=auc, mse=mse, inversion_floor=floor)
+    among = dominance(frame(one, result()), OBJECTIVES).iloc[0].tolist()
+    assert comparable_row(one.trial.row(), OBJECTIVES) == pytest.approx(among, nan_ok=True)
 
 
 def test_collapsed_unconverged_and_failed_trials_stay_off_the_front_unless_asked():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ray.autoscaler._private.util import prepare_config
 
 sys.path.insert(0, str(Path(__file__).parent))
 from hosts import Hosts, unmet
@@ -47,11 +48,9 @@ class Cluster:
         document["worker_start_ray_commands"][-1] += f"{small} --num-cpus=2 --num-gpus=1"
         self.file.write_text(yaml.safe_dump(document))
         # The same with machines that come and go, as in a cloud: there a type says what it has.
-        kind = {"node_config": {}, "resources": {"CPU": 2, "GPU": 1}}
-        kind |= {"min_workers": 0, "max_workers": len(workers)}
-        del document["min_workers"]
-        document |= {"available_node_types": {"local.cluster.node": kind}}
-        document |= {"head_node_type": "local.cluster.node", "idle_timeout_minutes": 0.3}
+        document |= {"min_workers": 0, "idle_timeout_minutes": 0.3}
+        document = prepare_config(document)
+        document["available_node_types"]["local.cluster.node"]["resources"] = {"CPU": 2, "GPU": 1}
         start = document["head_start_ray_commands"]
         start[-1] = f"unset RAY_OVERRIDE_RESOURCES; {start[-1]}"  # the head has none of them
         self.elastic = hosts.folder / "elastic.yaml"

@@ -7,6 +7,7 @@ openssh-server and rsync. Every name holds this process's number, so two cluster
 
 import contextlib
 import ctypes.util
+import itertools
 import os
 import shlex
 import shutil
@@ -20,6 +21,7 @@ from pathlib import Path
 
 TOOLS = ("ip", "rsync", "ssh", "ssh-keygen", "unshare")
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+LETTERS = itertools.cycle("abcdefgh")  # one process may have several sets of hosts
 BOOT = """
 mount --make-rprivate / && mount -t tmpfs tmp /tmp && mount --bind {passwd} /etc/passwd
 hostname {name}
@@ -66,7 +68,7 @@ class Hosts:
     """``n`` hosts; the first is at ``addresses[0]``."""
 
     def __init__(self, n):
-        self.token = f"{os.getpid() % 100000}"
+        self.token = f"{os.getpid() % 100000}{next(LETTERS)}"
         self.folder = Path(tempfile.mkdtemp(prefix="rshosts-", dir="/var/tmp"))
         self.bridge = f"rsb{self.token}"
         self.subnet = _free_subnet()
