@@ -54,11 +54,11 @@ def own_cost(began: float) -> dict[str, float]:
 def run_sweep(trials: int, address: str, out: str) -> None:
     """Sweep instant trials in this process; print what it cost."""
     import raysweep
-    from raysweep.sweep import worker
+    from raysweep.sweep import sweep, worker
 
     worker.run = instant
     began = time.perf_counter()
-    raysweep.sweep(raysweep.load_space(SPACE), out=out, trials=trials, address=address)
+    sweep(raysweep.load_space(SPACE), out=out, trials=trials, address=address)
     print(json.dumps(own_cost(began)))
 
 
