@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install quickstart test check bench clean
+.PHONY: install quickstart test test-cluster check bench clean
 
 install: $(STAMP)
 
@@ -22,6 +22,9 @@ quickstart: $(STAMP)  ## set up, run the first sweep, show the front and where i
 test: $(STAMP)  ## set up and pass the tests
 	$(BIN)/python -m pytest
 
+test-cluster: $(STAMP)  ## a real `ray up` onto hosts in network namespaces (root, iproute2, sshd, rsync)
+	$(BIN)/python -m pytest tests/cluster -m cluster
+
 check: $(STAMP)  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -31,6 +34,8 @@ bench: $(STAMP)  ## make the README's figures again
 	$(BIN)/python -m benchmarks.quickstart --json
 	$(BIN)/python -m benchmarks.cli --json
 	$(BIN)/python -m benchmarks.fashion_mnist --json
+	$(BIN)/python -m benchmarks.faults --json
+	$(BIN)/python -m benchmarks.scale --json
 	$(BIN)/python -m benchmarks.pruning --json
 	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) -e '.[bench]'
 	$(BIN)/python -m benchmarks.attacks --json

@@ -67,6 +67,8 @@ def resident_mib() -> float:
 def run(trials: int, out: str) -> dict[str, Any]:
     """Sweep ``trials`` instant trials in this process and return gaps and memory."""
     import raysweep
+    from raysweep.record import TrialResult
+    from raysweep.store import Store
     from raysweep.sweep import sweep, worker
 
     space = raysweep.load_space(SPACE)
@@ -79,11 +81,19 @@ def run(trials: int, out: str) -> dict[str, Any]:
     memory: dict[str, float] = {}
     done = threading.Event()
 
+    write = Store.write
+    ends: list[float] = []
+
+    def timed(store: Store, result: TrialResult) -> None:
+        write(store, result)
+        ends.append(time.time())
+
+    Store.write = timed  # type: ignore[method-assign, assignment]
+
     def watch() -> None:
-        folder, marks = Path(out) / "sweep" / "trials", [500, trials]
+        marks = [500, trials]
         while not done.wait(0.2):
-            n = sum(1 for _ in folder.glob("*.parquet")) if folder.exists() else 0
-            while marks and n >= marks[0]:
+            while marks and len(ends) >= marks[0]:
                 memory[str(marks.pop(0))] = resident_mib()
 
     watcher = threading.Thread(target=watch)
@@ -94,7 +104,6 @@ def run(trials: int, out: str) -> dict[str, Any]:
     done.set()
     watcher.join()
     memory.setdefault(str(trials), resident_mib())
-    ends = sorted(p.stat().st_mtime for p in (Path(out) / "sweep" / "trials").glob("*.parquet"))
     assert len(ends) == trials
     gaps = [b - a for a, b in itertools.pairwise(ends)]
     return {"seconds": seconds, "gaps": gaps, "memory": memory}

@@ -10,6 +10,7 @@ import pydantic
 from annotated_types import Ge, Gt, Le
 from pydantic.dataclasses import dataclass
 
+from raysweep import durations
 from raysweep.errors import SpaceError
 from raysweep.inversion import INVERSION
 from raysweep.membership import MEMBERSHIP
@@ -44,10 +45,29 @@ class Sampler:
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What one trial takes: CPUs, and a share of a GPU (whole above 1) where there is one."""
+    """What one trial takes: CPUs, and a share of a GPU (whole above 1) where there is one.
+
+    An attempt that runs longer than ``time_limit`` (90s, 30m, 2h) is ended and tried again.
+    """
 
     cpu: Annotated[float, Gt(0)] = 1.0
     gpu: Annotated[float, Ge(0)] = 0.0
+    time_limit: str | float | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """The time limit in seconds, None without one."""
+        return None if self.time_limit is None else durations.seconds(self.time_limit)
+
+    @pydantic.field_validator("time_limit")
+    @classmethod
+    def _is_duration(cls, time_limit: str | float | None) -> str | float | None:
+        if time_limit is not None:
+            try:
+                durations.seconds(time_limit)
+            except ValueError as error:
+                raise ValueError(f"`time_limit` {error}") from None
+        return time_limit
 
     @pydantic.field_validator("gpu")
     @classmethod

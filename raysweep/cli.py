@@ -6,7 +6,6 @@ Exit codes: 0 done, 1 the sweep ran and something failed, 2 wrong use, 130 Ctrl-
 from __future__ import annotations
 
 import os
-import re
 import sys
 import time
 from enum import StrEnum
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from raysweep import durations
 from raysweep.errors import RaysweepError, SpaceError
 
 if TYPE_CHECKING:
@@ -78,14 +78,14 @@ def _space(path: Path, settings: list[str] | None, data_root: str | None) -> Spa
     return load_space(path, _pairs(settings, "--set"))
 
 
-def _seconds(text: str | None) -> float | None:
+def _seconds(text: str | None, option: str) -> float | None:
     """Return a duration such as 90s, 10m or 2h in seconds."""
     if text is None:
         return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
-    if found is None:
-        raise SpaceError(f"--time-budget takes a duration such as 90s, 10m or 2h, got {text!r}")
-    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+    try:
+        return durations.seconds(text)
+    except ValueError as error:
+        raise SpaceError(f"{option} {error}") from None
 
 
 @app.command()
@@ -97,6 +97,9 @@ def sweep(
     address: Annotated[str | None, typer.Option(help="A Ray cluster: auto, host:port.")] = None,
     settings: Settings = None,
     time_budget: Annotated[str | None, typer.Option(help="Stop after 90s, 10m, 2h.")] = None,
+    patience: Annotated[
+        str, typer.Option(help="How long to wait for a results folder that takes no records.")
+    ] = "5m",
     retry_failed: Annotated[bool, typer.Option(help="Run failed configurations again.")] = False,
     data_root: DataRoot = None,
 ) -> None:
@@ -115,8 +118,9 @@ def sweep(
         trials=trials,
         max_concurrent=max_concurrent,
         address=address,
-        time_budget=_seconds(time_budget),
+        time_budget=_seconds(time_budget, "--time-budget"),
         retry_failed=retry_failed,
+        patience=_seconds(patience, "--patience") or 0.0,
         console=console,
     )
     results = Results(summary.out)

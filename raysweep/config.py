@@ -14,6 +14,8 @@ import numpy as np
 from annotated_types import Ge, Gt, Lt
 from pydantic.dataclasses import dataclass
 
+from raysweep.errors import StoreError
+
 Positive = Annotated[float, Gt(0)]
 Optimizer = Literal["sgd", "adam", "amsgrad"]
 
@@ -80,10 +82,23 @@ class TrialConfig:
 
     @classmethod
     def from_json(cls, text: str) -> TrialConfig:
-        """Return the configuration that ``to_json`` wrote."""
-        document = json.loads(text)
-        document["defences"] = {k: _number(v) for k, v in document["defences"].items()}
-        return cls(**document)
+        """Return the configuration that ``to_json`` wrote.
+
+        Raises:
+            StoreError: it did not write this.
+
+        """
+        try:
+            document = json.loads(text)
+            document["defences"] = {k: _number(v) for k, v in document["defences"].items()}
+            config = cls(**document)
+            names = config.dataset["name"], config.model["name"]
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            told = str(error).splitlines()[0]
+            raise StoreError(f"a record's `config` is not raysweep's: {told}") from None
+        if not all(isinstance(name, str) for name in names):
+            raise StoreError(f"a record's `config` is not raysweep's: it names {names}")
+        return config
 
 
 def _number(value: Any) -> Any:

@@ -10,6 +10,7 @@ import yaml
 from raysweep.errors import SpaceError
 
 Path = tuple[str | int, ...]
+LONGEST = 2**20
 _NUMBER = re.compile(r"[-+]?(\d[\d_]*)(\.\d*)?([eE][-+]?\d+)?|[-+]?\.\d+([eE][-+]?\d+)?")
 _INFINITY = re.compile(r"[-+]?\.?inf", re.IGNORECASE)
 _TAGS = {
@@ -23,6 +24,8 @@ class Document:
     def __init__(self, text: str, name: str) -> None:
         self.name = name
         self._lines: dict[Path, int] = {}
+        if len(text) > LONGEST:
+            raise SpaceError(f"a search space has at most {LONGEST:,} letters ({name})")
         try:
             if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
                 raise SpaceError(f"aliases (*name) are not read: write the value out ({name})")
@@ -32,6 +35,8 @@ class Document:
             line = f", line {mark.line + 1}" if mark else ""
             told = getattr(error, "problem", None) or error
             raise SpaceError(f"this is not YAML: {told} ({name}{line})") from None
+        except RecursionError:
+            raise SpaceError(f"this is nested too deeply ({name})") from None
         self.value: Any = None if node is None else self._read(node, ())
 
     def line(self, path: Path) -> int | None:

@@ -28,17 +28,16 @@ def front_mask(values: ArrayLike, directions: Sequence[str]) -> NDArray[np.bool_
     losses = _as_losses(values, directions)
     mask = np.zeros(len(losses), dtype=bool)
     whole = np.flatnonzero(~np.isnan(losses).any(axis=1))
-    # In lexicographic order only an earlier row can dominate a later one.
-    order = whole[np.lexsort(losses[whole].T[::-1])]
-    kept = np.empty_like(losses)
-    n_kept = 0
-    for row in order:
-        rivals = kept[:n_kept]
-        no_worse = (rivals <= losses[row]).all(axis=1)
-        if not (no_worse & (rivals < losses[row]).any(axis=1)).any():
-            mask[row] = True
-            kept[n_kept] = losses[row]
-            n_kept += 1
+    # Whoever dominates has the lower sum of ranks: the lowest of those that are left is on the
+    # front, and what it dominates, much of the rest, is gone with it.
+    ranks = [np.unique(column, return_inverse=True)[1] for column in losses[whole].T]
+    left = whole[np.argsort(np.sum(ranks, axis=0), kind="stable")]
+    rest = losses[left]
+    while len(left):
+        mask[left[0]] = True
+        beaten = (rest[0] <= rest).all(axis=1) & (rest[0] < rest).any(axis=1)
+        beaten[0] = True
+        left, rest = left[~beaten], rest[~beaten]
     return mask
 
 

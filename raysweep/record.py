@@ -10,7 +10,8 @@ names, ``recogniser_accuracy`` how often it is right on real images that it has 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -56,6 +57,7 @@ class TrialRecord:
     node: str | None = None
     seed: int = 0
     attempts: int = 1
+    retries: str | None = None  # why each attempt but the last one failed, as a JSON list
     n_members: int | None = None
     n_nonmembers: int | None = None
     n_pool: int | None = None
@@ -205,9 +207,18 @@ class TrialResult:
     scores: tuple[ScoreRows, ...] = field(default=(), repr=False)  # Tune prints what it is given
     reconstructions: tuple[ReconstructionRows, ...] = field(default=(), repr=False)
 
-    def numbered(self, *, number: int, attempts: int, scenario: str | None = None) -> TrialResult:
-        """Return the result with its proposal's number and scenario and the attempts it took."""
-        trial = dataclasses.replace(self.trial, number=number, attempts=attempts, scenario=scenario)
+    def numbered(
+        self, *, number: int, scenario: str | None = None, retries: Sequence[str] = ()
+    ) -> TrialResult:
+        """Return the result with its proposal's place, and why the attempts before it failed."""
+        told = json.dumps(list(retries)) if retries else None
+        trial = dataclasses.replace(
+            self.trial,
+            number=number,
+            scenario=scenario,
+            attempts=1 + len(retries),
+            retries=told,
+        )
         return dataclasses.replace(self, trial=trial)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import importlib
+import importlib.util
 import os
 import sys
+import sysconfig
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -77,12 +80,14 @@ def user_function(reference: str, kind: str) -> Callable[..., Any]:
     """Import ``package.module:function`` from the working directory or the Python path.
 
     Raises:
-        SpaceError: the module is missing, raises while it is imported, or has no such function.
+        SpaceError: the module is missing or not the user's own, raises while it is imported, or has
+            no such function.
 
     """
     module_name, _, function_name = reference.partition(":")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
+    _refuse_foreign(module_name, f"{kind} {reference!r}")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -99,3 +104,20 @@ def user_function(reference: str, kind: str) -> Callable[..., Any]:
         hint = suggestion(function_name, names)
         raise SpaceError(f"{kind} {reference!r}: {module_name} has no such function{hint}")
     return function  # type: ignore[no-any-return]
+
+
+def _refuse_foreign(module_name: str, what: str) -> None:
+    """Raise :class:`SpaceError` for Python's own modules and installed packages.
+
+    A space may come from a stranger, and `subprocess:run` with parameters would be a command.
+    """
+    top = module_name.partition(".")[0]
+    found = None
+    with contextlib.suppress(ImportError, ValueError):
+        found = importlib.util.find_spec(top)
+    places = [sysconfig.get_path(name) for name in ("purelib", "platlib")]
+    origins = [found.origin, *(found.submodule_search_locations or [])] if found else []
+    installed = any(place in str(origin) for place in places for origin in origins)
+    if top in sys.stdlib_module_names or installed:
+        remedy = "write a function of your own that calls it"
+        raise SpaceError(f"{what}: {top} is not a module of your own; {remedy}")

@@ -4,30 +4,34 @@
 
 One small file a trial in each folder, written whole or not at all. A trial is finished when its
 file in ``trials/`` exists: the other four are written first, and overwritten when they are all
-that a dead driver left. Any fsspec path: local, NFS, s3://, gs://.
+that a dead driver left. Long sweeps merge the small files of finished trials (``compaction``).
+Any fsspec path: local, NFS, s3://, gs://.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import os
 import types
 import typing
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import fsspec
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 
 from raysweep import defences
-from raysweep.errors import StoreError
+from raysweep.document import Document
+from raysweep.errors import SpaceError, StoreError
 from raysweep.record import AttackRecord, EpochRecord, TrialRecord, TrialResult
 
+MERGED = "merged-"  # how the names of files with many trials begin; no trial_id does
+SPACE = "space.yaml"  # its presence says that a folder holds a sweep
 ARROW = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_()}
 
 
@@ -140,13 +144,23 @@ def _images(result: TrialResult) -> pa.Table:
     return pa.concat_tables(parts)
 
 
+def is_merged(name: str) -> bool:
+    """Return whether a file holds many trials."""
+    return stem(name).startswith(MERGED)
+
+
+def stem(name: str) -> str:
+    """Return the name of a file without its folder and its ending: a trial's id, or ``merged-``."""
+    return name.rpartition("/")[2].removesuffix(".parquet")
+
+
 class Store:
     """A results folder. Reading never changes it."""
 
     def __init__(self, path: str) -> None:
         self.path = str(path).rstrip("/")
         try:
-            self._fs, self._root = fsspec.core.url_to_fs(self.path)
+            self._fs, self._root = fsspec.core.url_to_fs(self.path, use_listings_cache=False)
         except (ValueError, ImportError) as error:
             remedy = "write a local path, or install the file system (pip install 'raysweep[s3]')"
             raise StoreError(f"results folder {self.path!r}: {error}; {remedy}") from None
@@ -160,11 +174,32 @@ class Store:
 
     def exists(self, *parts: str) -> bool:
         """Return whether the folder holds a file."""
-        return bool(self._fs.exists(self.full(*parts)))
+        with self._reaching("read"):
+            return bool(self._fs.exists(self.full(*parts)))
+
+    def require(self) -> None:
+        """Raise :class:`StoreError` unless the folder is there and holds a sweep.
+
+        An unmounted share leaves an empty folder behind: what is written there is lost when the
+        share comes back.
+        """
+        if not self.exists(SPACE):
+            raise self._unreachable("written", f"it is gone: it holds no {SPACE}")
 
     def read_bytes(self, *parts: str) -> bytes:
-        """Return the content of a file; raise FileNotFoundError when there is none."""
-        return bytes(self._fs.cat_file(self.full(*parts)))
+        """Return the content of a file.
+
+        Raises:
+            FileNotFoundError: there is none.
+            StoreError: the folder cannot be reached.
+
+        """
+        with self._reaching("read"):
+            try:
+                return bytes(self._fs.cat_file(self.full(*parts)))
+            except FileNotFoundError as error:
+                missing = error
+        raise missing
 
     def write_bytes(self, content: bytes, *parts: str) -> None:
         """Write a file whole or not at all: rename on disks, one PUT on object stores.
@@ -174,12 +209,13 @@ class Store:
 
         """
         target = self.full(*parts)
-        try:
+        with self._reaching("written"):
             if not self.is_local:
                 self._fs.pipe_file(target, content)
                 return
-            self._fs.makedirs(target.rpartition("/")[0], exist_ok=True)
             folder, _, name = target.rpartition("/")
+            if not os.path.isdir(folder):  # only a sweep that begins makes its folder
+                (os.makedirs if parts == (SPACE,) else os.mkdir)(folder)
             # The leading dot hides it from whoever reads the folder as one Parquet data set.
             temporary = f"{folder}/.{name}.{uuid.uuid4().hex[:8]}.tmp"
             try:
@@ -192,33 +228,46 @@ class Store:
                 if os.path.exists(temporary):
                     os.remove(temporary)
                 raise
-        except OSError as error:
-            raise self._unwritable(error) from error
 
     def create_bytes(self, content: bytes, *parts: str) -> bool:
         """Write a file unless it is there; return whether it was written.
 
-        Two drivers cannot both succeed on a disk; object stores have no such promise.
+        Two drivers cannot both succeed on a disk, nor on an object store that knows conditional
+        writes (S3 and GCS do).
         """
-        if not self.is_local:
-            fresh = not self.exists(*parts)
-            if fresh:
-                self.write_bytes(content, *parts)
-            return fresh
         target = self.full(*parts)
-        try:
-            os.makedirs(target.rpartition("/")[0], exist_ok=True)
-            with open(target, "xb") as file:
-                file.write(content)
-        except FileExistsError:
-            return False
-        except OSError as error:
-            raise self._unwritable(error) from error
+        with self._reaching("written"):
+            try:
+                if self.is_local:
+                    os.makedirs(target.rpartition("/")[0], exist_ok=True)
+                    with open(target, "xb") as file:
+                        file.write(content)
+                elif self._fs.exists(target):
+                    return False
+                else:
+                    self._fs.pipe_file(target, content, mode="create")
+            except FileExistsError:
+                return False
         return True
 
-    def _unwritable(self, error: OSError) -> StoreError:
+    @contextlib.contextmanager
+    def _reaching(self, verb: str) -> Iterator[None]:
+        """Turn what a file system raises into a :class:`StoreError`; each has errors of its own."""
+        try:
+            yield
+        except StoreError:
+            raise
+        except Exception as error:
+            if self.is_local and not isinstance(error, OSError):
+                raise
+            told = (error.strerror if isinstance(error, OSError) else None) or error
+            raise self._unreachable(verb, str(told)) from error
+
+    def _unreachable(self, verb: str, why: str) -> StoreError:
+        told = f"results folder {self.path} cannot be {verb} ({why})"
+        if verb == "read":
+            return StoreError(f"{told}; check the path, the network and the credentials")
         remedy = "make room or choose another --out, then run the same command again"
-        told = f"results folder {self.path} cannot be written ({error.strerror or error})"
         return StoreError(f"{told}; finished trials are safe: {remedy}")
 
     def remove(self, *parts: str) -> None:
@@ -229,37 +278,52 @@ class Store:
     def write(self, result: TrialResult) -> None:
         """Write all rows of one trial, its row in ``trials`` last."""
         for name, table in _tables(result).items():
-            buffer = io.BytesIO()
-            pq.write_table(table, buffer, compression="zstd")
-            self.write_bytes(buffer.getvalue(), name, f"{result.trial.trial_id}.parquet")
+            self.write_table(table, name, result.trial.trial_id)
 
     def files(self, table: str) -> list[str]:
-        """Return the Parquet files of a table, sorted."""
+        """Return the Parquet files of a table, the newest word on a trial first.
+
+        Small files stand before merged ones, and later merged ones before earlier ones.
+        """
         folder = self.full(table)
-        if not self._fs.isdir(folder):
-            return []
-        self._fs.invalidate_cache()
-        found: Iterable[str] = self._fs.ls(folder, detail=False)
-        return sorted(name for name in found if name.endswith(".parquet"))
+        with self._reaching("read"):
+            if not self._fs.isdir(folder):
+                return []
+            self._fs.invalidate_cache()
+            found: Iterable[str] = self._fs.ls(folder, detail=False)
+        names = sorted(name for name in found if name.endswith(".parquet"))
+        merged = [name for name in names if is_merged(name)]
+        return [name for name in names if not is_merged(name)] + merged[::-1]
 
     def read(self, table: str) -> pd.DataFrame:
-        """Return a whole table.
+        """Return a whole table; one row a trial in ``trials``, the newest.
 
         Raises:
             StoreError: a file is torn, or not one of raysweep's.
 
         """
+        frame = typing.cast(pd.DataFrame, self.arrow(table, self.files(table)).to_pandas())
+        if table == "trials":
+            return frame.drop_duplicates("trial_id", ignore_index=True)
+        return frame
+
+    def arrow(self, table: str, names: Iterable[str]) -> pa.Table:
+        """Return the rows of some files of a table, in their order."""
         schema = SCHEMAS[table]
-        parts = [schema.empty_table()]
-        for name in self.files(table):
-            parts.append(self._read_file(name, schema))
-        frame = pa.concat_tables(parts).to_pandas()
-        return typing.cast(pd.DataFrame, frame)
+        parts = [self._read_file(name, schema) for name in names]
+        return pa.concat_tables([schema.empty_table(), *parts])
+
+    def write_table(self, rows: pa.Table, table: str, name: str) -> None:
+        """Write rows as one file of a table, whole or not at all."""
+        buffer = io.BytesIO()
+        pq.write_table(rows, buffer, compression="zstd")
+        self.write_bytes(buffer.getvalue(), table, f"{name}.parquet")
 
     def _read_file(self, name: str, schema: pa.Schema) -> pa.Table:
         try:
             with self._fs.open(name, "rb") as file:
-                found = pq.read_table(pa.BufferReader(file.read()))
+                # No threads for a file this small: they outlive it and may abort Python's exit.
+                found = pq.ParquetFile(pa.BufferReader(file.read())).read(use_threads=False)
             columns = [
                 found[column].cast(kind)
                 if column in found.column_names
@@ -281,15 +345,16 @@ class Store:
             StoreError: there is none, so this is no results folder.
 
         """
+        name = f"{self.path}/{SPACE}"
         try:
-            document = yaml.safe_load(self.read_bytes("space.yaml"))
+            document = Document(self.read_bytes(SPACE).decode(), name).value
         except (FileNotFoundError, NotADirectoryError):
             remedy = "give the --out folder of a sweep"
             raise StoreError(
                 f"{self.path} is no results folder (no space.yaml); {remedy}"
             ) from None
-        except yaml.YAMLError as error:
-            raise StoreError(f"{self.path}/space.yaml is not YAML ({error})") from None
+        except (SpaceError, UnicodeDecodeError) as error:
+            raise StoreError(f"{name} is not a space that raysweep wrote: {error}") from None
         if not isinstance(document, dict) or not isinstance(document.get("objectives"), dict):
-            raise StoreError(f"{self.path}/space.yaml is not a space that raysweep wrote")
+            raise StoreError(f"{name} is not a space that raysweep wrote")
         return document

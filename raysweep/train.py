@@ -53,6 +53,9 @@ class Mechanism(Protocol):
     def hold(self, model: nn.Module, example: Tensor, *, seeds: Sequence[int]) -> None:
         """Take hold of the model before its first step; of K packed ones with as many seeds."""
 
+    def divide(self, parts: int) -> None:
+        """Hold ``parts`` times fewer examples in memory at once; after :meth:`hold`."""
+
     def gradients(self, loss: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """Leave the step's gradient in every ``p.grad``; return the examples' losses (n,).
 
@@ -85,7 +88,8 @@ class Recipe:
     ``relabel(members, seed=, device=)`` gives the probabilities that replace the labels;
     ``augment`` changes each batch of inputs (n, *shape) in [0, 1]; ``companion(members, seed=,
     device=)`` learns beside the model; ``penalty(model)`` is added outside clipping and noise,
-    since it sees no example.
+    since it sees no example. ``memory_parts``: a physical batch is so many times smaller than
+    usual; the step's gradient stays that of the whole batch.
     """
 
     build_model: Callable[..., nn.Module]
@@ -96,6 +100,12 @@ class Recipe:
     augment: Callable[[Tensor], Tensor] | None = None
     companion: Callable[..., Companion] | None = None
     penalty: Callable[[nn.Module], Tensor] | None = None
+    memory_parts: int = 1
+
+    @property
+    def evaluation_batch(self) -> int:
+        """How many examples an evaluation holds at once."""
+        return max(1, EVALUATION_BATCH // self.memory_parts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,13 +132,14 @@ class TrainedTarget:
     privacy: PrivacySpent | None
     member_loss: tuple[float, float]
     device: torch.device
+    evaluation_batch: int = EVALUATION_BATCH
     _known: dict[bytes, NDArray[np.float32]] = field(default_factory=dict, repr=False)
 
     def logits(self, examples: Split) -> NDArray[np.float32]:
         """Return the logits, (n, classes); computed once for the same examples in one order."""
         key = hashlib.sha256(examples.indices.tobytes()).digest()
         if key not in self._known:
-            self._known[key] = _logits(self.model, examples, self.device)
+            self._known[key] = self._evaluate(examples)
         return self._known[key]
 
     def activations(self, examples: Split, layer: str) -> Tensor:
@@ -160,15 +171,18 @@ class TrainedTarget:
         done, hook = 0, modules[layer].register_forward_hook(keep)
         try:
             with torch.inference_mode():
-                for part in x.split(EVALUATION_BATCH):
+                for part in x.split(self.evaluation_batch):
                     with contextlib.suppress(_Reached):
-                        self.model(part.float() / examples.top)
+                        self.model(pixels(part, examples))
                         told = f"the model did not call its layer {layer!r}"
                         raise ModelError(f"{told}; its activations cannot be observed")
                     done += len(part)
         finally:
             hook.remove()
         return kept[0]
+
+    def _evaluate(self, examples: Split) -> NDArray[np.float32]:
+        return _logits(self.model, examples, self.device, self.evaluation_batch)
 
 
 class _Reached(Exception):
@@ -209,6 +223,7 @@ class PlainGradients:
 
     def __init__(self, n: int, batch_size: int) -> None:
         self._n, self._batch_size = n, batch_size
+        self._physical: int | None = None
 
     def batches(self, generator: torch.Generator) -> Iterator[Tensor]:
         """Yield each example once, in a new order."""
@@ -220,11 +235,21 @@ class PlainGradients:
     def hold(self, model: nn.Module, example: Tensor, *, seeds: Sequence[int]) -> None:
         """Do nothing: there is no noise to seed and nothing to hook."""
 
+    def divide(self, parts: int) -> None:
+        """Hold ``parts`` times fewer examples in memory at once."""
+        self._physical = ceil(self._batch_size / parts)
+
     def gradients(self, loss: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """Leave the gradient of the mean loss in every ``p.grad``."""
-        losses = loss(x)
-        losses.mean(-1).sum().backward()
-        return losses.detach()
+        if self._physical is None:
+            losses = loss(x)
+            losses.mean(-1).sum().backward()
+            return losses.detach()
+        parts = []
+        for part in x.split(self._physical):
+            parts.append(loss(part))
+            (parts[-1].sum() / len(x)).backward()
+        return torch.cat(parts).detach()
 
     def spent(self) -> None:
         """Return None: nothing is guaranteed."""
@@ -277,6 +302,8 @@ def train(
     optimizer = make_optimizer(training, model.parameters())
     mechanism.check(model, example)
     mechanism.hold(model, example, seeds=[sub_seed(seed, "noise")])
+    if recipe.memory_parts > 1:
+        mechanism.divide(recipe.memory_parts)
     order = torch.Generator().manual_seed(sub_seed(seed, "batches"))
     with isolated_rng(sub_seed(seed, "forward"), device):
         for number in range(1, training.epochs + 1):
@@ -301,20 +328,25 @@ def train(
                 break
     privacy = mechanism.spent()
     mechanism.release()
-    return trained(model, members, privacy, device)
+    return trained(model, members, privacy, device, batch=recipe.evaluation_batch)
 
 
 def trained(
-    model: nn.Module, members: Split, privacy: PrivacySpent | None, device: torch.device
+    model: nn.Module,
+    members: Split,
+    privacy: PrivacySpent | None,
+    device: torch.device,
+    *,
+    batch: int = EVALUATION_BATCH,
 ) -> TrainedTarget:
-    """Return a model after its last step as a target.
+    """Return a model after its last step as a target, evaluated ``batch`` examples at once.
 
     Raises:
         TrainingDiverged: its logits are not finite.
 
     """
     model.eval()
-    logits = _logits(model, members, device)
+    logits = _logits(model, members, device, batch)
     if not np.isfinite(logits).all():
         remedy = "lower the learning rate"
         raise TrainingDiverged(f"the last step left a loss that is not finite; {remedy}")
@@ -325,6 +357,7 @@ def trained(
         privacy=privacy,
         member_loss=(float(losses.mean()), float(np.median(losses))),
         device=device,
+        evaluation_batch=batch,
     )
 
 
@@ -376,12 +409,16 @@ class _Tally:
 
 
 @torch.inference_mode()
-def _logits(model: nn.Module, examples: Split, device: torch.device) -> NDArray[np.float32]:
+def _logits(
+    model: nn.Module, examples: Split, device: torch.device, batch: int
+) -> NDArray[np.float32]:
     x, _ = examples.tensors(device)
-    parts = [model(pixels(part, examples)) for part in x.split(EVALUATION_BATCH)]
+    parts = [model(pixels(part, examples)) for part in x.split(batch)]
     return torch.cat(parts).float().cpu().numpy()
 
 
-def accuracy(model: nn.Module, examples: Split, device: torch.device) -> float:
+def accuracy(
+    model: nn.Module, examples: Split, device: torch.device, *, batch: int = EVALUATION_BATCH
+) -> float:
     """Return the share of examples whose highest logit is their label, in [0, 1]."""
-    return float((_logits(model, examples, device).argmax(axis=1) == examples.labels).mean())
+    return float((_logits(model, examples, device, batch).argmax(axis=1) == examples.labels).mean())

@@ -11,6 +11,7 @@ import contextlib
 import platform
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from math import inf, sqrt
 from pathlib import Path
 from typing import Any
@@ -52,18 +53,20 @@ def run_trial(
     on_epoch: Callable[[EpochRecord], None] | None = None,
     on_rung: Callable[[Rung], bool] | None = None,
     rungs: Collection[int] = (),
+    memory_parts: int = 1,
 ) -> TrialResult:
     """Return the rows of one configuration: train the target, attack it, measure.
 
     ``on_epoch`` is shown every epoch of the target as it ends. After the epochs in ``rungs`` the
     model is attacked cheaply, and ``on_rung`` says whether to go on: where it says False the
     status is ``pruned``, the figures are those of the stop, and no full attack is run.
+    ``memory_parts`` makes physical batches so many times smaller.
 
     Raises:
         RaysweepError: the configuration cannot be run as asked; nothing is recorded.
 
     """
-    return _Trial(config, device or default_device(), on_epoch, on_rung, rungs).run()
+    return _Trial(config, device or default_device(), on_epoch, on_rung, rungs, memory_parts).run()
 
 
 def run_recorded(
@@ -72,6 +75,7 @@ def run_recorded(
     device: torch.device | None = None,
     on_rung: Callable[[Rung], bool] | None = None,
     rungs: Collection[int] = (),
+    memory_parts: int = 1,
 ) -> TrialResult:
     """Return the rows of one configuration, with status ``failed`` and the reason if it fails.
 
@@ -80,7 +84,9 @@ def run_recorded(
 
     """
     try:
-        return run_trial(config, device=device, on_rung=on_rung, rungs=rungs)
+        return run_trial(
+            config, device=device, on_rung=on_rung, rungs=rungs, memory_parts=memory_parts
+        )
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise OutOfMemory(f"out of memory: {error}") from error
     except Exception as error:
@@ -112,8 +118,9 @@ class _Trial:
         on_epoch: Callable[[EpochRecord], None] | None,
         on_rung: Callable[[Rung], bool] | None,
         rungs: Collection[int],
+        memory_parts: int,
     ) -> None:
-        self.config, self.device = config, device
+        self.config, self.device, self.memory_parts = config, device, memory_parts
         self.show = on_epoch or (lambda _record: None)
         self.goes_on = on_rung or (lambda _rung: True)
         self.rungs = {epoch for epoch in rungs if epoch < config.training.epochs}
@@ -130,7 +137,8 @@ class _Trial:
             data.load(other, seed=self.config.seed)  # now: what is missing shows before training
         self.splits = data.load(self.config.dataset, seed=self.config.seed)
         preflight.check(self.config, self.splits)
-        self.recipe = preflight.recipe_of(self.config, self.splits)
+        recipe = preflight.recipe_of(self.config, self.splits)
+        self.recipe = replace(recipe, memory_parts=self.memory_parts)
         target, train_seconds = self._train()
         if self.stopped is not None:
             return self.stopped
@@ -194,7 +202,8 @@ class _Trial:
         """Measure the model after an epoch; return whether to go on."""
         at_rung = epoch.number in self.rungs
         cheap = rung_figures(self.config, self.splits, epoch, self.device) if at_rung else {}
-        reached = accuracy(epoch.model, self.splits.validation, self.device)
+        batch = self.recipe.evaluation_batch
+        reached = accuracy(epoch.model, self.splits.validation, self.device, batch=batch)
         record = EpochRecord(
             trial_id=self.config.trial_id,
             epoch=epoch.number,

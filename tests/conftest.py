@@ -5,11 +5,14 @@ import random
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from raysweep import data, sweep  # noqa: F401 - imported once, before the generators are watched
 from raysweep.space import parse_space
 
 torch.set_num_threads(1)
+settings.register_profile("busy", deadline=None)  # a machine that does other things proves nothing
+settings.load_profile("busy")
 
 DIGITS = {
     "name": "digits",

@@ -24,7 +24,7 @@ def results(tmp_path_factory):
     store = Store(str(folder / "out"))
     store.write_bytes(yaml.safe_dump(space.resolved()).encode(), "space.yaml")
     for number, values in enumerate(({}, {"dropout": 0.3}, {"epsilon": 8.0})):
-        store.write(run_trial(space.config(values)).numbered(number=number, attempts=1))
+        store.write(run_trial(space.config(values)).numbered(number=number))
     return folder
 
 

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent / "raysweep"
 
 FLOORS = [
     ["errors"],
-    ["registry", "signals", "pareto", "record", "document", "layers", "recogniser"],
+    ["registry", "signals", "pareto", "record", "document", "durations", "layers", "recogniser"],
     ["metrics", "conditions", "axes", "ranking", "scenarios"],
     ["config"],
     ["data.examples", "data.deal", "provenance", "models.layers"],
@@ -30,8 +30,18 @@ FLOORS = [
     ["membership", "inversion"],
     ["preflight", "blocks", "rungs"],
     ["space", "store"],
-    ["trial", "results", "schema"],
-    ["choice", "sweep.lock", "sweep.proposals", "sweep.pruning", "sweep.table", "sweep.worker"],
+    ["trial", "results", "schema", "compaction"],
+    [
+        "choice",
+        "sweep.attempts",
+        "sweep.code",
+        "sweep.lock",
+        "sweep.proposals",
+        "sweep.pruning",
+        "sweep.table",
+        "sweep.worker",
+    ],
+    ["sweep.patience"],
     ["sweep.tuning"],
     ["sweep"],
     ["figures", "printing"],
@@ -39,7 +49,7 @@ FLOORS = [
 ]
 
 DOORS = {
-    "ray": {"sweep", "sweep.tuning", "sweep.worker"},
+    "ray": {"sweep", "sweep.attempts", "sweep.tuning", "sweep.worker"},
     "optuna": {"sweep.proposals"},
     "optuna_dashboard": {"sweep.proposals"},
     "opacus": {

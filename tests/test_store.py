@@ -7,11 +7,12 @@ import pytest
 import yaml
 
 from raysweep.choice import choose
+from raysweep.compaction import compact, tidy
 from raysweep.conditions import condition
 from raysweep.errors import SpaceError, StoreError
 from raysweep.record import AttackRecord, EpochRecord, ScoreRows, TrialRecord, TrialResult
 from raysweep.results import comparable as dominance
-from raysweep.results import covered, front, load, reference_point
+from raysweep.results import comparable_row, covered, front, load, reference_point
 from raysweep.store import Store
 
 OBJECTIVES = {"accuracy": "max", "attack_auc": "min", "inversion_mse": "max"}
@@ -145,6 +146,52 @@ def test_a_store_may_lie_on_any_file_system():
     assert load("memory://sweeps/one").trials["accuracy"].tolist() == [0.9]
 
 
+def test_merged_files_hold_what_the_small_ones_held(store):
+    for number in range(6):
+        store.write(result(f"{number:016x}", number=number))
+    os.rename(f"{store.path}/trials/{5:016x}.parquet", f"{store.path}/kept")  # not finished
+    names = ("trials", "attacks", "epochs", "scores")
+    before = [getattr(load(store.path), name) for name in names]
+    compact(store, least=5)
+    for name, expected in zip(names, before, strict=True):
+        pd.testing.assert_frame_equal(getattr(load(store.path), name), expected)
+    assert os.listdir(f"{store.path}/trials") == ["merged-000001.parquet"]
+    assert f"{5:016x}.parquet" in os.listdir(f"{store.path}/attacks")
+    assert len(pd.read_parquet(f"{store.path}/trials")) == 5
+
+
+def test_the_newest_row_of_a_trial_counts(store):
+    store.write(result("a" * 16, status="failed", accuracy=None))
+    compact(store, least=1)
+    store.write(result("a" * 16, accuracy=0.7))
+    assert load(store.path).trials["accuracy"].tolist() == [0.7]
+    compact(store, least=1)
+    assert load(store.path).trials["accuracy"].tolist() == [0.7]
+    assert len(os.listdir(f"{store.path}/trials")) == 2
+
+
+def test_an_interrupted_merge_loses_nothing_and_is_tidied(store, monkeypatch):
+    for number in range(4):
+        store.write(result(f"{number:016x}", number=number))
+    before = load(store.path).trials
+    removed = []
+
+    def remove(self, *parts):
+        removed.append(parts)
+        if len(removed) > 17:  # four tables are done, and one row of the last
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "remove", remove)
+        with pytest.raises(KeyboardInterrupt):
+            compact(store, least=4)
+    pd.testing.assert_frame_equal(load(store.path).trials, before)
+    assert len(load(store.path).attacks) == 4
+    tidy(store)
+    assert os.listdir(f"{store.path}/trials") == ["merged-000001.parquet"]
+    pd.testing.assert_frame_equal(load(store.path).trials, before)
+
+
 def frame(*results):
     return pd.DataFrame([r.trial.row() for r in results])
 
@@ -158,6 +205,14 @@ def test_an_auc_below_one_half_is_no_more_private_than_one_half():
 def test_a_reconstruction_beyond_the_mean_image_counts_as_the_mean_image():
     trials = frame(result("a", mse=0.09), result("b", mse=0.07))
     assert dominance(trials, OBJECTIVES)["inversion_mse"].tolist() == [0.07, 0.07]
+
+
+@pytest.mark.parametrize("auc", [0.42, 0.7, None])
+@pytest.mark.parametrize(("mse", "floor"), [(0.09, 0.07), (0.02, 0.07), (0.02, None), (None, 0.1)])
+def test_one_record_compares_as_it_does_among_many(auc, mse, floor):
+    one = result(auc=auc, mse=mse, inversion_floor=floor)
+    among = dominance(frame(one, result()), OBJECTIVES).iloc[0].tolist()
+    assert comparable_row(one.trial.row(), OBJECTIVES) == pytest.approx(among, nan_ok=True)
 
 
 def test_collapsed_unconverged_and_failed_trials_stay_off_the_front_unless_asked():

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 from conftest import SMALL
 
@@ -162,7 +163,7 @@ def test_a_pruned_sweep_is_killed_continued_and_refused_another_pruner(folder):
 
 
 TROUBLE = """
-import os, signal
+import os, resource, signal, time
 import torch
 from torch import nn
 
@@ -177,6 +178,17 @@ class Trouble(nn.Module):
             os.kill(os.getpid(), signal.SIGKILL)
         if self.training and self.kind == 3:
             raise MemoryError("too large")
+        if self.training and self.kind == 5 and not os.path.exists("hung"):
+            open("hung", "w").close()
+            time.sleep(1000)
+        if self.training and self.kind == 6:  # a GiB an example, never touched: real refusals
+            size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+            hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+            resource.setrlimit(resource.RLIMIT_AS, (size + 8 * 2**30, hard))
+            try:
+                torch.empty(len(x) * 2**28)
+            finally:
+                resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
         z = self.output(x.flatten(1))
         return z * float("nan") if self.training and self.kind == 4 else z
 
@@ -189,9 +201,10 @@ def test_a_trial_that_fails_is_recorded_with_its_reason_and_the_sweep_goes_on(fo
     (folder / "trouble.py").write_text(TROUBLE)
     text = SMALL.replace("{name: mlp, hidden: [32], activation: tanh}", "{name: 'trouble:trouble'}")
     begin, end = text.index("search:"), text.index("attacks:")
-    text = f"{text[:begin]}search: {{model.kind: {{values: [0, 1, 2, 3, 4]}}}}\n{text[end:]}"
+    text = f"{text[:begin]}search: {{model.kind: {{values: [0, 1, 2, 3, 4, 5, 6]}}}}\n{text[end:]}"
+    text += "resources: {cpu: 1, time_limit: 20s}\n"
     (folder / "trouble.yaml").write_text(text.replace("name: random", "name: grid"))
-    code, _out, err = run("sweep", "trouble.yaml", "--out", "out", "--trials", "6", cwd=folder)
+    code, _out, err = run("sweep", "trouble.yaml", "--out", "out", "--trials", "8", cwd=folder)
     assert code == 1, err
     trials = load(str(folder / "out")).trials.set_index("number")
     kinds = {json.loads(c)["model"].get("kind", 0): i for i, c in trials["config"].items()}
@@ -202,7 +215,48 @@ def test_a_trial_that_fails_is_recorded_with_its_reason_and_the_sweep_goes_on(fo
     assert "died" in told[2]["error"]
     assert "too large" in told[3]["error"]
     assert "the loss of epoch 1 is nan" in told[4]["error"]
-    assert [told[kind]["attempts"] for kind in (1, 2, 3, 4)] == [1, 4, 4, 1]
+    assert [told[kind]["attempts"] for kind in (1, 2, 3, 4)] == [1, 4, 2, 1]
+    retries = {kind: row["retries"] if row["attempts"] > 1 else "[]" for kind, row in told.items()}
+    reasons = {kind: json.loads(retries[kind]) for kind in (1, 2, 3, 4)}
+    assert [len(reasons[kind]) for kind in (1, 2, 3, 4)] == [0, 3, 1, 0]
+    assert all("died" in reason for reason in reasons[2])
+    assert "too large" in reasons[3][0]
+    assert [told[kind]["status"] for kind in (5, 6)] == ["ok", "ok"]
+    assert json.loads(told[5]["retries"]) == ["it ran longer than its time limit of 20 s"]
+    assert "out of memory" in json.loads(told[6]["retries"])[0]  # a quarter of the batch did fit
+
+
+def test_a_second_ctrl_c_is_sharp_and_leaves_no_process(folder):
+    process = start("sweep", "small.yaml", "--out", "out", "--trials", "50", cwd=folder)
+    wait_for(folder, 2, process)
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert family
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    _, alive = psutil.wait_procs(family, timeout=30)
+    assert not alive
+    assert not (folder / "out" / "lock.json").exists()
+
+
+def test_a_folder_that_is_gone_for_a_while_costs_nothing_but_the_while(folder):
+    process = start("sweep", "small.yaml", "--out", "out", "--trials", "9", cwd=folder)
+    wait_for(folder, 2, process)
+    (folder / "out").rename(folder / "away")
+    time.sleep(8)  # longer than a beat of the lock, which must not make the folder anew
+    assert not (folder / "out").exists()
+    before = {path.name for path in (folder / "away" / "trials").glob("*.parquet")}
+    assert process.poll() is None
+    (folder / "away").rename(folder / "out")
+    out, err = process.communicate(timeout=150)
+    assert process.returncode == 0, err
+    assert "9 trials, 0 failed" in out
+    assert "it is gone: it holds no space.yaml" in err
+    assert "waiting for it another" in err
+    assert before <= set(finished(folder))
 
 
 def test_a_folder_in_use_is_refused_and_named(folder):
@@ -218,7 +272,8 @@ def test_a_folder_in_use_is_refused_and_named(folder):
 
 
 def test_a_folder_that_stops_taking_records_ends_the_sweep_and_loses_nothing(folder):
-    process = start("sweep", "small.yaml", "--out", "out", "--trials", "30", cwd=folder)
+    args = ("--out", "out", "--trials", "30", "--patience", "3s")
+    process = start("sweep", "small.yaml", *args, cwd=folder)
     wait_for(folder, 2, process)
     scores = folder / "out" / "scores"
     scores.rename(folder / "kept")
@@ -298,12 +353,13 @@ def test_an_out_that_cannot_be_written_is_refused(folder, out):
 
 
 def test_a_lock_left_by_a_dead_driver_is_taken_over(folder):
-    from raysweep.sweep.lock import Lock
+    from raysweep.sweep.lock import Lock, _machine
 
-    store = Store(str(folder / "out"))
+    store = Store(str(folder))
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     holder = {"host": os.uname().nodename, "pid": dead.pid, "token": "x", "since": 0}
+    holder["machine"] = _machine()
     store.write_bytes(json.dumps(holder | {"heartbeat": time.time()}).encode(), "lock.json")
     with Lock(store):
         assert json.loads(store.read_bytes("lock.json"))["pid"] == os.getpid()
@@ -313,11 +369,13 @@ def test_a_lock_left_by_a_dead_driver_is_taken_over(folder):
 @pytest.mark.parametrize(
     ("host", "age", "busy"), [("elsewhere", 5, True), ("elsewhere", 90, False)]
 )
-def test_a_holder_on_another_host_counts_by_its_heartbeat(folder, host, age, busy):
+def test_a_holder_on_another_host_counts_by_its_heartbeat(folder, host, age, busy, monkeypatch):
     from raysweep.errors import StoreBusy
+    from raysweep.sweep import lock as module
     from raysweep.sweep.lock import Lock
 
-    store = Store(str(folder / "out"))
+    monkeypatch.setattr(module, "BEAT", 0.1)
+    store = Store(str(folder))
     holder = {"host": host, "pid": os.getpid(), "token": "x", "since": 0}
     store.write_bytes(json.dumps(holder | {"heartbeat": time.time() - age}).encode(), "lock.json")
     if busy:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import json
 import logging
 import os
 import shutil
@@ -30,7 +31,7 @@ import pandas as pd
 import yaml
 from rich.console import Console
 
-from raysweep import data, preflight, scenarios
+from raysweep import compaction, data, preflight, scenarios
 from raysweep.axes import grid
 from raysweep.data.published import cache_folder
 from raysweep.errors import ClusterError, StoreError
@@ -39,8 +40,10 @@ from raysweep.record import TrialResult
 from raysweep.results import Results, records
 from raysweep.space import Space, differences
 from raysweep.store import Store
+from raysweep.sweep import code
 from raysweep.sweep.lock import Lock
-from raysweep.sweep.proposals import Proposals, expected
+from raysweep.sweep.patience import patiently
+from raysweep.sweep.proposals import DESIGNS, Proposals, expected
 from raysweep.sweep.pruning import Standings
 from raysweep.sweep.table import Progress
 
@@ -91,11 +94,14 @@ def sweep(
     address: str | None = None,
     time_budget: float | None = None,
     retry_failed: bool = False,
+    patience: float = 300.0,
     console: Console | None = None,
 ) -> Summary:
     """Run ``space`` until ``trials`` records lie in ``out``; continue what lies there already.
 
-    ``time_budget`` is in seconds. Ctrl-C stops cleanly; the same call continues.
+    ``out`` is a folder below RAYSWEEP_RESULTS or ``results`` by default. ``time_budget`` and
+    ``patience`` (with a folder that takes no records) are in seconds. Ctrl-C stops cleanly; the
+    same call continues.
 
     Raises:
         StoreError: ``out`` holds another sweep, or cannot be written.
@@ -104,13 +110,14 @@ def sweep(
 
     """
     console = console or Console(stderr=True)
-    store = Store(out or f"results/{space.name}")
+    store = Store(out or f"{os.environ.get('RAYSWEEP_RESULTS', 'results')}/{space.name}")
     splits = _preflight(space)
     with Lock(store) as lock:
         _open(store, space)
+        compaction.tidy(store)
         found = store.read("trials")
         total = expected(space, trials or space.sampler.trials)
-        run = _Run(space, store, lock, found, total, retry_failed=retry_failed)
+        run = _Run(space, store, lock, found, total, retry_failed=retry_failed, patience=patience)
         if run.missing:
             run.start(splits, address, max_concurrent, time_budget, console)
         _close(store)
@@ -137,7 +144,7 @@ def _preflight(space: Space) -> Splits:
 
 def _open(store: Store, space: Space) -> None:
     """Write the space as run, or refuse to continue a different one."""
-    resolved = space.resolved()
+    resolved = json.loads(json.dumps(space.resolved()))  # no value is shared: no aliases in YAML
     if store.exists("space.yaml"):
         changed = differences(store.space_document(), yaml.safe_load(yaml.safe_dump(resolved)))
         if changed:
@@ -166,7 +173,10 @@ class _Run:
         total: int,
         *,
         retry_failed: bool,
+        patience: float,
     ) -> None:
+        self.patience = patience
+        self.small_files = len(trials) % compaction.TOGETHER
         self.space, self.store, self.lock, self.total = space, store, lock, total
         self.rows: dict[str, dict[str, Any]] = {r["trial_id"]: r for r in records(trials)}
         self.proposals = Proposals(space, trials, journal=journal_path(store.path))
@@ -176,6 +186,7 @@ class _Run:
         self.missing = max(0, total - len(self.rows))
         if retry_failed:
             again = [row for row in self.rows.values() if row["status"] == "failed"]
+            code.refuse_foreign(space, again)
             self.proposals.retry(again)
             self.missing += len(again)
 
@@ -225,13 +236,19 @@ class _Run:
         from raysweep.sweep import tuning, worker
 
         resources = {"cpu": self.space.resources.cpu, "gpu": gpu}
+        time_limit = self.space.resources.seconds
         trainable = tune.with_parameters(
             worker.run,
             deals=_deals(self.space, splits),
             threads=max(1, int(self.space.resources.cpu)),
             gpu=gpu,
             rungs=self.space.rungs(),
+            time_limit=time_limit,
         )
+
+        def record(result: TrialResult) -> None:
+            self.record(result, should_stop, progress.say)
+
         scratch = tempfile.mkdtemp(prefix="raysweep-")
         try:
             tuner = tune.Tuner(
@@ -247,7 +264,7 @@ class _Run:
                     name=self.space.name,
                     storage_path=scratch,
                     verbose=0,
-                    callbacks=[tuning.Recording(self.record, progress)],
+                    callbacks=[tuning.Recording(record, progress, time_limit=time_limit)],
                     stop=tuning.Stopping(should_stop),
                     failure_config=tune.FailureConfig(max_failures=MAX_RETRIES),
                 ),
@@ -257,18 +274,30 @@ class _Run:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
-    def record(self, result: TrialResult) -> None:
+    def record(
+        self, result: TrialResult, should_stop: Callable[[], bool], say: Callable[[str], None]
+    ) -> None:
         """Write a finished trial, then let the study learn from it."""
         if self.recorder_error is not None:
             return
-        try:
+
+        def write() -> None:
             self.lock.check()
+            self.store.require()
             self.store.write(result)
+
+        try:
+            patiently(write, patience=self.patience, should_stop=should_stop, say=say)
         except StoreError as error:
             self.recorder_error = error
             return
         row = result.trial.row()
         self.rows[row["trial_id"]] = row
+        self.small_files += 1
+        if self.small_files >= compaction.TOGETHER:
+            self.small_files = 0
+            with contextlib.suppress(StoreError):  # the records are there, only more files
+                compaction.compact(self.store)
         self.proposals.tell(row)
 
     def summary(self) -> Summary:
@@ -323,11 +352,14 @@ def _ray(address: str | None, space: Space, console: Console) -> Iterator[float]
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # relative paths mean the user's folder
+    if address is not None:  # what waits is what an autoscaler sees
+        learns = space.sampler.name not in DESIGNS
+        os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "4" if learns else "64")
     import ray
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    code = {"PYTHONPATH": os.pathsep.join(_code_paths())}
-    environment = {"env_vars": {**ALLOCATION, **code}}
+    environment = code.environment(space, elsewhere=address is not None)
+    environment["env_vars"] |= ALLOCATION
     started = not ray.is_initialized()
     if address is not None:
         try:
@@ -338,7 +370,7 @@ def _ray(address: str | None, space: Space, console: Console) -> Iterator[float]
                 f"there is no Ray cluster at {address!r} ({error}); {remedy}"
             ) from None
     elif started:
-        with console.status("starting Ray on this machine"):
+        with console.status("starting Ray on this machine"), _loopback():
             ray.init(
                 address="local",
                 include_dashboard=False,
@@ -354,10 +386,17 @@ def _ray(address: str | None, space: Space, console: Console) -> Iterator[float]
             ray.shutdown()
 
 
-def _code_paths() -> list[str]:
-    """Return where workers find the user's modules: the driver's own path, working folder first."""
-    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    return list(dict.fromkeys([os.getcwd(), *(path for path in given if path)]))
+@contextlib.contextmanager
+def _loopback() -> Iterator[None]:
+    """Let Ray take 127.0.0.1 at its word: it would listen on every address of this machine."""
+    from ray._private import services
+
+    resolve = services.resolve_ip_for_localhost
+    services.resolve_ip_for_localhost = lambda host: host
+    try:
+        yield
+    finally:
+        services.resolve_ip_for_localhost = resolve
 
 
 def _gpu_share(space: Space, console: Console) -> float:
@@ -385,24 +424,26 @@ def _gpu_share(space: Space, console: Console) -> float:
 
 @contextlib.contextmanager
 def _interrupt() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C into an answer to "was it pressed?"; the second one is sharp."""
+    """Turn the first Ctrl-C or SIGTERM into an answer to "was it?"; the second one is sharp."""
     pressed = False
 
-    def handler(_signal: int, _frame: object) -> None:
+    def handler(_number: int, _frame: object) -> None:
         nonlocal pressed
         if pressed:
             raise KeyboardInterrupt
         pressed = True
 
+    signals = (signal.SIGINT, signal.SIGTERM)
     try:
-        before = signal.signal(signal.SIGINT, handler)
+        before = [signal.signal(number, handler) for number in signals]
     except ValueError:  # not in the main thread: then Ctrl-C is somebody else's
         yield lambda: False
         return
     try:
         yield lambda: pressed
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, old in zip(signals, before, strict=True):
+            signal.signal(number, old)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -9,11 +10,12 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from raysweep.errors import StoreBusy, StoreError
-from raysweep.store import Store
+from raysweep.store import SPACE, Store
 
 FILE = "lock.json"
 BEAT = 5.0  # seconds
@@ -32,6 +34,7 @@ class Lock:
         self._store = store
         self._holder = {
             "host": platform.node(),
+            "machine": _machine(),
             "pid": os.getpid(),
             "token": uuid.uuid4().hex,
             "since": time.time(),
@@ -41,7 +44,7 @@ class Lock:
 
     def __enter__(self) -> Lock:
         if not self._store.create_bytes(self._content(), FILE):
-            self._refuse_if(_is_alive)
+            self._refuse_if(self._is_alive)
             self._store.write_bytes(self._content(), FILE)
         self.check()
         self._thread.start()
@@ -55,8 +58,9 @@ class Lock:
     ) -> None:
         self._done.set()
         self._thread.join()
-        if self._is_own(self._read()):
-            self._store.remove(FILE)
+        with contextlib.suppress(StoreError):  # a folder that is gone holds no lock
+            if self._is_own(self._read()):
+                self._store.remove(FILE)
 
     def check(self) -> None:
         """Raise :class:`StoreBusy` when another driver has taken the folder over."""
@@ -68,7 +72,8 @@ class Lock:
             return
         since = time.strftime("%H:%M:%S", time.localtime(held["since"]))
         who = f"process {held['pid']} on {held['host']} since {since}"
-        remedy = "wait for it, stop it, or choose another --out"
+        remedy = f"wait for it, stop it (a dead one is forgotten after {STALE:.0f} s), or choose "
+        remedy += "another --out"
         raise StoreBusy(f"{self._store.path} is in use by {who}; {remedy}")
 
     def _content(self) -> bytes:
@@ -81,7 +86,7 @@ class Lock:
         while not self._done.wait(BEAT):
             try:
                 held = self._read()
-                if held is None or self._is_own(held):
+                if self._is_own(held) or (held is None and self._store.exists(SPACE)):
                     self._store.write_bytes(self._content(), FILE)
             except StoreError:
                 continue  # the driver meets the same folder at its next record, and says so
@@ -94,12 +99,28 @@ class Lock:
         except (OSError, ValueError, TypeError):
             return None
 
+    def _is_alive(self, held: dict[str, Any]) -> bool:
+        """Return whether the holder runs: by its process here, by its heart on other machines.
 
-def _is_alive(held: dict[str, Any]) -> bool:
-    """Return whether the holder's heart beats and, on this machine, its process runs."""
-    if time.time() - float(held["heartbeat"]) > STALE:
-        return False
-    return held["host"] != platform.node() or _is_running(int(held["pid"]))
+        Their clocks may differ from ours, so a heart that seems old is watched for another beat.
+        """
+        is_here = held.get("machine") == self._holder["machine"]
+        if time.time() - float(held["heartbeat"]) <= STALE:
+            return not is_here or _is_running(int(held["pid"]))
+        if is_here:
+            return False
+        time.sleep(2 * BEAT)
+        now = self._read()
+        return now is not None and now["heartbeat"] != held["heartbeat"]
+
+
+def _machine() -> str:
+    """Name where process numbers mean the same: this boot of this machine, or one container."""
+    parts = [platform.node()]
+    with contextlib.suppress(OSError):  # not on Linux: then the name has to do
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return " ".join(parts)
 
 
 def _is_running(pid: int) -> bool:

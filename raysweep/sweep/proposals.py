@@ -32,12 +32,15 @@ from optuna.trial import TrialState
 from raysweep.axes import Axis, Value, grid
 from raysweep.config import TrialConfig, sub_seed
 from raysweep.errors import SpaceError
-from raysweep.results import comparable, load, records
+from raysweep.results import comparable_row, load, records
 from raysweep.space import Space, parse_space
 
 DESIGNS = ("random", "qmc", "grid")
 MAX_REPEATS = 100
 LARGEST_GRID = 100_000
+LARGEST_JOURNAL = 1_000
+"""How many records are written anew into the journal when a sweep is opened, at 3 ms each; beyond
+that `raysweep dashboard` still shows the study, from the records."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +59,8 @@ class Proposals:
     def __init__(self, space: Space, trials: pd.DataFrame, *, journal: Path | None = None) -> None:
         self._space = space
         self._seed = space.seed if space.sampler.seed is None else space.sampler.seed
-        self._study = _study(space, self._seed, len(trials), journal)
+        watched = journal if len(trials) <= LARGEST_JOURNAL else None
+        self._study = _study(space, self._seed, len(trials), watched)
         self._known: dict[str, dict[str, Any]] = {}
         self._asked: dict[str, optuna.Trial] = {}
         self._queue: list[Proposal] = []
@@ -346,7 +350,7 @@ def _values(row: Mapping[str, Any], objectives: Mapping[str, str]) -> list[float
     """Return the objectives as dominance sees them, or None when one is missing."""
     if row.get("status") != "ok":
         return None
-    values = comparable(pd.DataFrame([dict(row)]), objectives).iloc[0].astype(float).tolist()
+    values = comparable_row(row, objectives)
     return values if all(isfinite(value) for value in values) else None
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 from raysweep.blocks import Pruning, rung_objectives
 from raysweep.ranking import leading
 from raysweep.record import EpochRecord
-from raysweep.results import comparable, records
+from raysweep.results import comparable_row, records
 from raysweep.space import Space
 
 
@@ -49,5 +49,4 @@ class Standings:
         """Return the objectives as dominance sees them; a collapsed model has none to show."""
         if row["collapsed"]:
             return [np.nan] * len(self._objectives)
-        values = comparable(pd.DataFrame([row]), self._objectives)
-        return [float(value) for value in values.iloc[0]]
+        return comparable_row(row, self._objectives)

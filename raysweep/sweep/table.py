@@ -61,7 +61,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Print a line above the table."""
-        self._console.print(text)
+        self._console.print(text, soft_wrap=True, markup=False)
 
     def _cells(self, running: int) -> dict[str, str]:
         rows = list(self._rows.values())

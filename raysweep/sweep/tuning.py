@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,11 +15,14 @@ from ray.tune.search import Searcher
 from raysweep.config import TrialConfig
 from raysweep.provenance import failed_record
 from raysweep.record import TrialResult
+from raysweep.sweep.attempts import Attempts, lacks_memory
 from raysweep.sweep.proposals import Proposals
 from raysweep.sweep.pruning import Standings
 from raysweep.sweep.table import Progress
+from raysweep.sweep.worker import MEMORY_PARTS, RECORDED
 
 PATIENCE = 60.0  # seconds without a running trial before a word is said
+FEWER = 4  # how many times smaller a physical batch is after a lack of memory
 
 
 class Asking(Searcher):
@@ -88,9 +90,20 @@ class Pruner(FIFOScheduler):
 class Recording(Callback):
     """Hands every finished trial to ``record`` before Tune keeps its result."""
 
-    def __init__(self, record: Callable[[TrialResult], None], progress: Progress) -> None:
+    def __init__(
+        self,
+        record: Callable[[TrialResult], None],
+        progress: Progress,
+        *,
+        time_limit: float | None,
+    ) -> None:
         self._record, self._progress = record, progress
+        self._attempts = Attempts(time_limit)
         self._idle_since = time.monotonic()
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
+        """Note when an attempt begins."""
+        self._attempts.begin(trial)
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
@@ -102,16 +115,32 @@ class Recording(Callback):
         result.pop("rung", None)
         stopped = result.pop("stopped", None)
         rows = stopped if stopped is not None and result.get("done") else result.pop("result", None)
-        if rows is not None:
-            attempts = 1 + trial.num_failures
-            self._record(rows.numbered(attempts=attempts, **_place(trial)))
+        if rows is not None and not trial.config.get(RECORDED):
+            self._keep(trial, rows, self._attempts.end(trial))
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
+        """Note why an attempt failed; a second lack of memory is the last."""
+        failures = self._attempts.failed(trial)
+        lacks = sum(lacks_memory(failure) for failure in failures)
+        trial.config[MEMORY_PARTS] = FEWER if lacks else 1
+        if lacks > 1 and not trial.config.get(RECORDED):
+            self._give_up(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Record a trial whose worker could not even say why it failed."""
-        config = TrialConfig.from_json(trial.config["config"])
-        result = TrialResult(trial=failed_record(config, _why(trial)))
-        attempts = trial.num_failures
-        self._record(result.numbered(attempts=attempts, **_place(trial)))
+        self._attempts.failed(trial)
+        if not trial.config.get(RECORDED):
+            self._give_up(trial)
+
+    def _give_up(self, trial: Trial) -> None:
+        *retries, last = self._attempts.end(trial)
+        told = f"the machine failed it {1 + len(retries)} times: {last}"
+        record = failed_record(TrialConfig.from_json(trial.config["config"]), told)
+        self._keep(trial, TrialResult(trial=record), retries)
+
+    def _keep(self, trial: Trial, rows: TrialResult, retries: list[str]) -> None:
+        trial.config[RECORDED] = True  # should its worker die now, the next one has nothing to do
+        self._record(rows.numbered(retries=retries, **_place(trial)))
 
     def on_step_end(self, iteration: int, trials: list[Trial], **_: Any) -> None:
         """Show where the sweep stands."""
@@ -152,15 +181,3 @@ class Stopping(Stopper):
 def _place(trial: Trial) -> dict[str, Any]:
     """Return a proposal's number and the scenario that it belongs to."""
     return {"number": trial.config["number"], "scenario": trial.config["scenario"]}
-
-
-def _why(trial: Trial) -> str:
-    """Return the last line of what Ray knows of a trial's end."""
-    text = ""
-    with contextlib.suppress(OSError, TypeError):
-        text = Path(trial.error_file).read_text(encoding="utf-8")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    memory = [line for line in lines if "OutOfMemory" in line or "out of memory" in line]
-    died = [line for line in lines if "died" in line or "Died" in line]
-    told = (memory or died or lines[-1:] or ["unknown"])[-1 if memory else 0]
-    return f"the machine failed it {trial.num_failures} times: {told}"

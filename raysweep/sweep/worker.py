@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import gc
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 from raysweep.config import TrialConfig
 from raysweep.data import deal_key, share
 from raysweep.membership import other_datasets
 from raysweep.record import Rung
+
+# Notes of the driver to a later attempt, beside the proposal's own keys.
+RECORDED = "recorded"  # the trial's record is written: there is nothing left to do
+MEMORY_PARTS = "memory_parts"  # physical batches are to be so many times smaller
 
 
 def run(
@@ -18,16 +26,22 @@ def run(
     threads: int,
     gpu: float,
     rungs: tuple[int, ...] = (),
+    time_limit: float | None = None,
 ) -> None:
     """Run the proposed trial and report its :class:`~raysweep.record.TrialResult` to Tune.
 
     ``deals`` (key -> reference) lie in memory that all workers of a machine share. A reused worker
     starts clean: every trial seeds its own generators, and a GPU's caches are emptied here. After
-    the epochs in ``rungs`` it reports the figures, with the rows of a trial that stops there.
+    the epochs in ``rungs`` it reports the figures, with the rows of a trial that stops there. The
+    process ends after ``time_limit`` seconds, and with it whatever hangs.
     """
     import ray
-    import torch
     from ray import tune
+
+    if proposal.get(RECORDED):
+        tune.report({})
+        return
+    import torch
 
     from raysweep.trial import default_device, run_recorded
 
@@ -39,14 +53,31 @@ def run(
         gc.collect()  # 0.15 s: worth it only for what the neighbours on a GPU need back
         torch.cuda.empty_cache()
     config = TrialConfig.from_json(proposal["config"])
-    for dataset in (*other_datasets(config.attacks, config.dataset), config.dataset):
-        deal = deals.get(deal_key(dataset, config.seed))
-        if deal is not None:
-            share(dataset, ray.get(deal), seed=config.seed)
 
     def on_rung(rung: Rung) -> bool:
         tune.report({"rung": rung.figures, "stopped": rung.stopped})
         return True  # where the pruner says stop, Tune ends this thread inside the report
 
-    result = run_recorded(config, device=device, on_rung=on_rung, rungs=rungs)
+    with _watched(time_limit):
+        for dataset in (*other_datasets(config.attacks, config.dataset), config.dataset):
+            deal = deals.get(deal_key(dataset, config.seed))
+            if deal is not None:
+                share(dataset, ray.get(deal), seed=config.seed)
+        parts = proposal.get(MEMORY_PARTS, 1)
+        result = run_recorded(
+            config, device=device, on_rung=on_rung, rungs=rungs, memory_parts=parts
+        )
     tune.report({"result": result})
+
+
+@contextlib.contextmanager
+def _watched(time_limit: float | None) -> Iterator[None]:
+    """End the process after ``time_limit`` seconds, even where a library holds Python still."""
+    if time_limit is None:
+        yield
+        return
+    faulthandler.dump_traceback_later(time_limit, exit=True, file=sys.__stderr__ or 2)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()

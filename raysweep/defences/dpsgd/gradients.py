@@ -64,6 +64,11 @@ class PrivateGradients:
         device = example.device
         self._generators = [torch.Generator(device=device).manual_seed(seed) for seed in seeds]
 
+    def divide(self, parts: int) -> None:
+        """Hold ``parts`` times fewer per-example gradients in memory at once."""
+        expected = ceil(self._n * self._sample_rate / parts)
+        self._physical = max(1, min(self._physical // parts, expected))
+
     def gradients(self, loss: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """Leave (clipped sum + noise) / expected batch size in every ``p.grad``."""
         losses = [self._clipping.add(loss, part) for part in x.split(self._physical)]

@@ -1,0 +1,206 @@
+"""How a sweep scales: many nodes, many trials, many records; trials that answer at once.
+
+python -m benchmarks.scale [--trials 10000] [--shapes 16x4 64x1] [--records 10000 100000] [--json]
+
+For each shape (nodes x trials at once on each; logical CPUs of `ray.cluster_utils` on this machine)
+a real sweep by the random sampler, whose trials answer with the rows of one real trial: trials a
+minute, the driver's CPU seconds a trial and its largest memory, beside Ray Tune alone with instant
+trials on the same nodes (`tune`). Then the sweep is continued with a tenth missing: seconds from
+the command to the first new record. `read` holds the seconds of `raysweep front` and `raysweep
+best`, from the prompt, on that many records, merged as a long sweep merges them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import pickle
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import finish, options
+from benchmarks.nodes import Nodes
+from benchmarks.overhead import TEMPLATE, instant
+
+SPACE = "benchmarks/spaces/faults.yaml"
+RAYSWEEP = str(Path(sys.executable).parent / "raysweep")
+
+
+def write_template(file: Path) -> None:
+    """Run one real trial and keep its rows for all others."""
+    import raysweep
+
+    rows = raysweep.run_trial(raysweep.load_space(SPACE).baseline())
+    file.write_bytes(pickle.dumps(rows))
+
+
+def own_cost(began: float) -> dict[str, float]:
+    """Return what this process has cost since ``began``."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "seconds": round(time.perf_counter() - began, 2),
+        "cpu_seconds": round(used.ru_utime + used.ru_stime, 2),
+        "peak_mib": round(used.ru_maxrss / 1024),
+    }
+
+
+def run_sweep(trials: int, address: str, out: str) -> None:
+    """Sweep instant trials in this process; print what it cost."""
+    import raysweep
+    from raysweep.sweep import sweep, worker
+
+    worker.run = instant
+    began = time.perf_counter()
+    sweep(raysweep.load_space(SPACE), out=out, trials=trials, address=address)
+    print(json.dumps(own_cost(began)))
+
+
+def run_tune(trials: int, address: str) -> None:
+    """Let Tune alone run instant trials, with nothing asked, recorded or shown; print its cost."""
+    import ray
+    from ray import tune
+
+    def nothing(_config: dict[str, Any]) -> None:
+        tune.report({"x": 1})
+
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
+    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as scratch:
+        tune.Tuner(
+            tune.with_resources(nothing, {"cpu": 1}),
+            param_space={"seed": tune.uniform(0, 1)},
+            tune_config=tune.TuneConfig(num_samples=trials, reuse_actors=True),
+            run_config=tune.RunConfig(storage_path=scratch, verbose=0),
+        ).fit()
+    print(json.dumps(own_cost(began)))
+
+
+def child(*arguments: str, template: Path) -> dict[str, float]:
+    """Run one of the two above in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.scale", *arguments],
+        env={**os.environ, TEMPLATE: str(template)},
+        stdout=subprocess.PIPE,
+        check=True,
+        text=True,
+    )
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def first_record_seconds(command: list[str], out: Path, template: Path) -> float:
+    """Return the seconds from a command to the first record that it adds, and end it."""
+    before = {file.name for file in (out / "trials").iterdir()}
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.scale", *command],
+        env={**os.environ, TEMPLATE: str(template)},
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        while not {f.name for f in (out / "trials").glob("*.parquet")} - before:
+            if process.poll() is not None:
+                raise RuntimeError(f"the sweep ended with {process.returncode} and no new record")
+            time.sleep(0.01)
+        return round(time.perf_counter() - began, 2)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def on_nodes(nodes: int, at_once: int, trials: int, folder: Path) -> dict[str, Any]:
+    """Measure a sweep, its continuation, and Tune alone on one shape of cluster."""
+    template, out = folder / "template.pickle", folder / f"{nodes}x{at_once}"
+    found: dict[str, Any] = {"nodes": nodes, "at_once": at_once, "trials": trials}
+    tenth = trials - trials // 10
+    with Nodes(workers=nodes, cpus=at_once) as cluster:
+        tune = child("--tune", str(trials), cluster.address, template=template)
+        sweep = child("--sweep", str(tenth), cluster.address, str(out), template=template)
+        more = ["--sweep", str(trials), cluster.address, str(out)]
+        found["continue_seconds"] = first_record_seconds(more, out, template)
+    found["trials_a_minute"] = round(60 * tenth / sweep["seconds"])
+    found["trials_a_minute_tune"] = round(60 * trials / tune["seconds"])
+    found["driver_cpu_seconds_a_trial"] = round(sweep["cpu_seconds"] / tenth, 5)
+    found["driver_cpu_seconds_a_trial_tune"] = round(tune["cpu_seconds"] / trials, 5)
+    found["driver_peak_mib"], found["tune_peak_mib"] = sweep["peak_mib"], tune["peak_mib"]
+    return found
+
+
+def fill(out: Path, records: int, template: Path) -> None:
+    """Write a results folder of ``records`` trials, 500 a file."""
+    import numpy as np
+    import pyarrow as pa
+    import yaml
+
+    import raysweep
+    from raysweep.compaction import TOGETHER
+    from raysweep.store import SCHEMAS, Store
+
+    store, rng = Store(str(out)), np.random.default_rng(0)
+    document = json.loads(json.dumps(raysweep.load_space(SPACE).resolved()))
+    store.write_bytes(yaml.safe_dump(document).encode(), "space.yaml")
+    row = pickle.loads(template.read_bytes()).trial.row()
+    for number in range(0, records, TOGETHER):
+        rows = [
+            row
+            | {"trial_id": f"{number + i:016x}", "number": number + i, "accuracy": accuracy}
+            | {"attack_auc": 0.5 + accuracy / 4 + noise / 50}
+            for i, (accuracy, noise) in enumerate(rng.random((TOGETHER, 2)).tolist())
+        ]
+        part = pa.Table.from_pylist(rows, schema=SCHEMAS["trials"])
+        store.write_table(part, "trials", f"merged-{1 + number // TOGETHER:06d}")
+
+
+def read_seconds(out: Path) -> dict[str, float]:
+    """Return how long the reading commands take from the prompt, warm."""
+    commands = {"front": ["front", str(out)], "best": ["best", str(out), "--where", "accuracy>0.5"]}
+    found = {}
+    for name, command in commands.items():
+        times = []
+        for _ in range(3):
+            began = time.perf_counter()
+            subprocess.run([RAYSWEEP, *command], check=True, stdout=subprocess.DEVNULL)
+            times.append(time.perf_counter() - began)
+        found[name] = round(sorted(times)[1], 2)
+    return found
+
+
+def main() -> None:
+    """Measure."""
+    parser = options(__doc__)
+    parser.add_argument("--trials", type=int, default=10_000)
+    parser.add_argument("--shapes", nargs="*", default=["16x4", "64x1"])
+    parser.add_argument("--records", nargs="*", type=int, default=[10_000, 100_000])
+    parser.add_argument("--sweep", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--tune", nargs=2, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.sweep:
+        trials, address, out = arguments.sweep
+        return run_sweep(int(trials), address, out)
+    if arguments.tune:
+        return run_tune(int(arguments.tune[0]), arguments.tune[1])
+    with tempfile.TemporaryDirectory(prefix="scale-") as temporary:
+        folder = Path(temporary)
+        write_template(folder / "template.pickle")
+        sweeps = []
+        for shape in arguments.shapes:
+            nodes, at_once = map(int, shape.split("x"))
+            sweeps.append(on_nodes(nodes, at_once, arguments.trials, folder))
+        read = {}
+        for records in arguments.records:
+            fill(folder / str(records), records, folder / "template.pickle")
+            read[str(records)] = read_seconds(folder / str(records))
+    return finish({"sweeps": sweeps, "read": read}, as_json=arguments.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Few large files in place of many small ones, so that reading a long sweep stays quick.
+
+    trials/0a1b...parquet x 500  ->  trials/merged-000001.parquet
+
+Only finished trials are merged. The merged file is whole before the first small one goes; should
+the driver die between the two, a trial stands twice for a while, and readers take the newest row.
+"""
+
+from __future__ import annotations
+
+from raysweep.store import SCHEMAS, Store, is_merged, stem
+
+TOGETHER = 500
+
+
+def compact(store: Store, *, least: int = TOGETHER) -> None:
+    """Merge the small files of every table, once ``least`` finished trials have one.
+
+    Raises:
+        StoreError: the folder cannot be read or written; what was there before still is.
+
+    """
+    finished = {stem(name) for name in store.files("trials") if not is_merged(name)}
+    if len(finished) < least:
+        return
+    for table in sorted(SCHEMAS, key="trials".__eq__):  # trials last, as when they are written
+        names = store.files(table)
+        small = [name for name in names if stem(name) in finished]
+        if not small:
+            continue
+        last = max((stem(name) for name in names if is_merged(name)), default="merged-0")
+        number = 1 + int(last.rpartition("-")[2])
+        store.write_table(store.arrow(table, small), table, f"merged-{number:06d}")
+        for name in small:
+            store.remove(table, f"{stem(name)}.parquet")
+
+
+def tidy(store: Store) -> None:
+    """Remove the small files that an interrupted merge has left beside the merged one."""
+    names = store.files("trials")
+    merged = [name for name in names if is_merged(name)]
+    if not merged:
+        return
+    held = {row["trial_id"]: row for row in store.arrow("trials", merged[:1]).to_pylist()}
+    for name in names:
+        row = None if is_merged(name) else held.get(stem(name))
+        if row is not None and store.arrow("trials", [name]).to_pylist() == [row]:
+            for table in SCHEMAS:
+                store.remove(table, f"{stem(name)}.parquet")

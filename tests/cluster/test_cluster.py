@@ -1,0 +1,238 @@
+"""Sweeps on a real cluster: three hosts, `ray up`, real digits, real kills. `make test-cluster`."""
+
+import json
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+ROOT = Path(__file__).parent.parent.parent
+
+SMALL = """\
+name: small
+dataset: {name: digits, members: 120, nonmembers: 60, pool: 200, validation: 100, test: 100}
+model: {name: mlp, hidden: [32], activation: tanh}
+training: {epochs: 4, batch_size: 16, learning_rate: 1e-2}
+search: {dropout: {low: 0.0, high: 0.5}}
+attacks: {membership: [max_posterior, loss], inversion: {activation_decoder: {decoders: [ridge]}}}
+sampler: {name: random, trials: 8}
+resources: {cpu: 0.5, gpu: 0.25}
+seed: 3
+"""
+
+SLOW = """
+import time
+from helper_of_mine import output
+
+def slow(shape, n_classes, seconds=0.0):
+    time.sleep(seconds)
+    return output(shape, n_classes)
+"""
+
+HELPER = """
+from torch import nn
+
+def output(shape, n_classes):
+    model = nn.Sequential(nn.Flatten())
+    model.add_module("output", nn.Linear(64, n_classes))
+    return model
+"""
+
+SLOW_SPACE = SMALL.replace(
+    "name: mlp, hidden: [32], activation: tanh", "name: 'slow_model:slow', seconds: 1.5"
+)
+SLOW_SPACE = SLOW_SPACE.replace(
+    "dropout: {low: 0.0, high: 0.5}", "training.learning_rate: {low: 1e-3, high: 1e-1}"
+)
+SLOW_SPACE = SLOW_SPACE.replace(
+    "inversion: {activation_decoder: {decoders: [ridge]}}", "inversion: {}"
+)
+SLOW_SPACE = SLOW_SPACE.replace("seed: 3", "objectives: {accuracy: max, attack_auc: min}\nseed: 3")
+
+
+def records(cluster, out):
+    """Return the records that a sweep left on the head, and when each was written."""
+    files = sorted((cluster.hosts.homes[0] / out / "trials").glob("*.parquet"))
+    times = {file.name: file.stat().st_mtime_ns for file in files}
+    return pd.concat([pd.read_parquet(file) for file in files]) if files else None, times
+
+
+@pytest.fixture
+def own_code(cluster):
+    """A folder of the user's on the head, with a model that takes a while."""
+    folder = cluster.hosts.homes[0] / "mine"
+    folder.mkdir(exist_ok=True)
+    (folder / "slow_model.py").write_text(SLOW)
+    (folder / "helper_of_mine.py").write_text(HELPER)
+    (folder / "slow.yaml").write_text(SLOW_SPACE)
+    return folder
+
+
+class Running:
+    """`raysweep sweep slow.yaml --address auto` in a shell on the head."""
+
+    def __init__(self, cluster, out, trials):
+        self.cluster, self.out = cluster, out
+        sweep = f"raysweep sweep slow.yaml --address auto --out ~/{out} --trials {trials}"
+        self.log = cluster.hosts.homes[0] / f"{out}.log"
+        command = f"cd ~/mine && nohup {sweep} > ~/{out}.log 2>&1; echo EXIT $? >> ~/{out}.log"
+        self.process = cluster.hosts.start(0, command)
+
+    def wait_for(self, n, seconds=240):
+        deadline = time.monotonic() + seconds
+        while len(records(self.cluster, self.out)[1]) < n:
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.2)
+
+    def end(self, seconds=400):
+        self.process.wait(seconds)
+        told = self.log.read_text()
+        assert "Traceback" not in told, told
+        return int(re.findall(r"EXIT (\d+)", told)[-1]), told
+
+
+def check(cluster, out, n, before):
+    """Nothing lost, nothing twice, all there."""
+    found, now = records(cluster, out)
+    assert {name: now.get(name) for name in before} == before
+    assert sorted(found["number"]) == list(range(n))
+    assert found["status"].eq("ok").all(), found["error"].tolist()
+    return found
+
+
+def test_ray_submit_runs_a_sweep_that_packs_its_trials_on_the_workers(cluster):
+    cluster.wait_for_workers(2)
+    (cluster.hosts.homes[0] / "raysweep/small.yaml").write_text(SMALL)
+    script = ROOT / "sweep_on_cluster.py"
+    done = cluster.ray("submit", cluster.file, script, "small.yaml", "--trials", "16")
+    assert "16 trials, 0 failed" in done.stdout
+    found = check(cluster, "results/small", 16, {})
+    assert set(found["node"]) == {"host1", "host2"}  # the head trains nothing
+    began = pd.to_datetime(found["started_at"])
+    seconds = found["train_seconds"] + found["attack_seconds"]
+    ended = began + pd.to_timedelta(seconds, unit="s")
+    at_once = [(found["node"].eq("host1") & (began <= t) & (ended > t)).sum() for t in began]
+    assert 2 <= max(at_once) <= 4  # four quarters of a GPU on each host
+
+
+def test_a_job_brings_its_own_code_and_nobody_submits_without_the_token(cluster, own_code):
+    with cluster.hosts.tunnel(0, 8265) as port:
+        address = f"http://127.0.0.1:{port}"
+        job = ("job", "submit", "--address", address)
+        sweep = "raysweep sweep slow.yaml --address auto --out ~/results/job --trials 4"
+        folder = ("--working-dir", own_code)
+        done = cluster.ray(*job, *folder, "--", "bash", "-lic", sweep)
+        assert "4 trials, 0 failed" in done.stdout
+        token = cluster.home / ".ray" / "auth_token"
+        kept = token.read_text()
+        token.write_text("0" * 64)
+        try:
+            done = cluster.ray(*job, "--", "touch", "/tmp/owned", check=False)
+        finally:
+            token.write_text(kept)
+        assert done.returncode != 0
+        assert "Unauthenticated" in done.stdout + done.stderr or "token" in done.stderr
+    check(cluster, "results/job", 4, {})
+    assert kept.strip() not in " ".join(cluster.hosts.commands(0) + cluster.hosts.commands(1))
+    wrong = "RAY_AUTH_MODE=disabled raysweep sweep mine/slow.yaml --address auto --out ~/no"
+    done = cluster.head(f"cd ~/mine && {wrong}".replace("mine/slow", "slow"), check=False)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    logs = cluster.head(f"grep -rl {kept.strip()} /tmp/ray ~/results", check=False)
+    assert logs.stdout == ""
+
+
+def test_a_worker_host_that_loses_ray_is_back_at_full_speed(cluster, own_code):
+    cluster.wait_for_workers(2)
+    sweep = Running(cluster, "raylet", 120)
+    sweep.wait_for(8)
+    _, before = records(cluster, "raylet")
+    assert cluster.hosts.kill(1, "raylet/raylet")
+    returned = cluster.wait_for_workers(1, seconds=60) and cluster.wait_for_workers(2, seconds=200)
+    came = time.time()
+    code, told = sweep.end()
+    assert code == 0, told
+    found = check(cluster, "raylet", 120, before)
+    assert found["attempts"].max() >= 2
+    reasons = [json.loads(told) for told in found["retries"].dropna()]
+    assert reasons
+    print("reasons", {reason for told in reasons for reason in told})  # noqa: T201
+    began = pd.to_datetime(found["started_at"]).map(pd.Timestamp.timestamp)
+    again = began[found["node"].eq("host1") & (began > came - 30)]
+    print(f"node back after {returned:.0f} s, its first trial {again.min() - came:.1f} s later")  # noqa: T201
+    assert again.min() - came < 60
+
+
+def test_a_host_cut_off_from_the_network_costs_its_trials_an_attempt(cluster, own_code):
+    cluster.wait_for_workers(2, seconds=200)
+    sweep = Running(cluster, "cut", 24)
+    sweep.wait_for(4)
+    _, before = records(cluster, "cut")
+    cluster.hosts.cut(2)
+    time.sleep(60)
+    cluster.hosts.mend(2)
+    code, told = sweep.end()
+    assert code == 0, told
+    check(cluster, "cut", 24, before)
+
+
+def test_a_head_that_dies_takes_no_finished_trial_with_it(cluster, own_code):
+    cluster.wait_for_workers(2, seconds=200)
+    sweep = Running(cluster, "head", 24)
+    sweep.wait_for(6)
+    cluster.hosts.die(0)
+    sweep.process.wait(60)
+    _, before = records(cluster, "head")
+    cluster.hosts.boot(0)
+    cluster.up()
+    cluster.wait_for_workers(2, seconds=200)
+    sweep = Running(cluster, "head", 24)
+    code, told = sweep.end()
+    assert code == 0, told
+    check(cluster, "head", 24, before)
+
+
+def test_a_sweep_starts_with_no_worker_and_ends_with_none(cluster, own_code):
+    cluster.ray("down", "-y", cluster.file)
+    cluster.up(cluster.elastic)
+    assert cluster.workers() == []
+    sweep = Running(cluster, "elastic", 24)
+    cluster.wait_for_workers(2, seconds=200)  # both at once: what waits says how many are needed
+    code, told = sweep.end()
+    assert code == 0, told
+    check(cluster, "elastic", 24, {})
+    cluster.wait_for_workers(0, seconds=200)
+
+
+def test_ray_down_leaves_no_ray(cluster):
+    cluster.ray("down", "-y", cluster.elastic)
+    deadline = time.monotonic() + 60
+    while cluster.workers() or any("raylet" in c for c in cluster.hosts.commands(0)):
+        assert time.monotonic() < deadline
+        time.sleep(1)
+
+
+def test_hosts_leave_nothing_behind():
+    from hosts import Hosts, unmet
+
+    if unmet():
+        pytest.skip(unmet())
+    with Hosts(1) as hosts:
+        hosts.run(0, "nohup sleep 1000 > /dev/null 2>&1 &")
+        pids, folder = hosts.pids(0), hosts.folder
+        names = [hosts.name(0), hosts.bridge]
+    assert pids
+    deadline = time.monotonic() + 10
+    while [pid for pid in pids if Path(f"/proc/{pid}").exists()]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert not folder.exists()
+    shown = subprocess.run(
+        "ip netns; ip link", shell=True, capture_output=True, text=True, check=True
+    )
+    assert not [name for name in names if name in shown.stdout]

@@ -1,0 +1,131 @@
+"""Results on object storage: a real S3 server (rclone's), a real sweep, a real kill."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import fsspec
+import pytest
+from conftest import SMALL
+
+from raysweep.errors import StoreBusy, StoreError
+from raysweep.results import load
+from raysweep.store import Store
+from raysweep.sweep.lock import Lock
+
+BIN = Path(sys.executable).parent
+RCLONE = shutil.which("rclone", path=str(BIN)) or shutil.which("rclone")
+pytestmark = [pytest.mark.timeout(240), pytest.mark.skipif(RCLONE is None, reason="needs rclone")]
+
+
+def serve(folder, port):
+    return subprocess.Popen(
+        [RCLONE, "serve", "s3", str(folder), "--addr", f"127.0.0.1:{port}", "--no-cleanup"],
+        env={**os.environ, "RCLONE_AUTH_KEY": '"tester,secret-of-tests"'},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def answers(port):
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def wait_until(holds, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def bucket(tmp_path, monkeypatch):
+    """The folder behind s3://bucket, and a function that stops or starts the server."""
+    (tmp_path / "s3" / "bucket").mkdir(parents=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "tester")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-of-tests")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    server = []
+
+    def switch(on):
+        if on:
+            server.append(serve(tmp_path / "s3", port))
+            wait_until(lambda: answers(port))
+        else:
+            process = server.pop()
+            process.terminate()
+            process.wait()
+
+    switch(True)
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    yield tmp_path / "s3" / "bucket", switch
+    if server:
+        switch(False)
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+
+
+def start(*args, cwd):
+    return subprocess.Popen(
+        [BIN / "raysweep", *map(str, args)],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_sweep_on_s3_is_watched_killed_and_continued(bucket, tmp_path):
+    folder, _ = bucket
+    (tmp_path / "small.yaml").write_text(SMALL)
+    args = ("sweep", "small.yaml", "--out", "s3://bucket/deep/out", "--trials", "6")
+    process = start(*args, cwd=tmp_path)
+    wait_until(lambda: len(list(folder.glob("deep/out/trials/*.parquet"))) >= 2, seconds=120)
+    assert len(load("s3://bucket/deep/out").trials) >= 2  # from a laptop, while it runs
+    holder = json.loads(Store("s3://bucket/deep/out").read_bytes("lock.json"))
+    assert (holder["pid"], holder["host"]) == (process.pid, os.uname().nodename)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    before = {p.name: p.stat().st_mtime_ns for p in folder.glob("deep/out/trials/*")}
+    process = start(*args, cwd=tmp_path)
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    assert "6 trials, 0 failed" in out
+    after = {p.name: p.stat().st_mtime_ns for p in folder.glob("deep/out/trials/*")}
+    assert len(after) == 6
+    assert {name: after[name] for name in before} == before
+    assert not (folder / "deep/out/lock.json").exists()
+    assert (folder / "deep/out/front.png").exists()
+    assert "secret-of-tests" not in out + err
+
+
+def test_two_drivers_never_hold_one_folder_on_s3(bucket):
+    store, other = Store("s3://bucket/out"), Store("s3://bucket/out")
+    with Lock(store), pytest.raises(StoreBusy, match=f"in use by process {os.getpid()}"):
+        Lock(other).__enter__()
+    with Lock(other):
+        pass
+
+
+def test_a_bucket_that_is_not_there_is_named(bucket):
+    with pytest.raises(StoreError, match="results folder s3://nowhere/out cannot be written"):
+        Lock(Store("s3://nowhere/out")).__enter__()
+
+
+def test_a_wrong_key_is_an_error_and_is_not_repeated(bucket, monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-the-secret")
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    with pytest.raises(StoreError) as told:
+        Store("s3://bucket/out").write_bytes(b"x", "space.yaml")
+    assert "not-the-secret" not in str(told.value)

@@ -1,0 +1,212 @@
+"""What a stranger's file may not do. docs/security.md is the threat model."""
+
+import ast
+import contextlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from conftest import SMALL
+
+from raysweep.choice import choose
+from raysweep.config import TrialConfig
+from raysweep.errors import RaysweepError, SpaceError, StoreError
+from raysweep.registry import user_function
+from raysweep.results import load
+from raysweep.space import parse_space
+from raysweep.sweep import code
+
+ROOT = Path(__file__).parent.parent
+LAUGHS = "\n".join(["a0: &a0 [x]", *(f"a{i}: &a{i} [{f'*a{i - 1},' * 9}]" for i in range(1, 12))])
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (LAUGHS, "aliases"),
+        ("name: !!python/object/apply:os.system ['touch owned']", "tag"),
+        ("name: !!python/name:os.system", "tag"),
+        ("[" * 2_000, "nested too deeply"),
+        ("x: " + "y" * 2_000_000, "at most"),
+    ],
+)
+def test_a_space_that_is_a_bomb_is_refused_and_nothing_runs(text, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SpaceError, match=told):
+        parse_space(text, "bomb.yaml")
+    (tmp_path / "space.yaml").write_text(text)
+    with pytest.raises(StoreError, match=told):
+        load(str(tmp_path))
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("name", ["../escape", "/tmp/escape", "a/b", "..", "a\nb", ""])
+def test_a_name_leads_nowhere_else(name):
+    with pytest.raises(SpaceError, match="`name` must be letters"):
+        parse_space(SMALL.replace("name: small", f"name: {json.dumps(name)}"), "x.yaml")
+
+
+@pytest.mark.parametrize("reference", ["os:system", "subprocess:run", "torch.hub:load", "ray:init"])
+def test_a_space_names_functions_of_the_users_own_and_no_others(reference):
+    with pytest.raises(SpaceError, match="is not a module of your own"):
+        user_function(reference, "model")
+
+
+def test_a_function_from_the_working_folder_is_found(tmp_path, monkeypatch):
+    (tmp_path / "own_module_of_a_user.py").write_text("def f():\n    return 3\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    assert user_function("own_module_of_a_user:f", "model")() == 3
+
+
+def stranger(tmp_path, **columns):
+    """Return a results folder with one record, some of its columns replaced."""
+    space = parse_space(SMALL, "small.yaml")
+    folder = tmp_path / "theirs"
+    (folder / "trials").mkdir(parents=True)
+    (folder / "space.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(space.resolved()))))
+    config = space.baseline()
+    row = {"trial_id": config.trial_id, "number": 0, "status": "failed"}
+    row |= {"config": config.to_json()} | columns
+    pd.DataFrame([row]).to_parquet(folder / "trials" / "x.parquet")
+    return folder, space
+
+
+@pytest.mark.parametrize(
+    "config",
+    ["{}", "[1]", "not json", '{"model": 3}', "[" * 100_000],
+)
+def test_a_record_whose_configuration_is_rubbish_is_an_error_not_a_crash(config):
+    with pytest.raises(StoreError, match="`config` is not raysweep's"):
+        TrialConfig.from_json(config)
+
+
+def test_a_record_cannot_say_what_is_imported(tmp_path):
+    folder, space = stranger(tmp_path)
+    document = json.loads(space.baseline().to_json())
+    document["dataset"] = {"name": "evil:run", "command": "touch owned"}
+    row = {"trial_id": "x", "config": json.dumps(document)}
+    with pytest.raises(StoreError, match="names 'evil:run', which the space does not"):
+        code.refuse_foreign(space, [row])
+    code.refuse_foreign(space, load(str(folder)).trials.to_dict("records"))
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"accuracy": "high"},
+        {"number": "first"},
+        {"status": 3.5},
+        {"config": 7},
+        {"n_classes": [np.array([1, 2])]},
+    ],
+)
+def test_a_folder_with_wrong_types_is_an_error_not_a_crash(tmp_path, columns):
+    folder, space = stranger(tmp_path, **{"status": "ok"} | columns)
+    with contextlib.suppress(RaysweepError):
+        load(str(folder)).front()
+    with contextlib.suppress(RaysweepError):
+        row = choose(load(str(folder)).trials, space.objectives, [], "accuracy").row
+        TrialConfig.from_json(row["config"])
+
+
+def test_a_parquet_file_with_a_pickled_type_runs_nothing(tmp_path, monkeypatch):
+    folder, _ = stranger(tmp_path)
+    pickled = b"cposix\nsystem\n(S'touch owned'\ntR."
+    field = pa.field(
+        "trial_id",
+        pa.string(),
+        metadata={
+            "ARROW:extension:name": "arrow.py_extension_type",
+            "ARROW:extension:metadata": pickled,
+        },
+    )
+    table = pa.table([pa.array(["a"])], schema=pa.schema([field]))
+    pq.write_table(table, folder / "trials" / "y.parquet")
+    monkeypatch.chdir(tmp_path)
+    with contextlib.suppress(RaysweepError):
+        load(str(folder)).front()
+    assert not (tmp_path / "owned").exists()
+
+
+def test_no_module_unpickles_evaluates_or_starts_commands():
+    # Data sets of the user's may be pickles (CIFAR is): their reader admits arrays alone.
+    forbidden = re.compile(
+        r"(pickle|marshal|shelve|subprocess)\b|eval|exec|os\.(system|popen|exec\w+)|np\.load|torch\.load"
+    )
+    for path in (ROOT / "raysweep").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                name = ast.unparse(node.func)
+                keywords = {k.arg: ast.unparse(k.value) for k in node.keywords}
+                safe = keywords.get("allow_pickle") == "False"
+                safe |= keywords.get("weights_only") == "True"
+                assert not forbidden.fullmatch(name) or safe, f"{path}: {name}"
+            if isinstance(node, ast.Import) and path.name != "published.py":
+                names = {alias.name for alias in node.names}
+                assert not names & {"pickle", "marshal", "shelve", "subprocess"}, path
+
+
+LISTENING = """
+import json, os, threading, time
+import psutil, raysweep
+
+found = set()
+def watch():
+    while True:
+        me = psutil.Process()
+        for process in [me, *me.children(recursive=True)]:
+            try:
+                for c in process.net_connections(kind="inet"):
+                    if c.status == psutil.CONN_LISTEN:
+                        found.add((process.name(), c.laddr.ip))
+            except psutil.Error:
+                continue
+        time.sleep(1)
+threading.Thread(target=watch, daemon=True).start()
+raysweep.sweep(raysweep.load_space("small.yaml"), out="out", trials=2)
+print(json.dumps(sorted(found)))
+"""
+
+
+def test_a_sweep_on_this_machine_listens_to_this_machine_alone(tmp_path):
+    (tmp_path / "small.yaml").write_text(SMALL)
+    done = subprocess.run(
+        [sys.executable, "-c", LISTENING],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=200,
+    )
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found, "nothing listened: the test looks at the wrong processes"
+    assert {address for _, address in found} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}, found
+
+
+SECRETS = re.compile(
+    r"AKIA[0-9A-Z]{16}|-----BEGIN [A-Z ]*PRIVATE KEY-----|gh[pousr]_[A-Za-z0-9]{36}"
+    r"|xox[baprs]-[0-9A-Za-z-]{10,}|(?i:(secret|token|password)\s*[=:]\s*['\"][A-Za-z0-9/+]{24,}['\"])"
+)
+
+
+def test_no_file_of_the_project_holds_a_secret():
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    for name in filter(None, listed.stdout.split("\0")):
+        path = ROOT / name
+        if path.suffix in (".png", ".parquet") or not path.is_file():
+            continue
+        found = SECRETS.search(path.read_text(encoding="utf-8", errors="ignore"))
+        assert found is None, f"{name}: {found and found[0][:12]}..."
