@@ -165,7 +165,7 @@ def judge_membership(
     members, nonmembers = knowledge.unknown(members, nonmembers)
     truth = np.repeat([True, False], [len(members), len(nonmembers)])
     order = np.random.default_rng(sub_seed(seed, "judge")).permutation(len(truth))
-    examples, truth = concatenate(members, nonmembers).rows(order), truth[order]
+    examples, truth = concatenate(members, nonmembers, order), truth[order]
     granted = knowledge.granted(attack, target)
     scores = attack.score(target, examples, granted, seed=own)
     record = AttackRecord(

@@ -423,3 +423,12 @@ def test_synthetic_records_are_the_same_each_time_and_classes_have_tastes():
     tastes = np.stack([first.pixels()[first.labels == c].mean(axis=0) for c in range(3)])
     nearest = ((first.pixels()[:, None] - tastes) ** 2).sum(axis=2).argmin(axis=1)
     assert (nearest == first.labels).mean() > 0.95
+
+
+def test_two_splits_are_joined_in_any_order(splits):
+    both = data.concatenate(splits.members, splits.validation)
+    assert both.indices.tolist() == [*splits.members.indices, *splits.validation.indices]
+    order = np.random.default_rng(0).permutation(len(both))
+    shuffled, slow = data.concatenate(splits.members, splits.validation, order), both.rows(order)
+    for name in ("features", "labels", "indices"):
+        np.testing.assert_array_equal(getattr(shuffled, name), getattr(slow, name))

@@ -94,12 +94,20 @@ class Split:
         return x, y
 
 
-def concatenate(first: Split, second: Split) -> Split:
-    """Return the examples of both, in order."""
+def concatenate(first: Split, second: Split, order: NDArray[np.int64] | None = None) -> Split:
+    """Return the examples of both, first after first or in ``order``, in one copy."""
+    n = len(first) + len(second)
+    rows = np.arange(n) if order is None else np.argsort(order)  # where each of them goes
+
+    def joined(one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
+        both = np.empty((n, *one.shape[1:]), np.result_type(one, other))
+        both[rows[: len(first)]], both[rows[len(first) :]] = one, other
+        return both
+
     return Split(
-        features=np.concatenate([first.features, second.features]),
-        labels=np.concatenate([first.labels, second.labels]),
-        indices=np.concatenate([first.indices, second.indices]),
+        features=joined(first.features, second.features),
+        labels=joined(first.labels, second.labels),
+        indices=joined(first.indices, second.indices),
         top=first.top,
         n_classes=first.n_classes,
     )
