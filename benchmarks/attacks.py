@@ -47,7 +47,7 @@ CPU = torch.device("cpu")
 LAYERS = ("conv1", "pool1", "conv2", "pool2", "conv3", "pool3", "flatten", "dense", "output")
 STEPS, STEP_SIZE = 1000, 5.0
 JUDGED, BATCH = 96, 128
-EPOCHS = 2
+EPOCHS = 4
 
 Turn = dict[str, dict[str, float]]
 
