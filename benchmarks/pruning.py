@@ -134,7 +134,11 @@ def main() -> None:
     if arguments.full:
         for seed in SEEDS:
             run(seed, arguments.results)
-    stores = [raysweep.load(str(STORES / f"seed-{seed}")) for seed in SEEDS]
+    folders = [STORES / f"seed-{seed}" for seed in SEEDS]
+    missing = [str(folder) for folder in folders if not (folder / "space.yaml").exists()]
+    if missing:
+        parser.error(f"{', '.join(missing)}: not there; --full runs these sweeps")
+    stores = [raysweep.load(str(folder)) for folder in folders]
     whole = [replay(results, Pruning(keep=1)) for results in stores]
     alone = [(r.epochs_until(SHARE * r.volumes[-1]) or 0) / r.epochs[-1] for r in whole]
     settings = {name: measured(stores, whole, pruning) for name, pruning in SETTINGS.items()}
