@@ -4,8 +4,10 @@ python -m benchmarks.pruning [--json] replays five stored sweeps (benchmarks/pru
 random trials each of benchmarks/spaces/pruning.yaml, none stopped, cheap figures at the rungs):
 the same trials come in the same order, and the pruner decides by what it would have seen. The
 hypervolume is that of the finished trials' full attacks; `epochs_ratio_at_95_hypervolume` is the
-share of the unpruned sweep's epochs after which the pruned one holds 95 % of its final hypervolume.
-`--full` runs the five sweeps first (about an hour on two cores; continues what is there).
+share of the unpruned sweep's epochs after which the pruned one holds 95 % of its final hypervolume,
+`unpruned_epochs_ratio_at_95_hypervolume` the share after which the unpruned one holds them itself,
+and `unpruned_hypervolume_ratio_at_equal_epochs` what it holds for the epochs that pruning takes.
+`--full` runs the five sweeps first and continues what is there.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ SPACE = "benchmarks/spaces/pruning.yaml"
 STORES = Path("benchmarks/pruning")
 SEEDS = range(5)
 SHARE = 0.95
+Figures = dict[str, Any]
 SETTINGS = {
     "default": Pruning(),
     "keep_half": Pruning(keep=0.5),
@@ -53,53 +56,56 @@ class Replay:
         pairs = zip(self.epochs, self.volumes, strict=True)
         return next((spent for spent, held in pairs if held >= volume), None)
 
+    def held(self, epochs: int) -> float:
+        """Return the hypervolume held when ``epochs`` were spent."""
+        pairs = zip(self.epochs, self.volumes, strict=True)
+        return max((held for spent, held in pairs if spent <= epochs), default=0.0)
+
 
 def replay(results: Results, pruning: Pruning) -> Replay:
     """Return how the stored sweep would have gone under ``pruning``, one trial at a time."""
-    space = load_space(SPACE)
-    trials = results.trials
-    epochs = results.epochs
+    space, trials = load_space(SPACE), results.trials
     last = space.config().training.epochs
-    board = Standings(space, pruning, epochs.iloc[:0])
-    spent, kept, stopped = 0, [], 0
-    spents, volumes = [], []
+    epochs = {key: rows.set_index("epoch") for key, rows in results.epochs.groupby("trial_id")}
+    standings = Standings(space, pruning, results.epochs.iloc[:0])
+    spent, stopped, volume = 0, 0, 0.0
+    kept, spents, volumes = [], [], []
     for trial in records(trials):
-        own = epochs[epochs["trial_id"] == trial["trial_id"]].set_index("epoch", drop=False)
         end = last
         for epoch in pruning.epochs(last):
-            goes_on = board.goes_on(EpochRecord(**records(own.loc[[epoch]])[0]))
+            row = records(epochs[trial["trial_id"]].loc[[epoch]])[0]
+            goes_on = standings.goes_on(EpochRecord(epoch=epoch, **row))
             if not goes_on and trial["number"] != 0:
                 end = epoch
                 break
         if end == last:
             kept.append(trial["trial_id"])
-        spent += end
-        stopped += end < last
+            volume = covered(trials[trials["trial_id"].isin(kept)], results.objectives)
+        spent, stopped = spent + end, stopped + (end < last)
         spents.append(spent)
-        finished = trials[trials["trial_id"].isin(kept)]
-        volumes.append(covered(finished, results.objectives))
+        volumes.append(volume)
     return Replay(epochs=spents, volumes=volumes, stopped=stopped)
 
 
-def measured(stores: Sequence[Results], pruning: Pruning) -> dict[str, Any]:
+def measured(stores: Sequence[Results], whole: Sequence[Replay], pruning: Pruning) -> Figures:
     """Return what ``pruning`` saves and what it loses, over the stores."""
-    ratios, volumes, spents, stopped = [], [], [], []
-    for results in stores:
-        whole = replay(results, Pruning(keep=1))
+    found: dict[str, list[float]] = {}
+    for results, unpruned in zip(stores, whole, strict=True):
         pruned = replay(results, pruning)
-        until = pruned.epochs_until(SHARE * whole.volumes[-1])
-        ratios.append(None if until is None else until / whole.epochs[-1])
-        volumes.append(pruned.volumes[-1] / whole.volumes[-1])
-        spents.append(pruned.epochs[-1] / whole.epochs[-1])
-        stopped.append(pruned.stopped)
-    reached = [ratio for ratio in ratios if ratio is not None]
-    return {
-        "epochs_ratio_at_95_hypervolume": spread(reached) if reached else None,
-        "seeds_that_reach_it": len(reached),
-        "final_hypervolume_ratio": spread(volumes),
-        "final_epochs_ratio": spread(spents),
-        "stopped": spread(stopped),
-    }
+        final, total = unpruned.volumes[-1], unpruned.epochs[-1]
+        until = pruned.epochs_until(SHARE * final)
+        figures = {
+            "epochs_ratio_at_95_hypervolume": None if until is None else until / total,
+            "final_hypervolume_ratio": pruned.volumes[-1] / final,
+            "final_epochs_ratio": pruned.epochs[-1] / total,
+            "unpruned_hypervolume_ratio_at_equal_epochs": unpruned.held(pruned.epochs[-1]) / final,
+            "stopped": pruned.stopped,
+        }
+        for name, value in figures.items():
+            found.setdefault(name, []).extend([] if value is None else [value])
+    reached = len(found["epochs_ratio_at_95_hypervolume"])
+    spreads = {name: spread(values) if values else None for name, values in found.items()}
+    return {**spreads, "sweeps_that_reach_95": reached, "sweeps": len(stores)}
 
 
 def run(seed: int, results: str) -> None:
@@ -128,9 +134,20 @@ def main() -> None:
     if arguments.full:
         for seed in SEEDS:
             run(seed, arguments.results)
-    stores = [raysweep.load(str(STORES / f"seed-{seed}")) for seed in SEEDS]
-    settings = {name: measured(stores, pruning) for name, pruning in SETTINGS.items()}
-    finish({**settings.pop("default"), "other_settings": settings}, as_json=arguments.json)
+    folders = [STORES / f"seed-{seed}" for seed in SEEDS]
+    missing = [str(folder) for folder in folders if not (folder / "space.yaml").exists()]
+    if missing:
+        parser.error(f"{', '.join(missing)}: not there; --full runs these sweeps")
+    stores = [raysweep.load(str(folder)) for folder in folders]
+    whole = [replay(results, Pruning(keep=1)) for results in stores]
+    alone = [(r.epochs_until(SHARE * r.volumes[-1]) or 0) / r.epochs[-1] for r in whole]
+    settings = {name: measured(stores, whole, pruning) for name, pruning in SETTINGS.items()}
+    result = {
+        **settings.pop("default"),
+        "unpruned_epochs_ratio_at_95_hypervolume": spread(alone),
+        "other_settings": settings,
+    }
+    finish(result, as_json=arguments.json)
 
 
 if __name__ == "__main__":
