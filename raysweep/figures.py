@@ -164,3 +164,29 @@ def save(figure: Figure, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(png(figure))
     return path
+
+
+def lines(table: pd.DataFrame, x: str, y: str, hue: str, *, title: str) -> Figure:
+    """Return ``y`` against ``x`` as one line a ``hue``, a marker for each row."""
+    with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
+        figure = Figure(figsize=(7.4, 5.0), layout="constrained")
+        axes = figure.subplots()
+        data = table.assign(**{hue: table[hue].fillna("-").astype(str)})
+        sns.lineplot(data, x=x, y=y, hue=hue, style=hue, markers=True, dashes=False, ax=axes)
+        axes.set(xlabel=x.replace("_", " "), ylabel=y.replace("_", " "))
+        figure.suptitle(title, fontsize="x-large", fontweight="bold")
+    return figure
+
+
+def bars(table: pd.DataFrame, by: str, columns: list[str], *, title: str) -> Figure:
+    """Return a panel a column: a bar for each ``by`` with the half-width ``<column>_pm``."""
+    with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
+        figure = Figure(figsize=(4.6 * len(columns), 4.6), layout="constrained")
+        panels = np.atleast_1d(figure.subplots(1, len(columns), sharey=True))
+        for axes, column in zip(panels, columns, strict=True):
+            sns.barplot(table, x=column, y=by, ax=axes, color=mpl.colormaps[PALETTE](0.5))
+            places = range(len(table))
+            axes.errorbar(table[column], places, xerr=table[f"{column}_pm"], fmt="none", color="k")
+            axes.set(xlabel=column.replace("_", " "), ylabel="")
+        figure.suptitle(title, fontsize="x-large", fontweight="bold")
+    return figure

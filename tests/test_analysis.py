@@ -45,6 +45,65 @@ def test_a_script_writes_a_figure_and_a_table(results, script, files):
     assert (out / files[1]).read_text().count("\n") >= 2
 
 
+PAPERS = """\
+name: papers
+dataset: {name: digits, members: 120, nonmembers: 60, pool: 200, reference: 60, validation: 100, test: 0}
+model: {name: thesis_cnn, widths: [4, 4, 4], dense: 16}
+training: {epochs: 2, batch_size: 60, learning_rate: 1e-2}
+scenarios:
+  baseline: {}
+  dropout: {dropout: [0.2, 0.5]}
+  dp: {noise_multiplier: 1}
+  defended: {adversarial_regularisation: 1, reference_size: 30}
+search: {seed: {values: [0, 1]}}
+attacks:
+  membership: {max_posterior: {}, loss: {}, supervised: {}, inference_model: {steps: 5}}
+  inversion: {activation_decoder: {decoders: [ridge]}, mi_face: {steps: 5}}
+objectives: {accuracy: max}
+sampler: {name: grid, trials: 10}
+"""
+
+
+@pytest.fixture(scope="module")
+def papers(tmp_path_factory):
+    """The records of a small grid of named scenarios, two seeds each."""
+    folder = tmp_path_factory.mktemp("papers")
+    space = parse_space(PAPERS, "papers.yaml")
+    store = Store(str(folder / "out"))
+    store.write_bytes(yaml.safe_dump(space.resolved()).encode(), "space.yaml")
+    for number, (scenario, values) in enumerate(space.named()):
+        result = run_trial(space.config(values))
+        store.write(result.numbered(number=number, attempts=1, scenario=scenario))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("thesis", "Figure 3: mean change against the baseline, %"),
+        ("face_inversion", "recovery below a tenth from epsilon"),
+        ("regularisers", "RAD < 15 %: relative changes"),
+        ("adversarial_regularisation", "Table 7: reference / members"),
+    ],
+)
+def test_a_papers_script_tells_its_tables_from_any_records(papers, script, told):
+    out = papers / script
+    command = [
+        sys.executable,
+        f"analysis/papers/{script}.py",
+        str(papers / "out"),
+        "--out",
+        str(out),
+    ]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    assert ("2 seeds" in found.stdout, "Figure:" in found.stdout) == (True, True)
+    if script != "adversarial_regularisation":  # its tables of sizes are of Purchase100 alone
+        assert told in found.stdout
+    suffixes = {path.suffix for path in out.iterdir()}
+    assert suffixes == {".csv", ".png"}
+
+
 def test_the_dashboard_shows_the_study(results):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

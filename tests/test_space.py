@@ -1,8 +1,10 @@
 import math
+from pathlib import Path
 
 import pytest
 from conftest import SMALL
 
+from raysweep.axes import grid
 from raysweep.errors import SpaceError
 from raysweep.space import differences, fixed_space, load_space, parse_space
 
@@ -306,9 +308,17 @@ def test_a_missing_file_is_named():
         load_space("nowhere.yaml")
 
 
-@pytest.mark.parametrize("path", ["quickstart", "epsilon_dropout_l2"])
-def test_the_shipped_spaces_are_valid(path):
-    assert load_space(f"search_spaces/{path}.yaml").name == path
+@pytest.mark.parametrize("path", sorted(Path("search_spaces").rglob("*.yaml")), ids=str)
+def test_the_shipped_spaces_are_valid_and_named_after_their_file(path):
+    assert load_space(path).name == path.stem
+
+
+@pytest.mark.parametrize("path", sorted(Path("search_spaces/papers").glob("*.yaml")), ids=str)
+def test_a_papers_grid_asks_for_all_of_its_points(path):
+    space = load_space(path)
+    points = [*(values for _, values in space.named()), *grid(space.axes)]
+    ids = {space.baseline().trial_id, *(space.config(values).trial_id for values in points)}
+    assert (space.sampler.name, space.sampler.trials) == ("grid", len(ids))
 
 
 VGG = """\

@@ -1,0 +1,65 @@
+"""What a paper's table says, from records whose figures are known."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from raysweep import defences
+from raysweep.comparison import against_baseline, beside, is_neutral, summary, within
+from raysweep.errors import StoreError
+
+
+def a_table(*rows):
+    neutral = {**defences.neutral(), "target_epsilon": math.inf, "noise_multiplier": 0.0}
+    place = {"dataset": "digits", "model": "mlp", "seed": 0}
+    return pd.DataFrame([{**neutral, **place, **row} for row in rows])
+
+
+def test_changes_are_against_the_baseline_of_the_same_data_model_and_seed():
+    table = a_table(
+        {"accuracy": 0.8},
+        {"accuracy": 0.9, "seed": 1},
+        {"accuracy": 0.6, "dropout": 0.5},
+        {"accuracy": 0.9, "dropout": 0.5, "seed": 1},
+        {"accuracy": 0.9, "dropout": 0.5, "seed": 2},
+    )
+    changes = against_baseline(table, ["accuracy"])["change_accuracy"]
+    np.testing.assert_allclose(changes, [0, 0, -0.25, 0, np.nan])
+
+
+def test_a_setting_that_says_how_and_not_how_strong_leaves_a_trial_neutral():
+    table = a_table({"l2_scope": "all", "delta": 1e-6}, {"l2": 0.1}, {"target_epsilon": 2.0})
+    assert is_neutral(table).tolist() == [True, False, False]
+    assert is_neutral(a_table({"noise_multiplier": 0.4})).tolist() == [False]
+
+
+def test_without_a_baseline_nothing_is_compared():
+    with pytest.raises(StoreError, match="no finished baseline"):
+        against_baseline(a_table({"dropout": 0.5, "accuracy": 0.5}), ["accuracy"])
+
+
+def test_the_interval_of_a_mean_is_students():
+    table = a_table(*({"accuracy": x} for x in (1.0, 2.0, 3.0)), {"accuracy": 5.0, "dropout": 0.1})
+    found = summary(table, ["dropout"], ["accuracy"])
+    assert found["accuracy"].tolist() == [2.0, 5.0]
+    assert found["accuracy_pm"].iloc[0] == pytest.approx(4.303 / math.sqrt(3), rel=1e-3)
+    assert math.isnan(found["accuracy_pm"].iloc[1])
+    assert found["n"].tolist() == [3, 1]
+
+
+def test_within_a_drop_the_least_figure_counts_and_what_costs_more_does_not():
+    table = pd.DataFrame(
+        {
+            "scenario": ["a", "a", "a", "b"],
+            "change_accuracy": [-0.01, -0.04, -0.2, -0.2],
+            "advantage": [0.3, 0.1, 0.0, 0.0],
+        }
+    )
+    found = within(table, "scenario", "advantage", 0.05)
+    assert found["advantage"].tolist() == [0.1]
+
+
+def test_what_was_not_run_says_so():
+    assert beside(float("nan"), 80.1, unit=" %") == "not run | 80.1 % | -"
