@@ -30,28 +30,19 @@ FLOORS = [
     ["membership", "inversion"],
     ["preflight", "blocks", "rungs"],
     ["space", "store"],
-<<<<<<< HEAD
     ["trial", "results", "schema", "compaction"],
     [
         "choice",
+        "comparison",
         "sweep.attempts",
         "sweep.code",
-=======
-    ["trial", "results", "schema"],
-    [
-        "choice",
-        "comparison",
->>>>>>> bbd20d1 (Hold the records beside the papers' tables: one script a paper)
         "sweep.lock",
         "sweep.proposals",
         "sweep.pruning",
         "sweep.table",
         "sweep.worker",
     ],
-<<<<<<< HEAD
     ["sweep.patience"],
-=======
->>>>>>> bbd20d1 (Hold the records beside the papers' tables: one script a paper)
     ["sweep.tuning"],
     ["sweep"],
     ["figures", "printing"],

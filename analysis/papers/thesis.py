@@ -85,7 +85,7 @@ def main() -> None:
         if scenario not in by_scenario.index or key not in by_scenario:
             print(f"  {claim}: not run")
             continue
-        mean, half = by_scenario.loc[scenario, [key, f"{key}_pm"]].astype(float).tolist()
+        mean, half = (float(by_scenario[column][scenario]) for column in (key, f"{key}_pm"))
         print(f"  {claim}: {verdict(mean, half, sign)} ({mean:+.3g} ± {half:.2g} %)")
     arguments.out.mkdir(parents=True, exist_ok=True)
     means.to_csv(arguments.out / "thesis.csv", index=False)
