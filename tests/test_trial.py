@@ -2,6 +2,7 @@
 
 import pytest
 from conftest import SMALL
+from torch import nn
 
 from raysweep.errors import DataError
 from raysweep.space import parse_space
@@ -90,3 +91,27 @@ def test_a_published_split_refuses_attacks_that_need_a_pool_it_has_not(monkeypat
     record = trial(faces, ("[max_posterior, loss]", "[loss]")).trial
     assert record.split == "published, validation as nonmembers"
     assert (record.dataset, record.model) == ("orl_faces", "mlp")
+
+
+@pytest.mark.parametrize("epsilon", [float("inf"), 8.0])
+def test_smaller_physical_batches_train_the_same_model(epsilon):
+    config = parse_space(SMALL, "small.yaml").config({"epsilon": epsilon})
+    whole, parts = run_trial(config), run_trial(config, memory_parts=4)
+    losses = [[epoch.loss for epoch in found.epochs] for found in (whole, parts)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    assert parts.trial.attack_auc == pytest.approx(whole.trial.attack_auc, abs=0.01)
+
+
+def test_smaller_physical_batches_are_smaller(monkeypatch):
+    sizes = []
+    forward = nn.Linear.forward
+
+    def watched(self, x):
+        sizes.append((self.training, len(x)))
+        return forward(self, x)
+
+    config = parse_space(SMALL, "small.yaml").config()
+    monkeypatch.setattr(nn.Linear, "forward", watched)
+    run_trial(config, memory_parts=4)
+    assert max(size for training, size in sizes if training) == config.training.batch_size // 4
+    assert max(size for _, size in sizes) <= 1024 // 4

@@ -22,6 +22,7 @@ from raysweep.sweep.table import Progress
 from raysweep.sweep.worker import MEMORY_PARTS, RECORDED
 
 PATIENCE = 60.0  # seconds without a running trial before a word is said
+LOOK = 0.5  # seconds between looks at all trials
 FEWER = 4  # how many times smaller a physical batch is after a lack of memory
 
 
@@ -100,6 +101,7 @@ class Recording(Callback):
         self._record, self._progress = record, progress
         self._attempts = Attempts(time_limit)
         self._idle_since = time.monotonic()
+        self._looked = 0.0
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Note when an attempt begins."""
@@ -144,9 +146,12 @@ class Recording(Callback):
 
     def on_step_end(self, iteration: int, trials: list[Trial], **_: Any) -> None:
         """Show where the sweep stands."""
+        now = time.monotonic()
+        if now - self._looked < LOOK:  # `trials` are all that ever were
+            return
+        self._looked = now
         running = sum(trial.status == Trial.RUNNING for trial in trials)
         waiting = [trial for trial in trials if trial.status == Trial.PENDING]
-        now = time.monotonic()
         if running or not waiting:
             self._idle_since = now
         elif now - self._idle_since > PATIENCE:

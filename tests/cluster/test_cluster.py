@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
 ROOT = Path(__file__).parent.parent.parent
 
 SMALL = """\
@@ -82,14 +82,14 @@ class Running:
         command = f"cd ~/mine && nohup {sweep} > ~/{out}.log 2>&1; echo EXIT $? >> ~/{out}.log"
         self.process = cluster.hosts.start(0, command)
 
-    def wait_for(self, n, seconds=240):
+    def wait_for(self, n, seconds=500):
         deadline = time.monotonic() + seconds
         while len(records(self.cluster, self.out)[1]) < n:
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.2)
 
-    def end(self, seconds=400):
+    def end(self, seconds=700):
         self.process.wait(seconds)
         told = self.log.read_text()
         assert "Traceback" not in told, told
