@@ -73,7 +73,7 @@ def papers(tmp_path_factory):
     store.write_bytes(yaml.safe_dump(space.resolved()).encode(), "space.yaml")
     for number, (scenario, values) in enumerate(space.named()):
         result = run_trial(space.config(values))
-        store.write(result.numbered(number=number, attempts=1, scenario=scenario))
+        store.write(result.numbered(number=number, scenario=scenario))
     return folder
 
 
