@@ -5,6 +5,7 @@ import re
 import subprocess
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import pandas as pd
 import pytest
@@ -69,11 +70,18 @@ def own_code(cluster):
     (folder / "slow_model.py").write_text(SLOW)
     (folder / "helper_of_mine.py").write_text(HELPER)
     (folder / "slow.yaml").write_text(SLOW_SPACE)
-    return folder
+    yield folder
+    while Running.alive:  # what a failed test has left would disturb the next one
+        process = Running.alive.pop()
+        process.kill()
+        process.wait()
+        cluster.hosts.kill(0, "raysweep sweep")
 
 
 class Running:
     """`raysweep sweep slow.yaml --address auto` in a shell on the head."""
+
+    alive: ClassVar[list] = []
 
     def __init__(self, cluster, out, trials):
         self.cluster, self.out = cluster, out
@@ -81,6 +89,7 @@ class Running:
         self.log = cluster.hosts.homes[0] / f"{out}.log"
         command = f"cd ~/mine && nohup {sweep} > ~/{out}.log 2>&1; echo EXIT $? >> ~/{out}.log"
         self.process = cluster.hosts.start(0, command)
+        self.alive.append(self.process)
 
     def wait_for(self, n, seconds=500):
         deadline = time.monotonic() + seconds
