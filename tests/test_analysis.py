@@ -50,6 +50,7 @@ name: papers
 dataset: {name: digits, members: 120, nonmembers: 60, pool: 200, reference: 60, validation: 100, test: 0}
 model: {name: thesis_cnn, widths: [4, 4, 4], dense: 16}
 training: {epochs: 2, batch_size: 60, learning_rate: 1e-2}
+defences: {adversary_batches: 4}
 scenarios:
   baseline: {}
   dropout: {dropout: [0.2, 0.5]}

@@ -27,7 +27,11 @@ STRONG = {
     "GaussianNoise": {"gaussian_noise": 0.2},
     "L2": {"l2": 0.1, "l2_scope": "all"},
     "EarlyStopping": {"early_stopping": 1.0},
-    "AdversarialRegularisation": {"adversarial_regularisation": 3.0, "reference_size": 30.0},
+    "AdversarialRegularisation": {
+        "adversarial_regularisation": 3.0,
+        "reference_size": 30.0,
+        "adversary_batches": 9,
+    },
     "DPSGD": {"epsilon": 4.0},
 }
 CATALOGUE = defences.DEFENCES
@@ -240,7 +244,7 @@ def test_early_stopping_spends_the_whole_budget_on_the_epochs_that_it_takes(spli
 
 
 def test_the_inner_adversary_is_silent_in_the_first_epoch_and_acts_after(splits):
-    strong = built("AdversarialRegularisation", adversarial_regularisation=5.0)
+    strong = built("AdversarialRegularisation", adversarial_regularisation=5.0, adversary_batches=9)
     plain, defended = recipe(epochs=3), strong.apply(recipe(epochs=3), splits.reference)
     ours, theirs = seen_losses(defended, splits.members), seen_losses(plain, splits.members)
     assert ours[0] == theirs[0]

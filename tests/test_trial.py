@@ -69,7 +69,7 @@ def test_a_transfer_shadow_has_the_other_data_sets_shape_and_the_targets_recipe(
             "membership: [max_posterior, loss]",
             f"membership: {{data_transfer: {{dataset: {other}}}}}",
         ),
-        ("search:", "defences: {adversarial_regularisation: 1}\nsearch:"),
+        ("search:", "defences: {adversarial_regularisation: 1, adversary_batches: 4}\nsearch:"),
         ("pool: 200", "pool: 0, reference: 40"),
         ("epochs: 4", "epochs: 2"),
         ("  epsilon: {low: 2, high: 16, log: true, or: .inf}\n", ""),

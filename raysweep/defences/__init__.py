@@ -40,7 +40,7 @@ DEFENCES: tuple[type[Any], ...] = (
     AdversarialRegularisation,
     DPSGD,
 )
-WHOLE = ("random_crop", "early_stopping", "reference_size")
+WHOLE = ("random_crop", "early_stopping", "reference_size", "adversary_batches")
 """The keys that count something: a range of them between whole numbers takes whole numbers."""
 BREAK_PRIVACY = (Distillation, AdversarialRegularisation)
 """What touches the members outside DP-SGD's guarantee, and says how."""

@@ -1,1 +1,0 @@
-"""A real Ray cluster on hosts in network namespaces."""
