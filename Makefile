@@ -30,15 +30,20 @@ check: $(STAMP)  ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(STAMP)  ## make the README's figures again
+bench: $(STAMP)  ## make the figures of README.md and benchmarks/README.md again
 	$(BIN)/python -m benchmarks.quickstart --json
 	$(BIN)/python -m benchmarks.cli --json
 	$(BIN)/python -m benchmarks.fashion_mnist --json
+	$(BIN)/python -m benchmarks.dp_step --json
+	$(BIN)/python -m benchmarks.trial --json
+	$(BIN)/python -m benchmarks.shadows --json
+	$(BIN)/python -m benchmarks.overhead --json
+	$(BIN)/python -m benchmarks.memory --json
 	$(BIN)/python -m benchmarks.faults --json
 	$(BIN)/python -m benchmarks.scale --json
-	$(BIN)/python -m benchmarks.pruning --json
 	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) -e '.[bench]'
 	$(BIN)/python -m benchmarks.attacks --json
+	$(BIN)/python -m benchmarks.pruning --full --json
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

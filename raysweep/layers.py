@@ -45,9 +45,11 @@ class Layers(nn.Sequential):
 
 def _may_pool_first(block: nn.Module, dropout: nn.Module | None, pool: nn.Module | None) -> bool:
     kinds = KEEPS_ORDER if dropout is None else KEEPS_ZERO
-    ends = isinstance(block, nn.Sequential) and isinstance(block[-1], kinds)
-    watched = any(layer is not None and layer._forward_hooks for layer in (block, dropout, pool))
-    return ends and isinstance(pool, nn.MaxPool2d) and not watched
+    if not isinstance(block, nn.Sequential) or not isinstance(block[-1], kinds):
+        return False
+    in_place = (block, block[-1], dropout, pool)
+    watched = any(layer is not None and layer._forward_hooks for layer in in_place)
+    return isinstance(pool, nn.MaxPool2d) and not watched
 
 
 class Dropout(nn.Dropout):

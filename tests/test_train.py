@@ -295,11 +295,13 @@ def test_dropout_drops_its_share_and_keeps_the_mean(p, layout):
     assert torch.equal(dropout.eval()(x), x)
 
 
+@pytest.mark.parametrize("name", ["conv1", "conv1.1"])
 @pytest.mark.usefixtures("chance")
-def test_a_watched_layer_is_computed_in_its_own_place():
+def test_a_watched_layer_is_computed_in_its_own_place(name):
     model = ThesisCnn().build((1, 28, 28), 10).eval()
     seen = []
-    model.conv1.register_forward_hook(lambda _m, _i, output: seen.append(output))
+    watched = model.get_submodule(name)
+    watched.register_forward_hook(lambda _m, _i, output: seen.append(output))
     x = torch.rand(2, 1, 28, 28)
     model(x)
     assert seen[0].shape == (2, 32, 28, 28)

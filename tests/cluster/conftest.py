@@ -11,8 +11,7 @@ import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config
 
-sys.path.insert(0, str(Path(__file__).parent))
-from hosts import Hosts, unmet
+from cluster.hosts import Hosts, unmet
 
 ROOT = Path(__file__).parent.parent.parent
 RAY = str(Path(sys.executable).parent / "ray")

@@ -1,0 +1,1 @@
+"""A real Ray cluster on hosts in network namespaces."""
