@@ -173,6 +173,7 @@ def test_a_worker_host_that_loses_ray_is_back_at_full_speed(cluster, own_code):
     print("reasons", {reason for told in reasons for reason in told})  # noqa: T201
     began = pd.to_datetime(found["started_at"]).map(pd.Timestamp.timestamp)
     again = began[found["node"].eq("host1") & (began > came - 30)]
+    assert len(again), "the sweep was over before the node ran anything again"
     print(f"node back after {returned:.0f} s, its first trial {again.min() - came:.1f} s later")  # noqa: T201
     assert again.min() - came < 60
 
