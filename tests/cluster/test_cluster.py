@@ -228,7 +228,7 @@ def test_ray_down_leaves_no_ray(cluster):
 
 
 def test_hosts_leave_nothing_behind():
-    from hosts import Hosts, unmet
+    from cluster.hosts import Hosts, unmet
 
     if unmet():
         pytest.skip(unmet())
