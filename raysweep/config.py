@@ -36,7 +36,8 @@ class Training:
     """How a target is trained. DP-SGD's own settings stand under ``private``; epochs are shared.
 
     ``amsgrad`` is Adam by Reddi et al. 2018; ``weight_decay`` (gradient lambda W on every
-    parameter) belongs to the undefended training too: the defence ``l2`` adds to it.
+    parameter) belongs to the undefended training too: the defence ``l2`` adds to it. ``bf16``
+    runs the model's own layers in bfloat16; parameters, clipping, noise and steps stay float32.
     """
 
     epochs: Annotated[int, Gt(0)] = 30
@@ -45,11 +46,13 @@ class Training:
     learning_rate: Positive = 1e-3
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
     weight_decay: Annotated[float, Ge(0)] = 0.0
+    precision: Literal["fp32", "bf16"] = "fp32"
     private: PrivateTraining = field(default_factory=PrivateTraining)
 
     def as_private(self) -> Training:
         """Return the settings that DP-SGD trains by."""
         own: dict[str, Any] = {"epochs": self.epochs, "private": self.private}
+        own["precision"] = self.precision
         for key in ("batch_size", "optimizer", "learning_rate", "momentum", "weight_decay"):
             replaced = getattr(self.private, key)
             own[key] = getattr(self, key) if replaced is None else replaced

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+
+from raysweep.errors import ModelError
 
 KEEPS_ORDER = (nn.ReLU, nn.Tanh, nn.Sigmoid)
 KEEPS_ZERO = (nn.ReLU, nn.Tanh)
@@ -151,6 +154,24 @@ def _leaves(model: nn.Module) -> list[nn.Module]:
     if not all(isinstance(module, nn.Sequential) for module in containers):
         return []
     return [module for module in model.modules() if not any(module.children())]
+
+
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:
+    """Return what a forward pass runs in: nothing for ``fp32``, torch's autocast for ``bf16``.
+
+    Raises:
+        ModelError: the device computes no bf16 by itself.
+
+    """
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    on_cuda = device.type == "cuda"
+    of_cpu = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    able = torch.cuda.is_bf16_supported() if on_cuda else of_cpu()
+    if not able:
+        remedy = "set training.precision to fp32"
+        raise ModelError(f"training.precision is bf16 and this {device.type} has none; {remedy}")
+    return torch.autocast(device.type, torch.bfloat16)
 
 
 def channels_last(model: nn.Module, example: Tensor) -> nn.Module:

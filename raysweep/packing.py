@@ -61,7 +61,7 @@ class _Packing:
         own_turns = recipe.relabel, recipe.augment, recipe.companion
         if len(self._members) < 2 or len(sizes) > 1 or any(own_turns):
             return False
-        if recipe.memory_parts > 1:
+        if recipe.memory_parts > 1 or recipe.training.precision != "fp32":
             return False
         with torch.device("meta"):
             model = recipe.build_model(self._members[0].shape, self._members[0].n_classes)

@@ -22,7 +22,7 @@ from raysweep import signals
 from raysweep.config import Training, sub_seed
 from raysweep.data import Split
 from raysweep.errors import ModelError, TrainingDiverged
-from raysweep.layers import channels_last
+from raysweep.layers import autocast, channels_last
 
 EVALUATION_BATCH = 256
 
@@ -317,7 +317,7 @@ def train(
                 if companion is not None:
                     companion.update(model)
                 optimizer.zero_grad()
-                watched = tally.watch(model, recipe.loss, companion, y[rows], targets[rows])
+                watched = tally.watch(model, recipe, companion, y[rows], targets[rows])
                 batch_losses = mechanism.gradients(watched, inputs)
                 if recipe.penalty is not None:
                     recipe.penalty(model).backward()
@@ -370,7 +370,7 @@ class _Tally:
     def watch(
         self,
         model: nn.Module,
-        loss: Callable[[Tensor, Tensor], Tensor],
+        recipe: Recipe,
         companion: Companion | None,
         y: Tensor,
         targets: Tensor,
@@ -382,9 +382,11 @@ class _Tally:
             nonlocal start
             part = slice(start, start + len(x))
             start += len(x)
-            logits, labels = model(x), y[part]
+            with autocast(x.device, recipe.training.precision):
+                logits = model(x)
+            logits, labels = logits.to(x.dtype), y[part]
             self.right += int((logits.detach().argmax(dim=1) == labels).sum())
-            own = loss(logits, targets[part])
+            own = recipe.loss(logits, targets[part])
             return own if companion is None else own + companion.penalty(logits, labels)
 
         return losses

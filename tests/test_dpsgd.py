@@ -21,7 +21,8 @@ from raysweep.defences.dpsgd.clipping import (
 )
 from raysweep.defences.dpsgd.gradients import PrivateGradients, refuse_unsafe_layers
 from raysweep.defences.dpsgd.rules import ConvolutionRule
-from raysweep.errors import PrivacyError
+from raysweep.errors import ModelError, PrivacyError
+from raysweep.layers import autocast
 from raysweep.models import MODELS
 from raysweep.train import PrivacySpent, isolated_rng, plain_recipe, train
 
@@ -414,3 +415,39 @@ def test_the_anchor_has_the_same_model_and_epochs(splits):
     shapes = [[p.shape for p in t.model.parameters()] for t in (plain, defended)]
     assert shapes[0] == shapes[1]
     assert defended.privacy.steps == 3 * 2
+
+
+@pytest.mark.skipif(not torch.cpu._is_avx512_bf16_supported(), reason="the CPU has no bf16")
+@pytest.mark.parametrize("name", ["thesis_cnn", "mlp"])
+def test_in_bf16_no_example_adds_more_than_the_norm(name):
+    model = seeded(lambda: MODELS[name]().build((1, 28, 28), 10))
+    for i in range(3):
+        x = torch.rand(1, 1, 28, 28, generator=torch.Generator().manual_seed(i))
+        way = clipping(model, x, 0.1)
+
+        def losses(z, label=i):
+            with autocast(CPU, "bf16"):
+                logits = model(z)
+            assert logits.dtype == torch.bfloat16
+            return F.cross_entropy(logits.float(), torch.tensor([label]), reduction="none")
+
+        way.add(losses, x)
+        total = torch.cat([s.flatten() for _, s in way.take()])
+        way.release()
+        assert total.dtype == torch.float32
+        assert 0.09 < float(total.norm()) <= 0.1 * (1 + 1e-5)
+
+
+def test_bf16_is_refused_where_the_bound_or_the_hardware_is_missing(splits, monkeypatch):
+    def build(shape, n_classes, **_):
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.LayerNorm(8), nn.Linear(8, 10))
+
+    training = Training(epochs=1, batch_size=60, precision="bf16")
+    plan = defences.defend(
+        plain_recipe(build, training), {"noise_multiplier": 1.0}, splits.reference
+    )
+    with pytest.raises(PrivacyError, match="in bf16, Opacus' norms are not shown to bound"):
+        train(plan, splits.members, seed=0, device=CPU)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    with pytest.raises(ModelError, match="precision is bf16 and this cpu has none; set training"):
+        train(plain_recipe(build, training), splits.members, seed=0, device=CPU)

@@ -145,7 +145,7 @@ class LayerwiseClipping:
 
     def _add(self, gradients: tuple[Tensor, ...]) -> None:
         found = [
-            self._rules[layer](layer, a, g)
+            self._rules[layer](layer, _at_least_float32(a), _at_least_float32(g))
             for (layer, a, _), g in zip(self._seen, gradients, strict=True)
         ]
         squares = torch.stack([rule.squares() for rule in found]).sum(0)
@@ -165,6 +165,11 @@ class LayerwiseClipping:
         """Take the hooks off."""
         for hook in self._hooks:
             hook.remove()
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    """Return ``x`` as numbers in which a norm and a sum of the same gradients agree."""
+    return x.float() if x.dtype == torch.bfloat16 else x
 
 
 class OpacusClipping:

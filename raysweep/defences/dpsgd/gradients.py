@@ -9,7 +9,7 @@ import torch
 from opacus.validators import ModuleValidator
 from torch import Tensor, nn
 
-from raysweep.defences.dpsgd.clipping import clipping
+from raysweep.defences.dpsgd.clipping import OpacusClipping, clipping
 from raysweep.defences.dpsgd.rules import GROUPED
 from raysweep.errors import PrivacyError
 from raysweep.train import PrivacySpent
@@ -35,12 +35,14 @@ class PrivateGradients:
         noise_multiplier: float,
         max_grad_norm: float,
         account: Callable[[int, str], PrivacySpent],
+        precision: str = "fp32",
     ) -> None:
         self._n = n
         self._sample_rate = sample_rate
         self._noise = noise_multiplier * max_grad_norm
         self._max_grad_norm = max_grad_norm
         self._account = account
+        self._precision = precision
         self._steps = 0
 
     def batches(self, generator: torch.Generator) -> Iterator[Tensor]:
@@ -59,6 +61,10 @@ class PrivateGradients:
         self._model = model
         self._buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
         self._clipping = clipping(model, example, self._max_grad_norm)
+        if self._precision != "fp32" and self._clipping.name == OpacusClipping.name:
+            told = f"in {self._precision}, Opacus' norms are not shown to bound what is summed"
+            remedy = "set training.precision to fp32, or use layers with a fast rule"
+            raise PrivacyError(f"DP-SGD: {told}; {remedy}")
         budget = PHYSICAL_BUDGET.get(example.device.type, PHYSICAL_BUDGET["cuda"])
         self._physical = _physical(budget // self._clipping.bytes_per_example)
         device = example.device
