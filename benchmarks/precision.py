@@ -2,8 +2,9 @@
 
 python -m benchmarks.precision [--json]: thesis_cnn with tanh on 5,000 members of real
 Fashion-MNIST, 10 epochs, undefended and at epsilon 8, each seed in fp32 and in bf16 on one thread.
-Differences are bf16 minus fp32 of the same seed: validation accuracy, AUC of the loss attack, epsilon spent (0 by
-construction: the noise does not know the precision); and the ratio of the training times.
+Differences are bf16 minus fp32 of the same seed: validation accuracy, AUC of the loss attack,
+epsilon spent (0 by construction: the noise does not know the precision); and the ratio of the
+training times.
 """
 
 from __future__ import annotations
