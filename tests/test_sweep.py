@@ -304,7 +304,7 @@ def test_a_torn_record_is_refused_by_name_and_left_alone(folder):
 
 LOGICAL = """
 import ray, raysweep
-ray.init(num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
+ray.init("local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
 space = raysweep.load_space("small.yaml", {"resources.gpu": 0.5, "resources.cpu": 0.5})
 print(raysweep.sweep(space, out="out", trials=4))
 assert ray.is_initialized(), "a Ray that was here before stays"
