@@ -63,12 +63,11 @@ class _Packing:
             return False
         if recipe.memory_parts > 1 or recipe.training.precision != "fp32":
             return False
-        with torch.device("meta"):
-            model = recipe.build_model(self._members[0].shape, self._members[0].n_classes)
-        if pack([model, model], [torch.Generator()] * 2) is None:
-            return False
+        model = self._built(self._members[0], self._seeds[0])
         weights = sum(parameter.numel() for parameter in model.parameters())
-        return weights * recipe.training.batch_size <= PAYS
+        if weights * recipe.training.batch_size > PAYS:
+            return False
+        return pack([model, model], [torch.Generator()] * 2) is not None
 
     def train_one_by_one(self) -> list[TrainedTarget]:
         """Return every target, trained by itself."""

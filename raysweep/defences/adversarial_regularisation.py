@@ -158,7 +158,7 @@ class InnerAdversary:
     def _turn(self, model: nn.Module, n_batches: int) -> None:
         import torch
 
-        from raysweep.train import EVALUATION_BATCH
+        from raysweep.train import EVALUATION_BATCH, pixels
 
         model.eval()
         self._training.model.requires_grad_(True)
@@ -169,7 +169,7 @@ class InnerAdversary:
             for split, x, y, batches in self._batches:
                 rows = torch.cat([next(batches) for _ in range(count)]).to(self._device)
                 with torch.no_grad():
-                    sides.append((model(x[rows].float() / split.top), y[rows]))
+                    sides.append((model(pixels(x[rows], split)), y[rows]))
             for start in range(0, count * self._batch_size, self._batch_size):
                 part = slice(start, start + self._batch_size)
                 self._training.step(*((logits[part], y[part]) for logits, y in sides))

@@ -82,13 +82,15 @@ def distances(
     """
     import torch
 
+    from raysweep.train import pixels
+
     device = next(model.parameters()).device
     x, y = examples.tensors(device)
     far, n = torch.zeros(len(y), device=device), len(y)
     reached = torch.zeros(n, dtype=torch.bool, device=device)
     at_once = AT_ONCE if device.type == "cpu" else SIDE_BY_SIDE * AT_ONCE
     places = torch.arange(min(at_once, n), device=device)
-    start, following = x[places].float() / examples.top, len(places)
+    start, following = pixels(x[places], examples), len(places)
     shift, taken = torch.zeros_like(start), torch.zeros_like(places)
     live = torch.ones_like(places, dtype=torch.bool)
     goal = threshold + float(np.log(-np.expm1(-threshold))) if threshold > 0 else -np.inf
@@ -105,7 +107,7 @@ def distances(
         free = (~live).nonzero().flatten()[: n - following]
         places[free] = torch.arange(following, following + len(free), device=device)
         following += len(free)
-        start[free], shift[free] = x[places[free]].float() / examples.top, 0.0
+        start[free], shift[free] = pixels(x[places[free]], examples), 0.0
         taken[free], live[free] = 0, True
         if 4 * int(live.sum()) <= 3 * len(live):  # nobody is left to fill the batch up
             places, start, shift = places[live], start[live], shift[live]
