@@ -22,7 +22,7 @@ import itertools
 import logging
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ from raysweep.inversion import INVERSION
 from raysweep.membership import MEMBERSHIP
 from raysweep.membership.dtc import distances
 from raysweep.reconstructions import Observed
-from raysweep.shadows import Shadow, train_shadows
+from raysweep.shadows import train_shadows
 from raysweep.train import Recipe, TrainedTarget, plain_recipe, train
 
 CPU = torch.device("cpu")
@@ -68,11 +68,6 @@ def timed(run: Callable[..., Any], *arguments: Any, **given: Any) -> tuple[float
     start = time.process_time()
     found = run(*arguments, **given)
     return time.process_time() - start, found
-
-
-def no_shadows(_numbers: Sequence[int], _dataset: object) -> list[Shadow]:
-    """Stand for shadows where no attack asks for one."""
-    raise AssertionError
 
 
 def membership(seed: int) -> Turn:
@@ -111,7 +106,7 @@ def mi_face(seed: int) -> Turn:
     target = train(recipe({"name": "softmax"}), splits.members, seed=seed, device=CPU)
     classes = np.arange(target.n_classes)
     eye = recogniser.fit(splits.members.pixels(), splits.members.labels)
-    knowledge = Knowledge(pool=splits.pool, train_shadows=no_shadows)
+    knowledge = Knowledge(pool=splits.pool)
     seen = Observed(layer=None, activations=None, labels=classes)
     given: dict[str, Any] = {"steps": STEPS, "step_size": STEP_SIZE}
     stopping = INVERSION["mi_face"](**given)
@@ -148,7 +143,7 @@ def dtc(seed: int) -> Turn:
     ours, (moved, reached) = timed(distances, target.model, examples, **given)
     theirs, slow = timed(rivals.plain_distances, plain, examples, **given, batch=BATCH)
     fast = np.where(reached, np.clip(moved, 0.001, 0.1), 0.1)
-    knowledge = Knowledge(pool=splits.pool, train_shadows=no_shadows)
+    knowledge = Knowledge(pool=splits.pool)
     by_loss = MEMBERSHIP["loss"]().score(target, examples, knowledge, seed=seed).values
     figures = {
         "equal": float((np.abs(fast - slow) < 1e-5).mean()),

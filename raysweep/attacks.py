@@ -79,7 +79,7 @@ class Knowledge:
         self,
         *,
         pool: Split,
-        train_shadows: Callable[[Sequence[int], DatasetName | None], list[Shadow]],
+        train_shadows: Callable[[Sequence[int], DatasetName | None], list[Shadow]] | None = None,
         reference: Split | None = None,
         training_loss: tuple[float, float] | None = None,
         known: Known | None = None,
@@ -99,6 +99,7 @@ class Knowledge:
         found = self._shadows.setdefault(json.dumps(dataset, sort_keys=True), [])
         missing = range(len(found), n)
         if missing:
+            assert self._train_shadows is not None, "this attacker can train no shadow"
             found += self._train_shadows(missing, dataset)
         return found[:n]
 

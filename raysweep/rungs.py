@@ -7,8 +7,8 @@ vector to a sample of the members. The full attacks are left to the trials that 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,9 +22,6 @@ from raysweep.membership import MEMBERSHIP
 from raysweep.reconstructions import Examples, Observed, floors
 from raysweep.registry import build
 from raysweep.train import Epoch, TrainedTarget
-
-if TYPE_CHECKING:
-    from raysweep.shadows import Shadow
 
 THRESHOLD_ATTACKS = ("loss", "max_posterior", "entropy")
 N_JUDGED = 500  # members, and as many nonmembers
@@ -57,7 +54,7 @@ def rung_figures(
         )
     )
     judged = concatenate(members, nonmembers)
-    knowledge = Knowledge(pool=pool, train_shadows=_no_shadows)
+    knowledge = Knowledge(pool=pool)
     figures: dict[str, float] = {}
     if config.attacks["membership"]:
         truth = np.repeat([True, False], [len(members), len(nonmembers)])
@@ -71,10 +68,6 @@ def rung_figures(
 def _sample(split: Split, name: str, n: int, *, seed: int) -> Split:
     order = np.random.default_rng(sub_seed(seed, "rung", name)).permutation(len(split))
     return split.rows(order[:n])
-
-
-def _no_shadows(numbers: Sequence[int], dataset: object) -> list[Shadow]:
-    raise NotImplementedError("no attack at a rung trains a shadow")
 
 
 def _membership(

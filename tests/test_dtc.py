@@ -42,7 +42,7 @@ def one_pixel(slope):
 
 def scored(model, examples, median):
     target = target_of(model, median)
-    knowledge = Knowledge(pool=examples, train_shadows=lambda _: None, training_loss=(9.0, median))
+    knowledge = Knowledge(pool=examples, training_loss=(9.0, median))
     return dtc.Dtc().score(target, examples, knowledge, seed=0)
 
 
@@ -90,9 +90,7 @@ def test_the_full_batch_measures_what_the_plain_loop_measures(at_once, cnn, spli
     monkeypatch.setattr(dtc, "AT_ONCE", at_once)
     examples, median = splits.nonmembers, cnn.member_loss[1]
     slow = plain_loop(cnn.model, examples, median)
-    knowledge = Knowledge(
-        pool=splits.pool, train_shadows=lambda _: None, training_loss=cnn.member_loss
-    )
+    knowledge = Knowledge(pool=splits.pool, training_loss=cnn.member_loss)
     fast = dtc.Dtc().score(cnn, examples, knowledge, seed=0).distances.values
     assert len(np.unique(slow)) > 5
     assert (np.abs(fast - slow) < 1e-5).mean() >= 0.95  # a rounded sign may cost or save a step
@@ -125,7 +123,7 @@ def test_ties_are_told_by_the_loss_however_sure_the_model_is():
 
 
 def test_the_gaps_are_those_of_their_examples(cnn, splits):
-    knowledge = Knowledge(pool=splits.pool, train_shadows=lambda _: None)
+    knowledge = Knowledge(pool=splits.pool)
     record, rows = judge_membership(
         "dtc",
         dtc.Dtc(),
@@ -147,6 +145,6 @@ def test_the_gaps_are_those_of_their_examples(cnn, splits):
 
 
 def test_without_the_median_loss_it_says_what_it_needs(cnn, splits):
-    poor = Knowledge(pool=splits.pool, train_shadows=lambda _: None)
+    poor = Knowledge(pool=splits.pool)
     with pytest.raises(DataError, match=r"members' median loss, got none"):
         dtc.Dtc().score(cnn, splits.members, poor, seed=0)

@@ -28,7 +28,7 @@ def undefended(splits):
     build = MODELS["mlp"](hidden=(32,), activation="tanh").build
     recipe = plain_recipe(build, Training(epochs=10, batch_size=16, learning_rate=1e-2))
     target = train(recipe, splits.members, seed=0, device=CPU)
-    return target, Knowledge(pool=splits.pool, train_shadows=lambda _: None)
+    return target, Knowledge(pool=splits.pool)
 
 
 ATTACKS = [  # every attack on everything that it rebuilds from

@@ -238,7 +238,7 @@ def test_a_transfer_data_set_that_cannot_serve_is_refused(own, asked, law):
 
 def test_without_anybody_to_learn_from_the_inference_model_says_so(memorised):
     target, members, _, knowledge = memorised
-    alone = Knowledge(pool=knowledge.pool, train_shadows=None, known=knowledge.known)
+    alone = Knowledge(pool=knowledge.pool, known=knowledge.known)
     with pytest.raises(DataError, match="the reference nonmembers, and there are none; enlarge"):
         MEMBERSHIP["inference_model"]().score(target, members, alone, seed=0)
     taught = MEMBERSHIP["inference_model"](nonmembers="known", steps=50)

@@ -37,7 +37,7 @@ def softmax(splits):
 
 def rebuilt(target, pool, classes, seed=0, **parameters):
     observed = Observed(layer=None, activations=None, labels=np.arange(classes))
-    knowledge = Knowledge(pool=pool, train_shadows=lambda _: None)
+    knowledge = Knowledge(pool=pool)
     return INVERSION["mi_face"](**parameters).reconstruct(target, observed, knowledge, seed=seed)
 
 
@@ -110,7 +110,7 @@ def test_classes_that_do_not_converge_are_reported_with_the_others(softmax, spli
         softmax,
         members=splits.members,
         nonmembers=splits.nonmembers,
-        knowledge=Knowledge(pool=splits.pool, train_shadows=lambda _: None),
+        knowledge=Knowledge(pool=splits.pool),
         trial_id="t",
         seed=0,
     )
