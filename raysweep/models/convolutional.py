@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic.dataclasses import dataclass
 
@@ -85,8 +85,11 @@ class MnistCnn:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Conv1:
-    """One 3x3 convolution with a single output channel, then softmax (Gianitsos' faces)."""
+class _OneConvolution:
+    """One 3x3 convolution with ``WIDTH`` output channels, then softmax (Gianitsos' faces)."""
+
+    NAME: ClassVar[str]
+    WIDTH: ClassVar[int]
 
     activation: Activation = "relu"
 
@@ -94,42 +97,27 @@ class Conv1:
         self, shape: Shape, n_classes: int, *, dropout: float = 0.0, spatial_dropout: float = 0.0
     ) -> nn.Module:
         """Return conv1 flatten output."""
-        return _one_convolution(
-            1, "conv1", self.activation, shape, n_classes, dropout, spatial_dropout
-        )
+        from torch import nn
+
+        channels, _, _ = image(shape, 3, self.NAME)
+        convolution = nn.Conv2d(channels, self.WIDTH, 3, padding=1)
+        layers: Plan = [
+            ("conv1", nn.Sequential(convolution, activation(self.activation))),
+            *dropouts(1, dropout, spatial_dropout),
+            ("flatten", nn.Flatten()),
+        ]
+        return sequence([*layers, ("output", nn.Linear(flat_size(layers, shape), n_classes))])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Conv3:
+class Conv1(_OneConvolution):
+    """One 3x3 convolution with a single output channel, then softmax (Gianitsos' faces)."""
+
+    NAME, WIDTH = "conv1", 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conv3(_OneConvolution):
     """One 3x3 convolution with three output channels, then softmax (Gianitsos' faces)."""
 
-    activation: Activation = "relu"
-
-    def build(
-        self, shape: Shape, n_classes: int, *, dropout: float = 0.0, spatial_dropout: float = 0.0
-    ) -> nn.Module:
-        """Return conv1 flatten output."""
-        return _one_convolution(
-            3, "conv3", self.activation, shape, n_classes, dropout, spatial_dropout
-        )
-
-
-def _one_convolution(
-    width: int,
-    name: str,
-    act: Activation,
-    shape: Shape,
-    n_classes: int,
-    dropout: float,
-    spatial_dropout: float,
-) -> nn.Module:
-    from torch import nn
-
-    channels, _, _ = image(shape, 3, name)
-    convolution = nn.Sequential(nn.Conv2d(channels, width, 3, padding=1), activation(act))
-    layers: Plan = [
-        ("conv1", convolution),
-        *dropouts(1, dropout, spatial_dropout),
-        ("flatten", nn.Flatten()),
-    ]
-    return sequence([*layers, ("output", nn.Linear(flat_size(layers, shape), n_classes))])
+    NAME, WIDTH = "conv3", 3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic.dataclasses import dataclass
 
@@ -28,79 +28,61 @@ POOL = 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vgg4:
+class _Vgg:
+    """Convolutions of the widths in ``PLAN``, fc1024, output; BatchNorm, or GroupNorm under DP."""
+
+    NAME: ClassVar[str]
+    LEAST: ClassVar[int]  # pixels on a side
+    PLAN: ClassVar[tuple[int, ...]]
+
+    activation: Activation = "relu"
+    norm: Norm = "batch"
+
+    def build(
+        self, shape: Shape, n_classes: int, *, dropout: float = 0.0, spatial_dropout: float = 0.0
+    ) -> nn.Module:
+        """Return conv1 ... pool1 ... flatten dense output; dropout after every convolution."""
+        from torch import nn
+
+        channels, _, _ = image(shape, self.LEAST, self.NAME)
+        layers: Plan = []
+        convolutions, pools = 0, 0
+        for width in self.PLAN:
+            if width == POOL:
+                pools += 1
+                layers.append((f"pool{pools}", nn.MaxPool2d(2)))
+                continue
+            convolutions += 1
+            convolution = nn.Conv2d(channels, width, 3, padding=1)
+            norm, act = normalisation(self.norm, width), activation(self.activation)
+            layers.append((f"conv{convolutions}", nn.Sequential(convolution, norm, act)))
+            layers += dropouts(convolutions, dropout, spatial_dropout)
+            channels = width
+        layers.append(("flatten", nn.Flatten()))
+        size = flat_size(layers, shape)
+        dense = nn.Sequential(nn.Linear(size, 1024), activation(self.activation))
+        return sequence([*layers, ("dense", dense), ("output", nn.Linear(1024, n_classes))])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vgg4(_Vgg):
     """conv128 pool conv256 pool fc1024 output; BatchNorm, or GroupNorm under DP."""
 
-    activation: Activation = "relu"
-    norm: Norm = "batch"
-
-    def build(
-        self, shape: Shape, n_classes: int, *, dropout: float = 0.0, spatial_dropout: float = 0.0
-    ) -> nn.Module:
-        """Return conv1 pool1 conv2 pool2 flatten dense output; dropout after every convolution."""
-        image(shape, 4, "vgg4")
-        plan = (128, POOL, 256, POOL)
-        return _vgg(plan, self.activation, self.norm, shape, n_classes, dropout, spatial_dropout)
+    NAME, LEAST = "vgg4", 4
+    PLAN = (128, POOL, 256, POOL)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vgg7:
+class Vgg7(_Vgg):
     """Five convolutions of 64 to 512, fc1024, output; BatchNorm, or GroupNorm under DP."""
 
-    activation: Activation = "relu"
-    norm: Norm = "batch"
-
-    def build(
-        self, shape: Shape, n_classes: int, *, dropout: float = 0.0, spatial_dropout: float = 0.0
-    ) -> nn.Module:
-        """Return conv1 ... conv5 pool4 flatten dense output; dropout after every convolution."""
-        image(shape, 16, "vgg7")
-        plan = (64, POOL, 128, POOL, 256, POOL, 512, 512, POOL)
-        return _vgg(plan, self.activation, self.norm, shape, n_classes, dropout, spatial_dropout)
+    NAME, LEAST = "vgg7", 16
+    PLAN = (64, POOL, 128, POOL, 256, POOL, 512, 512, POOL)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vgg9:
+class Vgg9(_Vgg):
     """Seven convolutions of 64 to 512, fc1024, output; BatchNorm, or GroupNorm under DP."""
 
-    activation: Activation = "relu"
-    norm: Norm = "batch"
-
-    def build(
-        self, shape: Shape, n_classes: int, *, dropout: float = 0.0, spatial_dropout: float = 0.0
-    ) -> nn.Module:
-        """Return conv1 ... conv7 pool4 flatten dense output; dropout after every convolution."""
-        image(shape, 16, "vgg9")
-        plan = (64, POOL, 128, POOL, 256, 256, POOL, 512, 512, 512, POOL)
-        return _vgg(plan, self.activation, self.norm, shape, n_classes, dropout, spatial_dropout)
-
-
-def _vgg(
-    plan: tuple[int, ...],
-    act: Activation,
-    norm: Norm,
-    shape: Shape,
-    n_classes: int,
-    dropout: float,
-    spatial_dropout: float,
-) -> nn.Module:
-    from torch import nn
-
-    layers: Plan = []
-    channels, convolutions, pools = shape[0], 0, 0
-    for width in plan:
-        if width == POOL:
-            pools += 1
-            layers.append((f"pool{pools}", nn.MaxPool2d(2)))
-            continue
-        convolutions += 1
-        convolution = nn.Conv2d(channels, width, 3, padding=1)
-        block = nn.Sequential(convolution, normalisation(norm, width), activation(act))
-        layers += [
-            (f"conv{convolutions}", block),
-            *dropouts(convolutions, dropout, spatial_dropout),
-        ]
-        channels = width
-    layers.append(("flatten", nn.Flatten()))
-    dense = nn.Sequential(nn.Linear(flat_size(layers, shape), 1024), activation(act))
-    return sequence([*layers, ("dense", dense), ("output", nn.Linear(1024, n_classes))])
+    NAME, LEAST = "vgg9", 16
+    PLAN = (64, POOL, 128, POOL, 256, 256, POOL, 512, 512, 512, POOL)
