@@ -109,6 +109,28 @@ def comparable_row(row: Mapping[str, Any], objectives: Mapping[str, str]) -> lis
     return list(values.values())
 
 
+def kept(row: Mapping[str, Any], objectives: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a running sweep keeps of a record: what fronts, counts and studies ask for.
+
+    A whole record takes 10 KB, and a driver holds thousands.
+    """
+    return {key: row.get(key) for key in (*_KEPT, *objectives)}
+
+
+_KEPT = (
+    "trial_id",
+    "status",
+    "scenario",
+    "accuracy",
+    "attack_auc",
+    "inversion_mse",
+    "inversion_floor",
+    "inversion_converged",
+    "collapsed",
+    "n_classes",
+)
+
+
 def eligible(trials: pd.DataFrame, objectives: Mapping[str, str]) -> pd.Series[bool]:
     """Return which trials may stand on a front: finished, not collapsed, attacks converged."""
     fit = (trials["status"] == "ok") & (trials["collapsed"] == False)  # noqa: E712 - null is not

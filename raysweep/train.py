@@ -158,28 +158,23 @@ class TrainedTarget:
         if layer not in modules:
             names = ", ".join(name for name in modules if name)
             raise ModelError(f"the model has no layer {layer!r}; it has {names}")
-        kept: list[Tensor] = []
 
-        def keep(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-            found = output.flatten(1).float().cpu()
-            if not kept:
-                kept.append(found.new_empty(len(examples), found.shape[1]))
-            kept[0][done : done + len(found)] = found
-            raise _Reached
+        def reach(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+            raise _Reached(output)
 
-        x, _ = examples.tensors(self.device)
-        done, hook = 0, modules[layer].register_forward_hook(keep)
+        def seen(x: Tensor) -> Tensor:
+            try:
+                self.model(x)
+            except _Reached as reached:
+                return reached.output.flatten(1)
+            told = f"the model did not call its layer {layer!r}"
+            raise ModelError(f"{told}; its activations cannot be observed")
+
+        hook = modules[layer].register_forward_hook(reach)
         try:
-            with torch.inference_mode():
-                for part in x.split(self.evaluation_batch):
-                    with contextlib.suppress(_Reached):
-                        self.model(pixels(part, examples))
-                        told = f"the model did not call its layer {layer!r}"
-                        raise ModelError(f"{told}; its activations cannot be observed")
-                    done += len(part)
+            return _outputs(seen, examples, self.device, self.evaluation_batch)
         finally:
             hook.remove()
-        return kept[0]
 
     def _evaluate(self, examples: Split) -> NDArray[np.float32]:
         return _logits(self.model, examples, self.device, self.evaluation_batch)
@@ -187,6 +182,9 @@ class TrainedTarget:
 
 class _Reached(Exception):
     """The layer that is asked for has spoken: what lies above it need not run."""
+
+    def __init__(self, output: Tensor) -> None:
+        self.output = output
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -411,12 +409,33 @@ class _Tally:
 
 
 @torch.inference_mode()
+def _outputs(
+    forward: Callable[[Tensor], Tensor], examples: Split, device: torch.device, batch: int
+) -> Tensor:
+    """Return what ``forward`` gives for examples in [0, 1], (n, ...) on the CPU."""
+    x, _ = examples.tensors(device)
+    return gathered((forward(pixels(part, examples)) for part in x.split(batch)), len(x))
+
+
 def _logits(
     model: nn.Module, examples: Split, device: torch.device, batch: int
 ) -> NDArray[np.float32]:
-    x, _ = examples.tensors(device)
-    parts = [model(pixels(part, examples)) for part in x.split(batch)]
-    return torch.cat(parts).float().cpu().numpy()
+    return _outputs(model, examples, device, batch).numpy()
+
+
+def gathered(parts: Iterable[Tensor], n: int) -> Tensor:
+    """Return parts (rows, ...) as one tensor of ``n`` rows, fp32, on the CPU.
+
+    They are copied as they come: small results that live on between the large temporaries of a
+    forward pass tear holes into the heap, which a worker then keeps.
+    """
+    found, done = torch.empty(0, dtype=torch.float32), 0
+    for part in parts:
+        if done == 0:
+            found = torch.empty(n, *part.shape[1:], dtype=torch.float32)
+        found[done : done + len(part)] = part
+        done += len(part)
+    return found
 
 
 def accuracy(

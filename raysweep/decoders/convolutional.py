@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from raysweep.config import sub_seed
 from raysweep.decoders import Decoder
-from raysweep.train import EVALUATION_BATCH, isolated_rng
+from raysweep.train import EVALUATION_BATCH, gathered, isolated_rng
 
 BATCH = 64
 LEARNING_RATE = 2e-3
@@ -103,11 +103,10 @@ class _Adversary:
     @torch.inference_mode()
     def decode(self, others: Tensor) -> NDArray[np.float32]:
         self.net.eval()
-        parts = [self(part) for part in others.split(EVALUATION_BATCH)]
-        return torch.cat(parts).cpu().numpy()
+        parts = (self(part) for part in others.split(EVALUATION_BATCH))
+        return gathered(parts, len(others)).numpy()
 
     def error(self, x: Tensor, y: Tensor, rows: Tensor) -> float:
         """Return the MSE on ``rows``, which are not taken out of ``x`` all at once."""
-        parts = rows.split(EVALUATION_BATCH)
-        found = torch.cat([torch.from_numpy(self.decode(x[part])) for part in parts])
-        return float(F.mse_loss(found, y[rows]))
+        parts = (torch.from_numpy(self.decode(x[part])) for part in rows.split(EVALUATION_BATCH))
+        return float(F.mse_loss(gathered(parts, len(rows)), y[rows]))

@@ -37,7 +37,7 @@ from raysweep.data.published import cache_folder
 from raysweep.errors import ClusterError, StoreError
 from raysweep.membership import other_datasets
 from raysweep.record import TrialResult
-from raysweep.results import Results, records
+from raysweep.results import Results, kept, records
 from raysweep.space import Space, differences
 from raysweep.store import Store
 from raysweep.sweep import code
@@ -178,14 +178,14 @@ class _Run:
         self.patience = patience
         self.small_files = len(trials) % compaction.TOGETHER
         self.space, self.store, self.lock, self.total = space, store, lock, total
-        self.rows: dict[str, dict[str, Any]] = {r["trial_id"]: r for r in records(trials)}
+        self.rows = {r["trial_id"]: kept(r, space.objectives) for r in records(trials)}
         self.proposals = Proposals(space, trials, journal=journal_path(store.path))
         self.standings = self._standings()
         self.ended = "done"
         self.recorder_error: StoreError | None = None
         self.missing = max(0, total - len(self.rows))
         if retry_failed:
-            again = [row for row in self.rows.values() if row["status"] == "failed"]
+            again = records(trials[trials["status"] == "failed"])
             code.refuse_foreign(space, again)
             self.proposals.retry(again)
             self.missing += len(again)
@@ -292,7 +292,7 @@ class _Run:
             self.recorder_error = error
             return
         row = result.trial.row()
-        self.rows[row["trial_id"]] = row
+        self.rows[row["trial_id"]] = kept(row, self.space.objectives)
         self.small_files += 1
         if self.small_files >= compaction.TOGETHER:
             self.small_files = 0

@@ -27,20 +27,22 @@ from optuna.distributions import (
     FloatDistribution,
 )
 from optuna.study import StudyDirection
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from raysweep.axes import Axis, Value, grid
 from raysweep.config import TrialConfig, sub_seed
 from raysweep.errors import SpaceError
-from raysweep.results import comparable_row, load, records
+from raysweep.ranking import leading
+from raysweep.results import comparable_row, kept, load, records
 from raysweep.space import Space, parse_space
 
 DESIGNS = ("random", "qmc", "grid")
 MAX_REPEATS = 100
 LARGEST_GRID = 100_000
-LARGEST_JOURNAL = 1_000
-"""How many records are written anew into the journal when a sweep is opened, at 3 ms each; beyond
-that `raysweep dashboard` still shows the study, from the records."""
+LARGEST_STUDY = 1_000
+"""How many records a study begins with: the latest half, and the best of the others. At twice as
+many it is begun anew, so that asking and remembering cost the same however long a sweep is. A
+journal (3 ms a record) is kept only until then; `raysweep dashboard` reads the records."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +58,16 @@ class Proposal:
 class Proposals:
     """Proposes configurations that have no record yet and learns from those that have."""
 
-    def __init__(self, space: Space, trials: pd.DataFrame, *, journal: Path | None = None) -> None:
-        self._space = space
+    def __init__(
+        self,
+        space: Space,
+        trials: pd.DataFrame,
+        *,
+        journal: Path | None = None,
+        largest: int = LARGEST_STUDY,
+    ) -> None:
+        self._space, self._largest = space, largest
         self._seed = space.seed if space.sampler.seed is None else space.sampler.seed
-        watched = journal if len(trials) <= LARGEST_JOURNAL else None
-        self._study = _study(space, self._seed, len(trials), watched)
         self._known: dict[str, dict[str, Any]] = {}
         self._asked: dict[str, optuna.Trial] = {}
         self._queue: list[Proposal] = []
@@ -74,8 +81,9 @@ class Proposals:
         numbers = trials["number"].tolist() if len(trials) else []
         self._number = max([len(named), *numbers])
         rows = records(trials)
-        self._study.add_trials([self._told(row) for row in rows if self._answers(row)])
-        self._known = {str(row["trial_id"]): row for row in rows}
+        told = [self._told(row) for row in rows if self._answers(row)]
+        self._study = self._begin(told, journal if len(trials) <= largest else None)
+        self._known = {row["trial_id"]: kept(row, space.objectives) for row in rows}
 
     def retry(self, rows: list[dict[str, Any]]) -> None:
         """Propose again the configurations of ``rows``, before anything new."""
@@ -112,18 +120,31 @@ class Proposals:
     def tell(self, row: Mapping[str, Any]) -> None:
         """Learn from the record of a trial that :meth:`next` proposed."""
         trial_id = str(row["trial_id"])
-        self._known[trial_id] = dict(row)
+        self._known[trial_id] = kept(row, self._space.objectives)
         asked = self._asked.pop(trial_id, None)
         if asked is not None:
             self._answer(asked, row)
         elif self._answers(row):
             self._study.add_trial(self._told(row))
+        self._learnt += 1
+        if self._learnt >= 2 * self._largest:
+            ended = [t for t in self._study.get_trials(deepcopy=False) if t.state.is_finished()]
+            self._study = self._begin(ended, None)
+            self._asked.clear()  # they are told as records are
 
     def drop(self, trial_id: str) -> None:
         """Give up a proposal that was stopped; the next opening of the sweep may make it again."""
         asked = self._asked.pop(trial_id, None)
         if asked is not None:
             self._study.tell(asked, state=TrialState.FAIL)
+
+    def _begin(self, told: list[FrozenTrial], journal: Path | None) -> optuna.Study:
+        """Return a study that has learnt from what is worth it of ``told``, the oldest first."""
+        study = _study(self._space, sub_seed(self._seed, "sampler", len(told)) % 2**32, journal)
+        worth = _worth_learning(told, list(self._space.objectives.values()), self._largest)
+        study.add_trials(worth)
+        self._learnt = len(worth)
+        return study
 
     def _take(self, proposal: Proposal, asked: optuna.Trial | None) -> Proposal:
         name = self._scenarios.get(proposal.trial_id)
@@ -168,7 +189,7 @@ class Proposals:
             return False
         return _is_pruned(row) or _values(row, self._space.objectives) is not None
 
-    def _told(self, row: Mapping[str, Any]) -> optuna.trial.FrozenTrial:
+    def _told(self, row: Mapping[str, Any]) -> FrozenTrial:
         """Return a record as a finished Optuna trial."""
         config = TrialConfig.from_json(str(row["config"]))
         params: dict[str, Any] = {}
@@ -242,7 +263,19 @@ def _sobol(dimensions: int, seed: int) -> Iterator[list[float]]:
         yield engine.random(1)[0].tolist()
 
 
-def _study(space: Space, seed: int, opened: int, journal: Path | None) -> optuna.Study:
+def _worth_learning(told: list[FrozenTrial], directions: list[str], n: int) -> list[FrozenTrial]:
+    """Return at most ``n`` of ``told``, in their order: the latest half, the best of the others."""
+    if len(told) <= n:
+        return told
+    split = len(told) - n // 2
+    old, new = told[:split], told[split:]
+    none = [np.nan] * len(directions)
+    values = [t.values if t.state == TrialState.COMPLETE else none for t in old]
+    best = leading(values, directions, n - len(new))
+    return [*itertools.compress(old, best), *new]
+
+
+def _study(space: Space, seed: int, journal: Path | None) -> optuna.Study:
     """Return an empty study; ``journal`` lets optuna-dashboard watch it."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage: optuna.storages.BaseStorage = optuna.storages.InMemoryStorage()
@@ -262,7 +295,7 @@ def _study(space: Space, seed: int, opened: int, journal: Path | None) -> optuna
             storage=storage,
             study_name=space.name,
             directions=directions,
-            sampler=_sampler(space, sub_seed(seed, "sampler", opened) % 2**32),
+            sampler=_sampler(space, seed),
         )
         study.set_metric_names(list(space.objectives))
     return study
@@ -382,6 +415,7 @@ def serve_dashboard(folder: str, *, port: int) -> None:
         remedy = "pip install 'raysweep[dashboard]'"
         raise SpaceError(f"optuna-dashboard is not installed: {remedy}") from None
     space = parse_space(yaml.safe_dump(results.documents[0]), f"{folder}/space.yaml")
-    proposals = Proposals(space, results.trials)
+    trials = results.trials
+    proposals = Proposals(space, trials, largest=max(1, len(trials)))
     print(f"http://127.0.0.1:{port}")
     run_server(proposals._study._storage, host="127.0.0.1", port=port)
