@@ -1,0 +1,165 @@
+"""How a sweep grows: with its workers, with the members, with its number of trials.
+
+python -m benchmarks.growth [--json] [--repeats 5] [--full] [--figure benchmarks/growth.png]
+
+`workers`: trials a minute of benchmarks/spaces/trial_fashion_mnist.yaml (the thesis CNN at epsilon
+8) with one and with two at once, in turns; the same count as `benchmarks.trial`. `members`: seconds
+of one trial (an epoch of plain training of the thesis CNN, one thread; three membership attacks)
+for 1,000 to 60,000 members of Fashion-MNIST. `trials`: seconds a trial of sweeps of 100 and 1,000
+trials that do nothing, as `benchmarks.overhead` measures them; 10,000 too with `--full`, which
+takes longer than ten minutes.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import finish, options, spread
+from benchmarks.overhead import apart
+from benchmarks.trial import per_minute
+
+RAYSWEEP = str(Path(sys.executable).parent / "raysweep")
+WORKERS = "benchmarks/spaces/trial_fashion_mnist.yaml"
+MEMBERS = (1_000, 5_000, 20_000, 60_000)
+TRIALS = (100, 1_000)
+SPACE = """
+name: growth
+dataset:
+  {{name: fashion_mnist, members: {n}, nonmembers: 1000, pool: 10, validation: 1000, test: 0}}
+model: {{name: thesis_cnn}}
+training: {{epochs: 1, batch_size: 64}}
+search: {{l2: {{low: 1e-5, high: 1e-1, log: true}}}}
+attacks: {{membership: [max_posterior, loss, entropy], inversion: {{}}}}
+objectives: {{accuracy: max, attack_auc: min}}
+"""
+
+
+def trials_a_minute(at_once: int, trials: int) -> float:
+    """Return the rate of a real sweep with ``at_once`` trials at a time."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [RAYSWEEP, "sweep", WORKERS, "--out", folder, "--trials", str(trials)]
+        subprocess.run(
+            [*command, "--max-concurrent", str(at_once)], check=True, capture_output=True
+        )
+        ends = sorted(file.stat().st_mtime for file in Path(folder, "trials").glob("*.parquet"))
+    return per_minute(ends)
+
+
+def by_workers(repeats: int) -> dict[str, Any]:
+    """Return the rates with one and two workers, and their ratio."""
+    turns = []
+    for number in range(repeats):
+        turns.append((trials_a_minute(1, 4), trials_a_minute(2, 6)))
+        print(f"workers {number + 1} of {repeats}: {turns[-1]}", file=sys.stderr)
+    return {
+        "trials_a_minute_1": spread([one for one, _ in turns]),
+        "trials_a_minute_2": spread([two for _, two in turns]),
+        "ratio": spread([two / one for one, two in turns]),
+    }
+
+
+def trial_seconds(members: int) -> float:
+    """Return the seconds of one trial in this process, its data at hand."""
+    import torch
+
+    import raysweep
+    from raysweep.space import parse_space
+
+    torch.set_num_threads(1)
+    space = parse_space(SPACE.format(n=members), "growth.yaml")
+    config = space.config({"l2": 1e-3})
+    raysweep.data.load(config.dataset, seed=config.seed)
+    began = time.perf_counter()
+    raysweep.run_trial(config)
+    return time.perf_counter() - began
+
+
+def by_members(repeats: int) -> dict[str, Any]:
+    """Return the seconds of a trial for each number of members, in turns."""
+    trial_seconds(MEMBERS[0])  # imports, and what libraries set up once
+    found: dict[int, list[float]] = {n: [] for n in MEMBERS}
+    for number in range(repeats):
+        for n in MEMBERS:
+            found[n].append(trial_seconds(n))
+        took = {n: round(seconds[-1], 2) for n, seconds in found.items()}
+        print(f"members {number + 1} of {repeats}: {took}", file=sys.stderr)
+    return {str(n): spread(seconds) for n, seconds in found.items()}
+
+
+def by_trials(counts: tuple[int, ...]) -> dict[str, Any]:
+    """Return the seconds a trial of sweeps that do nothing, and the driver's memory at their end.
+
+    `last` is the median of the last 100 gaps between records.
+    """
+    found = {}
+    for n in counts:
+        run = apart(n)
+        mean, last = statistics.fmean(run["gaps"]), statistics.median(run["gaps"][-100:])
+        found[str(n)] = {
+            "mean": round(mean, 4),
+            "last": round(last, 4),
+            "driver_mib": run["memory"][str(n)],
+        }
+        print(f"trials {n}: {found[str(n)]}", file=sys.stderr)
+    return found
+
+
+def draw(result: dict[str, Any], path: Path) -> None:
+    """Draw the three as one figure."""
+    import seaborn as sns
+    from matplotlib.figure import Figure
+
+    from raysweep import figures
+
+    with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
+        figure = Figure(figsize=(13.5, 4.4), layout="constrained")
+        workers, members, trials = figure.subplots(1, 3)
+        rates = [result["workers"][f"trials_a_minute_{n}"]["median"] for n in (1, 2)]
+        sns.barplot(x=["1", "2"], y=rates, color="#4c72b0", width=0.5, ax=workers)
+        workers.axhline(2 * rates[0], color="grey", linestyle="--", label="twice one worker")
+        workers.set(xlabel="trials at once, two cores", ylabel="trials a minute")
+        workers.set_title(f"{result['workers']['ratio']['median']:.2f} x with two workers")
+        workers.legend(loc="upper left")
+        sizes = [int(n) for n in result["members"]]
+        seconds = [found["median"] for found in result["members"].values()]
+        sns.lineplot(x=sizes, y=seconds, marker="o", ax=members)
+        unit = seconds[-1] / sizes[-1]
+        proportional = [unit * n for n in sizes]
+        members.plot(sizes, proportional, color="grey", linestyle="--", label="proportional")
+        members.set(xscale="log", yscale="log", xlabel="members", ylabel="seconds a trial")
+        members.set_title("One epoch and three attacks")
+        members.legend(loc="upper left")
+        counts = [int(n) for n in result["trials"]]
+        costs = [1000 * found["last"] for found in result["trials"].values()]
+        sns.lineplot(x=counts, y=costs, marker="o", ax=trials)
+        trials.set(xscale="log", xlabel="trials in the sweep", ylabel="ms a trial, the last 100")
+        trials.set_ylim(bottom=0)
+        trials.set_title("What a trial that does nothing costs")
+    figures.save(figure, path)
+
+
+def main() -> None:
+    """Measure."""
+    parser = options(__doc__)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--full", action="store_true", help="10,000 instant trials as well")
+    parser.add_argument("--figure", type=Path, default=Path("benchmarks/growth.png"))
+    arguments = parser.parse_args()
+    counts = (*TRIALS, 10_000) if arguments.full else TRIALS
+    result = {
+        "workers": by_workers(arguments.repeats),
+        "members": by_members(arguments.repeats),
+        "trials": by_trials(counts),
+    }
+    draw(result, arguments.figure)
+    finish(result, as_json=arguments.json)
+
+
+if __name__ == "__main__":
+    main()
