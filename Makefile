@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install quickstart test test-cluster check bench clean
+.PHONY: install quickstart test test-cluster check bench papers clean
 
 install: $(STAMP)
 
@@ -45,6 +45,9 @@ bench: $(STAMP)  ## make the figures of README.md and benchmarks/README.md again
 	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) -e '.[bench]'
 	$(BIN)/python -m benchmarks.attacks --json
 	$(BIN)/python -m benchmarks.pruning --full --json
+
+papers: $(STAMP)  ## the papers' tables and figures from the committed records (docs/papers.md)
+	for script in analysis/papers/*_*.py; do $(BIN)/python $$script --out analysis/results/figures; done
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

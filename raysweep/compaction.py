@@ -11,6 +11,7 @@ from __future__ import annotations
 from raysweep.store import SCHEMAS, Store, is_merged, stem
 
 TOGETHER = 500
+FIRST = "merged-000001"
 
 
 def compact(store: Store, *, least: int = TOGETHER) -> None:

@@ -91,6 +91,8 @@ def summary(table: pd.DataFrame, by: Sequence[str], figures: Sequence[str]) -> p
 def mean_interval(values: pd.Series[float]) -> tuple[float, float, int]:
     """Return the mean, the half-width of its 95 % interval (Student's t), and n.
 
+    The half-width is nan for fewer than two values, and for infinite ones.
+
     >>> mean, half, n = mean_interval(pd.Series([1.0, 2.0, 3.0]))
     >>> mean, round(half, 3), n
     (2.0, 2.484, 3)
@@ -98,7 +100,7 @@ def mean_interval(values: pd.Series[float]) -> tuple[float, float, int]:
     from scipy.stats import t
 
     x = values.dropna().to_numpy(dtype=float)
-    if len(x) < 2:
+    if len(x) < 2 or not np.isfinite(x).all():
         return (float(x[0]) if len(x) else float("nan")), float("nan"), len(x)
     half = t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x))
     return float(x.mean()), float(half), len(x)

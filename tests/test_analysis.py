@@ -1,6 +1,7 @@
 """The analysis scripts on a results folder that a real trial left."""
 
 import json
+import runpy
 import socket
 import subprocess
 import sys
@@ -8,10 +9,14 @@ import time
 import urllib.request
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from conftest import SMALL
 
+import raysweep
+from raysweep.compaction import FIRST
 from raysweep.space import parse_space
 from raysweep.store import Store
 from raysweep.trial import run_trial
@@ -82,7 +87,6 @@ def papers(tmp_path_factory):
     ("script", "told"),
     [
         ("thesis", "Figure 3: mean change against the baseline, %"),
-        ("face_inversion", "recovery below a tenth from epsilon"),
         ("regularisers", "RAD < 15 %: relative changes"),
         ("adversarial_regularisation", "Table 7: reference / members"),
     ],
@@ -103,6 +107,50 @@ def test_a_papers_script_tells_its_tables_from_any_records(papers, script, told)
         assert told in found.stdout
     suffixes = {path.suffix for path in out.iterdir()}
     assert suffixes == {".csv", ".png"}
+
+
+@pytest.mark.parametrize(
+    "script", sorted(Path("analysis/papers").glob("face_*_*.py")), ids=lambda path: path.stem
+)
+def test_a_papers_script_runs_from_the_committed_records(script, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [str(script), "--out", str(tmp_path)])
+    monkeypatch.syspath_prepend(str(script.parent))
+    runpy.run_path(str(script), run_name="__main__")
+    told = capsys.readouterr().out
+    assert "Ours: " in told
+    assert "published" in told
+    written = {path.name for path in tmp_path.iterdir()}
+    assert {f"{script.stem}.csv", f"{script.stem}.png"} <= written
+
+
+def test_a_papers_script_says_what_is_no_results_folder(tmp_path):
+    script = "analysis/papers/face_inversion_epsilons.py"
+    command = [sys.executable, script, str(tmp_path), "--out", str(tmp_path)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 2
+    assert "no space.yaml" in found.stderr
+
+
+def test_the_committed_records_are_small():
+    size = sum(path.stat().st_size for path in Path("analysis/results").rglob("*.parquet"))
+    assert 0 < size < 8e6
+
+
+def test_what_is_kept_of_a_sweep_is_its_finished_trials_and_few_images(papers, tmp_path):
+    command = [sys.executable, "analysis/keep.py", str(papers / "out"), str(tmp_path / "kept")]
+    subprocess.run([*command, "--images", "2"], check=True, capture_output=True)
+    whole, kept = (raysweep.load(str(path)) for path in (papers / "out", tmp_path / "kept"))
+    same = ["trial_id", "seed", "scenario", "accuracy", "attack_auc", "config"]
+    pd.testing.assert_frame_equal(kept.trials[same], whole.trials[same])
+    pd.testing.assert_frame_equal(kept.attacks, whole.attacks)
+    pd.testing.assert_frame_equal(kept.epochs, whole.epochs)
+    assert (len(whole.scores) > 0, len(kept.scores)) == (True, 0)
+    faces = kept.reconstructions.query("attack == 'mi_face'")
+    first = kept.trials.query("seed == 0")["trial_id"]
+    assert faces.groupby("trial_id").size().to_dict() == dict.fromkeys(first, 2)
+    sent = whole.reconstructions.merge(faces, on=["trial_id", "attack", "layer", "example"])
+    assert abs(np.stack(sent["image_x"]) - np.stack(sent["image_y"])).max() <= 0.5 / 255 + 1e-6
+    assert {path.name for path in (tmp_path / "kept" / "trials").iterdir()} == {FIRST + ".parquet"}
 
 
 def test_the_dashboard_shows_the_study(results):

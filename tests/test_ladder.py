@@ -46,6 +46,7 @@ FLOORS = [
     ["sweep.tuning"],
     ["sweep"],
     ["figures", "printing"],
+    ["panels"],
     ["cli"],
 ]
 
@@ -61,8 +62,8 @@ DOORS = {
     "torchvision": {"data.published"},
     "sklearn": {"data.published"},
     "pyarrow": {"store"},
-    "seaborn": {"figures"},
-    "matplotlib": {"figures"},
+    "seaborn": {"figures", "panels"},
+    "matplotlib": {"figures", "panels"},
 }
 
 NO_TORCH_AT_IMPORT = [

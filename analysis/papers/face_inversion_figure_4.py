@@ -1,0 +1,117 @@
+"""Gianitsos, Figure 4: faces recovered from a softmax trained with DP-SGD, against epsilon.
+
+python analysis/papers/face_inversion_figure_4.py [results/face_inversion_dp] [--out figures]
+
+Published: at epsilon 430 a face is "almost completely unidentifiable". Ours asks an independent eye
+(linear discriminant analysis of real faces) how many of the 40 people it recognises; a face is gone
+below a tenth. A second figure has that share and the target's accuracy against epsilon.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import faces
+import numpy as np
+import pandas as pd
+import paper
+
+from raysweep import figures, panels
+from raysweep.comparison import beside
+from raysweep.results import Results
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+STORE = "face_inversion_dp"
+ACCURACY = {0.0: 83.0, 0.4: 79.0}  # published, % by sigma
+SHOWN = [0.0, 0.001, 0.01, 0.1, 0.4, 1.1, 1.5, 3.5, 7.0]
+PEOPLE = [2, 3, 4, 5]
+GONE = 10.0  # %
+PUBLISHED_THRESHOLD = 430
+
+
+def threshold(means: pd.DataFrame) -> tuple[float, float]:
+    """Return between which epsilons the share of recognised people falls below GONE, for good.
+
+    The first is the largest below which all are under it, the second the next one measured.
+    """
+    own = means.sort_values("epsilon")
+    seen = own[faces.RECOGNISED].to_numpy() >= GONE
+    first = int(np.argmax(seen)) if seen.any() else len(own)
+    spent = [0.0, *own["epsilon"], inf]
+    return spent[first], spent[first + 1]
+
+
+def pictures(results: Results, table: pd.DataFrame, means: pd.DataFrame) -> Figure:
+    """Return the sheet: PEOPLE in rows, the noise multipliers of SHOWN in columns."""
+    kept = table[table["trial_id"].isin(results.reconstructions["trial_id"])]
+    kept = kept[kept["pixels"] == "raw"].drop_duplicates("noise_multiplier")
+    kept = kept[kept["noise_multiplier"].isin(SHOWN)].sort_values("noise_multiplier")
+    columns = [faces.originals(results, PEOPLE)]
+    columns += [faces.rebuilt(results, trial, PEOPLE) for trial in kept["trial_id"]]
+    share = means.query("pixels == 'raw'").set_index("noise_multiplier")[faces.RECOGNISED]
+    names = ["real face"]
+    for sigma, epsilon in zip(kept["noise_multiplier"], kept["epsilon"], strict=True):
+        told = f"eps {epsilon:.2g}" if sigma else "no DP"
+        names.append(f"{told}\n{share[sigma]:.0f} % known")
+    rows = [list(row) for row in zip(*columns, strict=True)]
+    return panels.sheet(
+        rows, [f"person {p + 1}" for p in PEOPLE], names, title="A face drowns in noise, late"
+    )
+
+
+def main() -> None:
+    """Print recognition and accuracy over sigma; draw the faces, and both against epsilon."""
+    (results,), out = paper.opened(__doc__, STORE)
+    table = faces.measured(results)
+    means = faces.by(table, "pixels", "noise_multiplier")
+    means = means.sort_values(["pixels", "noise_multiplier"], ascending=[False, True])
+    print(paper.scale(results))
+    for form, own in means.groupby("pixels", sort=False):
+        rows = [
+            {
+                "sigma": f"{row['noise_multiplier']:g}",
+                "epsilon": f"{row['epsilon']:.4g}",
+                "recognised": beside(
+                    row[faces.RECOGNISED], None, row[f"{faces.RECOGNISED}_pm"], " %"
+                ),
+                "accuracy": beside(
+                    row["accuracy"], ACCURACY.get(row["noise_multiplier"]), row["accuracy_pm"], " %"
+                ),
+            }
+            for row in own.to_dict("records")
+        ]
+        paper.told(
+            pd.DataFrame(rows), f"MI-Face {faces.FORMS[str(form)]}: ours | published | difference"
+        )
+        low, high = threshold(own)
+        print(
+            f"Fewer than {GONE:.0f} % of the people are recognised from epsilon {low:.3g} down, "
+            f"more at {high:.3g} | published {PUBLISHED_THRESHOLD}"
+        )
+    _write_curves(out, means)
+    paper.written(out, "face_inversion_figure_4", means, pictures(results, table, means))
+
+
+def _write_curves(out: Path, means: pd.DataFrame) -> None:
+    named = means.assign(form=means["pixels"].map(faces.FORMS))
+    published = {"epsilon": [PUBLISHED_THRESHOLD], "accuracy": [ACCURACY[0.4]]}
+    published |= {faces.RECOGNISED: [0.0]}
+    figure = panels.curves(
+        named[np.isfinite(named["epsilon"])],
+        "epsilon",
+        {faces.RECOGNISED: "people recognised, %", "accuracy": "accuracy (validation), %"},
+        "form",
+        title="Faces go at an epsilon where accuracy has gone too",
+        x_label="epsilon (smaller = more private)",
+        log=["epsilon"],
+        published=pd.DataFrame(published),
+    )
+    print(f"\nFigure: {figures.save(figure, out / 'face_inversion_figure_4_curves.png')}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""What the papers' scripts share: their arguments, and what they say and write.
+
+A script reads analysis/results/NAME, the records of search_spaces/papers/NAME.yaml that are
+committed here, or the results folders that it is given; and writes a figure and a table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+import raysweep
+from raysweep import comparison, figures
+from raysweep.errors import RaysweepError
+from raysweep.results import Results
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COMMITTED = Path(__file__).parents[1] / "results"
+
+
+def opened(doc: str | None, *names: str) -> tuple[list[Results], Path]:
+    """Return the results that the command line names, by default ``names``, and where to write."""
+    parser = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    default = [str(COMMITTED / name) for name in names]
+    parser.add_argument("results", nargs="*", default=default, help="results folders")
+    parser.add_argument("--out", type=Path, default=Path("figures"), help="where to write")
+    arguments = parser.parse_args()
+    try:
+        return [raysweep.load(folder) for folder in arguments.results], arguments.out
+    except RaysweepError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def scale(results: Results) -> str:
+    """Return at which scale the records were made, as one line."""
+    trials = comparison.measured(results)
+    models, datasets = (", ".join(trials[key].unique()) for key in ("model", "dataset"))
+    if "synthetic" in datasets:
+        datasets += " (SYNTHETIC)"
+    members = ", ".join(f"{int(n):,}" for n in sorted(trials["n_members"].unique()))
+    seeds = trials["seed"].nunique()
+    return (
+        f"Ours: {models} on {datasets}, {members} members, {len(trials)} trials, "
+        f"{seeds} seed{'s' * (seeds > 1)}; ± is the 95 % interval over seeds."
+    )
+
+
+def not_run(space: str) -> str:
+    """Return what stands where there is no record yet."""
+    return f"not run: raysweep sweep search_spaces/papers/{space}.yaml"
+
+
+def told(table: pd.DataFrame, title: str) -> None:
+    """Print a table of text under its title."""
+    print(f"\n{title}\n{table.to_string(index=False)}")
+
+
+def written(out: Path, name: str, table: pd.DataFrame, figure: Figure) -> None:
+    """Write NAME.csv and NAME.png; say where."""
+    path = figures.save(figure, out / f"{name}.png")
+    table.to_csv(out / f"{name}.csv", index=False)
+    print(f"\nFigure: {path}, table: {out / name}.csv")
+
+
+def columns(names: Sequence[str]) -> str:
+    """Return the words under which ``beside`` puts its three values."""
+    return f"{', '.join(names)}: ours | published | difference"

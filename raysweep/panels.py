@@ -1,0 +1,116 @@
+"""Tables -> the figures of papers: panels of curves and sheets of images, published values beside.
+
+Compute first, then draw: nothing is measured here. A column ``y`` may have the half-width of its
+interval in ``y_pm``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from raysweep.figures import PALETTE
+
+PUBLISHED: dict[str, Any] = {
+    "marker": "*",
+    "s": 260,
+    "color": "crimson",
+    "edgecolor": "black",
+    "zorder": 5,
+}
+
+
+def curves(
+    table: pd.DataFrame,
+    x: str,
+    panels: Mapping[str, str],
+    hue: str,
+    *,
+    title: str,
+    x_label: str,
+    log: Sequence[str] = (),
+    published: pd.DataFrame | None = None,
+) -> Figure:
+    """Return a panel for each column of ``panels`` (column -> label), a curve for each ``hue``.
+
+    Columns named in ``log`` have a logarithmic axis. ``published`` has ``x`` and those of the
+    columns that the paper gives: a star each.
+    """
+    groups = list(table.groupby(hue, sort=False))
+    colours = mpl.colormaps[PALETTE](np.linspace(0, 0.92, len(groups)))
+    with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
+        figure = Figure(figsize=(max(8.4, 5.6 * len(panels)), 4.9), layout="constrained")
+        for axes, (y, label) in zip(
+            np.atleast_1d(figure.subplots(1, len(panels))), panels.items(), strict=True
+        ):
+            for (name, group), colour in zip(groups, colours, strict=True):
+                _curve(axes, group.sort_values(x), x, y, color=colour, label=str(name))
+            if published is not None and y in published:
+                axes.scatter(published[x], published[y], **PUBLISHED, label="published")
+            axes.set(xlabel=x_label, ylabel=label)
+            _scale(axes, x in log, y in log)
+        handles, labels = _entries(figure)
+        figure.legend(
+            handles, labels, loc="outside lower center", ncols=min(6, len(labels)), frameon=False
+        )
+        figure.suptitle(title, fontsize="x-large", fontweight="bold")
+    return figure
+
+
+def _curve(axes: Axes, group: pd.DataFrame, x: str, y: str, **look: Any) -> None:
+    group = group[np.isfinite(group[y])]
+    marker = "o" if len(group) <= 20 else None
+    axes.plot(group[x], group[y], marker=marker, **look)
+    if f"{y}_pm" in group:
+        low, high = group[y] - group[f"{y}_pm"], group[y] + group[f"{y}_pm"]
+        axes.fill_between(group[x], low, high, color=look["color"], alpha=0.15, linewidth=0)
+
+
+def _scale(axes: Axes, log_x: bool, log_y: bool) -> None:
+    for is_log, axis, scale in ((log_x, axes.xaxis, "xscale"), (log_y, axes.yaxis, "yscale")):
+        if is_log:
+            axes.set(**{scale: "log"})
+            axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}"))
+            axis.set_minor_formatter(mpl.ticker.NullFormatter())
+
+
+def _entries(figure: Figure) -> tuple[list[Any], list[str]]:
+    """Return each entry of all panels' legends once."""
+    found: dict[str, Any] = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    return list(found.values()), list(found)
+
+
+def sheet(
+    images: Sequence[Sequence[NDArray[np.float32] | None]],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    title: str,
+) -> Figure:
+    """Return grey images (height, width) in [0, 1] as a sheet with named rows and columns."""
+    with sns.axes_style("white"), sns.plotting_context("notebook"):
+        size = (1.45 * len(columns) + 1.2, 1.75 * len(rows) + 1.0)
+        figure = Figure(figsize=size, layout="constrained")
+        cells = figure.subplots(len(rows), len(columns), squeeze=False)
+        for line, row, name in zip(cells, images, rows, strict=True):
+            for axes, image in zip(line, row, strict=True):
+                axes.set(xticks=[], yticks=[])
+                axes.set_frame_on(image is not None)
+                if image is not None:
+                    axes.imshow(image, cmap="gray", vmin=0, vmax=1)
+            line[0].set_ylabel(name)
+        for axes, name in zip(cells[0], columns, strict=True):
+            axes.set_title(name, fontsize="small")
+        figure.suptitle(title, fontsize="x-large", fontweight="bold")
+    return figure
