@@ -87,6 +87,36 @@ def test_a_continued_search_learns_from_its_records(sampler):
     assert proposals.next().trial_id not in told
 
 
+def test_a_search_that_repeats_itself_goes_on_by_chance():
+    proposals = Proposals(a_space("nsgaii"), pd.DataFrame(), largest=10)  # a population of 4
+    for _ in range(45):
+        proposals.tell(row(proposals.next()))
+
+
+def test_a_long_search_learns_from_the_latest_records_and_the_best_of_the_others():
+    space = a_space("tpe")
+    best = {"accuracy": 0.99, "attack_auc": 0.5}
+    proposals, rows = Proposals(space, pd.DataFrame(), largest=10), []
+    for i in range(45):
+        rows.append(row(proposals.next(), **(best if i == 3 else {})))
+        proposals.tell(rows[-1])
+        assert len(proposals._study.trials) < 20
+    for study in (proposals._study, Proposals(space, pd.DataFrame(rows), largest=10)._study):
+        learnt = [t.user_attrs["trial_id"] for t in study.trials]
+        assert rows[3]["trial_id"] in learnt
+        assert {r["trial_id"] for r in rows[-5:]} <= set(learnt)
+
+
+def test_a_proposal_that_outlives_its_study_is_learnt_from_all_the_same():
+    proposals = Proposals(a_space("tpe"), pd.DataFrame(), largest=2)
+    proposals.tell(row(proposals.next()))
+    slow = proposals.next()
+    for _ in range(4):
+        proposals.tell(row(proposals.next()))
+    proposals.tell(row(slow))
+    assert proposals._study.trials[-1].user_attrs["trial_id"] == slow.trial_id
+
+
 def test_half_of_random_proposals_take_the_way_out():
     rows = run(a_space(), 200)
     without = sum(parse_config(r).defences["epsilon"] == math.inf for r in rows)

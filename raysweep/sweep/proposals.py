@@ -115,7 +115,7 @@ class Proposals:
                 proposal = Proposal(number=self._number, config=config, trial_id=config.trial_id)
                 return self._take(proposal, asked)
             self._answer(asked, self._known.get(config.trial_id))
-        return self._next_unseen_of_grid()
+        return self._next_unseen()
 
     def tell(self, row: Mapping[str, Any]) -> None:
         """Learn from the record of a trial that :meth:`next` proposed."""
@@ -126,17 +126,21 @@ class Proposals:
             self._answer(asked, row)
         elif self._answers(row):
             self._study.add_trial(self._told(row))
-        self._learnt += 1
-        if self._learnt >= 2 * self._largest:
-            ended = [t for t in self._study.get_trials(deepcopy=False) if t.state.is_finished()]
-            self._study = self._begin(ended, None)
-            self._asked.clear()  # they are told as records are
+            self._count()
 
     def drop(self, trial_id: str) -> None:
         """Give up a proposal that was stopped; the next opening of the sweep may make it again."""
         asked = self._asked.pop(trial_id, None)
         if asked is not None:
             self._study.tell(asked, state=TrialState.FAIL)
+
+    def _count(self) -> None:
+        """Count a trial that ended; begin the study anew when there are too many."""
+        self._learnt += 1
+        if self._learnt >= 2 * self._largest:
+            ended = [t for t in self._study.get_trials(deepcopy=False) if t.state.is_finished()]
+            self._study = self._begin(ended, None)
+            self._asked.clear()  # they are told as records are
 
     def _begin(self, told: list[FrozenTrial], journal: Path | None) -> optuna.Study:
         """Return a study that has learnt from what is worth it of ``told``, the oldest first."""
@@ -169,12 +173,12 @@ class Proposals:
                 return self._take(proposal, None)
         return None
 
-    def _next_unseen_of_grid(self) -> Proposal | None:
-        """Return what is left of a finite space that the sampler no longer hits by itself."""
+    def _next_unseen(self) -> Proposal | None:
+        """Return what a sampler that repeats itself misses: a finite space's rest, or by chance."""
         size = self._space.size()
-        if size is None or size > LARGEST_GRID:
-            return None
-        for values in grid(self._space.axes):
+        drawn = (values for _, values in self._design)
+        few = size is not None and size <= LARGEST_GRID
+        for values in grid(self._space.axes) if few else drawn:
             config = self._space.config(values)
             if not self._seen(config.trial_id):
                 self._number += 1
@@ -210,14 +214,13 @@ class Proposals:
     def _answer(self, asked: optuna.Trial, row: Mapping[str, Any] | None) -> None:
         if row is None or not self._answers(row):
             self._study.tell(asked, state=TrialState.FAIL)
-            return
-        asked.set_user_attr("trial_id", row["trial_id"])
-        for name, value in _constraints(row).items():
-            asked.set_constraint(name, value)
-        if _is_pruned(row):
-            self._study.tell(asked, state=TrialState.PRUNED)
         else:
-            self._study.tell(asked, _values(row, self._space.objectives))
+            asked.set_user_attr("trial_id", row["trial_id"])
+            for name, value in _constraints(row).items():
+                asked.set_constraint(name, value)
+            values = _values(row, self._space.objectives)
+            self._study.tell(asked, values, state=TrialState.PRUNED if values is None else None)
+        self._count()
 
 
 def expected(space: Space, asked: int) -> int:
