@@ -156,6 +156,11 @@ def _leaves(model: nn.Module) -> list[nn.Module]:
     return [module for module in model.modules() if not any(module.children())]
 
 
+def default_device() -> torch.device:
+    """Return the GPU where torch sees one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:
     """Return what a forward pass runs in: nothing for ``fp32``, torch's autocast for ``bf16``.
 

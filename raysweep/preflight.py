@@ -34,6 +34,13 @@ def check(config: TrialConfig, splits: Splits) -> None:
     _check_model(config, splits)
 
 
+def check_here(config: TrialConfig) -> None:
+    """Raise :class:`ModelError` when this machine computes in no precision that is asked for."""
+    from raysweep.layers import autocast, default_device
+
+    autocast(default_device(), config.training.precision)
+
+
 def _check_pool(config: TrialConfig, splits: Splits) -> None:
     needed = len(splits.members) + len(splits.nonmembers)
     for name, parameters in config.attacks["membership"].items():

@@ -26,6 +26,7 @@ from raysweep.config import TrialConfig, sub_seed
 from raysweep.data import Split, concatenate
 from raysweep.errors import MachineFailure, OutOfMemory, RaysweepError
 from raysweep.inversion import INVERSION
+from raysweep.layers import default_device
 from raysweep.membership import MEMBERSHIP, other_datasets
 from raysweep.membership.data_transfer import DataTransfer
 from raysweep.provenance import failed_record, now, versions
@@ -101,11 +102,6 @@ def reason(error: BaseException) -> str:
     """Return an error as one line for a record."""
     kind = "" if isinstance(error, RaysweepError) else f"{type(error).__name__}: "
     return f"{kind}{error}".strip() or type(error).__name__
-
-
-def default_device() -> torch.device:
-    """Return the GPU where torch sees one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 class _Trial:

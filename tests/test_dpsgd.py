@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import SMALL
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+import raysweep
 from raysweep import defences
 from raysweep.config import Training
 from raysweep.defences.dpsgd import accounting
@@ -22,8 +24,8 @@ from raysweep.defences.dpsgd.clipping import (
 from raysweep.defences.dpsgd.gradients import PrivateGradients, refuse_unsafe_layers
 from raysweep.defences.dpsgd.rules import ConvolutionRule
 from raysweep.errors import ModelError, PrivacyError
-from raysweep.layers import autocast
 from raysweep.models import MODELS
+from raysweep.space import parse_space
 from raysweep.train import PrivacySpent, isolated_rng, plain_recipe, train
 
 CPU = torch.device("cpu")
@@ -417,7 +419,6 @@ def test_the_anchor_has_the_same_model_and_epochs(splits):
     assert defended.privacy.steps == 3 * 2
 
 
-@pytest.mark.skipif(not torch.cpu._is_avx512_bf16_supported(), reason="the CPU has no bf16")
 @pytest.mark.parametrize("name", ["thesis_cnn", "mlp"])
 def test_in_bf16_no_example_adds_more_than_the_norm(name):
     model = seeded(lambda: MODELS[name]().build((1, 28, 28), 10))
@@ -426,7 +427,7 @@ def test_in_bf16_no_example_adds_more_than_the_norm(name):
         way = clipping(model, x, 0.1)
 
         def losses(z, label=i):
-            with autocast(CPU, "bf16"):
+            with torch.autocast("cpu", torch.bfloat16):  # slow where the CPU has none, but equal
                 logits = model(z)
             assert logits.dtype == torch.bfloat16
             return F.cross_entropy(logits.float(), torch.tensor([label]), reduction="none")
@@ -451,3 +452,11 @@ def test_bf16_is_refused_where_the_bound_or_the_hardware_is_missing(splits, monk
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     with pytest.raises(ModelError, match="precision is bf16 and this cpu has none; set training"):
         train(plain_recipe(build, training), splits.members, seed=0, device=CPU)
+
+
+def test_a_sweep_in_bf16_is_refused_before_ray_starts(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    space = parse_space(SMALL, "s.yaml", overrides={"training.precision": "bf16"})
+    with pytest.raises(ModelError, match="precision is bf16 and this cpu has none"):
+        raysweep.sweep(space, out=str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()

@@ -111,7 +111,7 @@ def sweep(
     """
     console = console or Console(stderr=True)
     store = Store(out or f"{os.environ.get('RAYSWEEP_RESULTS', 'results')}/{space.name}")
-    splits = _preflight(space)
+    splits = _preflight(space, here=address is None)
     with Lock(store) as lock:
         _open(store, space)
         compaction.tidy(store)
@@ -126,19 +126,28 @@ def sweep(
         return run.summary()
 
 
-def _preflight(space: Space) -> Splits:
-    """Load the data and try the model, so that mistakes show before Ray starts."""
+def _preflight(space: Space, *, here: bool) -> Splits:
+    """Load the data and try the model, so that mistakes show before Ray starts.
+
+    ``here``: trials run on this machine.
+    """
     baseline = space.baseline()
     splits = data.load(baseline.dataset, seed=baseline.seed)
-    preflight.check(baseline, splits)
+
+    def check(config: TrialConfig) -> None:
+        preflight.check(config, splits)
+        if here:
+            preflight.check_here(config)
+
+    check(baseline)
     for key, axis in space.axes.items():
         if key == "seed" or key.startswith("dataset."):
             continue  # other data; each trial checks it
         for value in axis.extremes():
-            preflight.check(space.config({key: value}), splits)
+            check(space.config({key: value}))
     for _, values in scenarios.points(space.scenarios):
         if not any(key == "seed" or key.startswith("dataset.") for key in values):
-            preflight.check(space.config(values), splits)
+            check(space.config(values))
     return splits
 
 

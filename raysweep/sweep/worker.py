@@ -43,7 +43,8 @@ def run(
         return
     import torch
 
-    from raysweep.trial import default_device, run_recorded
+    from raysweep.layers import default_device
+    from raysweep.trial import run_recorded
 
     torch.set_num_threads(threads)
     device = default_device() if gpu > 0 else torch.device("cpu")
