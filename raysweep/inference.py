@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from raysweep.config import sub_seed
+from raysweep.optimizers import Adam
 from raysweep.train import isolated_rng
 
 LEARNING_RATE = 1e-4
@@ -57,7 +58,7 @@ class InferenceTraining:
 
     def __init__(self, model: InferenceModel) -> None:
         self.model = model
-        self._optimizer = torch.optim.Adam(model.parameters(), LEARNING_RATE, fused=True)
+        self._optimizer = Adam(model.parameters(), LEARNING_RATE)
 
     def step(self, members: Columns, nonmembers: Columns) -> None:
         """Take one step on a batch of either side."""

@@ -23,6 +23,7 @@ from raysweep.config import Training, sub_seed
 from raysweep.data import Split
 from raysweep.errors import ModelError, TrainingDiverged
 from raysweep.layers import autocast, channels_last
+from raysweep.optimizers import SGD, Adam, Optimizer
 
 EVALUATION_BATCH = 256
 
@@ -192,14 +193,12 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(logits, targets, reduction="none")
 
 
-def make_optimizer(training: Training, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+def make_optimizer(training: Training, parameters: Iterable[nn.Parameter]) -> Optimizer:
     """Return the optimizer that ``training`` names."""
     rate, decay = training.learning_rate, training.weight_decay
     if training.optimizer == "sgd":
-        momentum = training.momentum
-        return torch.optim.SGD(parameters, rate, momentum, weight_decay=decay, fused=True)
-    amsgrad = training.optimizer == "amsgrad"
-    return torch.optim.Adam(parameters, rate, weight_decay=decay, amsgrad=amsgrad, fused=True)
+        return SGD(parameters, rate, momentum=training.momentum, weight_decay=decay)
+    return Adam(parameters, rate, weight_decay=decay, amsgrad=training.optimizer == "amsgrad")
 
 
 @contextlib.contextmanager

@@ -9,7 +9,17 @@ ROOT = Path(__file__).parent.parent / "raysweep"
 
 FLOORS = [
     ["errors"],
-    ["registry", "signals", "pareto", "record", "document", "durations", "layers", "recogniser"],
+    [
+        "registry",
+        "signals",
+        "pareto",
+        "record",
+        "document",
+        "durations",
+        "layers",
+        "optimizers",
+        "recogniser",
+    ],
     ["metrics", "conditions", "axes", "ranking", "scenarios"],
     ["config"],
     ["data.examples", "data.deal", "provenance", "models.layers"],

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from raysweep.config import sub_seed
 from raysweep.decoders import Decoder
+from raysweep.optimizers import Adam
 from raysweep.train import EVALUATION_BATCH, gathered, isolated_rng
 
 BATCH = 64
@@ -61,7 +62,7 @@ def fit(
     """
     adversary = _Adversary(activations, shape, seed=seed, device=device)
     x, y = activations, torch.from_numpy(images)
-    optimizer = torch.optim.Adam(adversary.net.parameters(), lr=LEARNING_RATE, fused=True)
+    optimizer = Adam(adversary.net.parameters(), LEARNING_RATE)
     order = torch.Generator().manual_seed(sub_seed(seed, "batches"))
     fitted, out = (torch.from_numpy(np.flatnonzero(rows)) for rows in (~held_out, held_out))
     best, kept = inf, adversary.net.state_dict()
