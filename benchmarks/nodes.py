@@ -17,6 +17,7 @@ class Nodes:
 
     def __init__(self, *, workers: int, cpus: int = 1, gpus: int = 0) -> None:
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # one user, one machine, one benchmark
+        os.environ.setdefault("RAY_worker_niceness", "0")  # by itself 15: a busy machine starves it
         self._temporary = tempfile.mkdtemp(prefix="rn", dir="/tmp")  # sockets need short paths
         self._size: dict[str, Any] = {
             "num_cpus": cpus,

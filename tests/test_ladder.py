@@ -46,6 +46,7 @@ FLOORS = [
         "comparison",
         "sweep.attempts",
         "sweep.code",
+        "sweep.controller",
         "sweep.lock",
         "sweep.proposals",
         "sweep.pruning",
@@ -61,7 +62,7 @@ FLOORS = [
 ]
 
 DOORS = {
-    "ray": {"sweep", "sweep.attempts", "sweep.tuning", "sweep.worker"},
+    "ray": {"sweep", "sweep.attempts", "sweep.controller", "sweep.tuning", "sweep.worker"},
     "optuna": {"sweep.proposals"},
     "optuna_dashboard": {"sweep.proposals"},
     "opacus": {

@@ -242,7 +242,7 @@ class _Run:
     ) -> None:
         from ray import tune
 
-        from raysweep.sweep import tuning, worker
+        from raysweep.sweep import controller, tuning, worker
 
         resources = {"cpu": self.space.resources.cpu, "gpu": gpu}
         time_limit = self.space.resources.seconds
@@ -278,7 +278,7 @@ class _Run:
                     failure_config=tune.FailureConfig(max_failures=MAX_RETRIES),
                 ),
             )
-            with _silence():
+            with _silence(), controller.installed():
                 tuner.fit()
         finally:
             shutil.rmtree(scratch, ignore_errors=True)

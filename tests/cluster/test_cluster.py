@@ -156,10 +156,6 @@ def test_a_job_brings_its_own_code_and_nobody_submits_without_the_token(cluster,
     assert logs.stdout == ""
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="known fault: nothing is lost, but the node that came back is not always used again",
-)
 def test_a_worker_host_that_loses_ray_is_back_at_full_speed(cluster, own_code):
     cluster.wait_for_workers(2)
     sweep = Running(cluster, "raylet", 120)

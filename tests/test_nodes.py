@@ -1,0 +1,114 @@
+"""Sweeps on several nodes of this machine (ray.cluster_utils): nodes go and come, and work."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import SMALL
+
+from benchmarks.nodes import Nodes
+
+ROOT = Path(__file__).parent.parent
+RAYSWEEP = str(Path(sys.executable).parent / "raysweep")
+pytestmark = pytest.mark.timeout(600)  # of a busy machine; some 20 s each
+
+# A worker takes 5 seconds to start, a trial a fraction of that; it says where it ran.
+SLOW_START = """
+import sys, time
+if any("default_worker" in argument for argument in sys.orig_argv):
+    time.sleep(5)
+"""
+WHERE = """
+import os, time
+import ray
+from torch import nn
+
+class Where(nn.Module):
+    def __init__(self, n_classes, note, seconds):
+        super().__init__()
+        self.output, self.note, self.seconds = nn.Linear(64, n_classes), note, seconds
+    def forward(self, x):
+        if self.training and self.note and ray.is_initialized():
+            time.sleep(self.seconds)
+            with open(self.note, "a") as file:
+                node = ray.get_runtime_context().get_node_id()
+                file.write(f"{node} {os.getpid()} {time.time()}\\n")
+            self.note = None
+        return self.output(x.flatten(1))
+
+def where(shape, n_classes, note, seconds):
+    return Where(n_classes, note, seconds)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _ray_may_draw_its_ports():
+    before = random.getstate()
+    yield
+    random.setstate(before)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "where_model.py").write_text(WHERE)
+    (tmp_path / "sitecustomize.py").write_text(SLOW_START)
+    model = f"name: 'where_model:where', note: {tmp_path}/note, seconds: 0.5"
+    text = SMALL.replace("name: mlp, hidden: [32], activation: tanh", model)
+    text = (
+        text[: text.index("search:")]
+        + "search: {training.learning_rate: {low: 1e-3, high: 1e-1}}\n"
+    )
+    text += "attacks: {membership: [loss]}\nobjectives: {accuracy: max, attack_auc: min}\n"
+    text += "sampler: {name: random}\nseed: 3\n"
+    (tmp_path / "where.yaml").write_text(text)
+    return tmp_path
+
+
+def noted(folder):
+    """Return who ran a trial and when it began to train: node, process, time."""
+    note = folder / "note"
+    lines = note.read_text().splitlines() if note.exists() else []
+    frame = pd.DataFrame([line.split() for line in lines], columns=["node", "process", "time"])
+    return frame.astype({"time": float})
+
+
+def sweep(folder, *more):
+    return subprocess.Popen(
+        [RAYSWEEP, "sweep", "where.yaml", "--out", "out", *map(str, more)],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_both_cores_of_a_laptop_run_trials_shorter_than_the_start_of_a_process(folder):
+    process = sweep(folder, "--trials", 12)
+    told, _ = process.communicate()
+    assert process.returncode == 0, told
+    assert noted(folder)["process"].head(5).nunique() == 2  # without the mend: the 13th is
+
+
+def wait_until(holds, process, seconds=250):
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.1)
+
+
+def test_a_node_that_comes_back_runs_trials_again(folder):
+    with Nodes(workers=2) as nodes:
+        process = sweep(folder, "--address", nodes.address, "--trials", 500)
+        wait_until(lambda: noted(folder)["node"].nunique() == 2, process)
+        nodes.kill(0)
+        nodes.add()
+        wait_until(lambda: noted(folder)["node"].nunique() == 3, process)
+        process.send_signal(signal.SIGINT)
+        told, _ = process.communicate(timeout=60)
+        assert process.returncode == 130, told
