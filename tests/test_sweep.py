@@ -303,11 +303,21 @@ def test_a_torn_record_is_refused_by_name_and_left_alone(folder):
 
 
 LOGICAL = """
-import ray, raysweep
+import gc, ray, raysweep
+from ray.tune.experiment import Trial
+from raysweep.sweep import tuning
+kept, begin = [], tuning.Recording.on_trial_start
+
+def counted(self, **told):
+    kept.append(sum(type(x) is Trial for x in gc.get_objects()))
+    begin(self, **told)
+
+tuning.Recording.on_trial_start = counted
 ray.init("local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
 space = raysweep.load_space("small.yaml", {"resources.gpu": 0.5, "resources.cpu": 0.5})
-print(raysweep.sweep(space, out="out", trials=4))
+print(raysweep.sweep(space, out="out", trials=16))
 assert ray.is_initialized(), "a Ray that was here before stays"
+assert len(kept) == 16 and max(kept) <= 8, f"the driver keeps trials that are over: {kept}"
 """
 
 
@@ -318,7 +328,7 @@ def test_fractions_of_a_gpu_are_scheduled_and_the_record_says_what_was_used(fold
     assert process.returncode == 0, process.stderr
     assert "no GPU on this machine" not in process.stderr
     trials = load(str(folder / "out")).trials
-    assert trials["status"].tolist() == ["ok"] * 4
+    assert trials["status"].tolist() == ["ok"] * 16
     assert set(trials["device"]) == {"cpu"}  # Ray's GPU is logical here: torch sees none
 
 

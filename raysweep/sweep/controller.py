@@ -5,6 +5,8 @@ even where a second worker is starting up for that one. It is stopped, its place
 the new one is again the one to be stopped. Where trials are shorter than the start of a process,
 neither the second core of a laptop nor a node that came back ever ran a trial.
 
+And trials that are over are forgotten, so that a driver's memory does not grow with them.
+
     the trial that waits has      Tune                         here
     no place yet                  gives the place back         keeps it for the trial asked for next
     a worker that starts up       stops that worker            leaves both alone, asks for another
@@ -19,8 +21,10 @@ from typing import Any
 
 import ray.tune.tune
 from ray.air.execution.resources import PlacementGroupResourceManager, ResourceRequest
+from ray.tune import Callback
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
+from ray.tune.progress_reporter import TrialProgressCallback
 
 
 class Places(PlacementGroupResourceManager):
@@ -51,8 +55,10 @@ class Places(PlacementGroupResourceManager):
 class Controller(TuneController):
     """Hands finished workers to trials that have none, and asks for trials before it lets go."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options, resource_manager_factory=Places)
+    def __init__(self, *, callbacks: list[Callback], **options: Any) -> None:
+        # Tune's own progress, which raysweep does not show, remembers every trial.
+        own = [c for c in callbacks if not isinstance(c, TrialProgressCallback)]
+        super().__init__(callbacks=own, resource_manager_factory=Places, **options)
 
     def _has_worker(self, trial: Trial) -> bool:
         """Return whether a process is there, or starts up, for a trial that waits."""
@@ -83,6 +89,18 @@ class Controller(TuneController):
         places = self._actor_manager._resource_manager
         assert isinstance(places, Places)
         places.release()
+
+    def on_step_end(self) -> None:
+        """Forget the trials that are over: Tune keeps them all, and walks over them again."""
+        super().on_step_end()  # type: ignore[no-untyped-call]
+        for over in (self._stopped_trials, self._failed_trials):
+            for trial in [*over]:
+                if trial not in self._trial_to_actor:
+                    over.remove(trial)
+                    self._trials.remove(trial)
+                    self._live_trials.discard(trial)
+                    self._trials_to_cache.discard(trial)
+                    self._trial_metadata.pop(trial.trial_id, None)
 
     def _requeue_trial(self, trial: Trial) -> None:
         """Let a trial wait again, also one whose worker died while it was being handed over."""
