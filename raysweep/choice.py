@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from raysweep.blocks import OBJECTIVES
-from raysweep.conditions import condition
+from raysweep.conditions import Condition, condition
 from raysweep.errors import SpaceError, StoreError
 from raysweep.registry import suggestion
 from raysweep.results import comparable, eligible, records
+from raysweep.store import numeric
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,23 +37,23 @@ def choose(
         StoreError: no trial may be chosen at all.
 
     """
-    numeric = [str(c) for c in trials.select_dtypes("number").columns]
     if by not in OBJECTIVES:
         raise SpaceError(f"--by {by!r} is no objective{suggestion(by, OBJECTIVES)}")
-    conditions = [condition(text, numeric) for text in where]
+    asked = conditions(where)
     fit = trials[eligible(trials, objectives) & trials[by].notna()]
     if fit.empty:
         raise StoreError("no trial can be chosen: all failed, collapsed or did not converge")
-    rows = records(fit)
-    figures = comparable(fit, {by: OBJECTIVES[by]})[by].tolist()
-    sign = -1.0 if OBJECTIVES[by] == "max" else 1.0
-    rank = {row["trial_id"]: sign * figure for row, figure in zip(rows, figures, strict=True)}
-    obeying = [row for row in rows if all(c.fits(row) for c in conditions)]
-    if obeying:
-        return Choice(
-            row=min(obeying, key=lambda row: (rank[row["trial_id"]], -row["accuracy"])), fits=True
-        )
-    nearest = min(
-        rows, key=lambda row: (sum(c.miss(row) for c in conditions), rank[row["trial_id"]])
-    )
-    return Choice(row=nearest, fits=False)
+    figures = comparable(fit, {by: OBJECTIVES[by]})[by].to_numpy()
+    losses = -figures if OBJECTIVES[by] == "max" else figures
+    obeys, missed = np.ones(len(fit), dtype=bool), np.zeros(len(fit))
+    for one in asked:
+        obeys &= one.fits(fit)
+        missed += one.miss(fit)
+    best = np.lexsort((-fit["accuracy"].to_numpy(), losses, missed, ~obeys))[0]
+    return Choice(row=records(fit.iloc[[best]])[0], fits=bool(obeys[best]))
+
+
+def conditions(where: Sequence[str]) -> list[Condition]:
+    """Return the conditions that the texts write, each on a column of ``trials`` with numbers."""
+    columns = numeric("trials")
+    return [condition(text, columns) for text in where]

@@ -205,13 +205,14 @@ def front(
     ] = False,
 ) -> None:
     """Print the front of one sweep, or of several that measured the same thing."""
-    from raysweep.printing import print_front
+    from raysweep.printing import columns_of_front, print_front
     from raysweep.results import covered, load, records, reference_point
+    from raysweep.results import front as front_of
 
     results = load(*folders)
-    trials = results.trials
-    found = results.front(everything=everything)
     if format is Format.table:
+        trials = results.compared(columns_of_front(results))
+        found = front_of(trials, results.objectives, everything=everything)
         print_front(results, found)
         corner = reference_point(trials, results.objectives)
         told = ", ".join(f"{name} {value:g}" for name, value in corner.items())
@@ -219,7 +220,9 @@ def front(
         pruned = int((trials["status"] == "pruned").sum())
         count = f"{len(trials)} trials" + (f" ({pruned} pruned)" if pruned else "")
         print(f"{len(found)} of {count}; hypervolume {volume:.5f} against {told}")
-    elif format is Format.csv:
+        return
+    found = results.front(everything=everything)
+    if format is Format.csv:
         print(found.to_csv(index=False), end="")
     elif format is Format.json:
         import json
@@ -240,14 +243,15 @@ def best(
     """Print the best configuration as a space that `raysweep trial` takes back."""
     import yaml
 
-    from raysweep.choice import choose
+    from raysweep.choice import choose, conditions
     from raysweep.config import TrialConfig
-    from raysweep.results import load
+    from raysweep.results import load, records
     from raysweep.space import fixed_space
 
     results = load(folder)
-    choice = choose(results.trials, results.objectives, where or [], by)
-    row = choice.row
+    columns = [condition.column for condition in conditions(where or [])]
+    choice = choose(results.compared(columns), results.objectives, where or [], by)
+    row = records(results.rows(trials={choice.row["trial_id"]}))[0]
     told = ", ".join(f"{name} {row[name]:.4g}" for name in (*results.objectives, "epsilon"))
     if not choice.fits:
         print(f"no trial fits {' and '.join(where or [])}; the nearest:", file=sys.stderr)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from raysweep.errors import SpaceError
 from raysweep.registry import suggestion
 
-OPERATORS: dict[str, Callable[[float, float], bool]] = {
+OPERATORS: dict[str, Callable[[Any, float], Any]] = {
     ">=": operator.ge,
     "<=": operator.le,
     ">": operator.gt,
@@ -31,21 +35,24 @@ class Condition:
     sign: str
     bound: float
 
-    def fits(self, row: Mapping[str, Any]) -> bool:
-        """Return whether ``row`` obeys it."""
-        value = row[self.column]
-        return value is not None and OPERATORS[self.sign](float(value), self.bound)
+    def fits(self, trials: pd.DataFrame) -> NDArray[np.bool_]:
+        """Return which rows obey it, (n,)."""
+        found: NDArray[np.bool_] = OPERATORS[self.sign](_numbers(trials[self.column]), self.bound)
+        return found
 
-    def miss(self, row: Mapping[str, Any]) -> float:
-        """Return how far ``row`` is from obeying it, 0 when it does, as a share of the bound."""
-        if self.fits(row):
-            return 0.0
-        value = row[self.column]
-        gap = float("inf") if value is None else abs(float(value) - self.bound)
-        return gap / max(abs(self.bound), 1e-12) if gap == gap else float("inf")
+    def miss(self, trials: pd.DataFrame) -> NDArray[np.float64]:
+        """Return how far each row is from obeying it, 0 where it does, as a share of the bound."""
+        with np.errstate(invalid="ignore"):  # inf - inf
+            gaps = np.abs(_numbers(trials[self.column]) - self.bound)
+        shares = np.nan_to_num(gaps, nan=np.inf) / max(abs(self.bound), 1e-12)
+        return np.where(self.fits(trials), 0.0, shares)
 
     def __str__(self) -> str:
         return f"{self.column} {self.sign} {self.bound:g}"
+
+
+def _numbers(column: pd.Series[Any]) -> NDArray[np.float64]:
+    return column.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
 def condition(text: str, columns: list[str]) -> Condition:

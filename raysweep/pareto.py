@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,10 +29,42 @@ def front_mask(values: ArrayLike, directions: Sequence[str]) -> NDArray[np.bool_
     losses = _as_losses(values, directions)
     mask = np.zeros(len(losses), dtype=bool)
     whole = np.flatnonzero(~np.isnan(losses).any(axis=1))
-    # Whoever dominates has the lower sum of ranks: the lowest of those that are left is on the
-    # front, and what it dominates, much of the rest, is gone with it.
-    ranks = [np.unique(column, return_inverse=True)[1] for column in losses[whole].T]
-    left = whole[np.argsort(np.sum(ranks, axis=0), kind="stable")]
+    find = _swept if losses.shape[1] <= 3 else _peeled
+    mask[whole] = find(losses[whole])
+    return mask
+
+
+def _swept(losses: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Sweep along the first of at most three objectives: whoever dominates a row comes before it.
+
+    A staircase of the other two is all that a row must be held against (Kung et al. 1975).
+    """
+    order = np.lexsort(losses.T[::-1])
+    padded = np.zeros((3, len(losses)))
+    padded[: losses.shape[1]] = losses[order].T
+    differs = np.ones(len(losses), dtype=bool)
+    differs[1:] = (padded[:, 1:] != padded[:, :-1]).any(axis=0)
+    stairs, mask = Staircase(), np.zeros(len(losses), dtype=bool)
+    stands = False
+    columns = (column.tolist() for column in (order, differs, padded[1], padded[2]))
+    for place, is_new, x, y in zip(*columns, strict=True):
+        if is_new:  # equal rows stay together
+            stands = not stairs.covers(x, y)
+            if stands:
+                stairs.add(x, y)
+        mask[place] = stands
+    return mask
+
+
+def _peeled(losses: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Take the row that must be on the front, drop what it dominates, and so on.
+
+    Whoever dominates has the lower sum of ranks: the lowest of those that are left is on the
+    front, and what it dominates, much of the rest, is gone with it.
+    """
+    mask = np.zeros(len(losses), dtype=bool)
+    ranks = [np.unique(column, return_inverse=True)[1] for column in losses.T]
+    left = np.argsort(np.sum(ranks, axis=0), kind="stable")
     rest = losses[left]
     while len(left):
         mask[left[0]] = True
@@ -39,6 +72,38 @@ def front_mask(values: ArrayLike, directions: Sequence[str]) -> NDArray[np.bool_
         beaten[0] = True
         left, rest = left[~beaten], rest[~beaten]
     return mask
+
+
+class Staircase:
+    """The points of a plane that no other point beats in both (less is better), and their area.
+
+    ``area`` is what they cover below ``(right, top)``. A point costs the logarithm of the number
+    of steps.
+    """
+
+    def __init__(self, right: float = 0.0, top: float = 0.0) -> None:
+        self.right, self.top = right, top
+        self.area = 0.0
+        self._x: list[float] = []  # rising
+        self._y: list[float] = []  # falling
+
+    def covers(self, x: float, y: float) -> bool:
+        """Return whether a step is at least as good as (x, y) in both."""
+        at = bisect_right(self._x, x)
+        return at > 0 and self._y[at - 1] <= y
+
+    def add(self, x: float, y: float) -> None:
+        """Add a point that no step covers; the steps that it covers go."""
+        first = last = bisect_left(self._x, x)
+        height = self._y[first - 1] if first else self.top
+        edge = x
+        while last < len(self._x) and self._y[last] >= y:
+            self.area += (self._x[last] - edge) * (height - y)
+            edge, height = self._x[last], self._y[last]
+            last += 1
+        end = self._x[last] if last < len(self._x) else self.right
+        self.area += (end - edge) * (height - y)
+        self._x[first:last], self._y[first:last] = [x], [y]
 
 
 def hypervolume(values: ArrayLike, reference: ArrayLike, directions: Sequence[str]) -> float:
@@ -52,21 +117,33 @@ def hypervolume(values: ArrayLike, reference: ArrayLike, directions: Sequence[st
     losses = _as_losses(values, directions)
     worst = _as_losses(np.asarray(reference), directions)[0]
     inside = losses[(losses < worst).all(axis=1)]
-    return _volume(inside[front_mask(inside, ["min"] * len(worst))], worst)
+    return _volume(inside, worst)
 
 
 def _volume(points: NDArray[np.float64], worst: NDArray[np.float64]) -> float:
     """Slice along the last objective; each slice is a volume of one dimension less."""
-    if len(points) == 0:
-        return 0.0
-    if points.shape[1] == 1:
-        return float(worst[0] - points.min())
+    if points.shape[1] <= 3:
+        return _swept_volume(points, worst)
+    points = points[_peeled(points)]
     points = points[np.argsort(points[:, -1], kind="stable")]
-    edges = np.append(points[:, -1], worst[-1])
-    total = 0.0
-    for i, depth in enumerate(np.diff(edges)):
-        if depth > 0:
-            slab = points[: i + 1, :-1]
-            slab = slab[front_mask(slab, ["min"] * slab.shape[1])]
-            total += float(depth) * _volume(slab, worst[:-1])
+    depths: list[float] = np.diff(np.append(points[:, -1], worst[-1])).tolist()
+    return sum(
+        depth * _volume(points[: i + 1, :-1], worst[:-1])
+        for i, depth in enumerate(depths)
+        if depth > 0
+    )
+
+
+def _swept_volume(points: NDArray[np.float64], worst: NDArray[np.float64]) -> float:
+    """Sweep a staircase through at most three objectives: its area times each step's depth."""
+    padded, corner = np.zeros((3, len(points))), np.ones(3)
+    padded[: len(worst)], corner[: len(worst)] = points.T, worst
+    padded = padded[:, np.argsort(padded[2], kind="stable")]
+    depths = np.diff(np.append(padded[2], corner[2]))
+    stairs, total = Staircase(float(corner[0]), float(corner[1])), 0.0
+    columns = (column.tolist() for column in (padded[0], padded[1], depths))
+    for x, y, depth in zip(*columns, strict=True):
+        if not stairs.covers(x, y):
+            stairs.add(x, y)
+        total += depth * stairs.area
     return total

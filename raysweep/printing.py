@@ -16,6 +16,13 @@ from raysweep.config import plain
 from raysweep.record import TrialResult
 from raysweep.results import Results
 
+MOST_ROWS = 100  # of a table in a terminal; nobody reads more
+
+
+def columns_of_front(results: Results) -> list[str]:
+    """Return the columns that :func:`print_front` needs beside those that decide."""
+    return [*results.axes, "strongest_attack", "attack_auc_low", "attack_auc_high"]
+
 
 def print_front(results: Results, front: pd.DataFrame) -> None:
     """Print the front: what varied, the objectives, the interval of the AUC."""
@@ -31,9 +38,11 @@ def print_front(results: Results, front: pd.DataFrame) -> None:
     for name in names:
         heading = SHORT.get(name, name.replace("_", " "))
         table.add_column(heading, justify="right", no_wrap=name == "attack_auc")
-    for _, row in front.iterrows():
+    for _, row in front.head(MOST_ROWS).iterrows():
         table.add_row(*(_cell(name, row) for name in names))
     console.print(table)
+    if len(front) > MOST_ROWS:
+        print(f"{len(front) - MOST_ROWS} more have less accuracy: raysweep front --format csv")
     if "inversion_mse" in results.objectives:
         floor = front["inversion_floor"].iloc[0]
         print(f"The mean image, which sees no model, has an inversion MSE of {floor:.4f}.")

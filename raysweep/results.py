@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from raysweep.blocks import OBJECTIVES
 from raysweep.errors import StoreError
 from raysweep.pareto import front_mask, hypervolume
+from raysweep.registry import suggestion
 from raysweep.store import Store
+
+DECISIVE = ("status", "collapsed", "inversion_converged", "inversion_floor", "n_classes")
+"""The columns that say whether a trial may stand on a front, beside its objectives."""
 
 
 class Results:
@@ -19,56 +24,89 @@ class Results:
     def __init__(self, *paths: str) -> None:
         self.stores = [Store(path) for path in paths]
         self.documents = [store.space_document() for store in self.stores]
+        for store, document in zip(self.stores, self.documents, strict=True):
+            _check_objectives(store.path, document["objectives"])
         self.objectives: dict[str, str] = self.documents[0]["objectives"]
-        self.axes: list[str] = list(self.documents[0].get("search") or {})
+        self.axes: list[str] = [str(key) for key in self.documents[0].get("search") or {}]
         for store, document in zip(self.stores[1:], self.documents[1:], strict=True):
             _check_comparable(self.stores[0].path, self.documents[0], store.path, document)
 
-    def _frame(self, table: str) -> pd.DataFrame:
-        frames = [store.read(table) for store in self.stores]
+    def _frame(
+        self,
+        table: str,
+        columns: Sequence[str] | None = None,
+        trials: Collection[str] | None = None,
+    ) -> pd.DataFrame:
+        frames = [store.read(table, columns, trials) for store in self.stores]
         return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
 
     @property
     def trials(self) -> pd.DataFrame:
         """One row a trial, in the order of their proposals."""
-        frame = self._frame("trials").drop_duplicates("trial_id")
+        return self.rows()
+
+    def rows(
+        self, columns: Sequence[str] | None = None, *, trials: Collection[str] | None = None
+    ) -> pd.DataFrame:
+        """Return some columns of some trials, in the order of their proposals; all by default."""
+        asked = None if columns is None else [*columns, "number"]
+        frame = self._frame("trials", asked, trials)
+        if len(self.stores) > 1:
+            frame = frame.drop_duplicates("trial_id")
         return frame.sort_values(["number", "trial_id"], ignore_index=True)
+
+    def compared(self, columns: Sequence[str] = ()) -> pd.DataFrame:
+        """Return what decides which trials stand on a front, and some more ``columns``."""
+        return self.rows([*DECISIVE, *OBJECTIVES, *columns])
 
     @property
     def attacks(self) -> pd.DataFrame:
         """One row a trial and attack."""
-        return self._finished("attacks")
+        return self.of("attacks")
 
     @property
     def epochs(self) -> pd.DataFrame:
         """One row a trial and epoch."""
-        return self._finished("epochs")
+        return self.of("epochs")
 
     @property
     def scores(self) -> pd.DataFrame:
         """One row a trial, attack and judged example."""
-        return self._finished("scores")
+        return self.of("scores")
 
     @property
     def reconstructions(self) -> pd.DataFrame:
         """The first reconstructions of each trial, attack and layer, beside their originals."""
-        return self._finished("reconstructions")
+        return self.of("reconstructions")
 
-    def _finished(self, table: str) -> pd.DataFrame:
-        """Return the rows whose trial is finished, once: a dead driver may have left others."""
+    def of(self, table: str, trials: Collection[str] | None = None) -> pd.DataFrame:
+        """Return the rows of the finished among ``trials`` (all), once.
+
+        A dead driver may have left others.
+        """
         keys = {
             "attacks": ["trial_id", "attack", "layer"],
             "epochs": ["trial_id", "epoch"],
             "scores": ["trial_id", "attack", "example"],
             "reconstructions": ["trial_id", "attack", "layer", "example"],
         }
-        frame, done = self._frame(table), self.trials["trial_id"]
+        frame = self._frame(table, trials=trials)
+        done = self._frame("trials", ["trial_id"], trials)["trial_id"]
         own = frame[frame["trial_id"].isin(done)]
         return own.drop_duplicates(subset=keys[table], ignore_index=True)
 
     def front(self, *, everything: bool = False) -> pd.DataFrame:
         """Return the trials that none dominates, best accuracy first; see :func:`front`."""
-        return front(self.trials, self.objectives, everything=everything)
+        stand = front(self.compared(), self.objectives, everything=everything)["trial_id"]
+        whole = self.rows(trials=set(stand)).set_index("trial_id", drop=False)
+        return whole.loc[stand].reset_index(drop=True)
+
+
+def _check_objectives(path: str, given: Mapping[str, Any]) -> None:
+    for name, direction in given.items():
+        if OBJECTIVES.get(name) != direction:
+            law = f"has the objective {name!r}: {direction!r}{suggestion(str(name), OBJECTIVES)}"
+            raise StoreError(f"{path}/space.yaml is not a space that raysweep wrote: it {law}")
 
 
 def _check_comparable(
@@ -151,7 +189,7 @@ def front(
     values[~fit] = np.nan
     mask = front_mask(values.to_numpy(), list(objectives.values()))
     by = ["accuracy"] if "accuracy" in trials else list(objectives)[:1]
-    return trials[mask].sort_values(by, ascending=False, ignore_index=True)
+    return trials[mask].sort_values(by, ascending=False, ignore_index=True, kind="stable")
 
 
 def reference_point(trials: pd.DataFrame, objectives: Mapping[str, str]) -> dict[str, float]:

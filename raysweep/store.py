@@ -17,12 +17,13 @@ import os
 import types
 import typing
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import fsspec
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from raysweep import defences
@@ -31,6 +32,11 @@ from raysweep.errors import SpaceError, StoreError
 from raysweep.record import AttackRecord, EpochRecord, TrialRecord, TrialResult
 
 MERGED = "merged-"  # how the names of files with many trials begin; no trial_id does
+AT_ONCE = 32  # files that are asked of an object store together
+FEW_ROWS = 100
+DENSE = {"compression": "zstd"}
+PLAIN = {"compression": "none", "use_dictionary": False, "write_statistics": False}
+"""How few rows are written: in half of the time, and read in half; compressed they are larger."""
 SPACE = "space.yaml"  # its presence says that a folder holds a sweep
 ARROW = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_()}
 
@@ -54,6 +60,27 @@ def _trials_schema() -> pa.Schema:
         if key not in own.names:
             columns.append((key, pa.string() if isinstance(value, str) else pa.float64()))
     return pa.schema(columns)
+
+
+def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    return column if column.type == kind else column.cast(kind)
+
+
+def _on_disk(name: str) -> pa.NativeFile:
+    """Return a file of which what is asked for is read; a small one is read at once."""
+    file = pa.OSFile(name)
+    return file if is_merged(name) else pa.BufferReader(file.read_buffer())
+
+
+def _holds(file: pq.ParquetFile, wanted: pa.Array) -> bool:
+    """Return whether a file has a row of one of the ``wanted`` trials, whose ids alone are read."""
+    ids = file.read(["trial_id"], use_threads=False)["trial_id"]
+    kept = [pa.array(chunk.dictionary).cast(pa.string()) for chunk in ids.chunks]
+    return any(pc.any(pc.is_in(names, wanted)).as_py() for names in kept)
+
+
+class _Gone(StoreError):
+    """A file was listed and is there no more: a sweep has merged it meanwhile."""
 
 
 _IMAGE = pa.list_(pa.float32())
@@ -152,6 +179,12 @@ def is_merged(name: str) -> bool:
 def stem(name: str) -> str:
     """Return the name of a file without its folder and its ending: a trial's id, or ``merged-``."""
     return name.rpartition("/")[2].removesuffix(".parquet")
+
+
+def numeric(table: str) -> list[str]:
+    """Return the names of the columns of a table that hold numbers."""
+    kinds = zip(SCHEMAS[table].names, SCHEMAS[table].types, strict=True)
+    return [name for name, kind in kinds if pa.types.is_integer(kind) or pa.types.is_floating(kind)]
 
 
 class Store:
@@ -261,7 +294,9 @@ class Store:
             if self.is_local and not isinstance(error, OSError):
                 raise
             told = (error.strerror if isinstance(error, OSError) else None) or error
-            raise self._unreachable(verb, str(told)) from error
+            problem = self._unreachable(verb, str(told))
+            is_gone = isinstance(error, FileNotFoundError)
+            raise (_Gone(str(problem)) if is_gone else problem) from error
 
     def _unreachable(self, verb: str, why: str) -> StoreError:
         told = f"results folder {self.path} cannot be {verb} ({why})"
@@ -295,45 +330,103 @@ class Store:
         merged = [name for name in names if is_merged(name)]
         return [name for name in names if not is_merged(name)] + merged[::-1]
 
-    def read(self, table: str) -> pd.DataFrame:
-        """Return a whole table; one row a trial in ``trials``, the newest.
+    def read(
+        self,
+        table: str,
+        columns: Sequence[str] | None = None,
+        trials: Collection[str] | None = None,
+    ) -> pd.DataFrame:
+        """Return a table; one row a trial in ``trials``, the newest.
+
+        Of all trials or of those with a ``trial_id`` among ``trials``; whole or with some of its
+        columns. Both spare what is not asked for: files that hold none of them are left alone.
 
         Raises:
             StoreError: a file is torn, or not one of raysweep's.
 
         """
-        frame = typing.cast(pd.DataFrame, self.arrow(table, self.files(table)).to_pandas())
+        rows = self._settled(table, columns, trials)
+        frame = typing.cast(pd.DataFrame, rows.to_pandas())
         if table == "trials":
             return frame.drop_duplicates("trial_id", ignore_index=True)
         return frame
 
-    def arrow(self, table: str, names: Iterable[str]) -> pa.Table:
-        """Return the rows of some files of a table, in their order."""
+    def _settled(
+        self, table: str, columns: Sequence[str] | None, trials: Collection[str] | None
+    ) -> pa.Table:
+        """Return the rows of a table; look again while a sweep merges the files that were there."""
+        for _ in range(3):
+            names = self.files(table)
+            if trials is not None:
+                names = [name for name in names if is_merged(name) or stem(name) in trials]
+            try:
+                return self.arrow(table, names, columns, trials)
+            except _Gone as error:
+                gone = error
+        raise gone
+
+    def arrow(
+        self,
+        table: str,
+        names: Sequence[str],
+        columns: Sequence[str] | None = None,
+        trials: Collection[str] | None = None,
+    ) -> pa.Table:
+        """Return the rows of some files of a table, in their order.
+
+        Raises:
+            StoreError: a file is torn, not one of raysweep's, or there no more.
+
+        """
         schema = SCHEMAS[table]
-        parts = [self._read_file(name, schema) for name in names]
+        if columns is not None:
+            kept = [name for name in schema.names if name in {"trial_id", *columns}]
+            schema = pa.schema([schema.field(name) for name in kept])
+        wanted = None if trials is None else pa.array(trials, pa.string())
+        parts = [
+            self._read_file(name, content, schema, wanted)
+            for name, content in zip(names, self._contents(names), strict=True)
+        ]
         return pa.concat_tables([schema.empty_table(), *parts])
+
+    def _contents(self, names: Sequence[str]) -> Iterator[pa.NativeFile]:
+        """Yield files to read: of a disk what is asked for, of an object store many at once."""
+        for first in range(0, len(names), AT_ONCE):
+            some = names[first : first + AT_ONCE]
+            with self._reaching("read"):
+                if self.is_local:
+                    found = [_on_disk(name) for name in some]
+                else:
+                    contents = self._fs.cat_ranges(some, None, None, on_error="raise")
+                    found = [pa.BufferReader(content) for content in contents]
+            yield from found
 
     def write_table(self, rows: pa.Table, table: str, name: str) -> None:
         """Write rows as one file of a table, whole or not at all."""
         buffer = io.BytesIO()
-        pq.write_table(rows, buffer, compression="zstd")
+        pq.write_table(rows, buffer, **(DENSE if len(rows) > FEW_ROWS else PLAIN))
         self.write_bytes(buffer.getvalue(), table, f"{name}.parquet")
 
-    def _read_file(self, name: str, schema: pa.Schema) -> pa.Table:
+    def _read_file(
+        self, name: str, content: pa.NativeFile, schema: pa.Schema, wanted: pa.Array | None
+    ) -> pa.Table:
         try:
-            with self._fs.open(name, "rb") as file:
-                # No threads for a file this small: they outlive it and may abort Python's exit.
-                found = pq.ParquetFile(pa.BufferReader(file.read())).read(use_threads=False)
+            file = pq.ParquetFile(content, read_dictionary=["trial_id"])
+            there = set(file.schema_arrow.names)
+            if "trial_id" not in there:
+                raise pa.ArrowInvalid("it has no column trial_id")
+            if wanted is not None and not _holds(file, wanted):
+                return schema.empty_table()
+            # No threads for a file this small: they outlive it and may abort Python's exit.
+            found = file.read([c for c in schema.names if c in there], use_threads=False)
             columns = [
-                found[column].cast(kind)
-                if column in found.column_names
-                else pa.nulls(len(found), kind)
+                _cast(found[column], kind) if column in there else pa.nulls(len(found), kind)
                 for column, kind in zip(schema.names, schema.types, strict=True)
             ]
-            if "trial_id" not in found.column_names:
-                raise pa.ArrowInvalid("it has no column trial_id")
-            return pa.table(columns, schema=schema)
-        except (pa.ArrowException, OSError) as error:
+            rows = pa.table(columns, schema=schema)
+            rows.validate(full=True)
+            return rows if wanted is None else rows.filter(pc.is_in(rows["trial_id"], wanted))
+        except (pa.ArrowException, OSError, KeyError) as error:
             told = str(error).strip().splitlines()[0]
             remedy = "move it out of the folder; the same command then runs that trial again"
             raise StoreError(f"{name} is torn or is not raysweep's ({told}); {remedy}") from None

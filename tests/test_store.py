@@ -3,6 +3,8 @@ import sys
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -190,6 +192,61 @@ def test_an_interrupted_merge_loses_nothing_and_is_tidied(store, monkeypatch):
     tidy(store)
     assert os.listdir(f"{store.path}/trials") == ["merged-000001.parquet"]
     pd.testing.assert_frame_equal(load(store.path).trials, before)
+
+
+@pytest.mark.parametrize("least", [3, 99], ids=["merged", "unmerged"])
+def test_a_part_of_a_table_is_that_part_of_the_whole(store, least):
+    for number, trial_id in enumerate("abcd"):
+        store.write(result(trial_id, 0.6 + number / 10, number=number))
+        if number == 2:
+            compact(store, least=least)
+    results = load(store.path)
+    whole = results.trials[["trial_id", "number", "accuracy"]]
+    part = results.rows(["accuracy"])[["trial_id", "number", "accuracy"]]
+    pd.testing.assert_frame_equal(part, whole)
+    some = results.rows(["accuracy"], trials={"b", "d", "none"})
+    assert some["trial_id"].tolist() == ["b", "d"]
+    assert sorted(results.of("scores", {"c", "d"})["trial_id"]) == ["c", "c", "d", "d"]
+    assert results.rows(trials={"none"}).empty
+
+
+def test_what_is_not_asked_for_is_not_opened(store):
+    store.write(result("a"))
+    with open(f"{store.path}/trials/torn.parquet", "wb") as file:
+        file.write(b"PAR1 torn")
+    assert load(store.path).rows(trials={"a"})["accuracy"].tolist() == [0.9]
+
+
+def test_a_reader_finds_the_records_that_are_merged_while_it_reads(store, monkeypatch):
+    for number in range(4):
+        store.write(result(f"{number:016x}", number=number))
+    before, files = load(store.path).trials, Store.files
+
+    def then_merge(self, table):
+        found = files(self, table)
+        if table == "trials" and len(found) == 4:
+            with monkeypatch.context() as patch:
+                patch.setattr(Store, "files", files)
+                compact(store, least=4)
+        return found
+
+    monkeypatch.setattr(Store, "files", then_merge)
+    pd.testing.assert_frame_equal(load(store.path).trials, before)
+
+
+def test_text_that_is_none_is_named(store):
+    store.write(result())
+    bad = pa.array([b"\xff\xfe"]).view(pa.string())
+    pq.write_table(pa.table({"trial_id": ["b"], "error": bad}), f"{store.path}/trials/b.parquet")
+    with pytest.raises(StoreError, match=r"b\.parquet is torn or is not raysweep's"):
+        _ = load(store.path).trials
+
+
+def test_an_objective_that_is_none_is_refused(store):
+    document = {"name": "x", "objectives": {"acuracy": "max"}}
+    store.write_bytes(yaml.safe_dump(document).encode(), "space.yaml")
+    with pytest.raises(StoreError, match="not a space that raysweep wrote.*mean 'accuracy'"):
+        load(store.path)
 
 
 def frame(*results):
