@@ -7,7 +7,9 @@ hypervolume is that of the finished trials' full attacks; `epochs_ratio_at_95_hy
 share of the unpruned sweep's epochs after which the pruned one holds 95 % of its final hypervolume,
 `unpruned_epochs_ratio_at_95_hypervolume` the share after which the unpruned one holds them itself,
 and `unpruned_hypervolume_ratio_at_equal_epochs` what it holds for the epochs that pruning takes.
-`--full` runs the five sweeps first and continues what is there.
+`--full` runs the five sweeps first and continues what is there. The default was chosen on these
+sweeps, so `chosen_on_the_others` holds, for every sweep, what the setting saves on it that is best
+on the other four.
 """
 
 from __future__ import annotations
@@ -37,10 +39,14 @@ SHARE = 0.95
 Figures = dict[str, Any]
 SETTINGS = {
     "default": Pruning(),
-    "keep_half": Pruning(keep=0.5),
-    "grace_1": Pruning(grace_epochs=1),
-    "grace_1_keep_half": Pruning(grace_epochs=1, keep=0.5),
+    "rung_9_keep_two_thirds": Pruning(keep=2 / 3),
+    "rung_9_keep_a_third": Pruning(keep=1 / 3),
+    "rung_6_keep_half": Pruning(grace_epochs=6, reduction_factor=3, keep=0.5),
+    "rungs_3_9_keep_a_third": Pruning(grace_epochs=3, reduction_factor=3),
+    "rungs_3_9_keep_half": Pruning(grace_epochs=3, reduction_factor=3, keep=0.5),
+    "rungs_1_3_9_keep_a_third": Pruning(grace_epochs=1, reduction_factor=3),
 }
+"""What a default was chosen from: rungs must be among those at which the stores have figures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +114,25 @@ def measured(stores: Sequence[Results], whole: Sequence[Replay], pruning: Prunin
     return {**spreads, "sweeps_that_reach_95": reached, "sweeps": len(stores)}
 
 
+def chosen_on_the_others(stores: Sequence[Results], whole: Sequence[Replay]) -> list[Figures]:
+    """Return for each sweep the setting that the others would choose, and what it saves there.
+
+    The choice: reaches SHARE in most of the others, and of those with the fewest epochs.
+    """
+    ratios: dict[str, list[float | None]] = {}
+    for name, pruning in SETTINGS.items():
+        for results, unpruned in zip(stores, whole, strict=True):
+            until = replay(results, pruning).epochs_until(SHARE * unpruned.volumes[-1])
+            ratio = None if until is None else until / unpruned.epochs[-1]
+            ratios.setdefault(name, []).append(ratio)
+    found = []
+    for i in range(len(stores)):
+        others = {name: row[:i] + row[i + 1 :] for name, row in ratios.items()}
+        best = min(others, key=lambda name: sum(2 if r is None else r for r in others[name]))
+        found.append({"setting": best, "epochs_ratio_at_95_hypervolume": ratios[best][i]})
+    return found
+
+
 def run(seed: int, results: str) -> None:
     """Run one sweep to its end and keep its trials, attacks and epochs, a file each."""
     out = f"{results}/pruning-{seed}"
@@ -145,6 +170,7 @@ def main() -> None:
     result = {
         **settings.pop("default"),
         "unpruned_epochs_ratio_at_95_hypervolume": spread(alone),
+        "chosen_on_the_others": chosen_on_the_others(stores, whole),
         "other_settings": settings,
     }
     finish(result, as_json=arguments.json)

@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.common import finish, options, spread
 
 RAYSWEEP = str(Path(sys.executable).parent / "raysweep")
-TRIALS = {"digits": (10, 26), "fashion_mnist": (5, 10)}  # of the baseline, of raysweep
+TRIALS = {"digits": (6, 20), "fashion_mnist": (4, 8)}  # of the baseline, of raysweep
 
 
 def per_minute(ends: list[float]) -> float:

@@ -329,7 +329,7 @@ def _check_pruning(space: Space) -> None:
         return
     if not space.rungs():
         law = "must be below the epochs of training, so that there is a rung"
-        given = space.pruning.grace_epochs
+        given = space.pruning.grace_epochs or "60 % of them"
         raise SpaceError(f"`grace_epochs` {law}, got {given}", ("pruning", "grace_epochs"))
     if not blocks.rung_objectives(space.objectives, space.config().attacks):
         law = "needs an objective that a rung measures"

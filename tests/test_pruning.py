@@ -151,7 +151,8 @@ def test_standings_from_the_records_decide_as_the_live_ones_did(pruned_space):
 
 
 def test_rungs_widen_by_the_factor_and_end_below_the_last_epoch():
-    assert Pruning(grace_epochs=3).epochs(15) == (3, 9)
+    assert Pruning(grace_epochs=3, reduction_factor=3).epochs(15) == (3, 9)
+    assert [Pruning().epochs(last) for last in (1, 2, 15, 30)] == [(), (), (9,), (18,)]
     assert Pruning(grace_epochs=1, reduction_factor=2).epochs(16) == (1, 2, 4, 8)
     assert Pruning(grace_epochs=1, reduction_factor=1.01).epochs(6) == (1, 2, 3, 4, 5)
     assert Pruning(grace_epochs=9).epochs(9) == ()
