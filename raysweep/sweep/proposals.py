@@ -39,7 +39,7 @@ from raysweep.space import Space, parse_space
 DESIGNS = ("random", "qmc", "grid")
 MAX_REPEATS = 100
 LARGEST_GRID = 100_000
-LARGEST_STUDY = 1_000
+LARGEST_STUDY = 500
 """How many records a study begins with: the latest half, and the best of the others. At twice as
 many it is begun anew, so that asking and remembering cost the same however long a sweep is. A
 journal (3 ms a record) is kept only until then; `raysweep dashboard` reads the records."""
