@@ -13,7 +13,6 @@ from conftest import SMALL
 
 from benchmarks.nodes import Nodes
 
-ROOT = Path(__file__).parent.parent
 RAYSWEEP = str(Path(sys.executable).parent / "raysweep")
 pytestmark = pytest.mark.timeout(600)  # of a busy machine; some 20 s each
 
@@ -102,13 +101,18 @@ def wait_until(holds, process, seconds=250):
         time.sleep(0.1)
 
 
-def test_a_node_that_comes_back_runs_trials_again(folder):
-    with Nodes(workers=2) as nodes:
+def test_nodes_that_join_and_come_back_run_trials(folder):
+    def nodes_noted():
+        return noted(folder)["node"].nunique()
+
+    with Nodes(workers=1) as nodes:
         process = sweep(folder, "--address", nodes.address, "--trials", 500)
-        wait_until(lambda: noted(folder)["node"].nunique() == 2, process)
+        wait_until(lambda: nodes_noted() == 1, process)
+        nodes.add()
+        wait_until(lambda: nodes_noted() == 2, process)
         nodes.kill(0)
         nodes.add()
-        wait_until(lambda: noted(folder)["node"].nunique() == 3, process)
+        wait_until(lambda: nodes_noted() == 3, process)
         process.send_signal(signal.SIGINT)
         told, _ = process.communicate(timeout=60)
         assert process.returncode == 130, told

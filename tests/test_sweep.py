@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -31,8 +32,11 @@ def start(*args, cwd):
 
 
 def run(*args, cwd):
-    process = start(*args, cwd=cwd)
-    out, err = process.communicate(timeout=200)
+    with start(*args, cwd=cwd) as process:
+        try:
+            out, err = process.communicate(timeout=200)
+        finally:
+            process.kill()
     assert "Traceback" not in out + err, err
     return process.returncode, out, err
 
@@ -376,24 +380,45 @@ def test_a_lock_left_by_a_dead_driver_is_taken_over(folder):
     assert not store.exists("lock.json")
 
 
-@pytest.mark.parametrize(
-    ("host", "age", "busy"), [("elsewhere", 5, True), ("elsewhere", 90, False)]
-)
-def test_a_holder_on_another_host_counts_by_its_heartbeat(folder, host, age, busy, monkeypatch):
-    from raysweep.errors import StoreBusy
+@pytest.fixture
+def held_elsewhere(folder, monkeypatch):
+    """A store, and a function that lets the heart of its holder on another machine beat."""
     from raysweep.sweep import lock as module
+
+    monkeypatch.setattr(module, "BEAT", 0.2)
+    monkeypatch.setattr(module, "STALE", 1.0)
+    store = Store(str(folder))
+    holder = {"host": "elsewhere", "pid": os.getpid(), "token": "x", "since": 0}
+
+    def beat():
+        content = json.dumps(holder | {"heartbeat": time.time()})
+        store.write_bytes(content.encode(), "lock.json")
+
+    beat()
+    return store, beat
+
+
+def test_a_holder_on_another_host_is_alive_while_its_heart_beats(held_elsewhere):
+    from raysweep.errors import StoreBusy
     from raysweep.sweep.lock import Lock
 
-    monkeypatch.setattr(module, "BEAT", 0.1)
-    store = Store(str(folder))
-    holder = {"host": host, "pid": os.getpid(), "token": "x", "since": 0}
-    store.write_bytes(json.dumps(holder | {"heartbeat": time.time() - age}).encode(), "lock.json")
-    if busy:
-        with pytest.raises(StoreBusy, match="in use by process .* on elsewhere"):
-            Lock(store).__enter__()
-        return
-    with Lock(store) as lock:
-        store.write_bytes(json.dumps(holder | {"heartbeat": time.time()}).encode(), "lock.json")
+    store, beat = held_elsewhere
+    timer = threading.Timer(0.4, beat)
+    timer.start()
+    with pytest.raises(StoreBusy, match="in use by process .* on elsewhere"):
+        Lock(store).__enter__()
+    timer.join()
+
+
+def test_a_host_that_died_is_waited_for_and_its_lock_taken_over(held_elsewhere):
+    from raysweep.errors import StoreBusy
+    from raysweep.sweep.lock import Lock
+
+    store, beat = held_elsewhere
+    told = []
+    with Lock(store, say=told.append) as lock:
+        assert "is it dead? At most 1 s" in told[0]
+        beat()  # it was not dead after all, and has taken the folder back
         with pytest.raises(StoreBusy):
             lock.check()
     assert store.exists("lock.json")  # it is the other one's now

@@ -16,6 +16,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -112,7 +113,7 @@ def sweep(
     console = console or Console(stderr=True)
     store = Store(out or f"{os.environ.get('RAYSWEEP_RESULTS', 'results')}/{space.name}")
     splits = _preflight(space, here=address is None)
-    with Lock(store) as lock:
+    with Lock(store, say=console.print) as lock:
         _open(store, space)
         compaction.tidy(store)
         found = store.read("trials")
@@ -367,33 +368,61 @@ def _ray(address: str | None, space: Space, console: Console) -> Iterator[float]
         os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "4" if learns else "64")
     import ray
 
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    environment = code.environment(space, elsewhere=address is not None)
-    environment["env_vars"] |= ALLOCATION
     started = not ray.is_initialized()
-    if address is not None:
-        try:
-            ray.init(address=address, runtime_env=environment, **options)
-        except (ConnectionError, ValueError) as error:
-            remedy = "start one with `ray up` or `ray start --head`, or leave --address out"
-            raise ClusterError(
-                f"there is no Ray cluster at {address!r} ({error}); {remedy}"
-            ) from None
-    elif started:
-        with console.status("starting Ray on this machine"), _loopback():
-            ray.init(
-                address="local",
-                include_dashboard=False,
-                _node_ip_address="127.0.0.1",
-                runtime_env=environment,
-                **options,
-            )
+    if started or address is not None:
+        _start(address, space, console)
     try:
         ours = started and address is None
         yield _gpu_share(space, console) if ours else space.resources.gpu
     finally:
         if started:
             ray.shutdown()
+
+
+def _start(address: str | None, space: Space, console: Console) -> None:
+    """Join the cluster at ``address``, or start a Ray of our own.
+
+    Raises:
+        ClusterError: it does not answer, or does not start. Ray has no common error for either.
+
+    """
+    import ray
+
+    options: dict[str, Any] = {"address": address, "log_to_driver": False}
+    options |= {"logging_level": logging.ERROR}
+    if address is None:
+        options |= {"address": "local", "include_dashboard": False}
+        options |= {"_node_ip_address": "127.0.0.1"}
+    doing = "starting Ray on this machine" if address is None else f"joining Ray at {address}"
+    with (
+        code.environment(space, elsewhere=address is not None) as environment,
+        console.status(doing),
+        _loopback() if address is None else contextlib.nullcontext(),
+    ):
+        environment["env_vars"] |= ALLOCATION
+        try:
+            if address is not None:
+                _knock(address)
+            ray.init(runtime_env=environment, **options)
+        except Exception as error:
+            told = str(error).strip().partition("\n")[0] or type(error).__name__
+            if address is not None:
+                what = f"there is no Ray cluster at {address!r}"
+                remedy = "start one with `ray up` or `ray start --head`, or leave --address out"
+            else:
+                what = "Ray does not start on this machine"
+                remedy = "give it memory and time (end what else runs), then the same command again"
+            raise ClusterError(f"{what} ({told}); {remedy}") from error
+
+
+def _knock(address: str) -> None:
+    """Raise :class:`OSError` where nothing listens: Ray would try for minutes, and then exit."""
+    from ray._private.services import canonicalize_bootstrap_address
+
+    where = None if "://" in address else canonicalize_bootstrap_address(address)
+    if where is not None:
+        host, _, port = where.rpartition(":")
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 @contextlib.contextmanager

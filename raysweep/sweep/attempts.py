@@ -12,6 +12,8 @@ from ray.tune.experiment import Trial
 MEMORY = re.compile(
     r"OutOfMemory|out of memory|running low on memory|memory usage threshold", re.IGNORECASE
 )
+ADVICE = "Refer to the documentation"  # how Ray goes on after a kill for want of memory
+LONGEST = 500  # characters
 ATTEMPT = re.compile(r"^Failure # \d+ .*$", re.MULTILINE)  # the line that Tune puts before each
 
 
@@ -60,6 +62,7 @@ def reason(text: str) -> str:
     'The worker died.'
     """
     lines = [line.strip() for line in ATTEMPT.split(text)[-1].splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith(ADVICE)]
     memory = [line for line in lines if lacks_memory(line)]
     died = [line for line in lines if "died" in line or "Died" in line]
-    return (memory[-1:] or died[:1] or lines[-1:] or ["unknown"])[0]
+    return (memory[-1:] or died[:1] or lines[-1:] or ["unknown"])[0][:LONGEST]

@@ -20,7 +20,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import ray.tune.tune
+from ray.air.execution._internal import RayActorManager
+from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
 from ray.air.execution.resources import PlacementGroupResourceManager, ResourceRequest
+from ray.exceptions import RayActorError, RayTaskError
 from ray.tune import Callback
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
@@ -52,13 +55,31 @@ class Places(PlacementGroupResourceManager):
         self._spare.clear()
 
 
+class Workers(RayActorManager):
+    """Takes whatever ends a worker as its death; a kill for want of memory would end the sweep."""
+
+    def _actor_task_failed(
+        self, tracked_actor_task: TrackedActorTask, exception: Exception
+    ) -> None:
+        if not isinstance(exception, RayActorError | RayTaskError):
+            exception = RayActorError(error_msg=f"{type(exception).__name__}: {exception}")
+        super()._actor_task_failed(tracked_actor_task, exception)
+
+
 class Controller(TuneController):
     """Hands finished workers to trials that have none, and asks for trials before it lets go."""
 
     def __init__(self, *, callbacks: list[Callback], **options: Any) -> None:
         # Tune's own progress, which raysweep does not show, remembers every trial.
         own = [c for c in callbacks if not isinstance(c, TrialProgressCallback)]
-        super().__init__(callbacks=own, resource_manager_factory=Places, **options)
+        super().__init__(callbacks=own, **options)
+        self._places = Places()
+        self._actor_manager = Workers(self._places)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
+        del state["_places"]
+        return state
 
     def _has_worker(self, trial: Trial) -> bool:
         """Return whether a process is there, or starts up, for a trial that waits."""
@@ -86,9 +107,7 @@ class Controller(TuneController):
     def _maybe_add_actors(self) -> None:
         """Ask for places for the trials that wait, and let go of those that none of them took."""
         super()._maybe_add_actors()
-        places = self._actor_manager._resource_manager
-        assert isinstance(places, Places)
-        places.release()
+        self._places.release()
 
     def on_step_end(self) -> None:
         """Forget the trials that are over: Tune keeps them all, and walks over them again."""

@@ -25,13 +25,15 @@ STALE = 60.0
 class Lock:
     """Held while a sweep writes; left behind by a killed driver, it is taken over.
 
+    ``say`` takes a word when that needs a while.
+
     Raises:
         StoreBusy: another driver holds it and its heart beats.
 
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, *, say: Callable[[str], object] = print) -> None:
+        self._store, self._say = store, say
         self._holder = {
             "host": platform.node(),
             "machine": _machine(),
@@ -70,11 +72,8 @@ class Lock:
         held = self._read()
         if held is None or self._is_own(held) or not matters(held):
             return
-        since = time.strftime("%H:%M:%S", time.localtime(held["since"]))
-        who = f"process {held['pid']} on {held['host']} since {since}"
-        remedy = f"wait for it, stop it (a dead one is forgotten after {STALE:.0f} s), or choose "
-        remedy += "another --out"
-        raise StoreBusy(f"{self._store.path} is in use by {who}; {remedy}")
+        remedy = "wait for it, stop it, or choose another --out"
+        raise StoreBusy(f"{self._store.path} is {_holder(held)}; {remedy}")
 
     def _content(self) -> bytes:
         return json.dumps(self._holder | {"heartbeat": time.time()}).encode()
@@ -102,16 +101,28 @@ class Lock:
     def _is_alive(self, held: dict[str, Any]) -> bool:
         """Return whether the holder runs: by its process here, by its heart on other machines.
 
-        Their clocks may differ from ours, so a heart that seems old is watched for another beat.
+        A heart is watched until it beats, or until a minute has passed since it did. Clocks may
+        differ, so even one that seems old is watched for two beats.
         """
-        is_here = held.get("machine") == self._holder["machine"]
-        if time.time() - float(held["heartbeat"]) <= STALE:
-            return not is_here or _is_running(int(held["pid"]))
-        if is_here:
-            return False
-        time.sleep(2 * BEAT)
-        now = self._read()
-        return now is not None and now["heartbeat"] != held["heartbeat"]
+        age = max(0.0, time.time() - float(held["heartbeat"]))
+        if held.get("machine") == self._holder["machine"]:  # an old number may be another's now
+            return age <= STALE and _is_running(int(held["pid"]))
+        longest = max(2 * BEAT, STALE - age)
+        self._say(
+            f"{self._store.path} was {_holder(held)}; is it dead? At most {longest:.0f} s ..."
+        )
+        deadline = time.monotonic() + longest
+        while time.monotonic() < deadline:
+            time.sleep(BEAT / 10)
+            now = self._read()
+            if now is None or now["heartbeat"] != held["heartbeat"]:
+                return now is not None
+        return False
+
+
+def _holder(held: dict[str, Any]) -> str:
+    since = time.strftime("%H:%M:%S", time.localtime(held["since"]))
+    return f"in use by process {held['pid']} on {held['host']} since {since}"
 
 
 def _machine() -> str:

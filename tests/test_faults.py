@@ -1,0 +1,159 @@
+"""Disks that fill up, memory that runs out, a Ray that is not there: real ones."""
+
+import json
+import os
+import subprocess
+
+import psutil
+import pytest
+from conftest import SMALL
+from test_sweep import finished, folder, run, start, wait_for  # noqa: F401
+
+from raysweep.results import load
+from raysweep.space import parse_space
+from raysweep.sweep import code
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def mount(*options):
+    return subprocess.run(
+        ["mount", *map(str, options)], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture
+def disk(folder):  # noqa: F811
+    """A disk of 400 KiB, and a function that changes how it is mounted."""
+    out = folder / "out"
+    out.mkdir()
+    done = mount("-t", "tmpfs", "-o", "size=400k", "disk", out)
+    if done.returncode:
+        pytest.skip(f"no disk of one's own: {done.stderr.strip()}")
+
+    def remount(options):
+        assert mount("-o", f"remount,{options}", out).returncode == 0
+
+    yield remount
+    subprocess.run(["umount", "--lazy", out], check=True)
+
+
+def wait_for_words(process, words):
+    """Read what a sweep says until it says ``words``."""
+    told = []
+    for line in process.stderr:
+        told.append(line)
+        if words in line:
+            return
+    raise AssertionError("".join(told))
+
+
+def test_a_disk_that_is_full_or_read_only_is_waited_for_and_a_torn_record_runs_again(folder, disk):  # noqa: F811
+    args = ("sweep", "small.yaml", "--out", "out", "--trials", "30")
+    process = start(*args, cwd=folder)
+    wait_for_words(process, "No space left on device")
+    before = finished(folder)
+    disk("size=50m")
+    wait_for(folder, len(before) + 3, process)
+    disk("ro")
+    wait_for_words(process, "Read-only file system")
+    disk("rw")
+    out, err = process.communicate(timeout=150)
+    assert process.returncode == 0, err
+    assert "30 trials, 0 failed" in out
+    after = finished(folder)
+    assert {name: after[name] for name in before} == before
+    front = load(str(folder / "out")).front()
+
+    torn = sorted((folder / "out" / "trials").glob("*.parquet"))[7]
+    torn.write_bytes(torn.read_bytes()[:-100])
+    code, _, err = run(*args, cwd=folder)
+    assert code == 2
+    assert f"{torn.name} is torn" in err
+    torn.unlink()
+    code, _, err = run(*args, cwd=folder)
+    assert code == 0, err
+    again = finished(folder)
+    assert {name for name in again if again[name] != after[name]} == {torn.name}
+    assert load(str(folder / "out")).front()["trial_id"].tolist() == front["trial_id"].tolist()
+
+
+EATER = """
+import torch
+from torch import nn
+
+class Eater(nn.Module):
+    def __init__(self, eats):
+        super().__init__()
+        self.eats, self.output = eats, nn.Linear(64, 10)
+    def forward(self, x):
+        eaten = []
+        while self.training and self.eats and len(eaten) < 100:
+            eaten.append(torch.ones(2**24))  # 64 MiB
+        return self.output(x.flatten(1))
+
+def eater(shape, n_classes, eats=False):
+    return Eater(eats)
+"""
+
+
+def test_a_trial_that_eats_all_memory_is_killed_and_recorded_and_the_sweep_goes_on(
+    folder,  # noqa: F811
+    monkeypatch,
+):
+    (folder / "eater.py").write_text(EATER)
+    text = SMALL.replace("{name: mlp, hidden: [32], activation: tanh}", "{name: 'eater:eater'}")
+    begin, end = text.index("search:"), text.index("attacks:")
+    text = f"{text[:begin]}search: {{model.eats: {{values: [true]}}}}\n{text[end:]}"
+    (folder / "eater.yaml").write_text(text.replace("name: random", "name: grid"))
+    memory = psutil.virtual_memory()
+    threshold = (memory.total - memory.available + 4 * 2**30) / memory.total
+    monkeypatch.setenv("RAY_memory_usage_threshold", f"{threshold:.3f}")
+    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
+    code, out, err = run("sweep", "eater.yaml", "--out", "out", cwd=folder)
+    assert (code, "1 trials, 1 failed" in out) == (1, True), err
+    last = load(str(folder / "out")).trials.set_index("number").loc[1]
+    assert "the machine failed it 2 times" in last["error"]
+    assert "killed due to the node running low on memory" in last["error"]
+    assert "killed due to the node running low on memory" in json.loads(last["retries"])[0]
+
+
+def test_a_ray_that_does_not_answer_or_start_is_one_message(folder, monkeypatch):  # noqa: F811
+    sweep = ("sweep", "small.yaml", "--out", "out")
+    code, _, err = run(*sweep, "--address", "127.0.0.1:1", cwd=folder)
+    assert (code, "there is no Ray cluster at '127.0.0.1:1'" in err) == (2, True), err
+    monkeypatch.setenv("RAY_TMPDIR", "/proc/nowhere")
+    code, _, err = run(*sweep, cwd=folder)
+    assert (code, "Ray does not start on this machine" in err) == (2, True), err
+    assert not (folder / "out" / "lock.json").exists()
+
+
+def test_the_code_that_a_space_names_travels_whole_and_nothing_else_does(tmp_path, monkeypatch):
+    mine, library = tmp_path / "mine", tmp_path / "library"
+    own = ["model.py", "pkg/__init__.py", "pkg/deep/part.py"]
+    others = ["data.csv", "raw-images", "results/x/y.py", ".venv/z.py", "pkg/__pycache__/p.pyc"]
+    for name in (*own, *others):
+        (mine / name).parent.mkdir(parents=True, exist_ok=True)
+        (mine / name).write_text("mine")
+    library.mkdir()
+    for name in ("helper.py", "model.py"):
+        (library / name).write_text("library's")
+    monkeypatch.chdir(mine)
+    monkeypatch.setenv("PYTHONPATH", str(library))
+    space = parse_space(SMALL, "small.yaml")
+    with code.environment(space, elsewhere=True) as found:
+        assert "working_dir" not in found
+    space = parse_space(f"{SMALL}scenarios: {{mine: {{model.name: 'model:f'}}}}\n", "small.yaml")
+    with code.environment(space, elsewhere=False) as found:
+        assert "working_dir" not in found
+    with code.environment(space, elsewhere=True) as found:
+        root = found["working_dir"]
+        travels = [
+            os.path.relpath(os.path.join(place, name), root)
+            for place, _, names in os.walk(root)
+            for name in names
+        ]
+        assert sorted(travels) == sorted([*own, "helper.py"])
+        with open(f"{root}/model.py") as file:
+            assert file.read() == "mine"
+    assert not os.path.exists(root)
