@@ -6,8 +6,8 @@ For each shape (nodes x trials at once on each; logical CPUs of `ray.cluster_uti
 a real sweep by the random sampler, whose trials answer with the rows of one real trial: trials a
 minute, the driver's CPU seconds a trial and its largest memory, beside Ray Tune alone with instant
 trials on the same nodes (`tune`). Then the sweep is continued with a tenth missing: seconds from
-the command to the first new record. `read` holds the seconds of `raysweep front` and `raysweep
-best`, from the prompt, on that many records, merged as a long sweep merges them.
+the command to the first new record. `read` holds the seconds of `raysweep front`, `best`
+and `report`, from the prompt, on that many records, merged as a long sweep merges them.
 """
 
 from __future__ import annotations
@@ -162,7 +162,11 @@ def fill(out: Path, records: int, template: Path) -> None:
 
 def read_seconds(out: Path) -> dict[str, float]:
     """Return how long the reading commands take from the prompt, warm."""
-    commands = {"front": ["front", str(out)], "best": ["best", str(out), "--where", "accuracy>0.5"]}
+    commands = {
+        "front": ["front", str(out)],
+        "best": ["best", str(out), "--where", "accuracy>0.5"],
+        "report": ["report", str(out), "--out", str(out.parent / "report.html")],
+    }
     found = {}
     for name, command in commands.items():
         times = []

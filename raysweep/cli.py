@@ -265,6 +265,20 @@ def best(
 
 
 @app.command()
+def report(
+    folders: Folders,
+    out: Annotated[Path, typer.Option(help="The page; its figures lie beside it.")] = Path(
+        "report.html"
+    ),
+) -> None:
+    """Write one HTML page on a sweep, or on several that measured the same thing."""
+    from raysweep.report import write
+
+    page, *pictures = write(folders, out)
+    print(f"Report: {page}, and {len(pictures)} figures beside it")
+
+
+@app.command()
 def validate(space: SpaceFile, settings: Settings = None, data_root: DataRoot = None) -> None:
     """Check a search space without running it."""
     from raysweep import data

@@ -19,6 +19,7 @@ FLOORS = [
         "layers",
         "optimizers",
         "recogniser",
+        "markup",
     ],
     ["metrics", "conditions", "axes", "ranking", "scenarios"],
     ["config"],
@@ -56,8 +57,8 @@ FLOORS = [
     ["sweep.patience"],
     ["sweep.tuning"],
     ["sweep"],
-    ["figures", "printing"],
-    ["panels"],
+    ["figures", "printing", "findings"],
+    ["panels", "report"],
     ["cli"],
 ]
 

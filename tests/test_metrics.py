@@ -33,6 +33,15 @@ def test_auc_depends_on_the_order_of_scores_alone(order):
     assert metrics.auc(-scores, truth) == pytest.approx(1 - metrics.auc(scores, truth))
 
 
+@given(st.lists(st.integers(0, 4), min_size=8, max_size=8))
+def test_the_area_below_the_curve_is_the_auc(scores):
+    scores, truth = np.array(scores, dtype=float), np.arange(8) % 3 == 0
+    fpr, tpr = metrics.roc(scores, truth)
+    assert np.trapezoid(tpr, fpr) == pytest.approx(metrics.auc(scores, truth))
+    assert (np.diff(fpr) >= 0).all()
+    assert (fpr[0], tpr[0], fpr[-1], tpr[-1]) == (0, 0, 1, 1)
+
+
 def test_the_bootstrap_interval_covers_the_truth_about_95_times_in_100():
     truth_auc, covered = norm.cdf(0.5 / np.sqrt(2)), 0
     for seed in range(60):

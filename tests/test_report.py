@@ -1,0 +1,277 @@
+"""The report: what it says, and that nothing in a stranger's folder gets out of its place."""
+
+import dataclasses
+import html.parser
+import shlex
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from conftest import SMALL
+
+from raysweep import cli, figures, findings, report
+from raysweep.errors import StoreError
+from raysweep.markup import Html, element
+from raysweep.results import load
+from raysweep.space import load_space, parse_space
+from raysweep.store import Store
+from raysweep.trial import run_trial
+
+NASTY = "<script>alert(1)</script><img src=x onerror=alert(2)>\" onload='a' $\\frac{ & \u202e"
+
+
+class Page(html.parser.HTMLParser):
+    """What a browser sees: the tags, the text, what is loaded; every tag that opens closes."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.loads, self.attributes, self.open, self.text = [], [], [], [], ""
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [name for name, _ in attrs]
+        self.loads += [value for name, value in attrs if name in ("src", "href")]
+        if tag not in ("img", "meta"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def real():
+    """Three real trials of a small space."""
+    space = parse_space(SMALL, "small.yaml")
+    points = ({}, {"dropout": 0.3}, {"epsilon": 8.0})
+    results = [
+        run_trial(space.config(values)).numbered(number=number)
+        for number, values in enumerate(points)
+    ]
+    return space, results
+
+
+def written(real, path, results, **changes):
+    """Write a results folder of some trials and a changed space; return where."""
+    store = Store(str(path))
+    document = yaml.safe_load(yaml.safe_dump(real[0].resolved())) | changes
+    store.write_bytes(yaml.safe_dump(document).encode(), "space.yaml")
+    for result in results:
+        store.write(result)
+    return store.path
+
+
+@pytest.fixture
+def folder(real, tmp_path):
+    return lambda results, out="out", **changes: written(real, tmp_path / out, results, **changes)
+
+
+@pytest.fixture(scope="module")
+def calm(real, tmp_path_factory):
+    """The report on the real trials, its pictures, and where they are."""
+    path = tmp_path_factory.mktemp("calm")
+    return *made(path, written(real, path / "out", real[1])), path
+
+
+def changed(result, trial_id="", **figures_):
+    own = {"trial_id": trial_id} if trial_id else {}
+    trial = dataclasses.replace(result.trial, **figures_, **own)
+    attacks = [dataclasses.replace(attack, **own) for attack in result.attacks]
+    return dataclasses.replace(result, trial=trial, attacks=tuple(attacks))
+
+
+def made(tmp_path, *folders):
+    page, *pictures = report.write(folders, tmp_path / "report.html")
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
+    return Page(page.read_text()), [path.name for path in pictures]
+
+
+def test_the_page_says_what_a_person_must_know(real, calm):
+    page, pictures, path = calm
+    for told in (
+        *("3 ok, 0 failed, 0 pruned", "undefended", "most accurate", "digits", "100 validation"),
+        *("What is promised", "(epsilon, delta)-differentially private", "delta 1e-05"),
+        *("not covered by any of them", "python", "opacus", "max_posterior"),
+        f"raysweep trial {path}/out/space.yaml",
+    ):
+        assert told in page.text, told
+    assert {"report-roc.png", "report-layers.png", "report-defence-0.png"} <= set(pictures)
+    assert page.tags.count("img") == len(pictures) == 3 + 2 + 2
+    record = real[1][2].trial
+    assert f"{record.epsilon:.3g}" in page.text
+    assert f"{record.accuracy:.3f} [" in page.text
+
+
+def test_the_page_loads_nothing(calm):
+    page = calm[0]
+    assert all(load.startswith("data:image/png;base64,") for load in page.loads)
+    assert not {"script", "link", "iframe", "a"} & {*page.tags}
+
+
+def test_a_strangers_text_stays_text(real, folder, calm, tmp_path):
+    results = [
+        changed(
+            result,
+            scenario=f"{NASTY}{i}",
+            strongest_attack=NASTY,
+            node=NASTY,
+            device=NASTY,
+            versions=f'["{NASTY}',
+            accountant=NASTY,
+            config=NASTY,
+        )
+        for i, result in enumerate(real[1])
+    ]
+    failed = changed(real[1][0], "f" * 16, status="failed", error=NASTY, number=9)
+    search = {"epsilon": {"low": 2}, NASTY: {"values": [NASTY]}}
+    hostile = folder([*results, failed], out=NASTY.replace("/", ""), name=NASTY, search=search)
+    page, _ = made(tmp_path, hostile)
+    assert {*page.tags} <= {*calm[0].tags, "ul"}
+    assert {*page.attributes} == {*calm[0].attributes}
+    assert all(load.startswith("data:image/png;base64,") for load in page.loads)
+    assert NASTY in page.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"objectives": {"accuracy": "max"}}, "What is promised"),
+        ({"search": {}}, "undefended"),
+        ({"scenarios": {"a": {"epsilon": 2}, "b": {"l2": [1, 2]}}}, "scenarios"),
+    ],
+)
+def test_other_spaces_have_a_report_too(real, folder, tmp_path, changes, told):
+    page, _ = made(tmp_path, folder(real[1], **changes))
+    assert told in page.text
+
+
+def test_without_inversion_nothing_is_said_of_it(real, folder, tmp_path):
+    bare = [
+        dataclasses.replace(
+            changed(result, inversion_mse=None, inversion_floor=None, inversion_converged=None),
+            attacks=result.attacks[:2],
+        )
+        for result in real[1]
+    ]
+    objectives = {"accuracy": "max", "attack_auc": "min"}
+    page, pictures = made(tmp_path, folder(bare, objectives=objectives))
+    assert "What inversion rebuilds" not in page.text
+    assert "report-layers.png" not in pictures
+
+
+@pytest.mark.parametrize(
+    ("figures_", "told"),
+    [
+        ({"status": "failed", "error": "ValueError: oh"}, "3 trials failed: ValueError: oh"),
+        ({"status": "pruned", "stopped_epoch": 2}, "3 trials were pruned"),
+        ({"collapsed": True}, "3 trials collapsed"),
+        ({"inversion_converged": False}, "3 trials have an inversion that did not converge"),
+    ],
+)
+def test_an_empty_front_is_told_with_its_reasons(real, folder, tmp_path, figures_, told):
+    page, _ = made(tmp_path, folder([changed(result, **figures_) for result in real[1]]))
+    assert told in page.text
+    assert "No trial stands on the front" in page.text
+
+
+def test_one_trial_is_a_report(real, folder, tmp_path):
+    page, _ = made(tmp_path, folder(real[1][:1]))
+    assert "1 of 1 trials are on the front" in page.text
+    assert "1 of the 1 were trained without DP-SGD and promise nothing" in page.text
+
+
+def test_no_trial_is_a_report(folder, tmp_path):
+    page, pictures = made(tmp_path, folder([]))
+    assert "No trial stands on the front" in page.text
+    assert pictures == []
+
+
+def test_several_folders_are_one_front(real, folder, tmp_path):
+    folders = folder(real[1][:2], "one"), folder(real[1][2:], "two")
+    page, _ = made(tmp_path, *folders)
+    assert "3 ok" in page.text
+    assert f"raysweep trial {folders[0]}/space.yaml" in page.text
+    assert f"raysweep trial {folders[1]}/space.yaml --at epsilon=8.0" in page.text
+
+
+def test_a_command_runs_the_same_configuration_again(real, folder):
+    for result in real[1]:
+        path = folder([result], result.trial.trial_id)
+        document = load(path).documents[0]
+        told = shlex.split(findings.again(path, document, result.trial.config))
+        assert told[:3] == ["raysweep", "trial", f"{path}/space.yaml"]
+        values = cli._pairs(told[4::2], "--at")
+        assert load_space(told[2]).config(values).trial_id == result.trial.trial_id
+
+
+def test_a_strangers_command_is_one_command():
+    config = '{"defences": {"a; rm -rf x": "$(id)"}}'
+    told = findings.again("x; id", {"search": {"a; rm -rf x": {}}}, config)
+    assert shlex.split(told) == [
+        *("raysweep", "trial", "x; id/space.yaml", "--at", "a; rm -rf x=$(id)")
+    ]
+
+
+def test_a_long_sweep_is_drawn_by_its_front_and_a_sample(real, folder, tmp_path):
+    store = Store(folder(real[1][:1]))
+    rng = np.random.default_rng(0)
+    rows = pd.concat([load(store.path).trials] * 3000, ignore_index=True)
+    rows["trial_id"], rows["number"] = [f"{i:016x}" for i in range(3000)], np.arange(3000)
+    x = rng.random(3000)  # a shell: many points that nobody beats
+    rows["accuracy"], rows["attack_auc"] = x, 0.5 + 0.4 * x**2 + 1e-3 * rng.random(3000)
+    store.write_table(_arrow(rows), "trials", "merged-000001")
+    page, _ = made(tmp_path, store.path)
+    drawn = report.sample(report.gather(load(store.path)))
+    front = load(store.path).front()
+    assert len(drawn) <= report.MOST_DRAWN + len(front) + 1
+    assert set(front["trial_id"]) <= set(drawn["trial_id"])
+    assert f"The figures show {len(drawn):,} of 3,001 trials" in page.text
+    assert f"The table has {report.MOST_ROWS} of {len(front):,}" in page.text
+    assert page.tags.count("tr") == report.MOST_ROWS + 1
+
+
+def _arrow(rows):
+    import pyarrow as pa
+
+    from raysweep.store import SCHEMAS
+
+    return pa.Table.from_pandas(rows, schema=SCHEMAS["trials"], preserve_index=False)
+
+
+def test_a_page_that_cannot_be_written_is_one_message(real, folder, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    command = ["report", folder(real[1][:1]), "--out", str(tmp_path / "file" / "report.html")]
+    monkeypatch.setattr(sys, "argv", ["raysweep", *command])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert "give another --out" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_none_is_refused(tmp_path):
+    with pytest.raises(StoreError, match="is no results folder"):
+        report.write([str(tmp_path)], tmp_path / "report.html")
+
+
+def test_what_is_no_markup_is_escaped():
+    assert element("p", "<b>", Html("<b>"), class_='a"b') == '<p class="a&quot;b">&lt;b&gt;<b></p>'
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[0.0, 1e-4, 1e-2], [2.0, 8.0, np.inf], [np.inf] * 3, ["a", "$b$", "c"], [1.0, 1.0, 1.0]],
+)
+def test_any_axis_is_drawn(values):
+    drawn = pd.DataFrame(
+        {"x": values, "accuracy": [0.1, 0.2, 0.3], "on_front": [True, False, True]}
+    )
+    figure = figures.against(drawn, "x", ["accuracy"])
+    points = figure.axes[0].collections
+    assert sum(len(p.get_offsets()) for p in points) == 3
+    assert figures.png(figure).startswith(b"\x89PNG")
