@@ -62,7 +62,7 @@ def main() -> None:
     """Measure."""
     parser = options(__doc__)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--trials", type=int, default=6, help="of the thesis CNN")
+    parser.add_argument("--trials", type=int, default=4, help="of the thesis CNN")
     arguments = parser.parse_args()
     more, workers = [], []
     with tempfile.TemporaryDirectory() as folder:
