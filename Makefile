@@ -25,10 +25,11 @@ test: $(STAMP)  ## set up and pass the tests
 test-cluster: $(STAMP)  ## a real `ray up` onto hosts in network namespaces (root, iproute2, sshd, rsync)
 	$(BIN)/python -m pytest tests/cluster -m cluster
 
-check: $(STAMP)  ## style and types
+check: $(STAMP)  ## style, types, and no secret in a tracked file
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_security.py -k secret
 
 bench: $(STAMP)  ## make the figures of README.md and benchmarks/README.md again
 	$(BIN)/python -m benchmarks.quickstart --json

@@ -1,13 +1,14 @@
 """Kill parts of a sweep at random moments and count what that cost.
 
-python -m benchmarks.faults [--seeds 20] [--kinds driver worker raylet head] [--json]
+python -m benchmarks.faults [--seeds 20] [--first 0] [--kinds driver worker raylet head] [--json]
 
-Each run is a real sweep of TRIALS trials on digits, disturbed once at a moment drawn from its seed:
-`driver` SIGKILLs the command, which is then given again; `worker` SIGKILLs a process that trains;
-`raylet` SIGKILLs one of two worker nodes, and another joins; `head` SIGKILLs the head node and the
-driver on it, and the same command is given on a new cluster. `lost` counts finished trials that are
-gone, `duplicated` finished trials that were run again, `incomplete` runs that did not end with all
-trials asked for and the front of an undisturbed sweep. `retries` holds why attempts failed.
+For each kind one real sweep on digits (random proposals, about four trials a kill) is disturbed
+once a seed, at a moment drawn from it: `driver` SIGKILLs the command, which is then given again;
+`worker` SIGKILLs a process that trains; `raylet` SIGKILLs one of two worker nodes, and another
+joins; `head` SIGKILLs the head node and the driver on it, and the same command is given on a new
+cluster. `runs` counts kills, `lost` finished trials that are gone, `duplicated` finished trials
+that were run again, `incomplete` sweeps that did not end with all trials asked for and the front of
+an undisturbed one. `retries` holds why attempts failed.
 """
 
 from __future__ import annotations
@@ -21,8 +22,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,14 +33,14 @@ from benchmarks.nodes import Nodes
 
 RAYSWEEP = str(Path(sys.executable).parent / "raysweep")
 SPACE = "benchmarks/spaces/faults.yaml"
-TRIALS = 10
+TRIALS_A_KILL = 4
 KINDS = ("driver", "worker", "raylet", "head")
 PATIENCE = 600.0  # seconds for a sweep to reach the moment, or its end
 
 
 @dataclass
 class Tally:
-    """What the disturbed runs of one kind came to."""
+    """What the kills of one kind came to."""
 
     runs: int = 0
     lost: int = 0
@@ -53,11 +52,11 @@ class Tally:
 class Sweep:
     """A sweep in a process of its own, and what it has written so far."""
 
-    def __init__(self, out: Path, *more: str) -> None:
+    def __init__(self, out: Path, trials: int, *more: str) -> None:
         self.out = out
         self._log = (out.parent / f"{out.name}.log").open("ab")
         self.process = subprocess.Popen(
-            [RAYSWEEP, "sweep", SPACE, "--out", str(out), "--trials", str(TRIALS), *more],
+            [RAYSWEEP, "sweep", SPACE, "--out", str(out), "--trials", str(trials), *more],
             stdout=self._log,
             stderr=self._log,
             start_new_session=True,
@@ -101,50 +100,68 @@ class Sweep:
         return [p.pid for p in children if p.name().startswith("ray::ImplicitFunc")]
 
 
-def kill_driver(out: Path, moment: Callable[[Sweep], None], rng: random.Random) -> dict[str, int]:
-    """Kill the command and give it again; return what was finished when it died."""
-    sweep = Sweep(out)
-    moment(sweep)
-    sweep.kill()
-    before = sweep.finished()
-    Sweep(out).end()
+Before = list[dict[str, int]]
+"""What was finished at each kill, and when each trial was written."""
+
+
+def moment(sweep: Sweep, rng: random.Random) -> bool:
+    """Wait for the moment to strike; return whether the sweep still runs."""
+    sweep.wait_for(len(sweep.finished()) + rng.randrange(TRIALS_A_KILL - 1))
+    time.sleep(rng.uniform(0, 0.5))
+    return sweep.process.poll() is None
+
+
+def kill_driver(out: Path, trials: int, rngs: list[random.Random]) -> Before:
+    """Kill the command and give it again."""
+    before: Before = []
+    for rng in rngs:
+        sweep = Sweep(out, trials)
+        struck = moment(sweep, rng)
+        sweep.kill()
+        before += [sweep.finished()] if struck else []
+    Sweep(out, trials).end()
     return before
 
 
-def kill_worker(out: Path, moment: Callable[[Sweep], None], rng: random.Random) -> dict[str, int]:
+def kill_worker(out: Path, trials: int, rngs: list[random.Random]) -> Before:
     """Kill a process that trains."""
-    sweep = Sweep(out)
-    moment(sweep)
-    before = sweep.finished()
-    if sweep.process.poll() is None and (trainers := sweep.trainers()):
-        os.kill(rng.choice(trainers), signal.SIGKILL)
+    before: Before = []
+    sweep = Sweep(out, trials)
+    for rng in rngs:
+        if moment(sweep, rng) and (trainers := sweep.trainers()):
+            before.append(sweep.finished())
+            os.kill(rng.choice(trainers), signal.SIGKILL)
     sweep.end()
     return before
 
 
-def kill_raylet(out: Path, moment: Callable[[Sweep], None], rng: random.Random) -> dict[str, int]:
+def kill_raylet(out: Path, trials: int, rngs: list[random.Random]) -> Before:
     """Kill one of two worker nodes; another joins 2 seconds later."""
+    before: Before = []
     with Nodes(workers=2) as nodes:
-        sweep = Sweep(out, "--address", nodes.address)
-        moment(sweep)
-        before = sweep.finished()
-        nodes.kill(rng.randrange(2))
-        time.sleep(2)
-        nodes.add()
+        sweep = Sweep(out, trials, "--address", nodes.address)
+        for rng in rngs:
+            if moment(sweep, rng):
+                before.append(sweep.finished())
+                nodes.kill(rng.randrange(2))
+                time.sleep(2)
+                nodes.add()
         sweep.end()
     return before
 
 
-def kill_head(out: Path, moment: Callable[[Sweep], None], rng: random.Random) -> dict[str, int]:
+def kill_head(out: Path, trials: int, rngs: list[random.Random]) -> Before:
     """Kill the head node and the driver on it; give the command again on a new cluster."""
+    before: Before = []
+    for rng in rngs:
+        with Nodes(workers=2) as nodes:
+            sweep = Sweep(out, trials, "--address", nodes.address)
+            struck = moment(sweep, rng)
+            nodes.kill_head()
+            sweep.kill()
+            before += [sweep.finished()] if struck else []
     with Nodes(workers=2) as nodes:
-        sweep = Sweep(out, "--address", nodes.address)
-        moment(sweep)
-        nodes.kill_head()
-        sweep.kill()
-        before = sweep.finished()
-    with Nodes(workers=2) as nodes:
-        Sweep(out, "--address", nodes.address).end()
+        Sweep(out, trials, "--address", nodes.address).end()
     return before
 
 
@@ -158,44 +175,46 @@ def front(out: Path) -> list[tuple[str, float, float]]:
     return [(str(i), round(a, 6), round(b, 6)) for i, a, b in found[columns].to_numpy().tolist()]
 
 
-def run(kind: str, seed: int, folder: Path, reference: Path, tally: Tally) -> None:
-    """Disturb one sweep and count."""
-    rng = random.Random(f"{kind} {seed}")
-    after, delay = rng.randrange(TRIALS - 1), rng.uniform(0, 0.5)
-
-    def moment(sweep: Sweep) -> None:
-        sweep.wait_for(after)
-        time.sleep(delay)
-
-    out = folder / f"{kind}-{seed}"
-    before = FAULTS[kind](out, moment, rng)
-    trials = raysweep.load(str(out)).trials
+def run(kind: str, seeds: range, folder: Path, reference: Path) -> Tally:
+    """Disturb one sweep once a seed, and count."""
+    out, trials = folder / kind, trials_for(seeds)
+    before = FAULTS[kind](out, trials, [random.Random(f"{kind} {seed}") for seed in seeds])
+    found = raysweep.load(str(out)).trials
     now = {f.name: f.stat().st_mtime_ns for f in (out / "trials").glob("*.parquet")}
-    tally.runs += 1
-    tally.lost += sum(name not in now for name in before)
-    tally.duplicated += sum(now.get(name, time) != time for name, time in before.items())
-    whole = len(trials) == TRIALS and trials["status"].eq("ok").all()
-    tally.incomplete += not (whole and front(out) == front(reference))
-    for told in trials["retries"].dropna():
+    last = {name: time for finished in before[::-1] for name, time in finished.items()}
+    whole = len(found) == trials and found["status"].eq("ok").all()
+    tally = Tally(
+        runs=len(before),
+        lost=sum(name not in now for name in last),
+        duplicated=sum(now.get(name, time) != time for name, time in last.items()),
+        incomplete=int(not (whole and front(out) == front(reference))),
+    )
+    for told in found["retries"].dropna():
         tally.retries.update(reason[:60] for reason in json.loads(told))
+    return tally
+
+
+def trials_for(seeds: range) -> int:
+    """Return how many trials a sweep has that is disturbed so often."""
+    return TRIALS_A_KILL * (len(seeds) + 1)
 
 
 def main() -> None:
     """Disturb and count."""
     parser = options(__doc__)
-    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--seeds", type=int, default=20, help="how many")
+    parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     arguments = parser.parse_args()
-    tallies = {kind: Tally() for kind in arguments.kinds}
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="faults-")))
+    seeds = range(arguments.first, arguments.first + arguments.seeds)
+    tallies = {}
+    with tempfile.TemporaryDirectory(prefix="faults-") as temporary:
+        folder = Path(temporary)
         reference = folder / "undisturbed"
-        Sweep(reference).end()
-        for seed in range(arguments.seeds):
-            for kind in arguments.kinds:
-                run(kind, seed, folder, reference, tallies[kind])
-                told = ", ".join(f"{k} {v}" for k, v in vars(tallies[kind]).items())
-                print(f"{kind} {seed}: {told}", file=sys.stderr)
+        Sweep(reference, trials_for(seeds)).end()
+        for kind in arguments.kinds:
+            tallies[kind] = run(kind, seeds, folder, reference)
+            print(f"{kind}: {vars(tallies[kind])}", file=sys.stderr)
     keys = ("runs", "lost", "duplicated", "incomplete")
     total = {key: sum(getattr(tally, key) for tally in tallies.values()) for key in keys}
     finish({**total, "kinds": {k: vars(t) for k, t in tallies.items()}}, as_json=arguments.json)

@@ -9,6 +9,17 @@ from typing import Any
 
 from ray.cluster_utils import Cluster
 
+LEAN = {
+    "RAY_AUTH_MODE": "disabled",  # one user, one machine, one benchmark
+    "RAY_worker_niceness": "0",  # by itself 15: a busy machine starves workers
+    "RAY_prestart_worker_first_driver": "0",  # a process a CPU that no trial ever uses
+    "RAY_enable_metrics_collection": "0",
+    "RAY_event_stats": "0",
+    "RAY_health_check_period_ms": "1000",  # a dead node is missed after 5 seconds,
+    "RAY_health_check_timeout_ms": "60000",  # and a slow one is not a dead one
+}
+"""What makes many nodes on few cores bearable."""
+
 STORE = {"object_store_memory": 80 * 2**20}  # bytes: the least that Ray takes, nearly
 
 
@@ -16,13 +27,14 @@ class Nodes:
     """A head without CPUs and ``workers`` nodes of ``cpus`` logical CPUs and ``gpus`` GPUs each."""
 
     def __init__(self, *, workers: int, cpus: int = 1, gpus: int = 0) -> None:
-        os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # one user, one machine, one benchmark
-        os.environ.setdefault("RAY_worker_niceness", "0")  # by itself 15: a busy machine starves it
+        for name, value in LEAN.items():
+            os.environ.setdefault(name, value)
         self._temporary = tempfile.mkdtemp(prefix="rn", dir="/tmp")  # sockets need short paths
         self._size: dict[str, Any] = {
             "num_cpus": cpus,
             "num_gpus": gpus,
-            "object_store_memory": 80 * 2**20,
+            "include_log_monitor": False,
+            **STORE,
         }
         self._cluster = Cluster(
             initialize_head=True,
@@ -31,6 +43,7 @@ class Nodes:
                 "num_gpus": 0,
                 **STORE,
                 "include_dashboard": False,
+                "include_log_monitor": False,
                 "temp_dir": self._temporary,
             },
         )

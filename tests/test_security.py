@@ -155,41 +155,50 @@ def test_no_module_unpickles_evaluates_or_starts_commands():
                 assert not names & {"pickle", "marshal", "shelve", "subprocess"}, path
 
 
-LISTENING = """
-import json, os, threading, time
-import psutil, raysweep
+OWN_RAY = """
+import json, os, subprocess, sys
+import psutil, ray, raysweep
+from rich.console import Console
+from raysweep.sweep import _ray
 
-found = set()
-def watch():
-    while True:
-        me = psutil.Process()
-        for process in [me, *me.children(recursive=True)]:
-            try:
-                for c in process.net_connections(kind="inet"):
-                    if c.status == psutil.CONN_LISTEN:
-                        found.add((process.name(), c.laddr.ip))
-            except psutil.Error:
-                continue
-        time.sleep(1)
-threading.Thread(target=watch, daemon=True).start()
-raysweep.sweep(raysweep.load_space("small.yaml"), out="out", trials=2)
-print(json.dumps(sorted(found)))
+STRANGER = '''
+import sys
+from ray._raylet import GcsClient
+GcsClient(address=sys.argv[1]).internal_kv_put(b"key", b"owned", True, b"test")
+'''
+with _ray(None, raysweep.load_space("small.yaml"), Console(stderr=True)):
+    ray.get(ray.remote(int).remote())  # a worker listens too
+    found = set()
+    for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+        for c in process.net_connections(kind="inet"):
+            if c.status == psutil.CONN_LISTEN:
+                found.add((process.name(), c.laddr.ip))
+    print(json.dumps(sorted(found)))
+    address = ray.get_runtime_context().gcs_address
+    stranger = [sys.executable, "-c", STRANGER, address]
+    for mode in ("token", "disabled"):
+        environment = {**os.environ, "RAY_AUTH_MODE": mode}
+        done = subprocess.run(stranger, env=environment, capture_output=True, text=True)
+        print(json.dumps([done.returncode, done.stderr]))
 """
 
 
-def test_a_sweep_on_this_machine_listens_to_this_machine_alone(tmp_path):
+def test_a_ray_of_our_own_listens_to_this_machine_alone_and_asks_for_a_token(tmp_path):
     (tmp_path / "small.yaml").write_text(SMALL)
     done = subprocess.run(
-        [sys.executable, "-c", LISTENING],
+        [sys.executable, "-c", OWN_RAY],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=True,
         timeout=200,
     )
-    found = json.loads(done.stdout.splitlines()[-1])
+    found, owner, stranger = map(json.loads, done.stdout.splitlines()[-3:])
     assert found, "nothing listened: the test looks at the wrong processes"
     assert {address for _, address in found} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}, found
+    assert owner[0] == 0, owner[1]
+    assert stranger[0] != 0
+    assert "token" in stranger[1].lower()
 
 
 SECRETS = re.compile(
