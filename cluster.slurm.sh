@@ -15,6 +15,7 @@ export RAYSWEEP_RESULTS="${RAYSWEEP_RESULTS:-${SCRATCH:-$HOME}/results}"    # on
 export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
 test -f ~/.ray/auth_token || ray get-auth-token --generate > /dev/null
 
+export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK    # Slurm 22.05 and later give a step one CPU otherwise
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -1)
 address=$(srun --nodes=1 --ntasks=1 -w "$head" hostname -I | awk '{print $1}')
 port=$((20000 + SLURM_JOB_ID % 10000))      # two jobs may share a node

@@ -167,7 +167,7 @@ from ray._raylet import GcsClient
 GcsClient(address=sys.argv[1]).internal_kv_put(b"key", b"owned", True, b"test")
 '''
 with _ray(None, raysweep.load_space("small.yaml"), Console(stderr=True)):
-    ray.get(ray.remote(int).remote())  # a worker listens too
+    ray.get(ray.remote(lambda: None).remote())  # a worker listens too
     found = set()
     for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
         for c in process.net_connections(kind="inet"):

@@ -162,14 +162,14 @@ class Hosts:
         )
         return [int(pid) for pid in found.stdout.split()]
 
-    def kill(self, i, name):
-        """Send SIGKILL to the processes of host ``i`` whose command line holds ``name``."""
+    def kill(self, i, name, number=signal.SIGKILL):
+        """Send a signal to the processes of host ``i`` whose command line holds ``name``."""
         killed = []
         for pid in self.pids(i):
             with contextlib.suppress(OSError):
                 command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
                 if name in command:
-                    os.kill(pid, signal.SIGKILL)
+                    os.kill(pid, number)
                     killed.append(command)
         return killed
 

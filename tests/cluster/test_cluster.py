@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -179,7 +180,7 @@ def test_a_worker_host_that_loses_ray_is_back_at_full_speed(cluster, own_code):
     print(f"node back after {came - died:.0f} s, first trial {again[0] - came:.1f} s later")  # noqa: T201
     retries = records(cluster, "raylet")[0]["retries"].dropna()
     assert all(json.loads(told) for told in retries)
-    cluster.head("pkill --full --signal INT 'bin/raysweep sweep'")
+    assert cluster.hosts.kill(0, "bin/raysweep sweep", signal.SIGINT)
     code, told = sweep.end(60)
     assert code == 130, told
     now = records(cluster, "raylet")[1]
