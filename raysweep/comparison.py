@@ -37,22 +37,29 @@ def measured(results: Results) -> pd.DataFrame:
     return trials.merge(wide.reset_index(), on="trial_id", how="left")
 
 
-def against_baseline(table: pd.DataFrame, figures: Sequence[str]) -> pd.DataFrame:
-    """Return ``table`` with ``change_<figure>``: (figure - baseline) / baseline, a share.
+def against_baseline(
+    table: pd.DataFrame, figures: Sequence[str], *, scenario: str | None = None
+) -> pd.DataFrame:
+    """Return ``table`` with ``change_<figure>``: (figure - baseline) / mean baseline, a share.
 
-    A trial whose baseline is missing has none. The relative accuracy drop (RAD) is
-    -change_accuracy.
+    Differences are those to the paired baseline (or the trial of ``scenario``); they are divided by
+    its mean over the seeds, so that one seed whose own baseline is near zero does not decide. A
+    trial whose baseline is missing has none. The relative accuracy drop (RAD) is -change_accuracy.
 
     Raises:
         StoreError: no baseline at all.
 
     """
-    baseline = table[is_neutral(table)].drop_duplicates(PAIR)
+    chosen = is_neutral(table) if scenario is None else table["scenario"] == scenario
+    baseline = table[chosen].drop_duplicates(PAIR)
     if baseline.empty:
         raise StoreError("there is no finished baseline to compare with; run the sweep further")
     paired = table[PAIR].merge(baseline[[*PAIR, *figures]], on=PAIR, how="left")
+    place = [key for key in PAIR if key != "seed"]
+    means = table[place].merge(baseline.groupby(place)[list(figures)].mean(), on=place, how="left")
     changes = {
-        f"change_{figure}": (table[figure].to_numpy() / paired[figure].to_numpy() - 1)
+        f"change_{figure}": (table[figure].to_numpy() - paired[figure].to_numpy())
+        / means[figure].to_numpy()
         for figure in figures
     }
     return table.assign(**changes)

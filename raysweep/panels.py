@@ -65,6 +65,56 @@ def curves(
     return figure
 
 
+def dots(
+    table: pd.DataFrame,
+    by: str,
+    panels: Mapping[str, str],
+    *,
+    title: str,
+    hue: str | None = None,
+    published: pd.DataFrame | None = None,
+    mark: float | None = 0.0,
+) -> Figure:
+    """Return a panel for each column of ``panels`` (column -> label), a row for each ``by``.
+
+    A dot with its interval for each ``hue`` (one colour without); ``published`` has ``by`` and the
+    columns that the paper gives: a star each. A line stands at ``mark``: no change.
+    """
+    names = list(dict.fromkeys([*table[by], *([] if published is None else published[by])]))
+    groups = [("ours", table)] if hue is None else list(table.groupby(hue, sort=False))
+    colours = mpl.colormaps[PALETTE](np.linspace(0.15, 0.75, len(groups)))
+    with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
+        size = (4.2 * len(panels) + 1.8, 0.42 * len(names) + 1.9)
+        figure = Figure(figsize=size, layout="constrained")
+        drawn = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
+        for axes, (column, label) in zip(drawn, panels.items(), strict=True):
+            for i, ((name, group), colour) in enumerate(zip(groups, colours, strict=True)):
+                rows = np.array([names.index(x) for x in group[by]], dtype=float)
+                rows += 0.5 * ((i + 0.5) / len(groups) - 0.5)
+                spread = np.abs(group[f"{column}_pm"]) if f"{column}_pm" in group else None
+                look: dict[str, Any] = {"fmt": "o", "color": colour, "label": str(name)}
+                axes.errorbar(group[column], rows, xerr=spread, capsize=3, **look)
+            if published is not None and column in published:
+                rows = [names.index(x) for x in published[by]]
+                axes.scatter(published[column], rows, **PUBLISHED, label="published")
+            if mark is not None:
+                axes.axvline(mark, color="black", linewidth=1.2, zorder=1)
+            axes.set(xlabel=label, ylabel="")
+        drawn[0].set(yticks=range(len(names)), yticklabels=names)
+        drawn[0].set_ylim(len(names) - 0.5, -0.5)
+        handles, labels = _entries(figure)
+        if len(labels) > 1:
+            figure.legend(
+                handles,
+                labels,
+                loc="outside lower center",
+                ncols=min(6, len(labels)),
+                frameon=False,
+            )
+        figure.suptitle(title, fontsize="x-large", fontweight="bold")
+    return figure
+
+
 def _curve(axes: Axes, group: pd.DataFrame, x: str, y: str, **look: Any) -> None:
     group = group[np.isfinite(group[y])]
     marker = "o" if len(group) <= 20 else None

@@ -1,5 +1,6 @@
 """The analysis scripts on a results folder that a real trial left."""
 
+import importlib
 import json
 import runpy
 import socket
@@ -86,8 +87,6 @@ def papers(tmp_path_factory):
 @pytest.mark.parametrize(
     ("script", "told"),
     [
-        ("thesis", "Figure 3: mean change against the baseline, %"),
-        ("regularisers", "RAD < 15 %: relative changes"),
         ("adversarial_regularisation", "Table 7: reference / members"),
     ],
 )
@@ -121,6 +120,40 @@ def test_a_papers_script_runs_from_the_committed_records(script, tmp_path, monke
     assert "published" in told
     written = {path.name for path in tmp_path.iterdir()}
     assert {f"{script.stem}.csv", f"{script.stem}.png"} <= written
+
+
+def test_a_claim_holds_fails_or_is_undecided_by_its_whole_interval(monkeypatch):
+    monkeypatch.syspath_prepend("analysis/papers")
+    verdict = importlib.import_module("thesis_claims").verdict
+    assert [verdict(*at, "rises") for at in ((1, 3), (-3, -1), (-1, 3))] == [
+        "holds",
+        "fails",
+        "undecided",
+    ]
+    assert [verdict(*at, "stays") for at in ((-4, 4), (6, 9), (-9, 4))] == [
+        "holds",
+        "fails",
+        "undecided",
+    ]
+    assert verdict(-9, 4, "does not rise") == "holds"
+    assert verdict(float("nan"), float("nan"), "falls") == "undecided"
+
+
+def test_a_column_of_tables_3_to_5_takes_the_most_private_setting_that_it_allows(monkeypatch):
+    monkeypatch.syspath_prepend("analysis/papers")
+    published = importlib.import_module("regularisers")
+    found = pd.DataFrame(
+        {
+            "scenario": "dropout",
+            "setting": [0.1, 0.5, 0.9],
+            "change_accuracy": [1.0, -4.0, -10.0],
+            f"change_{published.YEOM}": [-10.0, -50.0, -90.0],
+        }
+    )
+    settings = {
+        limit: published.chosen(found, limit)["setting"].item() for limit in published.LIMITS
+    }
+    assert settings == {"Max": 0.1, "RAD < 5 %": 0.5, "RAD < 15 %": 0.9}
 
 
 def test_a_papers_script_says_what_is_no_results_folder(tmp_path):

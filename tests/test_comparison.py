@@ -26,7 +26,28 @@ def test_changes_are_against_the_baseline_of_the_same_data_model_and_seed():
         {"accuracy": 0.9, "dropout": 0.5, "seed": 2},
     )
     changes = against_baseline(table, ["accuracy"])["change_accuracy"]
-    np.testing.assert_allclose(changes, [0, 0, -0.25, 0, np.nan])
+    np.testing.assert_allclose(changes, [0, 0, -0.2 / 0.85, 0, np.nan])
+
+
+def test_a_baseline_near_zero_in_one_seed_does_not_decide():
+    table = a_table(
+        {"advantage": 0.001},
+        {"advantage": 0.199, "seed": 1},
+        {"advantage": 0.051, "dropout": 0.5},
+        {"advantage": 0.149, "dropout": 0.5, "seed": 1},
+    )
+    changes = against_baseline(table, ["advantage"])["change_advantage"]
+    np.testing.assert_allclose(changes, [0, 0, 0.5, -0.5])
+
+
+def test_a_scenario_can_stand_in_for_the_baseline():
+    table = a_table(
+        {"accuracy": 0.8, "scenario": "baseline"},
+        {"accuracy": 0.6, "scenario": "l2", "l2": 0.1},
+        {"accuracy": 0.9, "scenario": "both", "l2": 0.1, "dropout": 0.5},
+    )
+    changes = against_baseline(table, ["accuracy"], scenario="l2")["change_accuracy"]
+    np.testing.assert_allclose(changes, [1 / 3, 0, 0.5])
 
 
 def test_a_setting_that_says_how_and_not_how_strong_leaves_a_trial_neutral():

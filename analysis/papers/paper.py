@@ -26,19 +26,32 @@ COMMITTED = Path(__file__).parents[1] / "results"
 
 
 def opened(doc: str | None, *names: str) -> tuple[list[Results], Path]:
-    """Return the results that the command line names, by default ``names``, and where to write."""
+    """Return the results that the command line names, by default ``names``, and where to write.
+
+    Of ``names`` those without records are left out, and said not to have been run.
+    """
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    default = [str(COMMITTED / name) for name in names]
-    parser.add_argument("results", nargs="*", default=default, help="results folders")
+    parser.add_argument("results", nargs="*", help="results folders")
     parser.add_argument("--out", type=Path, default=Path("figures"), help="where to write")
     arguments = parser.parse_args()
+    folders = arguments.results or committed(names)
+    if not folders:
+        raise SystemExit(0)
     try:
-        return [raysweep.load(folder) for folder in arguments.results], arguments.out
+        return [raysweep.load(folder) for folder in folders], arguments.out
     except RaysweepError as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def committed(names: Sequence[str]) -> list[str]:
+    """Return the folders of the committed records of ``names``; print which were not run."""
+    for name in names:
+        if not (COMMITTED / name).exists():
+            print(not_run(name))
+    return [str(COMMITTED / name) for name in names if (COMMITTED / name).exists()]
 
 
 def scale(results: Results) -> str:

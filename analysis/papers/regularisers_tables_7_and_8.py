@@ -1,0 +1,116 @@
+"""Kaya et al. 2020, Tables 7 and 8: distance to confident, of members S and of others D.
+
+python analysis/papers/regularisers_tables_7_and_8.py [RESULTS ...] [--out figures]
+
+Distances are x 1000; the gap is (D - S) / D. Table 8 is of the column RAD < 15 %. The text adds
+three pairs of mechanisms on CIFAR-100.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import paper
+import regularisers as published
+
+from raysweep import panels
+from raysweep.comparison import beside
+
+CELLS = {
+    published.NONMEMBERS: "distance of D x 1000",
+    published.MEMBERS: "distance of S x 1000",
+    published.GAP: "gap, %",
+    published.YEOM: "Adv Yeom, %",
+}
+PAIRS = {  # on CIFAR-100: Adv Yeom, gap
+    "c=16 and T=50": ({"random_crop": 16, "distillation_temperature": 50}, 5, 22),
+    "c=16 and q=.25": ({"random_crop": 16, "spatial_dropout": 0.25}, 3, 9),
+    "c=16 and E=5": ({"random_crop": 16, "early_stopping": 5}, 2, 0),
+}
+
+
+def cells(own: Mapping[str, Any], theirs: Sequence[float | None]) -> dict[str, str]:
+    """Return ours | published | difference of each figure."""
+    nan = float("nan")
+    return {
+        label: beside(own.get(name, nan), value, own.get(f"{name}_pm", nan))
+        for (name, label), value in zip(CELLS.items(), theirs, strict=True)
+    }
+
+
+def table_7(base: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a task and model: the baseline's distances."""
+    rows = []
+    for own in base.to_dict("records"):
+        _, yeom, _, *distances = published.BASELINE[own["dataset"]]
+        row = {"task": published.TASKS[own["dataset"]], "ours with": own["model"]}
+        rows.append({**row, **cells(own, [*distances, yeom])})
+    return pd.DataFrame(rows)
+
+
+def table_8(own: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Return one row a mechanism, at its own setting of the column RAD < 15 %."""
+    best = published.chosen(own, "RAD < 15 %").set_index("scenario")
+    rows = []
+    for scenario, theirs in published.TABLE_8[dataset].items():
+        ours = best.loc[scenario].to_dict() if scenario in best.index else {}
+        setting = published.named(scenario, ours["setting"]) if ours else "none fits"
+        rows.append({"mechanism": scenario, "ours": setting, **cells(ours, theirs)})
+    return pd.DataFrame(rows)
+
+
+def pairs(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return one row for each of the three pairs of the text."""
+    rows = []
+    for name, (settings, yeom, gap) in PAIRS.items():
+        own = published.with_settings(tables, settings, list(CELLS))
+        rows.append({"pair": name, **cells(own, (None, None, gap, yeom))})
+    return pd.DataFrame(rows)
+
+
+def main() -> None:
+    """Print Tables 7 and 8 and the three pairs; write every setting's, draw the gaps."""
+    stores = (published.SMALL, published.SMALL_VGG4, published.SMALL_PAIRS)
+    folders, out = paper.opened(__doc__, *stores)
+    print(*map(paper.scale, folders), sep="\n")
+    tables = [published.points(results) for results in folders]
+    singles = [results for results, table in zip(folders, tables, strict=True) if len(table)]
+    base = pd.concat(map(published.baselines, singles), ignore_index=True)
+    found = pd.concat(tables, ignore_index=True)
+    paper.told(table_7(base), "Table 7: ours | published | difference")
+    for (dataset, model), own in found.groupby(published.PLACE, sort=False):
+        title = f"Table 8, {published.TASKS[dataset]} ({model}): ours | published | difference"
+        paper.told(table_8(own, dataset), title)
+    for dataset in sorted(published.TASKS.keys() - set(found["dataset"])):
+        print(f"\nTables 7 and 8, {published.TASKS[dataset]}: {published.absent(dataset)}")
+    paired = [published.changed(results) for results in folders]
+    paper.told(pairs(paired), "Three pairs: ours (Fashion-MNIST) | published (CIFAR-100)")
+    figure = panels.dots(
+        pd.concat([base.assign(scenario="baseline"), best(found)], ignore_index=True),
+        "scenario",
+        {published.GAP: "gap of the distances, %", published.YEOM: "Adv Yeom, %"},
+        hue="model",
+        published=stars(base["dataset"].iloc[0]),
+        title="Baseline and Table 8's column RAD < 15 % (stars: published)",
+    )
+    paper.written(out, "regularisers_tables_7_and_8", pd.concat([base, found]), figure)
+
+
+def best(found: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the column RAD < 15 %, of each data set and model."""
+    groups = found.groupby(published.PLACE, sort=False)
+    return pd.concat([published.chosen(own, "RAD < 15 %") for _, own in groups])
+
+
+def stars(dataset: str) -> pd.DataFrame:
+    """Return the published rows of Tables 7 and 8."""
+    _, yeom, _, *distances = published.BASELINE[dataset]
+    theirs = {"baseline": (*distances, yeom), **published.TABLE_8[dataset]}
+    table = pd.DataFrame.from_dict(theirs, orient="index", columns=list(CELLS))
+    return table.reset_index(names="scenario")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Giammarresi 2021: inversion layer by layer, against the baseline.
+
+python analysis/papers/thesis_layers.py [RESULTS ...] [--out figures]
+
+The error of what is rebuilt from each of the nine layers; published are words alone: DP worsens the
+last three layers, L2 protects the output, dropout the layers in between.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+import paper
+import thesis
+
+from raysweep import comparison, panels
+
+CLAIMED = {  # + more resistance, - less, 0 no better
+    "dp_eps2": {"flatten": "-", "dense": "-", "output": "-"},
+    "l2": {"output": "+"},
+    "dropout": {**dict.fromkeys(thesis.INTERMEDIATE, "+"), "output": "0"},
+    "l2_dropout": {**dict.fromkeys(thesis.INTERMEDIATE, "+"), "output": "+"},
+}
+
+
+def main() -> None:
+    """Print each layer's error and its change; write and draw the changes."""
+    (results,), out = paper.opened(__doc__, thesis.SMALL)
+    table = thesis.changes(thesis.measured(results), thesis.LAYERS)
+    floors = results.attacks.query("family == 'inversion'")["floor_mean"].mean()
+    print(paper.scale(results))
+    rows, text = [], []
+    for scenario, name in thesis.SCENARIOS.items():
+        own = table[table["scenario"] == scenario]
+        told = {"scenario": name}
+        for layer in thesis.LAYERS:
+            error, _, n = comparison.mean_interval(own[layer])
+            change, half, _ = comparison.mean_interval(own[f"change_{layer}"])
+            rows.append(
+                {"scenario": name, "layer": layer, "mse": error, "change": change}
+                | {"change_pm": half, "n": n, "claimed": CLAIMED.get(scenario, {}).get(layer)}
+            )
+            told[layer] = (
+                f"{error:.4f}" if scenario == "baseline" else f"{change:+.0f} ± {half:.0f}"
+            )
+        text.append(told)
+    title = "MSE of the baseline, changes in % (more = more private)"
+    paper.told(pd.DataFrame(text), f"{title}; the mean image, which sees no model: {floors:.3f}")
+    claimed = pd.DataFrame(rows).dropna(subset="claimed")
+    claimed["published"] = claimed["claimed"].map({"+": "rises", "-": "falls", "0": "no rise"})
+    paper.told(
+        claimed[["scenario", "layer", "published", "change", "change_pm"]].round(1),
+        "Where words are published",
+    )
+    found = pd.DataFrame(rows)
+    figure = panels.dots(
+        found[found["scenario"].isin(["DP ε=2", "L2", "dropout", "L2 + dropout"])],
+        "layer",
+        {"change": "change of the rebuilt image's MSE, %"},
+        hue="scenario",
+        title="Right of the line a layer resists inversion better",
+    )
+    paper.written(out, "thesis_layers", found, figure)
+
+
+if __name__ == "__main__":
+    main()
