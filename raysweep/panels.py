@@ -95,8 +95,8 @@ def dots(
                 look: dict[str, Any] = {"fmt": "o", "color": colour, "label": str(name)}
                 axes.errorbar(group[column], rows, xerr=spread, capsize=3, **look)
             if published is not None and column in published:
-                rows = [names.index(x) for x in published[by]]
-                axes.scatter(published[column], rows, **PUBLISHED, label="published")
+                places = [names.index(x) for x in published[by]]
+                axes.scatter(published[column], places, **PUBLISHED, label="published")
             if mark is not None:
                 axes.axvline(mark, color="black", linewidth=1.2, zorder=1)
             axes.set(xlabel=label, ylabel="")

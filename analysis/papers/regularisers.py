@@ -217,7 +217,8 @@ def with_settings(
             if key in table and comparison.is_strength(key):
                 own = own[own[key] == settings.get(key, neutral)]
         if len(own):
-            return comparison.summary(own, ["dataset"], figures).iloc[0].to_dict()
+            found = comparison.summary(own, ["dataset"], figures).iloc[0]
+            return {str(name): value for name, value in found.items()}
     return {}
 
 

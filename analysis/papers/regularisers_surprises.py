@@ -8,6 +8,8 @@ leaves zero out is decided, by the AUC: it needs no threshold, so it is told apa
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import paper
 import regularisers as published
@@ -44,7 +46,8 @@ def main() -> None:
     found = pd.concat(map(published.points, folders), ignore_index=True)
     found = found[found["scenario"].isin(["label_smoothing", "weight_decay"])]
     found["row"] = published.labelled(found)
-    rows, stars = [], {}
+    rows: list[dict[str, Any]] = []
+    stars: dict[str, float] = {}
     for own in found.to_dict("records"):
         theirs, task = INCREASES.get((own["scenario"], own["setting"]), (None, ""))
         stars |= {} if theirs is None else {own["row"]: theirs}

@@ -17,7 +17,8 @@ import regularisers as published
 from raysweep import panels
 from raysweep.comparison import beside
 
-T, C = {"distillation_temperature": 50}, {"random_crop": 16}
+T: dict[str, float] = {"distillation_temperature": 50}
+C: dict[str, float] = {"random_crop": 16}
 Row = tuple[dict[str, float], tuple[float, float, float]]  # settings; Adv Yeom, Adv Salem, accuracy
 TABLE_6: dict[str, Row] = {
     "T": (T, (-68.6, -99.4, -4.2)),
@@ -86,7 +87,7 @@ def main() -> None:
     text = pd.DataFrame({"mechanisms": found["mechanisms"]})
     for name, label in LABELS.items():
         cells = found[[name, f"published_{name}", f"{name}_pm"]].itertuples(index=False)
-        text[label] = [beside(*cell, " %") for cell in cells]
+        text[label] = [beside(ours, theirs, pm, " %") for ours, theirs, pm in cells]
     paper.told(text, "Table 6: ours | published | difference")
     paper.told(sweeps(table), "Change of accuracy by early stopping: ours | published | difference")
     stars = found[["mechanisms"]].join(found[[f"published_{name}" for name in LABELS]])

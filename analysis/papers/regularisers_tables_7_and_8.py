@@ -24,7 +24,7 @@ CELLS = {
     published.GAP: "gap, %",
     published.YEOM: "Adv Yeom, %",
 }
-PAIRS = {  # on CIFAR-100: Adv Yeom, gap
+PAIRS: dict[str, tuple[dict[str, float], float, float]] = {  # on CIFAR-100: Adv Yeom, gap
     "c=16 and T=50": ({"random_crop": 16, "distillation_temperature": 50}, 5, 22),
     "c=16 and q=.25": ({"random_crop": 16, "spatial_dropout": 0.25}, 3, 9),
     "c=16 and E=5": ({"random_crop": 16, "early_stopping": 5}, 2, 0),
@@ -43,7 +43,8 @@ def cells(own: Mapping[str, Any], theirs: Sequence[float | None]) -> dict[str, s
 def table_7(base: pd.DataFrame) -> pd.DataFrame:
     """Return one row a task and model: the baseline's distances."""
     rows = []
-    for own in base.to_dict("records"):
+    for _, found in base.iterrows():
+        own = {str(name): value for name, value in found.items()}
         _, yeom, _, *distances = published.BASELINE[own["dataset"]]
         row = {"task": published.TASKS[own["dataset"]], "ours with": own["model"]}
         rows.append({**row, **cells(own, [*distances, yeom])})
@@ -55,8 +56,9 @@ def table_8(own: pd.DataFrame, dataset: str) -> pd.DataFrame:
     best = published.chosen(own, "RAD < 15 %").set_index("scenario")
     rows = []
     for scenario, theirs in published.TABLE_8[dataset].items():
-        ours = best.loc[scenario].to_dict() if scenario in best.index else {}
-        setting = published.named(scenario, ours["setting"]) if ours else "none fits"
+        fits = best.loc[scenario] if scenario in best.index else pd.Series()
+        ours = {str(name): value for name, value in fits.items()}
+        setting = published.named(scenario, float(ours["setting"])) if ours else "none fits"
         rows.append({"mechanism": scenario, "ours": setting, **cells(ours, theirs)})
     return pd.DataFrame(rows)
 
@@ -80,7 +82,8 @@ def main() -> None:
     base = pd.concat(map(published.baselines, singles), ignore_index=True)
     found = pd.concat(tables, ignore_index=True)
     paper.told(table_7(base), "Table 7: ours | published | difference")
-    for (dataset, model), own in found.groupby(published.PLACE, sort=False):
+    for place, own in found.groupby(published.PLACE, sort=False):
+        dataset, model = map(str, place)
         title = f"Table 8, {published.TASKS[dataset]} ({model}): ours | published | difference"
         paper.told(table_8(own, dataset), title)
     for dataset in sorted(published.TASKS.keys() - set(found["dataset"])):
