@@ -57,8 +57,8 @@ def table_8(own: pd.DataFrame, dataset: str) -> pd.DataFrame:
     rows = []
     for scenario, theirs in published.TABLE_8[dataset].items():
         fits = best.loc[scenario] if scenario in best.index else pd.Series()
-        ours = {str(name): value for name, value in fits.items()}
-        setting = published.named(scenario, float(ours["setting"])) if ours else "none fits"
+        ours: dict[str, Any] = {str(name): value for name, value in fits.items()}
+        setting = published.named(scenario, ours["setting"]) if ours else "none fits"
         rows.append({"mechanism": scenario, "ours": setting, **cells(ours, theirs)})
     return pd.DataFrame(rows)
 
