@@ -164,3 +164,44 @@ def sheet(
             axes.set_title(name, fontsize="small")
         figure.suptitle(title, fontsize="x-large", fontweight="bold")
     return figure
+
+
+def points(
+    table: pd.DataFrame,
+    x: str,
+    y: str,
+    name: str,
+    *,
+    title: str,
+    labels: Mapping[str, str],
+    published: pd.DataFrame,
+) -> Figure:
+    """Return a point for each row with its intervals and its ``name``; stars joined as published.
+
+    ``labels`` names the axes, column -> label.
+    """
+    with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
+        figure = Figure(figsize=(8.4, 5.4), layout="constrained")
+        axes = figure.subplots()
+        axes.plot(table[x], table[y], color="grey", linewidth=1, zorder=1)
+        spread = {"xerr": table[f"{x}_pm"], "yerr": table[f"{y}_pm"]}
+        axes.errorbar(
+            table[x],
+            table[y],
+            **spread,
+            fmt="o",
+            markersize=9,
+            capsize=3,
+            color="black",
+            label="ours",
+        )
+        for row in table.to_dict("records"):
+            axes.annotate(row[name], (row[x], row[y]), (8, 8), textcoords="offset points")
+        axes.plot(published[x], published[y], color="crimson", linewidth=1, linestyle=":")
+        axes.scatter(published[x], published[y], **PUBLISHED, label="published")
+        axes.axhline(50, color="grey", linestyle=":", linewidth=1.2, zorder=0)
+        axes.set(xlabel=labels[x], ylabel=labels[y])
+        axes.margins(x=0.12, y=0.12)
+        axes.legend(frameon=False)
+        figure.suptitle(title, fontsize="x-large", fontweight="bold")
+    return figure

@@ -40,6 +40,14 @@ def rebuilt(results: Results, trial_id: str, people: list[int]) -> list[NDArray[
     return [_image(faces["image"][person], faces["shape"][person]) for person in people]
 
 
+def smoothness(image: NDArray[np.float32]) -> float:
+    """Return the correlation of each pixel with its right neighbour.
+
+    Near 1 in a photograph and in a blurred one, 0 in white noise.
+    """
+    return float(np.corrcoef(image[:, :-1].ravel(), image[:, 1:].ravel())[0, 1])
+
+
 def _image(pixels: NDArray[np.float32], shape: NDArray[np.int64]) -> NDArray[np.float32]:
     _, height, width = (int(n) for n in shape)
     return pixels.reshape(height, width)

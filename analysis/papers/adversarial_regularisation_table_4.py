@@ -1,0 +1,83 @@
+"""Nasr et al. 2018, Table 4: accuracy and attack accuracy with and without the defence.
+
+python analysis/papers/adversarial_regularisation_table_4.py [RESULTS...] [--out figures]
+
+RESULTS are those of any space search_spaces/papers/adversarial_regularisation_*.yaml. Synthetic
+records stand beside the published Purchase100.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nasr
+import pandas as pd
+import paper
+
+from raysweep import panels
+
+PUBLISHED: dict[tuple[str, str], tuple[nasr.Row, nasr.Row]] = {  # without, with the defence
+    ("purchase100", "record_mlp"): ((100, 80.1, 67.6), (92.2, 76.5, 51.6)),
+    ("texas100", "record_mlp"): ((81.6, 51.9, 63.0), (55.0, 47.5, 51.0)),
+    ("cifar100", "alexnet"): ((99, 44.7, 53.2), (66.3, 43.6, 50.7)),
+    ("cifar100", "densenet"): ((100, 70.6, 54.5), (80.3, 67.6, 51.0)),
+}
+SPACES = {
+    ("texas100", "record_mlp"): "adversarial_regularisation_texas100",
+    ("cifar100", "alexnet"): "adversarial_regularisation_cifar100_alexnet",
+    ("cifar100", "densenet"): "adversarial_regularisation_cifar100_densenet",
+}
+
+
+def main() -> None:
+    """Print the table and what the defence costs; draw what each setting keeps and leaks."""
+    found, out = paper.opened(__doc__, nasr.STORE)
+    tables = []
+    for results in found:
+        print(paper.scale(results))
+        table = nasr.measured(results)
+        tables.append(table[table["scenario"].isin(["baseline", "defended"])])
+    table = pd.concat(tables)
+    means = nasr.settings(table).sort_values(["dataset", "adversarial_regularisation"])
+    rows = []
+    for row in means.to_dict("records"):
+        key = (str(row["dataset"]).replace("synthetic_purchase", "purchase100"), row["model"])
+        weight = row["adversarial_regularisation"]
+        label = f"lambda {weight:g}" if weight else "without"
+        theirs = PUBLISHED.get(key, (nasr.UNKNOWN,) * 2)[weight > 0]
+        rows.append({"data": row["dataset"], "defence": label, **nasr.cells(row, theirs)})
+    paper.told(pd.DataFrame(rows), "Table 4, %: ours | published | difference")
+    for (dataset, model), space in SPACES.items():
+        if dataset not in set(table["dataset"]):
+            print(f"{dataset}, {model}: {paper.not_run(space)}")
+    _print_costs(table)
+    _draw(out, means)
+
+
+def _print_costs(table: pd.DataFrame) -> None:
+    """Print the paired differences between the defended targets and their baselines."""
+    rows = [
+        {"lambda": f"{row['adversarial_regularisation']:g}", **nasr.cells(row, nasr.UNKNOWN)}
+        for row in nasr.costs(table).to_dict("records")
+        if row["adversarial_regularisation"]
+    ]
+    paper.told(pd.DataFrame(rows), "What the defence changes, points, seed by seed")
+
+
+def _draw(out: Path, means: pd.DataFrame) -> None:
+    label, published = "adversarial_regularisation", PUBLISHED["purchase100", "record_mlp"]
+    shown = means.assign(defence=[f"lambda {x:g}" if x else "without" for x in means[label]])
+    figure = panels.points(
+        shown,
+        "accuracy",
+        "attack_accuracy",
+        "defence",
+        title="The defence takes more from the attack than from the target",
+        labels=nasr.FIGURES,
+        published=pd.DataFrame(list(published), columns=list(nasr.FIGURES)),
+    )
+    paper.written(out, "adversarial_regularisation_table_4", means, figure)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""What the tables of Nasr et al. 2018 share: settings, their figures, ours beside the published.
+
+The attack is a fresh inference model; its accuracy is (1 + advantage) / 2.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from raysweep import comparison
+from raysweep.comparison import beside
+from raysweep.results import Results
+
+STORE = "adversarial_regularisation_small"
+FIGURES = {
+    "train_accuracy": "accuracy (members), %",
+    "accuracy": "accuracy (validation), %",
+    "attack_accuracy": "attack accuracy, % (50 = a guess)",
+}
+Row = tuple[float | None, float | None, float | None]  # in the order of FIGURES, %
+SETTING = ["dataset", "model", "l2", "adversarial_regularisation", "reference_share"]
+UNKNOWN: Row = (None, None, None)
+
+
+def measured(results: Results) -> pd.DataFrame:
+    """Return the finished trials with FIGURES in % and ``reference_share``, of the members."""
+    table = comparison.measured(results)
+    table["attack_accuracy"] = (1 + table["advantage_inference_model"]) / 2
+    table[list(FIGURES)] *= 100
+    drawn = table["reference_size"].clip(upper=table["n_reference"])
+    share = (drawn / table["n_members"]).where(table["adversarial_regularisation"] > 0, 0.0)
+    return table.assign(reference_share=share)
+
+
+def settings(table: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a setting: means over seeds, %."""
+    return comparison.summary(table, SETTING, list(FIGURES))
+
+
+def costs(table: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a setting: its mean difference to the baseline of the same seed, points."""
+    pair = ["dataset", "model", "seed"]
+    plain = table[(table["l2"] == 0) & (table["adversarial_regularisation"] == 0)]
+    plain = plain.drop_duplicates(pair)
+    both = table.merge(plain[[*pair, *FIGURES]], on=pair, suffixes=("", "_plain"))
+    for name in FIGURES:
+        both[name] -= both[f"{name}_plain"]
+    return comparison.summary(both, SETTING, list(FIGURES))
+
+
+def cells(row: dict[str, float], published: Row) -> dict[str, str]:
+    """Return a row of a table, each figure beside the published one."""
+    return {
+        label.split(",")[0]: beside(row[name], value, row[f"{name}_pm"])
+        for (name, label), value in zip(FIGURES.items(), published, strict=True)
+    }
