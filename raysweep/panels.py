@@ -184,11 +184,11 @@ def points(
         figure = Figure(figsize=(8.4, 5.4), layout="constrained")
         axes = figure.subplots()
         axes.plot(table[x], table[y], color="grey", linewidth=1, zorder=1)
-        spread = {"xerr": table[f"{x}_pm"], "yerr": table[f"{y}_pm"]}
         axes.errorbar(
             table[x],
             table[y],
-            **spread,
+            xerr=table[f"{x}_pm"],
+            yerr=table[f"{y}_pm"],
             fmt="o",
             markersize=9,
             capsize=3,

@@ -52,7 +52,7 @@ def pictures(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     kept = kept[kept["pixels"] == "raw"].drop_duplicates("noise_multiplier")
     kept = kept[kept["noise_multiplier"].isin(SHOWN)].sort_values("noise_multiplier")
     images = [faces.rebuilt(results, trial, PEOPLE) for trial in kept["trial_id"]]
-    return kept.assign(images=images)
+    return kept.assign(images=pd.Series(images, index=kept.index))
 
 
 def smooth(results: Results, drawn: pd.DataFrame) -> pd.DataFrame:

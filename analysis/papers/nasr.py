@@ -5,6 +5,9 @@ The attack is a fresh inference model; its accuracy is (1 + advantage) / 2.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 
 from raysweep import comparison
@@ -48,7 +51,7 @@ def costs(table: pd.DataFrame) -> pd.DataFrame:
     return comparison.summary(both, SETTING, list(FIGURES))
 
 
-def cells(row: dict[str, float], published: Row) -> dict[str, str]:
+def cells(row: Mapping[Any, Any], published: Row) -> dict[str, str]:
     """Return a row of a table, each figure beside the published one."""
     return {
         label.split(",")[0]: beside(row[name], value, row[f"{name}_pm"])
