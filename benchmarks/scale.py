@@ -23,11 +23,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.common import finish, options
 from benchmarks.nodes import Nodes
 from benchmarks.overhead import TEMPLATE, instant
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SPACE = "benchmarks/spaces/faults.yaml"
 RAYSWEEP = str(Path(sys.executable).parent / "raysweep")
@@ -136,28 +139,46 @@ def on_nodes(nodes: int, at_once: int, trials: int, folder: Path) -> dict[str, A
 
 
 def fill(out: Path, records: int, template: Path) -> None:
-    """Write a results folder of ``records`` trials, 500 a file."""
+    """Write a results folder of ``records`` trials, 500 a file, with attacks and scores."""
     import numpy as np
-    import pyarrow as pa
     import yaml
 
     import raysweep
     from raysweep.compaction import TOGETHER
-    from raysweep.store import SCHEMAS, Store
+    from raysweep.store import Store, tables_of
 
     store, rng = Store(str(out)), np.random.default_rng(0)
     document = json.loads(json.dumps(raysweep.load_space(SPACE).resolved()))
     store.write_bytes(yaml.safe_dump(document).encode(), "space.yaml")
-    row = pickle.loads(template.read_bytes()).trial.row()
+    one = {
+        name: rows for name, rows in tables_of(pickle.loads(template.read_bytes())).items() if rows
+    }
     for number in range(0, records, TOGETHER):
-        rows = [
-            row
-            | {"trial_id": f"{number + i:016x}", "number": number + i, "accuracy": accuracy}
-            | {"attack_auc": 0.5 + accuracy / 4 + noise / 50}
-            for i, (accuracy, noise) in enumerate(rng.random((TOGETHER, 2)).tolist())
-        ]
-        part = pa.Table.from_pylist(rows, schema=SCHEMAS["trials"])
-        store.write_table(part, "trials", f"merged-{1 + number // TOGETHER:06d}")
+        ids = [f"{number + i:016x}" for i in range(TOGETHER)]
+        accuracy, noise, dropout = rng.random((3, TOGETHER))
+        varied = {
+            "number": number + np.arange(TOGETHER),
+            "accuracy": accuracy,
+            "attack_auc": 0.5 + accuracy / 4 + noise / 50,
+            "dropout": 0.7 * dropout,
+        }
+        for name, rows in one.items():
+            found = {"trial_id": np.repeat(ids, len(rows)), **(varied if name == "trials" else {})}
+            part = _copies(rows, found)
+            store.write_table(part, name, f"merged-{1 + number // TOGETHER:06d}")
+
+
+def _copies(rows: pa.Table, found: dict[str, Any]) -> pa.Table:
+    """Return ``rows`` again and again, with the values ``found`` in some columns."""
+    import pyarrow as pa
+
+    from raysweep.compaction import TOGETHER
+
+    copies = pa.concat_tables([rows] * TOGETHER)
+    for name, values in found.items():
+        place = rows.schema.get_field_index(name)
+        copies = copies.set_column(place, name, pa.array(values, rows.schema.field(name).type))
+    return copies
 
 
 def read_seconds(out: Path) -> dict[str, float]:

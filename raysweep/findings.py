@@ -116,9 +116,15 @@ def _phrase(block: Any) -> str:
     """Return a block of a space as one line."""
     if block in (None, {}, []):
         return ""
-    kept = {k: v for k, v in block.items() if v is not None} if isinstance(block, dict) else block
-    text: str = yaml.safe_dump(kept, default_flow_style=True, width=10**6, sort_keys=False)
+    text: str = yaml.safe_dump(_kept(block), default_flow_style=True, width=10**6, sort_keys=False)
     return text.strip().removesuffix("...").strip().removeprefix("{").removesuffix("}")
+
+
+def _kept(block: Any) -> Any:
+    """Return a block without the keys that say nothing."""
+    if not isinstance(block, dict):
+        return block
+    return {key: _kept(value) for key, value in block.items() if value is not None}
 
 
 def _several(values: pd.Series[Any]) -> str:
@@ -211,6 +217,19 @@ def warnings(trials: pd.DataFrame, front: pd.DataFrame, objectives: Mapping[str,
 
 
 MOST_REASONS = 5
+
+
+def recognised(results: Results, picks: Mapping[str, Row]) -> list[list[str]]:
+    """Return how many rebuilt classes an independent eye names: trial, attack, share, its own."""
+    attacks = results.of("attacks", {row["trial_id"] for row in picks.values()})
+    names = {row["trial_id"]: name for name, row in picks.items()}
+    told = []
+    for row in records(attacks[attacks["recognition_rate"].notna()]):
+        low, high = (row[f"recognition_rate_{end}"] for end in ("low", "high"))
+        share = f"{row['recognition_rate']:.0%}" + (f" [{low:.2f}, {high:.2f}]" if low else "")
+        eye = row["recogniser_accuracy"]
+        told.append([names[row["trial_id"]], str(row["attack"]), share, f"{eye or 0:.0%}"])
+    return told
 
 
 def axis_values(configs: Sequence[str], key: str) -> list[float | str | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 
 VOID = ("img", "meta")
 
@@ -32,7 +33,7 @@ def joined(*children: object) -> Html:
     return Html("".join(c if isinstance(c, Html) else html.escape(str(c)) for c in children))
 
 
-def table(headings: list[str], rows: list[list[object]]) -> Html:
+def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> Html:
     """Return a table that scrolls by itself where the screen is too narrow for it."""
     head = element("thead", element("tr", *(element("th", heading) for heading in headings)))
     body = (element("tr", *(element("td", cell) for cell in row)) for row in rows)

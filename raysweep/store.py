@@ -118,7 +118,7 @@ SCHEMAS: dict[str, pa.Schema] = {
 }
 
 
-def _tables(result: TrialResult) -> dict[str, pa.Table]:
+def tables_of(result: TrialResult) -> dict[str, pa.Table]:
     """Return the five tables of one trial, in the order in which they are written."""
     trial_id = result.trial.trial_id
     rows: dict[str, list[dict[str, Any]]] = {
@@ -312,7 +312,7 @@ class Store:
 
     def write(self, result: TrialResult) -> None:
         """Write all rows of one trial, its row in ``trials`` last."""
-        for name, table in _tables(result).items():
+        for name, table in tables_of(result).items():
             self.write_table(table, name, result.trial.trial_id)
 
     def files(self, table: str) -> list[str]:

@@ -58,7 +58,9 @@ FLOORS = [
     ["sweep.tuning"],
     ["sweep"],
     ["figures", "printing", "findings"],
-    ["panels", "report"],
+    ["panels", "exhibits", "material"],
+    ["page"],
+    ["report"],
     ["cli"],
 ]
 
@@ -74,8 +76,8 @@ DOORS = {
     "torchvision": {"data.published"},
     "sklearn": {"data.published"},
     "pyarrow": {"store"},
-    "seaborn": {"figures", "panels"},
-    "matplotlib": {"figures", "panels"},
+    "seaborn": {"exhibits", "figures", "panels"},
+    "matplotlib": {"exhibits", "figures", "panels"},
 }
 
 NO_TORCH_AT_IMPORT = [

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from conftest import SMALL
 
-from raysweep import cli, figures, findings, report
+from raysweep import cli, exhibits, figures, findings, material, report
 from raysweep.errors import StoreError
 from raysweep.markup import Html, element
 from raysweep.results import load
@@ -227,13 +227,13 @@ def test_a_long_sweep_is_drawn_by_its_front_and_a_sample(real, folder, tmp_path)
     rows["accuracy"], rows["attack_auc"] = x, 0.5 + 0.4 * x**2 + 1e-3 * rng.random(3000)
     store.write_table(_arrow(rows), "trials", "merged-000001")
     page, _ = made(tmp_path, store.path)
-    drawn = report.sample(report.gather(load(store.path)))
+    drawn = material.sample(material.gather(load(store.path)))
     front = load(store.path).front()
-    assert len(drawn) <= report.MOST_DRAWN + len(front) + 1
+    assert len(drawn) <= material.MOST_DRAWN + len(front) + 1
     assert set(front["trial_id"]) <= set(drawn["trial_id"])
     assert f"The figures show {len(drawn):,} of 3,001 trials" in page.text
-    assert f"The table has {report.MOST_ROWS} of {len(front):,}" in page.text
-    assert page.tags.count("tr") == report.MOST_ROWS + 1
+    assert f"The table has {material.MOST_ROWS} of {len(front):,}" in page.text
+    assert page.tags.count("tr") == material.MOST_ROWS + 1
 
 
 def _arrow(rows):
@@ -271,7 +271,7 @@ def test_any_axis_is_drawn(values):
     drawn = pd.DataFrame(
         {"x": values, "accuracy": [0.1, 0.2, 0.3], "on_front": [True, False, True]}
     )
-    figure = figures.against(drawn, "x", ["accuracy"])
+    figure = exhibits.against(drawn, "x", ["accuracy"])
     points = figure.axes[0].collections
     assert sum(len(p.get_offsets()) for p in points) == 3
     assert figures.png(figure).startswith(b"\x89PNG")
