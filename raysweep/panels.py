@@ -84,7 +84,7 @@ def dots(
     groups = [("ours", table)] if hue is None else list(table.groupby(hue, sort=False))
     colours = mpl.colormaps[PALETTE](np.linspace(0.15, 0.75, len(groups)))
     with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
-        size = (4.2 * len(panels) + 1.8, 0.42 * len(names) + 1.9)
+        size = (max(8.4, 4.2 * len(panels) + 1.8), 0.42 * len(names) + 1.9)
         figure = Figure(figsize=size, layout="constrained")
         drawn = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
         for axes, (column, label) in zip(drawn, panels.items(), strict=True):

@@ -5,7 +5,7 @@ Figures are in %, changes relative to the baseline; the distances of Tables 7 an
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -199,8 +199,9 @@ def points(results: Results) -> pd.DataFrame:
 def changed(results: Results) -> pd.DataFrame:
     """Return every finished trial in % and x 1000, with its changes against its baseline."""
     table = in_units(comparison.measured(results))
-    base = table[comparison.is_neutral(table)].set_index(comparison.PAIR)["auc_supervised"]
-    own = base.reindex(pd.MultiIndex.from_frame(table[comparison.PAIR])).to_numpy()
+    base = table[comparison.is_neutral(table)].drop_duplicates(comparison.PAIR)
+    aucs = base.set_index(comparison.PAIR)["auc_supervised"]
+    own = aucs.reindex(pd.MultiIndex.from_frame(table[comparison.PAIR])).to_numpy()
     table[SALEM_POINTS] = 100 * (table["auc_supervised"] - own)
     table = comparison.against_baseline(table, list(MEASURES))
     table[CHANGES] *= 100
@@ -217,8 +218,8 @@ def with_settings(
             if key in table and comparison.is_strength(key):
                 own = own[own[key] == settings.get(key, neutral)]
         if len(own):
-            found = comparison.summary(own, ["dataset"], figures).iloc[0]
-            return {str(name): value for name, value in found.items()}
+            found = comparison.summary(own, ["dataset"], figures)
+            return {str(key): value for key, value in found.iloc[0].items()}
     return {}
 
 
@@ -253,6 +254,12 @@ def named(scenario: str, setting: float) -> str:
     ('T=50', 'λ=0.0001')
     """
     return f"{SETTINGS[scenario][1]}={setting:g}"
+
+
+def groups(found: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Yield each data set and model with its rows."""
+    for (dataset, model), own in found.groupby(PLACE, sort=False):
+        yield str(dataset), str(model), own
 
 
 def labelled(found: pd.DataFrame) -> list[str]:

@@ -8,8 +8,6 @@ leaves zero out is decided, by the AUC: it needs no threshold, so it is told apa
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 import paper
 import regularisers as published
@@ -46,7 +44,7 @@ def main() -> None:
     found = pd.concat(map(published.points, folders), ignore_index=True)
     found = found[found["scenario"].isin(["label_smoothing", "weight_decay"])]
     found["row"] = published.labelled(found)
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, str]] = []
     stars: dict[str, float] = {}
     for own in found.to_dict("records"):
         theirs, task = INCREASES.get((own["scenario"], own["setting"]), (None, ""))

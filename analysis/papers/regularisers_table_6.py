@@ -17,9 +17,10 @@ import regularisers as published
 from raysweep import panels
 from raysweep.comparison import beside
 
-T: dict[str, float] = {"distillation_temperature": 50}
-C: dict[str, float] = {"random_crop": 16}
-Row = tuple[dict[str, float], tuple[float, float, float]]  # settings; Adv Yeom, Adv Salem, accuracy
+Settings = dict[str, float]
+T: Settings = {"distillation_temperature": 50}
+C: Settings = {"random_crop": 16}
+Row = tuple[Settings, tuple[float, float, float]]  # settings; Adv Yeom, Adv Salem, accuracy
 TABLE_6: dict[str, Row] = {
     "T": (T, (-68.6, -99.4, -4.2)),
     "T=100": ({"distillation_temperature": 100}, (-68.8, -100, -6.1)),
@@ -56,7 +57,7 @@ def measured(table: pd.DataFrame) -> pd.DataFrame:
     """Return one row for each of TABLE_6: ours, and ``published_`` columns."""
     rows = []
     for name, (settings, theirs) in TABLE_6.items():
-        own: dict[str, Any] = dict.fromkeys(LABELS, float("nan"))
+        own: dict[str, Any] = {key: float("nan") for name in LABELS for key in (name, f"{name}_pm")}
         own |= published.with_settings([table], settings, list(LABELS))
         stars = {f"published_{key}": value for key, value in zip(LABELS, theirs, strict=True)}
         rows.append({"mechanisms": name, **own, **stars})
@@ -86,8 +87,8 @@ def main() -> None:
     print(f"CIFAR-100, as published: {published.absent('pairs_cifar100')}")
     text = pd.DataFrame({"mechanisms": found["mechanisms"]})
     for name, label in LABELS.items():
-        cells = found[[name, f"published_{name}", f"{name}_pm"]].itertuples(index=False)
-        text[label] = [beside(ours, theirs, pm, " %") for ours, theirs, pm in cells]
+        cells = zip(found[name], found[f"published_{name}"], found[f"{name}_pm"], strict=True)
+        text[label] = [beside(ours, value, pm, " %") for ours, value, pm in cells]
     paper.told(text, "Table 6: ours | published | difference")
     paper.told(sweeps(table), "Change of accuracy by early stopping: ours | published | difference")
     stars = found[["mechanisms"]].join(found[[f"published_{name}" for name in LABELS]])

@@ -42,8 +42,7 @@ def main() -> None:
     folders, out = paper.opened(__doc__, published.SMALL, published.SMALL_VGG4)
     print(*map(paper.scale, folders), sep="\n")
     found = pd.concat(map(published.points, folders), ignore_index=True)
-    for place, own in found.groupby(published.PLACE, sort=False):
-        dataset, model = map(str, place)
+    for dataset, model, own in published.groups(found):
         for i, limit in enumerate(published.LIMITS):
             theirs = {name: row[i] for name, row in published.TABLES_3_TO_5[dataset].items()}
             table = side_by_side(published.chosen(own, limit), theirs)

@@ -31,7 +31,7 @@ PAIRS: dict[str, tuple[dict[str, float], float, float]] = {  # on CIFAR-100: Adv
 }
 
 
-def cells(own: Mapping[str, Any], theirs: Sequence[float | None]) -> dict[str, str]:
+def cells(own: Mapping[Any, Any], theirs: Sequence[float | None]) -> dict[str, str]:
     """Return ours | published | difference of each figure."""
     nan = float("nan")
     return {
@@ -43,8 +43,7 @@ def cells(own: Mapping[str, Any], theirs: Sequence[float | None]) -> dict[str, s
 def table_7(base: pd.DataFrame) -> pd.DataFrame:
     """Return one row a task and model: the baseline's distances."""
     rows = []
-    for _, found in base.iterrows():
-        own = {str(name): value for name, value in found.items()}
+    for own in base.to_dict("records"):
         _, yeom, _, *distances = published.BASELINE[own["dataset"]]
         row = {"task": published.TASKS[own["dataset"]], "ours with": own["model"]}
         rows.append({**row, **cells(own, [*distances, yeom])})
@@ -56,8 +55,7 @@ def table_8(own: pd.DataFrame, dataset: str) -> pd.DataFrame:
     best = published.chosen(own, "RAD < 15 %").set_index("scenario")
     rows = []
     for scenario, theirs in published.TABLE_8[dataset].items():
-        fits = best.loc[scenario] if scenario in best.index else pd.Series()
-        ours: dict[str, Any] = {str(name): value for name, value in fits.items()}
+        ours = best.loc[scenario].to_dict() if scenario in best.index else {}
         setting = published.named(scenario, ours["setting"]) if ours else "none fits"
         rows.append({"mechanism": scenario, "ours": setting, **cells(ours, theirs)})
     return pd.DataFrame(rows)
@@ -82,8 +80,7 @@ def main() -> None:
     base = pd.concat(map(published.baselines, singles), ignore_index=True)
     found = pd.concat(tables, ignore_index=True)
     paper.told(table_7(base), "Table 7: ours | published | difference")
-    for place, own in found.groupby(published.PLACE, sort=False):
-        dataset, model = map(str, place)
+    for dataset, model, own in published.groups(found):
         title = f"Table 8, {published.TASKS[dataset]} ({model}): ours | published | difference"
         paper.told(table_8(own, dataset), title)
     for dataset in sorted(published.TASKS.keys() - set(found["dataset"])):
@@ -91,7 +88,7 @@ def main() -> None:
     paired = [published.changed(results) for results in folders]
     paper.told(pairs(paired), "Three pairs: ours (Fashion-MNIST) | published (CIFAR-100)")
     figure = panels.dots(
-        pd.concat([base.assign(scenario="baseline"), best(found)], ignore_index=True),
+        pd.concat([base.assign(scenario="baseline"), best(found)]).replace("_", " ", regex=True),
         "scenario",
         {published.GAP: "gap of the distances, %", published.YEOM: "Adv Yeom, %"},
         hue="model",
@@ -103,8 +100,8 @@ def main() -> None:
 
 def best(found: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the column RAD < 15 %, of each data set and model."""
-    groups = found.groupby(published.PLACE, sort=False)
-    return pd.concat([published.chosen(own, "RAD < 15 %") for _, own in groups])
+    groups = published.groups(found)
+    return pd.concat([published.chosen(own, "RAD < 15 %") for _, _, own in groups])
 
 
 def stars(dataset: str) -> pd.DataFrame:
@@ -112,7 +109,7 @@ def stars(dataset: str) -> pd.DataFrame:
     _, yeom, _, *distances = published.BASELINE[dataset]
     theirs = {"baseline": (*distances, yeom), **published.TABLE_8[dataset]}
     table = pd.DataFrame.from_dict(theirs, orient="index", columns=list(CELLS))
-    return table.reset_index(names="scenario")
+    return table.reset_index(names="scenario").replace("_", " ", regex=True)
 
 
 if __name__ == "__main__":

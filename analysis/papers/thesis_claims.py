@@ -65,15 +65,23 @@ def verdict(low: float, high: float, claimed: str) -> str:
     return "fails" if outside else "undecided"
 
 
+def change(
+    table: pd.DataFrame, scenario: str, against: str, measure: str
+) -> tuple[float, float, int]:
+    """Return a scenario's mean change in %, the half-width of its interval, and n; 0: not run."""
+    if against not in table["scenario"].to_numpy():
+        return float("nan"), float("nan"), 0
+    found = thesis.changes(table, [measure], against=against)
+    return comparison.mean_interval(found.loc[found["scenario"] == scenario, f"change_{measure}"])
+
+
 def main() -> None:
     """Print each claim and its verdict; write and draw them."""
     (results,), out = paper.opened(__doc__, thesis.SMALL)
     table = thesis.measured(results)
     rows = []
     for words, scenario, against, measure, claimed in CLAIMS:
-        found = thesis.changes(table, [measure], against=against)
-        found = found[found["scenario"] == scenario]
-        mean, half, n = comparison.mean_interval(found[f"change_{measure}"])
+        mean, half, n = change(table, scenario, against, measure)
         told = verdict(mean - half, mean + half, claimed) if n else "not run"
         rows.append(
             {"claim": words, "published": claimed, "change": mean, "change_pm": half}
@@ -84,7 +92,7 @@ def main() -> None:
     paper.told(found.round(2), "Claims as published, and our change in %")
     print("\n" + ", ".join(f"{k}: {v}" for k, v in found["verdict"].value_counts().items()))
     figure = panels.dots(
-        found.dropna(subset="change_pm"),
+        found.dropna(subset="change"),
         "claim",
         {"change": "change, %"},
         hue="verdict",

@@ -52,8 +52,9 @@ def main() -> None:
         "Where words are published",
     )
     found = pd.DataFrame(rows)
+    shown = found[found["scenario"].isin(["DP ε=2", "L2", "dropout", "L2 + dropout"])]
     figure = panels.dots(
-        found[found["scenario"].isin(["DP ε=2", "L2", "dropout", "L2 + dropout"])],
+        shown.dropna(subset="change"),
         "layer",
         {"change": "change of the rebuilt image's MSE, %"},
         hue="scenario",
