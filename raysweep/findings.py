@@ -35,7 +35,9 @@ def highlights(
     trials: pd.DataFrame, front: pd.DataFrame, objectives: Mapping[str, str]
 ) -> dict[str, Row]:
     """Return a few trials by what they are best at; one that is best at two things stands once."""
+    front = front[front["accuracy"].notna()]
     baseline = trials[(trials["number"] == 0) & (trials["status"] == "ok")]
+    baseline = baseline[baseline["accuracy"].notna()]
     found = {"undefended": baseline.head(1), "most accurate": front.head(1)}
     if len(front):
         near = front[front["accuracy"] >= front["accuracy"].iloc[0] - NEAR]

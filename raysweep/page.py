@@ -103,14 +103,15 @@ def _verdict(material: Material) -> str:
     rows = list(material.picks.items())
     base = next((row for name, row in rows if "undefended" in name), None)
     least = next((row for name, row in rows if "least recognised" in name), None)
-    if base is not None and least is not None and base["trial_id"] != least["trial_id"]:
+    if base and least and base is not least and base["attack_auc"] is not None:
         gives = 100 * (base["accuracy"] - least["accuracy"])
         price = f"For {gives:.1f} points of accuracy" if gives > 0 else "At no cost in accuracy"
         told.append(
             f"Undefended, the model is {base['accuracy']:.1%} accurate and the strongest attack "
-            f"recognises members with an AUC of {base['attack_auc']:.3f} (0.5 is a guess). "
-            f"{price} that becomes {least['attack_auc']:.3f}."
+            f"recognises members with an AUC of {base['attack_auc']:.3f} (0.5 is a guess)."
         )
+        if least["attack_auc"] < base["attack_auc"]:
+            told.append(f"{price} that becomes {least['attack_auc']:.3f}.")
     return " ".join(told)
 
 
@@ -227,7 +228,7 @@ def _front_table(material: Material) -> Html:
     headings += ["epsilon spent", "asked", "scenario", *axes, "trial"]
     rows: list[list[str]] = []
     for i, row in enumerate(records(material.shown)):
-        cells = [str(i + 1), f"{row['accuracy']:.3f} {_accuracy(row)}", _auc(row)]
+        cells = [str(i + 1), _cell(row["accuracy"], ".3f") + f" {_accuracy(row)}", _auc(row)]
         cells += [_cell(row[name]) for name in PLAIN_COLUMNS]
         rows.append([*cells, *(_cell(values[axis][i]) for axis in axes), str(row["trial_id"])[:8]])
     told = [any(cells[i] != UNKNOWN for cells in rows) for i in range(len(headings))]
@@ -245,12 +246,12 @@ def _configs(material: Material) -> list[str]:
     return [str(text) for text in material.shown["config"].fillna("")]
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, form: str = ".3g") -> str:
     if value is None or value != value:
         return UNKNOWN
     if isinstance(value, str):
         return value
-    return "none" if np.isinf(value) else f"{value:.3g}"
+    return "none" if np.isinf(value) else format(value, form)
 
 
 def _promises(material: Material) -> list[str]:

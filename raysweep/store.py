@@ -411,7 +411,7 @@ class Store:
         self, name: str, content: pa.NativeFile, schema: pa.Schema, wanted: pa.Array | None
     ) -> pa.Table:
         try:
-            file = pq.ParquetFile(content, read_dictionary=["trial_id"])
+            file = pq.ParquetFile(content, read_dictionary=None if wanted is None else ["trial_id"])
             there = set(file.schema_arrow.names)
             if "trial_id" not in there:
                 raise pa.ArrowInvalid("it has no column trial_id")

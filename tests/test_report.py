@@ -180,6 +180,14 @@ def test_an_empty_front_is_told_with_its_reasons(real, folder, tmp_path, figures
     assert "No trial stands on the front" in page.text
 
 
+def test_figures_that_are_missing_are_left_out(real, folder, tmp_path):
+    names = ("accuracy", "attack_auc", "attack_auc_low", "n_validation", "inversion_mse")
+    bare = [changed(result, **dict.fromkeys(names)) for result in real[1]]
+    page, _ = made(tmp_path, folder(bare, objectives={"epsilon": "min"}))
+    assert "1 of 3 trials are on the front" in page.text
+    assert "nan" not in page.text.lower().replace("finan", "")
+
+
 def test_one_trial_is_a_report(real, folder, tmp_path):
     page, _ = made(tmp_path, folder(real[1][:1]))
     assert "1 of 1 trials are on the front" in page.text
