@@ -56,7 +56,8 @@ def curves(
             if published is not None and y in published:
                 axes.scatter(published[x], published[y], **PUBLISHED, label="published")
             axes.set(xlabel=x_label, ylabel=label)
-            _scale(axes, x in log, y in log)
+            drawn = np.isfinite(table[y]).any()  # an empty axis cannot be logarithmic
+            _scale(axes, x in log, y in log and bool(drawn))
         handles, labels = _entries(figure)
         figure.legend(
             handles, labels, loc="outside lower center", ncols=min(6, len(labels)), frameon=False

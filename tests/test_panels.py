@@ -43,6 +43,15 @@ def test_what_is_infinite_is_not_drawn():
     assert [line.get_ydata().tolist() for line in figure.axes[0].lines] == [[1.0], [2.0]]
 
 
+def test_a_panel_with_nothing_to_draw_stays_empty():
+    table = a_table().assign(z=np.inf)
+    figure = panels.curves(
+        table, "x", {"y": "why", "z": "zed"}, "which", title="a title", x_label="ex", log=["z"]
+    )
+    assert [len(line.get_ydata()) for line in figure.axes[1].lines] == [0, 0]
+    assert figures.png(figure).startswith(b"\x89PNG")
+
+
 def test_a_sheet_shows_every_image_once_and_an_empty_place_for_none():
     image = np.linspace(0, 1, 6, dtype=np.float32).reshape(2, 3)
     figure = panels.sheet([[image, None], [image, image]], ["a", "b"], ["c", "d"], title="a title")
