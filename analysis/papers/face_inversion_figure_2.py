@@ -62,7 +62,7 @@ def main() -> None:
         if accuracy not in near
     ]
     paper.told(
-        pd.DataFrame(rows).fillna("-"),
+        pd.DataFrame(rows).astype(object).fillna("-"),
         "After the last epoch; accuracy: ours | published | difference",
     )
     names = {
