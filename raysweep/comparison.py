@@ -5,6 +5,7 @@ A trial is paired with the baseline (every defence neutral) of the same data set
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -77,20 +78,23 @@ def is_neutral(table: pd.DataFrame) -> pd.Series[bool]:
 
 def is_strength(key: str) -> bool:
     """Return whether a defence's key says how strong it is, not how it works."""
-    return any(key == next(iter(kind.__dataclass_fields__)) for kind in defences.DEFENCES)
+    return any(key == dataclasses.fields(kind)[0].name for kind in defences.DEFENCES)
 
 
 def summary(table: pd.DataFrame, by: Sequence[str], figures: Sequence[str]) -> pd.DataFrame:
-    """Return one row a group: for each figure its mean, the half-width of its 95 % interval, n.
+    """Return one row a group: for each figure its mean, the half-width of its 95 % interval; n.
 
     The interval is Student's over the trials of the group; nan for fewer than two.
     """
     rows: list[dict[str, Any]] = []
     for key, group in table.groupby(list(by), sort=False, dropna=False):
         row = dict(zip(by, key if isinstance(key, tuple) else (key,), strict=True))
+        most = 0
         for figure in figures:
             mean, half, n = mean_interval(group[figure])
-            row |= {figure: mean, f"{figure}_pm": half, "n": n}
+            row |= {figure: mean, f"{figure}_pm": half}
+            most = max(most, n)
+        row["n"] = most
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -56,6 +56,29 @@ def test_a_setting_that_says_how_and_not_how_strong_leaves_a_trial_neutral():
     assert is_neutral(a_table({"noise_multiplier": 0.4})).tolist() == [False]
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        "distillation_temperature",
+        "label_smoothing",
+        "dropout",
+        "spatial_dropout",
+        "random_crop",
+        "gaussian_noise",
+        "l2",
+        "early_stopping",
+        "adversarial_regularisation",
+    ],
+)
+def test_every_defence_that_is_on_tells_a_trial_from_the_baseline(key):
+    assert is_neutral(a_table({key: 2})).tolist() == [False]
+
+
+def test_a_figure_that_no_trial_has_leaves_the_others_their_number():
+    table = a_table(*({"accuracy": x, "gap": math.nan} for x in (1.0, 2.0)))
+    assert summary(table, ["dropout"], ["accuracy", "gap"])["n"].tolist() == [2]
+
+
 def test_without_a_baseline_nothing_is_compared():
     with pytest.raises(StoreError, match="no finished baseline"):
         against_baseline(a_table({"dropout": 0.5, "accuracy": 0.5}), ["accuracy"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,6 +72,17 @@ def scale(results: Results) -> str:
 def not_run(space: str) -> str:
     """Return what stands where there is no record yet."""
     return f"not run: raysweep sweep search_spaces/papers/{space}.yaml"
+
+
+def spread(mean: float, half: float, form: str = ".3g") -> str:
+    """Return a mean with the half-width of its interval, which one seed has not.
+
+    >>> spread(1.0, 0.25), spread(1.0, float("nan")), spread(float("nan"), float("nan"))
+    ('1 ± 0.25', '1', 'not run')
+    """
+    if isnan(mean):
+        return "not run"
+    return f"{mean:{form}}" if isnan(half) else f"{mean:{form}} ± {half:.2g}"
 
 
 def told(table: pd.DataFrame, title: str) -> None:

@@ -256,6 +256,14 @@ def named(scenario: str, setting: float) -> str:
     return f"{SETTINGS[scenario][1]}={setting:g}"
 
 
+def setting_of(own: pd.DataFrame, best: pd.DataFrame, scenario: str) -> str:
+    """Return the setting of a mechanism in a column, or why there is none."""
+    if scenario not in own["scenario"].to_numpy():
+        return "not run"
+    row = best[best["scenario"] == scenario]
+    return named(scenario, float(row["setting"].iloc[0])) if len(row) else "none fits"
+
+
 def groups(found: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
     """Yield each data set and model with its rows."""
     for (dataset, model), own in found.groupby(PLACE, sort=False):

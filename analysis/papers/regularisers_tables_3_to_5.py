@@ -21,13 +21,15 @@ LABELS = {
 }
 
 
-def side_by_side(best: pd.DataFrame, theirs: dict[str, published.Cell]) -> pd.DataFrame:
+def side_by_side(
+    run: pd.DataFrame, best: pd.DataFrame, theirs: dict[str, published.Cell]
+) -> pd.DataFrame:
     """Return one row a mechanism: the two settings, and ours | published | difference."""
     rows = []
     for scenario, cell in theirs.items():
         own = best[best["scenario"] == scenario]
         row = {"mechanism": scenario, "published": published.named(scenario, cell[0])}
-        row["ours"] = published.named(scenario, own["setting"].iloc[0]) if len(own) else "none fits"
+        row["ours"] = published.setting_of(run, best, scenario)
         for (name, label), value in zip(LABELS.items(), cell[1:], strict=True):
             ours = (
                 (own[name].iloc[0], own[f"{name}_pm"].iloc[0]) if len(own) else (float("nan"),) * 2
@@ -45,7 +47,7 @@ def main() -> None:
     for dataset, model, own in published.groups(found):
         for i, limit in enumerate(published.LIMITS):
             theirs = {name: row[i] for name, row in published.TABLES_3_TO_5[dataset].items()}
-            table = side_by_side(published.chosen(own, limit), theirs)
+            table = side_by_side(own, published.chosen(own, limit), theirs)
             title = f"{published.TASKS[dataset]} ({model}), {limit}"
             paper.told(table, f"{title}: ours | published | difference")
     for dataset in sorted(published.TASKS.keys() - set(found["dataset"])):

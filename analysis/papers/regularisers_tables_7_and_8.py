@@ -52,11 +52,12 @@ def table_7(base: pd.DataFrame) -> pd.DataFrame:
 
 def table_8(own: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Return one row a mechanism, at its own setting of the column RAD < 15 %."""
-    best = published.chosen(own, "RAD < 15 %").set_index("scenario")
+    found = published.chosen(own, "RAD < 15 %")
+    best = found.set_index("scenario")
     rows = []
     for scenario, theirs in published.TABLE_8[dataset].items():
         ours = best.loc[scenario].to_dict() if scenario in best.index else {}
-        setting = published.named(scenario, ours["setting"]) if ours else "none fits"
+        setting = published.setting_of(own, found, scenario)
         rows.append({"mechanism": scenario, "ours": setting, **cells(ours, theirs)})
     return pd.DataFrame(rows)
 
@@ -87,8 +88,9 @@ def main() -> None:
         print(f"\nTables 7 and 8, {published.TASKS[dataset]}: {published.absent(dataset)}")
     paired = [published.changed(results) for results in folders]
     paper.told(pairs(paired), "Three pairs: ours (Fashion-MNIST) | published (CIFAR-100)")
+    drawn = pd.concat([base.assign(scenario="baseline"), best(found)])
     figure = panels.dots(
-        pd.concat([base.assign(scenario="baseline"), best(found)]).replace("_", " ", regex=True),
+        drawn.assign(scenario=drawn["scenario"].str.replace("_", " ")),
         "scenario",
         {published.GAP: "gap of the distances, %", published.YEOM: "Adv Yeom, %"},
         hue="model",
@@ -109,7 +111,8 @@ def stars(dataset: str) -> pd.DataFrame:
     _, yeom, _, *distances = published.BASELINE[dataset]
     theirs = {"baseline": (*distances, yeom), **published.TABLE_8[dataset]}
     table = pd.DataFrame.from_dict(theirs, orient="index", columns=list(CELLS))
-    return table.reset_index(names="scenario").replace("_", " ", regex=True)
+    table.index = table.index.str.replace("_", " ")
+    return table.reset_index(names="scenario")
 
 
 if __name__ == "__main__":

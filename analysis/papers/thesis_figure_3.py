@@ -35,7 +35,7 @@ def main() -> None:
     text = found[["scenario", "n"]].copy()
     for column, name in NAMES.items():
         cells = found[[column, f"{column}_pm"]].itertuples(index=False)
-        text[thesis.MEASURES[name]] = [f"{mean:+.3g} ± {half:.2g}" for mean, half in cells]
+        text[thesis.MEASURES[name]] = [paper.spread(mean, half, "+.3g") for mean, half in cells]
     paper.told(text, "Mean change against the baseline, % (n: data sets x seeds)")
     figure = panels.dots(
         found[found["scenario"] != "baseline"],

@@ -39,13 +39,12 @@ def main() -> None:
                 {"scenario": name, "layer": layer, "mse": error, "change": change}
                 | {"change_pm": half, "n": n, "claimed": CLAIMED.get(scenario, {}).get(layer)}
             )
-            told[layer] = (
-                f"{error:.4f}" if scenario == "baseline" else f"{change:+.0f} ± {half:.0f}"
-            )
+            at_first = scenario == "baseline"
+            told[layer] = f"{error:.4f}" if at_first else paper.spread(change, half, "+.0f")
         text.append(told)
     title = "MSE of the baseline, changes in % (more = more private)"
     paper.told(pd.DataFrame(text), f"{title}; the mean image, which sees no model: {floors:.3f}")
-    claimed = pd.DataFrame(rows).dropna(subset="claimed")
+    claimed = pd.DataFrame(rows).dropna(subset=["claimed", "change"])
     claimed["published"] = claimed["claimed"].map({"+": "rises", "-": "falls", "0": "no rise"})
     paper.told(
         claimed[["scenario", "layer", "published", "change", "change_pm"]].round(1),

@@ -30,7 +30,7 @@ def main() -> None:
         text = pd.DataFrame({"scenario": own["scenario"].map(thesis.SCENARIOS), "seeds": own["n"]})
         for measure, label in thesis.MEASURES.items():
             cells = own[[measure, f"{measure}_pm"]].itertuples(index=False)
-            text[label] = [f"{mean:.3g} ± {half:.2g}" for mean, half in cells]
+            text[label] = [paper.spread(mean, half) for mean, half in cells]
         paper.told(text, name)
     base = means[means["scenario"] == "baseline"]
     names = " and ".join(base["dataset"].map(thesis.TASKS))

@@ -36,7 +36,7 @@ def main() -> None:
     text = found[["scenario", "strength", "n"]].copy()
     for name, label in MEASURES.items():
         cells = found[[name, f"{name}_pm"]].itertuples(index=False)
-        text[label] = [f"{mean:+.2g} ± {half:.2g}" for mean, half in cells]
+        text[label] = [paper.spread(mean, half, "+.2g") for mean, half in cells]
     paper.told(text, "Against the undefended baseline (published: nothing)")
     for scenario, own in found.groupby("scenario"):
         cheap = own[own["accuracy"] > -LIMIT]["strength"]
