@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 STORE = "face_inversion_dp"
 ACCURACY = {0.0: 83.0, 0.4: 79.0}  # published, % by sigma
-SHOWN = [0.0, 0.001, 0.01, 0.1, 0.4, 1.1, 1.5, 3.5, 7.0]
-PEOPLE = [2, 3, 4, 5]
+SHOWN = [0.0, 0.001, 0.01, 0.1, 0.4, 1.1, 1.5, 3.5]
+PEOPLE = [2, 3]
 GONE = 10.0  # %
 PUBLISHED_THRESHOLD = 430
 
@@ -71,11 +71,15 @@ def sheet(results: Results, kept: pd.DataFrame, means: pd.DataFrame) -> Figure:
     share = means.query("pixels == 'raw'").set_index("noise_multiplier")[faces.RECOGNISED]
     names = ["real face"]
     for sigma, epsilon in zip(kept["noise_multiplier"], kept["epsilon"], strict=True):
-        told = f"eps {epsilon:.2g}" if sigma else "no DP"
-        names.append(f"{told}\n{share[sigma]:.0f} % known")
+        told = f"eps {epsilon:,.0f}" if epsilon < 1e4 else f"eps {epsilon:.2g}"
+        told = told if sigma else "no DP"
+        names.append(f"{told}\n{share[sigma]:.0f} % named")
     rows = [list(row) for row in zip(*columns, strict=True)]
     return panels.sheet(
-        rows, [f"person {p + 1}" for p in PEOPLE], names, title="A face drowns in noise, late"
+        rows,
+        [f"person {p + 1}" for p in PEOPLE],
+        names,
+        title="More noise: the picture goes first, the name later",
     )
 
 
@@ -125,7 +129,7 @@ def _write_curves(out: Path, means: pd.DataFrame) -> None:
         "epsilon",
         {faces.RECOGNISED: "people recognised, %", "accuracy": "accuracy (validation), %"},
         "form",
-        title="Faces go at an epsilon where accuracy has gone too",
+        title="Where faces are gone, so is accuracy",
         x_label="epsilon (smaller = more private)",
         log=["epsilon"],
         published=pd.DataFrame(published),
