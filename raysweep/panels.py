@@ -101,10 +101,11 @@ def dots(
             if mark is not None:
                 axes.axvline(mark, color="black", linewidth=1.2, zorder=1)
             axes.set(xlabel=label, ylabel="")
+            axes.locator_params(axis="x", nbins=6)
         drawn[0].set(yticks=range(len(names)), yticklabels=names)
         drawn[0].set_ylim(len(names) - 0.5, -0.5)
         handles, labels = _entries(figure)
-        if len(labels) > 1:
+        if hue is not None or published is not None:
             figure.legend(
                 handles,
                 labels,

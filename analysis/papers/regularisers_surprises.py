@@ -39,7 +39,7 @@ def verdict(change: float, half: float) -> str:
 
 def main() -> None:
     """Print what each setting does to both attacks; write and draw it."""
-    folders, out = paper.opened(__doc__, STORE, published.SMALL)
+    folders, out = paper.opened(__doc__, STORE)
     print(*map(paper.scale, folders), sep="\n")
     found = pd.concat(map(published.points, folders), ignore_index=True)
     found = found[found["scenario"].isin(["label_smoothing", "weight_decay"])]

@@ -91,12 +91,13 @@ def main() -> None:
     print(paper.scale(results))
     paper.told(found.round(2), "Claims as published, and our change in %")
     print("\n" + ", ".join(f"{k}: {v}" for k, v in found["verdict"].value_counts().items()))
+    shown = found.dropna(subset="change")
     figure = panels.dots(
-        found.dropna(subset="change"),
+        shown.assign(claim=shown["claim"] + ": " + shown["published"]),
         "claim",
         {"change": "change, %"},
         hue="verdict",
-        title="The thesis' claims, measured",
+        title="What the thesis claims of each change, and what it was",
     )
     paper.written(out, "thesis_claims", found, figure)
 

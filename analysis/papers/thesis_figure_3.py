@@ -38,7 +38,7 @@ def main() -> None:
         text[thesis.MEASURES[name]] = [paper.spread(mean, half, "+.3g") for mean, half in cells]
     paper.told(text, "Mean change against the baseline, % (n: data sets x seeds)")
     figure = panels.dots(
-        found[found["scenario"] != "baseline"],
+        found[found["scenario"] != "baseline"].dropna(subset="change_accuracy"),
         "scenario",
         {
             "change_accuracy": "accuracy, % (right is better)",

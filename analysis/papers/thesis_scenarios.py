@@ -45,7 +45,7 @@ def main() -> None:
         {name: label for name, label in thesis.MEASURES.items() if name != "train_seconds"},
         hue="dataset",
         published=pd.DataFrame([{"scenario": "baseline", **thesis.BASELINE}]),
-        title="Eight scenarios (stars: published mean of three data sets)",
+        title="The scenarios that were run (stars: published mean of three data sets)",
         mark=None,
     )
     paper.written(out, "thesis_scenarios", means, figure)
