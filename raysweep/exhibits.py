@@ -19,10 +19,10 @@ from matplotlib.lines import Line2D
 from raysweep.figures import LABELS
 
 
-def plain(text: object) -> str:
-    """Return text that no renderer takes for a formula, short enough to be drawn."""
-    told = "".join(c if c.isprintable() else " " for c in str(text)).replace("$", r"\$")
-    return told if len(told) <= 44 else f"{told[:43]}…"
+def plain(text: object, most: int = 60) -> str:
+    """Return text that no renderer takes for a formula, in at most so many letters."""
+    told = "".join(c if c.isprintable() else " " for c in str(text))
+    return (told if len(told) <= most else f"{told[: most - 1]}…").replace("$", r"\$")
 
 
 def against(
@@ -42,17 +42,20 @@ def against(
         for axes, name in zip(panels, objectives, strict=True):
             _against(axes, drawn, x, name, aside)
         last = panels[-1]
+        below = 34
         if set(x) <= set(aside):
             last.set_xticks([])
+            below = 16
         if is_log:
             last.set_xscale("log")
             last.xaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
         for place, label in aside.items():
             last.annotate(
-                *(label, (place, 0), (0, -34)),
+                *(label, (place, 0), (0, -below)),
                 xycoords=last.get_xaxis_transform(),
                 textcoords="offset points",
-                ha="center",
+                ha="right" if len(aside) > 4 else "center",
+                rotation=30 if len(aside) > 4 else 0,
                 fontsize="small",
                 fontweight="bold",
             )
@@ -68,7 +71,7 @@ def _places(
     """Return where each value is drawn, whether the axis is logarithmic, and what stands aside."""
     if not pd.api.types.is_numeric_dtype(values):
         codes, names = pd.factorize(values.astype(str), sort=True)
-        found = {float(place): plain(name) for place, name in enumerate(names)}
+        found = {float(place): plain(name, 18) for place, name in enumerate(names)}
         return pd.Series(codes, index=values.index, dtype=float), False, found
     values = values.astype(float)
     usual = values[np.isfinite(values) & (values > 0)]
@@ -137,6 +140,7 @@ def by_layer(errors: pd.DataFrame, floors: Mapping[str, float]) -> Figure:
         line = axes.axhline if len(order) > 1 else axes.axvline
         for (label, height), style in zip(floors.items(), ("--", ":"), strict=True):
             line(height, color="black", linestyle=style, label=label)
+        axes.set_ylim(bottom=0) if len(order) > 1 else axes.set_xlim(left=0)
         figure.legend(loc="outside lower center", ncols=1, frameon=False)
     return figure
 
@@ -147,10 +151,9 @@ def _layers(axes: Axes, errors: pd.DataFrame, order: list[str]) -> None:
         own = errors[errors["trial"] == name]
         x = [order.index(layer) for layer in own["layer"]]
         axes.plot(x, own["mse"], marker="o", markersize=8, color=colour, label=plain(name))
-    axes.set_xticks(range(len(order)), [plain(layer) for layer in order])
+    axes.set_xticks(range(len(order)), [plain(layer, 18) for layer in order])
     axes.tick_params(axis="x", rotation=45 if len(order) > 5 else 0)
     axes.set(xlabel="layer that the attacker sees", ylabel=LABELS["inversion_mse"])
-    axes.set_ylim(bottom=0)
 
 
 def _one_layer(axes: Axes, errors: pd.DataFrame, order: list[str]) -> None:

@@ -252,6 +252,15 @@ def _at(config: str, key: str) -> float | str | None:
     return value if isinstance(value, float | int | str) else str(value)
 
 
+def settings(document: Mapping[str, Any]) -> list[str]:
+    """Return the keys that vary in a space: of its axes, then of its scenarios."""
+    scenarios = document.get("scenarios")
+    blocks = [document.get("search")]
+    blocks += scenarios.values() if isinstance(scenarios, dict) else []
+    known = (block for block in blocks if isinstance(block, dict))
+    return list(dict.fromkeys(str(key) for block in known for key in block))
+
+
 def is_logarithmic(document: Mapping[str, Any], key: str) -> bool | None:
     """Return whether a space searches an axis in its logarithm; None where it lists values."""
     search = document.get("search")
@@ -261,13 +270,9 @@ def is_logarithmic(document: Mapping[str, Any], key: str) -> bool | None:
 
 def again(folder: str, document: Mapping[str, Any], config: str) -> str:
     """Return the command that runs a configuration again; safe to paste into a shell."""
-    keys = [str(key) for key in document.get("search") or {}]
-    scenarios = document.get("scenarios")
-    for point in scenarios.values() if isinstance(scenarios, dict) else ():
-        keys += [str(key) for key in (point if isinstance(point, dict) else {})]
     fixed = document.get("defences") or {}
     neutral = {key: value for key, value in defences.neutral().items() if key not in fixed}
-    values = {key: _at(config, key) for key in dict.fromkeys(keys)}
+    values = {key: _at(config, key) for key in settings(document)}
     given = [
         f"--at {shlex.quote(f'{key}={_yaml(value)}')}"
         for key, value in values.items()

@@ -30,6 +30,11 @@ class Material:
     picks: dict[str, Row]
 
     @property
+    def settings(self) -> list[str]:
+        """What varied."""
+        return findings.settings(self.results.documents[0])
+
+    @property
     def objectives(self) -> Mapping[str, str]:
         """Objective -> direction."""
         return self.results.objectives
@@ -37,8 +42,9 @@ class Material:
 
 def gather(results: Results) -> Material:
     """Return what the page needs of the trials, read once."""
-    axes = [axis for axis in results.axes if axis in SCHEMAS["trials"].names]
-    trials = results.compared([*findings.COLUMNS, *axes])
+    keys = findings.settings(results.documents[0])
+    known = [key for key in keys if key in SCHEMAS["trials"].names]
+    trials = results.compared([*findings.COLUMNS, *known])
     found = front(trials, results.objectives)
     shown = found
     if len(found) > MOST_ROWS:
@@ -69,7 +75,7 @@ def sample(material: Material) -> pd.DataFrame:
 
 def varied(material: Material, drawn: pd.DataFrame) -> Iterator[tuple[str, pd.Series[Any]]]:
     """Yield what varied, and what it was in each trial that is drawn."""
-    keys = [axis for axis in (*material.results.axes, "scenario") if axis != "seed"]
+    keys = [axis for axis in (*material.settings, "scenario") if axis != "seed"]
     dotted = [key for key in keys if key not in drawn]
     if dotted:
         configs = material.results.rows(["config"], trials=set(drawn["trial_id"]))

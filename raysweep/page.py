@@ -222,7 +222,7 @@ def _front(material: Material, pngs: Mapping[str, bytes]) -> Html:
 
 
 def _front_table(material: Material) -> Html:
-    axes = [axis for axis in material.results.axes if axis not in ("epsilon", "scenario")]
+    axes = [axis for axis in material.settings if axis not in ("epsilon", "scenario")]
     values = {axis: findings.axis_values(_configs(material), axis) for axis in axes}
     headings = ["", "accuracy [95 %]", "attack AUC", "attack", "MSE", "floor"]
     headings += ["epsilon spent", "asked", "scenario", *axes, "trial"]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from raysweep import exhibits, figures, findings, metrics
 from raysweep.errors import StoreError
@@ -22,6 +23,8 @@ from raysweep.results import load
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+MOST_NAMES = 12  # that a figure has room for
 
 
 def write(folders: Sequence[str], out: Path) -> list[Path]:
@@ -59,7 +62,8 @@ def draw(material: Material) -> Iterator[tuple[str, Figure]]:
         )
     for number, (axis, values) in enumerate(varied(material, drawn)):
         shown = drawn.assign(**{axis: values})[values.notna()]
-        if shown[axis].nunique() > 1:
+        kinds = shown[axis].nunique()
+        if kinds > 1 and (kinds <= MOST_NAMES or pd.api.types.is_numeric_dtype(shown[axis])):
             is_log = findings.is_logarithmic(material.results.documents[0], axis)
             yield (
                 f"defence-{number}",

@@ -143,7 +143,7 @@ def test_a_strangers_text_stays_text(real, folder, calm, tmp_path):
     [
         ({"objectives": {"accuracy": "max"}}, "What is promised"),
         ({"search": {}}, "undefended"),
-        ({"scenarios": {"a": {"epsilon": 2}, "b": {"l2": [1, 2]}}}, "scenarios"),
+        ({"search": {}, "scenarios": {"a": {"dropout": [0.3]}, "b": 3}}, "dropout"),
     ],
 )
 def test_other_spaces_have_a_report_too(real, folder, tmp_path, changes, told):
