@@ -152,7 +152,7 @@ def sheet(
 ) -> Figure:
     """Return grey images (height, width) in [0, 1] as a sheet with named rows and columns."""
     with sns.axes_style("white"), sns.plotting_context("notebook"):
-        size = (1.45 * len(columns) + 1.2, 1.75 * len(rows) + 1.0)
+        size = (1.15 * len(columns) + 1.2, 1.4 * len(rows) + 1.0)
         figure = Figure(figsize=size, layout="constrained")
         cells = figure.subplots(len(rows), len(columns), squeeze=False)
         for line, row, name in zip(cells, images, rows, strict=True):
