@@ -29,8 +29,8 @@ h1 { margin: .2em 0; } h2 { margin: 2em 0 .4em; border-bottom: 2px solid #dfe4ec
   padding: .6rem .9rem; background: #f7f9fc; }
 .card.undefended { border-top-color: crimson; }
 .card h3 { margin: 0; font-size: 1rem; } .card .big { font-size: 1.7rem; font-weight: 700; }
-.card dl { font-size: .88rem; }
-.card dl, .swept { display: grid; grid-template-columns: auto 1fr; gap: .1rem .8rem; margin: 0; }
+.card dl { font-size: .8rem; }
+.card dl, .swept { display: grid; grid-template-columns: auto 1fr; gap: .1rem .6rem; margin: 0; }
 dt { color: #56607a; white-space: nowrap; } dd { margin: 0; overflow-wrap: anywhere; }
 figure { margin: 0; break-inside: avoid; } img { max-width: 100%; height: auto; display: block; }
 .figures img { margin: 0 auto; max-height: 42rem; width: min(100%, 36rem); object-fit: contain; }
