@@ -27,8 +27,8 @@ class Nodes:
     """A head without CPUs and ``workers`` nodes of ``cpus`` logical CPUs and ``gpus`` GPUs each."""
 
     def __init__(self, *, workers: int, cpus: int = 1, gpus: int = 0) -> None:
-        for name, value in LEAN.items():
-            os.environ.setdefault(name, value)
+        self._ours = [name for name in LEAN if name not in os.environ]
+        os.environ.update({name: LEAN[name] for name in self._ours})
         self._temporary = tempfile.mkdtemp(prefix="rn", dir="/tmp")  # sockets need short paths
         self._size: dict[str, Any] = {
             "num_cpus": cpus,
@@ -60,6 +60,8 @@ class Nodes:
             if node is not None:
                 node.kill_all_processes(check_alive=False, allow_graceful=False)
         shutil.rmtree(self._temporary, ignore_errors=True)
+        for name in self._ours:  # whoever starts a Ray of their own after this is asked for a token
+            del os.environ[name]
 
     def add(self) -> None:
         """Let another worker node join."""
