@@ -109,7 +109,8 @@ def test_a_slurm_job_runs_a_sweep_and_the_same_job_continues_it(slurm, tmp_path)
         job = ("--wait", "--nodes=1", f"--cpus-per-task={os.cpu_count()}", "--gpus-per-node=0")
         job += ("--time=10", "--output=job.out", ROOT / "cluster.slurm.sh")
         space = ROOT / "search_spaces" / "quickstart.yaml"
-        slurm("sbatch", *map(str, job), str(space), "--trials", str(trials))
+        cpu = ("--set", "resources.gpu=0")
+        slurm("sbatch", *map(str, job), str(space), "--trials", str(trials), *cpu)
         told = (tmp_path / "job.out").read_text()
         assert f"{trials} trials, 0 failed" in told, told
         assert (tmp_path / ".ray" / "auth_token").read_text().strip() not in told
