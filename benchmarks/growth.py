@@ -124,6 +124,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
         sns.barplot(x=["1", "2"], y=rates, color="#4c72b0", width=0.5, ax=workers)
         workers.axhline(2 * rates[0], color="grey", linestyle="--", label="twice one worker")
         workers.set(xlabel="trials at once, two cores", ylabel="trials a minute")
+        workers.set_ylim(top=2.5 * rates[0])  # room for the legend
         workers.set_title(f"{result['workers']['ratio']['median']:.2f} x with two workers")
         workers.legend(loc="upper left")
         sizes = [int(n) for n in result["members"]]
