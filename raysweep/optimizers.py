@@ -1,7 +1,7 @@
 """SGD and Adam by torch's own functions, fused; ``torch.optim``'s classes step the same.
 
-These classes import torch's compiler at their first step, which nothing here uses: 150 MiB and two
-seconds in every worker.
+These classes import torch's compiler at their first step, which nothing here uses: 150 MiB
+in every worker.
 """
 
 from __future__ import annotations
