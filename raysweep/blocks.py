@@ -84,10 +84,10 @@ KNOWN_SHARE = 0.5
 class Pruning:
     """Stop trials that others leave behind at a rung (MO-ASHA, Schmucker et al. 2021).
 
-    Rungs stand after epoch ``grace_epochs`` (default: 60 % of the epochs; rungs after 20 and 60 %
-    lost a tenth of the hypervolume in benchmarks.pruning) and ``reduction_factor`` times as far each
-    time. Of the trials seen at a rung so far, the share ``keep`` goes on (default 1 /
-    reduction_factor; 1 stops nobody and still measures), the others stop.
+    Rungs stand after epoch ``grace_epochs`` (default: 60 % of the epochs; rungs after 20 and
+    60 % lost a tenth of the hypervolume in benchmarks.pruning) and ``reduction_factor`` times as
+    far each time. Of the trials seen at a rung so far, the share ``keep`` goes on (default
+    1 / reduction_factor; 1 stops nobody and still measures), the others stop.
     """
 
     name: Literal["mo_asha"] = "mo_asha"
