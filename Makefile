@@ -41,6 +41,7 @@ bench: $(STAMP)  ## make the figures of README.md and benchmarks/README.md again
 	$(BIN)/python -m benchmarks.shadows --json
 	$(BIN)/python -m benchmarks.overhead --json
 	$(BIN)/python -m benchmarks.memory --json
+	$(BIN)/python -m benchmarks.growth --full --json
 	$(BIN)/python -m benchmarks.faults --json
 	$(BIN)/python -m benchmarks.scale --json
 	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) -e '.[bench]'

@@ -2,8 +2,9 @@
 
 python -m benchmarks.growth [--json] [--repeats 5] [--full] [--figure benchmarks/growth.png]
 
-`workers`: trials a minute of benchmarks/spaces/trial_fashion_mnist.yaml (the thesis CNN at epsilon
-8) with one and with two at once, in turns; the same count as `benchmarks.trial`. `members`: seconds
+`workers`: trials a minute of benchmarks/spaces/growth.yaml (the thesis CNN at epsilon 8; every
+trial costs the same) with one and with two at once, in turns, the same trials; the same count as
+`benchmarks.trial`. `members`: seconds
 of one trial (an epoch of plain training of the thesis CNN, one thread; three membership attacks)
 for 1,000 to 60,000 members of Fashion-MNIST. `trials`: seconds a trial of sweeps of 100 and 1,000
 trials that do nothing, as `benchmarks.overhead` measures them; 10,000 too with `--full`, which
@@ -25,7 +26,7 @@ from benchmarks.overhead import apart
 from benchmarks.trial import per_minute
 
 RAYSWEEP = str(Path(sys.executable).parent / "raysweep")
-WORKERS = "benchmarks/spaces/trial_fashion_mnist.yaml"
+WORKERS = "benchmarks/spaces/growth.yaml"
 MEMBERS = (1_000, 5_000, 20_000, 60_000)
 TRIALS = (100, 1_000)
 SPACE = """
@@ -55,7 +56,7 @@ def by_workers(repeats: int) -> dict[str, Any]:
     """Return the rates with one and two workers, and their ratio."""
     turns = []
     for number in range(repeats):
-        turns.append((trials_a_minute(1, 4), trials_a_minute(2, 6)))
+        turns.append((trials_a_minute(1, 8), trials_a_minute(2, 8)))
         print(f"workers {number + 1} of {repeats}: {turns[-1]}", file=sys.stderr)
     return {
         "trials_a_minute_1": spread([one for one, _ in turns]),
