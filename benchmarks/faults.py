@@ -13,6 +13,7 @@ an undisturbed one. `retries` holds why attempts failed.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -94,10 +95,16 @@ class Sweep:
         self.process.wait()
         psutil.wait_procs([psutil.Process(p) for p in family if psutil.pid_exists(p)], timeout=30)
 
-    def trainers(self) -> list[int]:
-        """Return the processes that run trials on the Ray that this sweep started."""
-        children = psutil.Process(self.process.pid).children(recursive=True)
-        return [p.pid for p in children if p.name().startswith("ray::ImplicitFunc")]
+    def wait_for_trainers(self) -> list[int]:
+        """Return the processes that run trials on this sweep's Ray; none when it has ended."""
+        while self.process.poll() is None:
+            with contextlib.suppress(psutil.NoSuchProcess):  # it ended while it was looked at
+                children = psutil.Process(self.process.pid).children(recursive=True)
+                found = [p.pid for p in children if p.name().startswith("ray::ImplicitFunc")]
+                if found:
+                    return found
+            time.sleep(0.02)
+        return []
 
 
 Before = list[dict[str, int]]
@@ -128,7 +135,7 @@ def kill_worker(out: Path, trials: int, rngs: list[random.Random]) -> Before:
     before: Before = []
     sweep = Sweep(out, trials)
     for rng in rngs:
-        if moment(sweep, rng) and (trainers := sweep.trainers()):
+        if moment(sweep, rng) and (trainers := sweep.wait_for_trainers()):
             before.append(sweep.finished())
             os.kill(rng.choice(trainers), signal.SIGKILL)
     sweep.end()

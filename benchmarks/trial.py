@@ -3,7 +3,8 @@
 python -m benchmarks.trial [--json] [--repeats 5] [--only digits]: both through Ray on two cores,
 one after the other, in turns, each in a process of its own. Trials a minute are counted between the
 ends of the second and the last trial, so that starting Ray does not count, while what starting a
-trial costs does.
+trial costs does. The straightforward sweep is slow: five turns took 11 minutes on digits and 28 on
+Fashion-MNIST (2 cores, AVX2).
 """
 
 from __future__ import annotations
