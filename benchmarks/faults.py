@@ -2,7 +2,7 @@
 
 python -m benchmarks.faults [--seeds 20] [--first 0] [--kinds driver worker raylet head] [--json]
 
-For each kind one real sweep on digits (random proposals, about four trials a kill) is disturbed
+For each kind one real sweep on digits (random proposals, about eight trials a kill) is disturbed
 once a seed, at a moment drawn from it: `driver` SIGKILLs the command, which is then given again;
 `worker` SIGKILLs a process that trains; `raylet` SIGKILLs one of two worker nodes, and another
 joins; `head` SIGKILLs the head node and the driver on it, and the same command is given on a new
@@ -34,7 +34,9 @@ from benchmarks.nodes import Nodes
 
 RAYSWEEP = str(Path(sys.executable).parent / "raysweep")
 SPACE = "benchmarks/spaces/faults.yaml"
-TRIALS_A_KILL = 4
+TRIALS_A_KILL = 8  # more than pass until the next one, or a sweep would end before its last
+WITHIN = 3  # trials after which a kill comes at the latest, and half a second; one at the least,
+# so that no trial loses all of its attempts to kills that follow each other
 KINDS = ("driver", "worker", "raylet", "head")
 PATIENCE = 600.0  # seconds for a sweep to reach the moment, or its end
 
@@ -113,7 +115,7 @@ Before = list[dict[str, int]]
 
 def moment(sweep: Sweep, rng: random.Random) -> bool:
     """Wait for the moment to strike; return whether the sweep still runs."""
-    sweep.wait_for(len(sweep.finished()) + rng.randrange(TRIALS_A_KILL - 1))
+    sweep.wait_for(len(sweep.finished()) + 1 + rng.randrange(WITHIN))
     time.sleep(rng.uniform(0, 0.5))
     return sweep.process.poll() is None
 
@@ -189,7 +191,11 @@ def run(kind: str, seeds: range, folder: Path, reference: Path) -> Tally:
     found = raysweep.load(str(out)).trials
     now = {f.name: f.stat().st_mtime_ns for f in (out / "trials").glob("*.parquet")}
     last = {name: time for finished in before[::-1] for name, time in finished.items()}
-    whole = len(found) == trials and found["status"].eq("ok").all()
+    failed = found[found["status"] != "ok"]
+    whole = len(found) == trials and failed.empty
+    if not whole:
+        told = failed[["number", "status", "attempts", "error"]].to_string()
+        print(f"{kind}: {len(found)} of {trials} trials; {told}", file=sys.stderr)
     tally = Tally(
         runs=len(before),
         lost=sum(name not in now for name in last),

@@ -157,3 +157,42 @@ def test_the_code_that_a_space_names_travels_whole_and_nothing_else_does(tmp_pat
         with open(f"{root}/model.py") as file:
             assert file.read() == "mine"
     assert not os.path.exists(root)
+
+
+DIES_ON_THE_WAY = """
+import os, pathlib, signal
+from ray.tune.trainable.function_trainable import FunctionTrainable
+from torch import nn
+
+hand_over = FunctionTrainable.reset_config
+
+def dying(self, config):
+    if not os.path.exists("{note}"):
+        pathlib.Path("{note}").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return hand_over(self, config)
+
+FunctionTrainable.reset_config = dying
+
+def model(shape, n_classes):
+    layers = nn.Sequential(nn.Flatten())
+    layers.add_module("output", nn.Linear(64, n_classes))
+    return layers
+"""
+
+
+def test_a_worker_that_dies_while_it_is_given_a_trial_costs_that_trial_an_attempt(folder):  # noqa: F811
+    (folder / "on_the_way.py").write_text(DIES_ON_THE_WAY.replace("{note}", str(folder / "note")))
+    text = SMALL.replace("name: mlp, hidden: [32], activation: tanh", "name: 'on_the_way:model'")
+    text = text.replace("  dropout: {low: 0.0, high: 0.5}", "  l2: {low: 1e-5, high: 1e-1}")
+    text = text.replace("{activation_decoder: {decoders: [ridge]}}", "{}")
+    text += "objectives: {accuracy: max, attack_auc: min}\n"
+    (folder / "small.yaml").write_text(text)
+    args = ("--out", "out", "--trials", "4", "--max-concurrent", "1")
+    code, out, err = run("sweep", "small.yaml", *args, cwd=folder)
+    assert code == 0, err
+    assert "4 trials, 0 failed" in out
+    assert (folder / "note").exists()
+    trials = load(str(folder / "out")).trials
+    assert sorted(trials["attempts"]) == [1, 1, 1, 2]
+    assert "died" in trials.loc[trials["attempts"] == 2, "retries"].item()

@@ -121,6 +121,19 @@ class Controller(TuneController):
                     self._trials_to_cache.discard(trial)
                     self._trial_metadata.pop(trial.trial_id, None)
 
+    def _trial_task_failure(self, trial: Trial, exception: Exception) -> None:
+        """Try a trial again also when its worker dies while it is being handed over to it.
+
+        Tune tries again only what runs, and may hear of one death twice: of the worker, and of
+        what it was asked to do.
+        """
+        if trial.status == Trial.PENDING:
+            if trial not in self._resetting_trials:  # it waits again already
+                return
+            self._set_trial_status(trial, Trial.RUNNING)
+            self._unstage_trial_with_resources(trial)
+        super()._trial_task_failure(trial, exception)
+
     def _requeue_trial(self, trial: Trial) -> None:
         """Let a trial wait again, also one whose worker died while it was being handed over."""
         self._resetting_trials.discard(trial)
