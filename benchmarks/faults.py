@@ -102,7 +102,7 @@ class Sweep:
         while self.process.poll() is None:
             with contextlib.suppress(psutil.NoSuchProcess):  # it ended while it was looked at
                 children = psutil.Process(self.process.pid).children(recursive=True)
-                found = [p.pid for p in children if p.name().startswith("ray::ImplicitFunc")]
+                found = [p.pid for p in children if p.name().startswith("ray::ImplicitFunc.train")]
                 if found:
                     return found
             time.sleep(0.02)
