@@ -37,7 +37,7 @@ bench: $(STAMP)  ## make the figures of README.md and benchmarks/README.md again
 	$(BIN)/python -m benchmarks.fashion_mnist --json
 	$(BIN)/python -m benchmarks.dp_step --json
 	$(BIN)/python -m benchmarks.precision --json
-	$(BIN)/python -m benchmarks.trial --json
+	$(BIN)/python -m benchmarks.trial --full --json
 	$(BIN)/python -m benchmarks.shadows --json
 	$(BIN)/python -m benchmarks.overhead --json
 	$(BIN)/python -m benchmarks.memory --json

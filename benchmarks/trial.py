@@ -1,10 +1,10 @@
 """Trials a minute, beside the straightforward sweep of `benchmarks/baseline.py`.
 
-python -m benchmarks.trial [--json] [--repeats 5] [--only digits]: both through Ray on two cores,
-one after the other, in turns, each in a process of its own. Trials a minute are counted between the
-ends of the second and the last trial, so that starting Ray does not count, while what starting a
-trial costs does. The straightforward sweep is slow: five turns took 11 minutes on digits and 28 on
-Fashion-MNIST (2 cores, AVX2).
+python -m benchmarks.trial [--full] [--json] [--repeats 1] [--only digits]: both through Ray on two
+cores, one after the other, in turns, each in a process of its own. Trials a minute are counted
+between the ends of the second and the last trial, so that starting Ray does not count, while what
+starting a trial costs does. The straightforward sweep is slow: a turn on both takes 8 minutes (2
+cores, AVX2), the five of ``--full`` 40.
 """
 
 from __future__ import annotations
@@ -50,17 +50,19 @@ def own(name: str, trials: int) -> float:
 def main() -> None:
     """Measure."""
     parser = options(__doc__)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--full", action="store_true", help="five turns")
+    parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--only", choices=list(TRIALS))
     arguments = parser.parse_args()
+    repeats = 5 if arguments.full else arguments.repeats
     result: dict[str, Any] = {}
     for name in [arguments.only] if arguments.only else list(TRIALS):
         theirs, ours = TRIALS[name]
         turns = []
-        for number in range(arguments.repeats):
+        for number in range(repeats):
             turns.append((baseline(name, theirs), own(name, ours)))
             told = "baseline {:.1f}, raysweep {:.1f} trials a minute".format(*turns[-1])
-            print(f"{name} {number + 1} of {arguments.repeats}: {told}", file=sys.stderr)
+            print(f"{name} {number + 1} of {repeats}: {told}", file=sys.stderr)
         faster = spread([b / a for a, b in turns])
         result |= {
             f"speedup_over_baseline_{name}": faster["median"],
