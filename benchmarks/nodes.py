@@ -15,6 +15,11 @@ LEAN = {
     "RAY_prestart_worker_first_driver": "0",  # a process a CPU that no trial ever uses
     "RAY_enable_metrics_collection": "0",
     "RAY_event_stats": "0",
+    "REPORTER_UPDATE_INTERVAL_MS": "600000",  # each node's agent counts processes: 2 % of a core
+    # Two cores start dozens of workers: one at a time a node, and none is given up for being late.
+    "RAY_worker_maximum_startup_concurrency": "1",
+    "RAY_worker_register_timeout_seconds": "3600",
+    "RAY_idle_worker_killing_time_threshold_ms": "3600000",
     "RAY_health_check_period_ms": "1000",  # a dead node is missed after 5 seconds,
     "RAY_health_check_timeout_ms": "60000",  # and a slow one is not a dead one
 }

@@ -1,13 +1,17 @@
 """How a sweep scales: many nodes, many trials, many records; trials that answer at once.
 
-python -m benchmarks.scale [--trials 10000] [--shapes 16x4 64x1] [--records 10000 100000] [--json]
+python -m benchmarks.scale [--shapes 1x2:10000 16x4:1000 64x1:1000] [--records 10000 100000]
 
-For each shape (nodes x trials at once on each; logical CPUs of `ray.cluster_utils` on this machine)
-a real sweep by the random sampler, whose trials answer with the rows of one real trial: trials a
-minute, the driver's CPU seconds a trial and its largest memory, beside Ray Tune alone with instant
-trials on the same nodes (`tune`). Then the sweep is continued with a tenth missing: seconds from
-the command to the first new record. `read` holds the seconds of `raysweep front`, `best`
-and `report`, from the prompt, on that many records, merged as a long sweep merges them.
+For each shape (nodes x trials at once on each: trials; logical CPUs of `ray.cluster_utils` on this
+machine) a real sweep by the random sampler, whose trials answer with the rows of one real trial:
+trials a minute, the driver's CPU seconds a trial and its largest memory, beside Ray Tune alone with
+instant trials on the same nodes (`tune`). At nine tenths of the trials it is continued, killed, and
+continued: `continue_seconds` reach from the second command to its first new record. `read` holds
+the seconds of `raysweep front`, `best` and `report`, from the prompt, on that many records, merged
+as a long sweep merges them.
+
+64 trials at once need 64 processes: two cores start one in some two seconds, and Tune stops those
+that come too late for the trial that asked for them. So few trials are measured there.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import json
 import logging
 import os
 import pickle
+import re
 import resource
 import subprocess
 import sys
@@ -87,11 +92,10 @@ def run_tune(trials: int, address: str) -> None:
     print(json.dumps(own_cost(began)))
 
 
-def child(*arguments: str, template: Path) -> dict[str, float]:
+def child(*arguments: str) -> dict[str, float]:
     """Run one of the two above in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.scale", *arguments],
-        env={**os.environ, TEMPLATE: str(template)},
         stdout=subprocess.PIPE,
         check=True,
         text=True,
@@ -100,13 +104,12 @@ def child(*arguments: str, template: Path) -> dict[str, float]:
     return found
 
 
-def first_record_seconds(command: list[str], out: Path, template: Path) -> float:
-    """Return the seconds from a command to the first record that it adds, and end it."""
+def first_record_seconds(command: list[str], out: Path) -> float:
+    """Return the seconds from a command to the first record that it adds, and SIGKILL it."""
     before = {file.name for file in (out / "trials").iterdir()}
     began = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.scale", *command],
-        env={**os.environ, TEMPLATE: str(template)},
         stdout=subprocess.DEVNULL,
     )
     try:
@@ -116,20 +119,21 @@ def first_record_seconds(command: list[str], out: Path, template: Path) -> float
             time.sleep(0.01)
         return round(time.perf_counter() - began, 2)
     finally:
-        process.terminate()
+        process.kill()
         process.wait()
 
 
 def on_nodes(nodes: int, at_once: int, trials: int, folder: Path) -> dict[str, Any]:
     """Measure a sweep, its continuation, and Tune alone on one shape of cluster."""
-    template, out = folder / "template.pickle", folder / f"{nodes}x{at_once}"
+    out = folder / f"{nodes}x{at_once}"
     found: dict[str, Any] = {"nodes": nodes, "at_once": at_once, "trials": trials}
     tenth = trials - trials // 10
     with Nodes(workers=nodes, cpus=at_once) as cluster:
-        tune = child("--tune", str(trials), cluster.address, template=template)
-        sweep = child("--sweep", str(tenth), cluster.address, str(out), template=template)
+        tune = child("--tune", str(trials), cluster.address)
+        sweep = child("--sweep", str(tenth), cluster.address, str(out))
         more = ["--sweep", str(trials), cluster.address, str(out)]
-        found["continue_seconds"] = first_record_seconds(more, out, template)
+        first_record_seconds(more, out)
+        found["continue_seconds"] = first_record_seconds(more, out)
     found["trials_a_minute"] = round(60 * tenth / sweep["seconds"])
     found["trials_a_minute_tune"] = round(60 * trials / tune["seconds"])
     found["driver_cpu_seconds_a_trial"] = round(sweep["cpu_seconds"] / tenth, 5)
@@ -202,8 +206,7 @@ def read_seconds(out: Path) -> dict[str, float]:
 def main() -> None:
     """Measure."""
     parser = options(__doc__)
-    parser.add_argument("--trials", type=int, default=10_000)
-    parser.add_argument("--shapes", nargs="*", default=["16x4", "64x1"])
+    parser.add_argument("--shapes", nargs="*", default=["1x2:10000", "16x4:1000", "64x1:1000"])
     parser.add_argument("--records", nargs="*", type=int, default=[10_000, 100_000])
     parser.add_argument("--sweep", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--tune", nargs=2, help=argparse.SUPPRESS)
@@ -216,10 +219,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="scale-") as temporary:
         folder = Path(temporary)
         write_template(folder / "template.pickle")
+        os.environ[TEMPLATE] = str(folder / "template.pickle")  # workers have it from their nodes
         sweeps = []
         for shape in arguments.shapes:
-            nodes, at_once = map(int, shape.split("x"))
-            sweeps.append(on_nodes(nodes, at_once, arguments.trials, folder))
+            nodes, at_once, trials = map(int, re.split("[x:]", shape))
+            sweeps.append(on_nodes(nodes, at_once, trials, folder))
+            print(sweeps[-1], file=sys.stderr, flush=True)
         read = {}
         for records in arguments.records:
             fill(folder / str(records), records, folder / "template.pickle")

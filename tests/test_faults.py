@@ -192,6 +192,7 @@ def test_a_worker_that_dies_while_it_is_given_a_trial_costs_that_trial_an_attemp
     code, out, err = run("sweep", "small.yaml", *args, cwd=folder)
     assert code == 0, err
     assert "4 trials, 0 failed" in out
+    assert "a trial is tried again: " in out + err
     assert (folder / "note").exists()
     trials = load(str(folder / "out")).trials
     assert sorted(trials["attempts"]) == [1, 1, 1, 2]

@@ -18,7 +18,7 @@ from raysweep.record import TrialResult
 from raysweep.sweep.attempts import Attempts, lacks_memory
 from raysweep.sweep.proposals import Proposals
 from raysweep.sweep.pruning import Standings
-from raysweep.sweep.table import Progress
+from raysweep.sweep.table import QUIET, Progress
 from raysweep.sweep.worker import MEMORY_PARTS, RECORDED
 
 PATIENCE = 60.0  # seconds without a running trial before a word is said
@@ -102,6 +102,7 @@ class Recording(Callback):
         self._attempts = Attempts(time_limit)
         self._idle_since = time.monotonic()
         self._looked = 0.0
+        self._told = -QUIET
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Note when an attempt begins."""
@@ -123,6 +124,10 @@ class Recording(Callback):
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Note why an attempt failed; a second lack of memory is the last."""
         failures = self._attempts.failed(trial)
+        now = time.monotonic()
+        if now - self._told > QUIET:
+            self._told = now
+            self._progress.say(f"a trial is tried again: {failures[-1]}")
         lacks = sum(lacks_memory(failure) for failure in failures)
         trial.config[MEMORY_PARTS] = FEWER if lacks else 1
         if lacks > 1 and not trial.config.get(RECORDED):
