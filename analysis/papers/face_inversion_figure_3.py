@@ -56,9 +56,9 @@ def main() -> None:
     own = means[means["pixels"] == "raw"].set_index("model")[faces.RECOGNISED]
     figure = panels.sheet(
         [faces.originals(results, PEOPLE), *drawn["images"]],
-        ["real face", *(f"{MODELS[m]}\n{own[m]:.0f} % recognised" for m in drawn["model"])],
+        ["real face", *(f"{m}\n{own[m]:.0f} % named" for m in drawn["model"])],
         [f"person {person + 1}" for person in PEOPLE],
-        title="Faces recovered from four undefended models",
+        title="Faces from four models",
     )
     paper.written(out, "face_inversion_figure_3", means, figure)
 
