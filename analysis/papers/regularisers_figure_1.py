@@ -58,7 +58,7 @@ def main() -> None:
         "noise_multiplier",
         PANELS,
         "who",
-        title="More noise closes the gap of the distances",
+        title="The noise of DP-SGD: distances, attack, accuracy",
         x_label="noise multiplier sigma",
         log=["noise_multiplier"],
     )
