@@ -16,6 +16,7 @@ from raysweep.results import Results
 
 SMALL = "regularisers_fashion_mnist_small"
 SMALL_VGG4 = "regularisers_vgg4_small"
+FULL_VGG4 = "regularisers_vgg4_full"
 SMALL_PAIRS = "regularisers_pairs_fashion_mnist_small"
 YEOM, SALEM = "advantage_loss", "advantage_supervised"
 MEMBERS, NONMEMBERS, GAP = "distance_members_dtc", "distance_nonmembers_dtc", "distance_gap_dtc"
