@@ -10,7 +10,7 @@ continued: `continue_seconds` reach from the second command to its first new rec
 the seconds of `raysweep front`, `best` and `report`, from the prompt, on that many records, merged
 as a long sweep merges them.
 
-64 trials at once need 64 processes: two cores start one in some two seconds, and Tune stops those
+64 trials at once need 64 processes, which two cores start one after the other, and Tune stops those
 that come too late for the trial that asked for them. So few trials are measured there.
 """
 

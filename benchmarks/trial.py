@@ -1,6 +1,6 @@
 """Trials a minute, beside the straightforward sweep of `benchmarks/baseline.py`.
 
-python -m benchmarks.trial [--full] [--json] [--repeats 1] [--only digits]: both through Ray on two
+python -m benchmarks.trial [--full] [--json] [--only digits]: both through Ray on two
 cores, one after the other, in turns, each in a process of its own. Trials a minute are counted
 between the ends of the second and the last trial, so that starting Ray does not count, while what
 starting a trial costs does. The straightforward sweep is slow: a turn on both takes 8 minutes (2
@@ -50,11 +50,10 @@ def own(name: str, trials: int) -> float:
 def main() -> None:
     """Measure."""
     parser = options(__doc__)
-    parser.add_argument("--full", action="store_true", help="five turns")
-    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--full", action="store_true", help="five turns, not one")
     parser.add_argument("--only", choices=list(TRIALS))
     arguments = parser.parse_args()
-    repeats = 5 if arguments.full else arguments.repeats
+    repeats = 5 if arguments.full else 1
     result: dict[str, Any] = {}
     for name in [arguments.only] if arguments.only else list(TRIALS):
         theirs, ours = TRIALS[name]

@@ -19,8 +19,10 @@ def main() -> None:
     """Print and draw accuracy, Adv Yeom and Adv Salem of each task."""
     folders, out = paper.opened(__doc__, *STORES)
     print(*map(paper.scale, folders), sep="\n")
-    found = pd.concat(map(published.baselines, folders), ignore_index=True)
-    found["model"] += [f", {folder.trials['n_members'].iloc[0]:,}" for folder in folders]
+    members = [folder.trials["n_members"].iloc[0] for folder in folders]
+    tables = [published.baselines(folder) for folder in folders]
+    tables = [t.assign(model=t["model"] + f", {n:,}") for t, n in zip(tables, members, strict=True)]
+    found = pd.concat(tables, ignore_index=True)
     found["task"] = found["dataset"].map(published.TASKS)
     rows = []
     for own in found.to_dict("records"):
