@@ -36,7 +36,13 @@ def _dense(widths: Sequence[int]) -> list[nn.Module]:
 
 
 class InferenceModel(nn.Module):
-    """Two columns, one of logits and one of one-hot labels, that meet in five dense layers."""
+    """Two columns, one of logits and one of one-hot labels, that meet in five dense layers.
+
+    Classes are renamed by rank: the label is the first, the others follow by falling logit, since
+    membership knows no names. Under their own names, as the authors have them, the model learns
+    examples by heart (accuracy 0.52 in place of 0.62 where right or wrong alone tells 0.61; of 60
+    known members AUC 0.50 in place of 0.59), and beside a target that ruins it.
+    """
 
     def __init__(self, n_classes: int) -> None:
         super().__init__()
@@ -47,8 +53,10 @@ class InferenceModel(nn.Module):
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the log-odds of membership, (n,), for logits (n, classes) and labels (n,)."""
-        one_hot = F.one_hot(labels, self._n_classes).to(logits.dtype)
-        columns = torch.cat([self.outputs(logits), self.labels(one_hot)], dim=1)
+        first = logits.detach().scatter(1, labels[:, None], torch.inf)
+        ranked = logits.gather(1, first.argsort(dim=1, descending=True))
+        one_hot = F.one_hot(torch.zeros_like(labels), self._n_classes).to(logits.dtype)
+        columns = torch.cat([self.outputs(ranked), self.labels(one_hot)], dim=1)
         odds: Tensor = self.both(columns)[:, 0]
         return odds
 
@@ -84,8 +92,6 @@ def fit(
 
     A fifth of either side is held out, and the model is kept as it was when it told that part
     apart best; training ends when it no longer gets better at that, after ``steps`` at the latest.
-    Classes are renamed at random for each example of a batch: membership knows no names, and few
-    known members then teach as much as many (60 of them: AUC 0.69 in place of 0.57).
     """
     device = members[0].device
     everything = torch.cat([members[0], nonmembers[0]])
@@ -126,9 +132,7 @@ def _parted(side: Columns, generator: torch.Generator) -> tuple[Columns, Columns
 
 
 def _drawn(side: Columns, generator: torch.Generator) -> Columns:
-    """Return a batch, each example with its classes renamed."""
-    (n, n_classes), device = side[0].shape, side[0].device
-    rows = torch.randint(n, (min(n, BATCH),), generator=generator).to(device)
-    old = torch.rand(len(rows), n_classes, generator=generator).argsort(dim=1).to(device)
-    renamed = old.argsort(dim=1).gather(1, side[1][rows, None])[:, 0]
-    return side[0][rows].gather(1, old), renamed
+    """Return a batch of one side."""
+    n = len(side[1])
+    rows = torch.randint(n, (min(n, BATCH),), generator=generator).to(side[1].device)
+    return side[0][rows], side[1][rows]

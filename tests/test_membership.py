@@ -11,10 +11,11 @@ from raysweep.attacks import Knowledge, draw_known, judge_membership
 from raysweep.config import Training
 from raysweep.data import concatenate
 from raysweep.errors import DataError, SpaceError
+from raysweep.inference import InferenceModel
 from raysweep.membership import MEMBERSHIP
 from raysweep.models import MODELS
 from raysweep.shadows import train_shadows
-from raysweep.train import plain_recipe, train
+from raysweep.train import isolated_rng, plain_recipe, train
 
 CPU = torch.device("cpu")
 TAUGHT = ("supervised", "inference_model")
@@ -243,3 +244,29 @@ def test_without_anybody_to_learn_from_the_inference_model_says_so(memorised):
         MEMBERSHIP["inference_model"]().score(target, members, alone, seed=0)
     taught = MEMBERSHIP["inference_model"](nonmembers="known", steps=50)
     assert len(taught.score(target, members, alone, seed=0).values) == len(members)
+
+
+def test_the_inference_model_knows_no_class_by_name():
+    logits, labels = (
+        torch.randn(6, 5, generator=torch.Generator().manual_seed(0)),
+        torch.arange(6) % 5,
+    )
+    with isolated_rng(0, CPU):
+        model = InferenceModel(5)
+    names = torch.tensor([3, 0, 4, 1, 2])  # class k is called names[k]
+    renamed = torch.empty_like(logits)
+    renamed[:, names] = logits
+    assert torch.equal(model(renamed, names[labels]), model(logits, labels))
+    assert not torch.allclose(model(logits, (labels + 1) % 5), model(logits, labels))
+
+
+def test_the_inference_model_finds_more_than_who_is_classified_right(memorised):
+    """The least that an attack with the label can do (Yeom et al. 2018)."""
+    target, members, nonmembers, _ = memorised
+    right = [
+        (target.logits(split).argmax(axis=1) == split.labels).mean()
+        for split in (members, nonmembers)
+    ]
+    assert right[0] - right[1] > 0.3
+    record, _ = judged("inference_model", memorised, MEMBERSHIP["inference_model"]())
+    assert record.advantage > right[0] - right[1], record

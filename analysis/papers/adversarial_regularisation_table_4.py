@@ -72,7 +72,7 @@ def _draw(out: Path, means: pd.DataFrame) -> None:
         "accuracy",
         "attack_accuracy",
         "defence",
-        title="The defence takes more from the attack than from the target",
+        title="With and without the defence: what is kept, what leaks",
         labels=nasr.FIGURES,
         published=pd.DataFrame(list(published), columns=list(nasr.FIGURES)),
     )

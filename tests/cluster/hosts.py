@@ -2,7 +2,7 @@
 
 A host has its own address, SSH server, name, home and /tmp. Whatever runs on it dies with its first
 process, and nothing on it sees another Ray of this machine. Needs root and Debian's iproute2,
-openssh-server and rsync. Every name holds this process's number, so two clusters do not meet.
+openssh-server, rsync and sshfs. Every name holds this process's number, so two clusters do not meet.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-TOOLS = ("ip", "rsync", "ssh", "ssh-keygen", "unshare")
+TOOLS = ("ip", "rsync", "ssh", "ssh-keygen", "sshfs", "unshare")
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 LETTERS = itertools.cycle("abcdefgh")  # one process may have several sets of hosts
 BOOT = """
@@ -50,7 +50,7 @@ def unmet():
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing or SSHD is None or ctypes.util.find_library("c") is None:
         told = ", ".join([*missing, *([] if SSHD else ["sshd"])])
-        return f"{told} missing: apt-get install iproute2 openssh-server rsync"
+        return f"{told} missing: apt-get install iproute2 openssh-server rsync sshfs"
     tried = subprocess.run(
         ["unshare", "-n", "-m", "-u", "-p", "-f", "ip", "link", "add", "rsprobe", "type", "bridge"],
         capture_output=True,

@@ -91,17 +91,18 @@ class Running:
 
     alive: ClassVar[list] = []
 
-    def __init__(self, cluster, out, trials):
-        self.cluster, self.out = cluster, out
+    def __init__(self, cluster, out, trials, kept=None):
+        self.cluster, self.kept = cluster, kept or out
         sweep = f"raysweep sweep slow.yaml --address auto --out ~/{out} --trials {trials}"
-        self.log = cluster.hosts.homes[0] / f"{out}.log"
-        command = f"cd ~/mine && nohup {sweep} > ~/{out}.log 2>&1; echo EXIT $? >> ~/{out}.log"
+        log = f"{Path(out).name}.log"
+        self.log = cluster.hosts.homes[0] / log
+        command = f"cd ~/mine && nohup {sweep} > ~/{log} 2>&1; echo EXIT $? >> ~/{log}"
         self.process = cluster.hosts.start(0, command)
         self.alive.append(self.process)
 
     def wait_for(self, n, seconds=500):
         deadline = time.monotonic() + seconds
-        while len(records(self.cluster, self.out)[1]) < n:
+        while len(records(self.cluster, self.kept)[1]) < n:
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.2)
@@ -185,6 +186,33 @@ def test_a_worker_host_that_loses_ray_is_back_at_full_speed(cluster, own_code):
     assert code == 130, told
     now = records(cluster, "raylet")[1]
     assert {name: now.get(name) for name in before} == before
+
+
+def test_results_on_a_share_that_goes_away_for_a_while_are_whole_and_read_elsewhere(
+    cluster, own_code
+):
+    """SFTP stands in for NFS, which a kernel must know; a rename there is one request, too."""
+    cluster.wait_for_workers(2, seconds=200)
+    served = cluster.hosts.folder / "served"
+    served.mkdir()
+    options = f"IdentityFile={cluster.hosts.folder}/id,StrictHostKeyChecking=no"
+    mount = f"mkdir -p ~/share && sshfs -o {options} {cluster.hosts.addresses[2]}:{served} ~/share"
+    cluster.head(mount)
+    sweep = Running(cluster, "share/out", 24, kept=served / "out")
+    sweep.wait_for(4)
+    cluster.head("fusermount3 -uz ~/share")
+    time.sleep(10)
+    assert not list((cluster.hosts.homes[0] / "share").iterdir())  # nothing for the share to hide
+    cluster.head(mount)
+    cluster.hosts.run(1, mount)
+    told = cluster.hosts.run(1, "raysweep front ~/share/out").stdout
+    assert "accuracy" in told
+    code, told = sweep.end()
+    assert code == 0, told
+    assert "cannot be written" in told
+    check(cluster, served / "out", 24, {})
+    for host in (0, 1):
+        cluster.hosts.run(host, "fusermount3 -u ~/share")
 
 
 def test_a_host_cut_off_from_the_network_costs_its_trials_an_attempt(cluster, own_code):
