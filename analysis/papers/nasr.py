@@ -51,6 +51,15 @@ def costs(table: pd.DataFrame) -> pd.DataFrame:
     return comparison.summary(both, SETTING, list(FIGURES))
 
 
+def right_or_wrong(train: float, validation: float) -> float:
+    """Return the accuracy of the attack that calls a member whoever is classified right, %.
+
+    No attack that knows the label need be weaker (Yeom et al. 2018); ``train`` and ``validation``
+    are accuracies in %.
+    """
+    return 50 + (train - validation) / 2
+
+
 def cells(row: Mapping[Any, Any], published: Row) -> dict[str, str]:
     """Return a row of a table, each figure beside the published one."""
     return {

@@ -33,8 +33,8 @@ class AdversarialRegularisation:
     The model h learns to tell members from ``reference_size`` records of the reference split (inf:
     all of it), and the target's loss is cross-entropy + lambda (mean h - 1/2). Its first epoch is
     plain. In a turn, before every second step of the target, h takes ``adversary_batches``
-    batches: 52 as published, a third of 20,000 members; where they are many times the members, h
-    learns these by heart, and the target nothing.
+    batches: 52 as published, a third of 20,000 members. Few members are not what it is for: at
+    2,000 it hid less than it cost (docs/papers.md).
     """
 
     breaks_privacy: ClassVar[str | None] = (
