@@ -16,6 +16,7 @@ from conftest import SMALL
 
 from raysweep.results import load
 from raysweep.store import Store
+from raysweep.sweep import _interrupt
 
 RAYSWEEP = str(Path(sys.executable).parent / "raysweep")
 pytestmark = pytest.mark.timeout(240)
@@ -244,6 +245,26 @@ def test_a_second_ctrl_c_is_sharp_and_leaves_no_process(folder):
     _, alive = psutil.wait_procs(family, timeout=30)
     assert not alive
     assert not (folder / "out" / "lock.json").exists()
+
+
+def test_a_second_ctrl_c_that_falls_into_a_finaliser_is_neither_lost_nor_told(capfd):
+    class Handle:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+
+    def press_twice():
+        with _interrupt() as interrupted:
+            signal.raise_signal(signal.SIGINT)
+            assert interrupted()
+            handle = Handle()
+            del handle
+            time.sleep(5)
+
+    before = sys.unraisablehook
+    with pytest.raises(KeyboardInterrupt):
+        press_twice()
+    assert "Traceback" not in capfd.readouterr().err
+    assert sys.unraisablehook is before
 
 
 def test_a_folder_that_is_gone_for_a_while_costs_nothing_but_the_while(folder):

@@ -8,6 +8,7 @@ continues from the records alone.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import hashlib
 import io
@@ -19,6 +20,7 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
 import types
 from collections import Counter
@@ -472,15 +474,24 @@ def _interrupt() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         pressed = True
 
+    def swallowed(found: Any) -> None:
+        """Press again, a moment later, where a finaliser was running: nothing leaves one."""
+        if isinstance(found.exc_value, KeyboardInterrupt):
+            threading.Timer(0.01, _thread.interrupt_main).start()
+        else:
+            told(found)
+
     signals = (signal.SIGINT, signal.SIGTERM)
     try:
         before = [signal.signal(number, handler) for number in signals]
     except ValueError:  # not in the main thread: then Ctrl-C is somebody else's
         yield lambda: False
         return
+    told, sys.unraisablehook = sys.unraisablehook, swallowed
     try:
         yield lambda: pressed
     finally:
+        sys.unraisablehook = told
         for number, old in zip(signals, before, strict=True):
             signal.signal(number, old)
 
