@@ -59,9 +59,9 @@ def curves(
             drawn = np.isfinite(table[y]).any()  # an empty axis cannot be logarithmic
             _scale(axes, x in log, y in log and bool(drawn))
         handles, labels = _entries(figure)
-        figure.legend(
-            handles, labels, loc="outside lower center", ncols=min(6, len(labels)), frameon=False
-        )
+        fit = int(9 * figure.get_figwidth() / (6 + max(map(len, labels), default=0)))
+        ncols = max(1, min(6, len(labels), fit))  # a figure's inch holds nine letters
+        figure.legend(handles, labels, loc="outside lower center", ncols=ncols, frameon=False)
         figure.suptitle(title, fontsize="x-large", fontweight="bold")
     return figure
 
