@@ -41,7 +41,8 @@ class InferenceModel(nn.Module):
     Classes are renamed by rank: the label is the first, the others follow by falling logit, since
     membership knows no names. Under their own names, as the authors have them, the model learns
     examples by heart (accuracy 0.52 in place of 0.62 where right or wrong alone tells 0.60; of 60
-    known members AUC 0.49 in place of 0.59), and beside a target that ruins it.
+    known members AUC 0.49 in place of 0.59), and beside a target that ruins it. The second column,
+    as published, then says the same of every example.
     """
 
     def __init__(self, n_classes: int) -> None:
