@@ -37,6 +37,7 @@ def instant(proposal: dict[str, Any], **_: Any) -> None:
     from ray import tune
 
     from raysweep.config import TrialConfig
+    from raysweep.store import pack
 
     config = TrialConfig.from_json(proposal["config"])
     own = config.trial_id
@@ -55,7 +56,7 @@ def instant(proposal: dict[str, Any], **_: Any) -> None:
         name: tuple(dataclasses.replace(row, trial_id=own) for row in getattr(template, name))
         for name in ("attacks", "epochs")
     }
-    tune.report({"result": dataclasses.replace(template, trial=trial, **renamed)})
+    tune.report({"result": pack(dataclasses.replace(template, trial=trial, **renamed))})
 
 
 def resident_mib() -> float:
@@ -67,8 +68,7 @@ def resident_mib() -> float:
 def run(trials: int, out: str) -> dict[str, Any]:
     """Sweep ``trials`` instant trials in this process and return gaps and memory."""
     import raysweep
-    from raysweep.record import TrialResult
-    from raysweep.store import Store
+    from raysweep.store import Packed, Store
     from raysweep.sweep import sweep, worker
 
     space = raysweep.load_space(SPACE)
@@ -84,8 +84,8 @@ def run(trials: int, out: str) -> dict[str, Any]:
     write = Store.write
     ends: list[float] = []
 
-    def timed(store: Store, result: TrialResult) -> None:
-        write(store, result)
+    def timed(store: Store, packed: Packed) -> None:
+        write(store, packed)
         ends.append(time.time())
 
     Store.write = timed  # type: ignore[method-assign, assignment]

@@ -149,14 +149,14 @@ def fill(out: Path, records: int, template: Path) -> None:
 
     import raysweep
     from raysweep.compaction import TOGETHER
-    from raysweep.store import Store, tables_of
+    from raysweep.store import Store, row_of, tables_of
 
     store, rng = Store(str(out)), np.random.default_rng(0)
     document = json.loads(json.dumps(raysweep.load_space(SPACE).resolved()))
     store.write_bytes(yaml.safe_dump(document).encode(), "space.yaml")
-    one = {
-        name: rows for name, rows in tables_of(pickle.loads(template.read_bytes())).items() if rows
-    }
+    result = pickle.loads(template.read_bytes())
+    found = tables_of(result) | {"trials": row_of(result.trial)}
+    one = {name: rows for name, rows in found.items() if rows}
     for number in range(0, records, TOGETHER):
         ids = [f"{number + i:016x}" for i in range(TOGETHER)]
         accuracy, noise, dropout = rng.random((3, TOGETHER))

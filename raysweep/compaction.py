@@ -8,6 +8,9 @@ the driver die between the two, a trial stands twice for a while, and readers ta
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
+
 from raysweep.store import SCHEMAS, Store, is_merged, stem
 
 TOGETHER = 500
@@ -34,6 +37,18 @@ def compact(store: Store, *, least: int = TOGETHER) -> None:
         store.write_table(store.arrow(table, small), table, f"merged-{number:06d}")
         for name in small:
             store.remove(table, f"{stem(name)}.parquet")
+
+
+def drop_orphans(store: Store, finished: Collection[str]) -> None:
+    """Remove what a driver that died wrote of trials that are not among ``finished``.
+
+    Tried again, a trial may have no rows for a table, and the old ones would pass for its own.
+    """
+    for table in SCHEMAS:
+        for name in store.files(table):
+            own = stem(name)
+            if re.fullmatch("[0-9a-f]{16}", own) and own not in finished:
+                store.remove(table, f"{own}.parquet")
 
 
 def tidy(store: Store) -> None:

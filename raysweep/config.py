@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -77,10 +78,14 @@ class TrialConfig:
     @property
     def trial_id(self) -> str:
         """Return the first 16 hex digits of the SHA-256 of the canonical JSON."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+        return hashlib.sha256(self._json.encode()).hexdigest()[:16]
 
     def to_json(self) -> str:
         """Return canonical JSON: sorted keys, no blanks, infinity as the text "inf"."""
+        return self._json
+
+    @functools.cached_property
+    def _json(self) -> str:
         return json.dumps(plain(dataclasses.asdict(self)), sort_keys=True, separators=(",", ":"))
 
     @classmethod

@@ -10,8 +10,7 @@ names, ``recogniser_accuracy`` how often it is right on real images that it has 
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -204,22 +203,8 @@ class TrialResult:
     trial: TrialRecord
     attacks: tuple[AttackRecord, ...] = ()
     epochs: tuple[EpochRecord, ...] = ()
-    scores: tuple[ScoreRows, ...] = field(default=(), repr=False)  # Tune prints what it is given
+    scores: tuple[ScoreRows, ...] = field(default=(), repr=False)
     reconstructions: tuple[ReconstructionRows, ...] = field(default=(), repr=False)
-
-    def numbered(
-        self, *, number: int, scenario: str | None = None, retries: Sequence[str] = ()
-    ) -> TrialResult:
-        """Return the result with its proposal's place, and why the attempts before it failed."""
-        told = json.dumps(list(retries)) if retries else None
-        trial = dataclasses.replace(
-            self.trial,
-            number=number,
-            scenario=scenario,
-            attempts=1 + len(retries),
-            retries=told,
-        )
-        return dataclasses.replace(self, trial=trial)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,22 +2,26 @@
 
     space.yaml  trials/  attacks/  epochs/  scores/  reconstructions/  front.parquet  *.png
 
-One small file a trial in each folder, written whole or not at all. A trial is finished when its
-file in ``trials/`` exists: the other four are written first, and overwritten when they are all
-that a dead driver left. Long sweeps merge the small files of finished trials (``compaction``).
-Any fsspec path: local, NFS, s3://, gs://.
+One small file a trial in each folder that it has rows for, written whole or not at all. A trial is
+finished when its file in ``trials/`` exists: the others are written first, all at once, and removed
+when they are all that a dead driver left. Long sweeps merge the small files of finished trials
+(``compaction``). Any fsspec path: local, NFS, s3://, gs://.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import io
+import json
 import os
 import types
 import typing
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from typing import Any
 
 import fsspec
@@ -118,18 +122,56 @@ SCHEMAS: dict[str, pa.Schema] = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Packed:
+    """What one trial leaves behind, ready to be written: its row, and the other tables' files.
+
+    Workers pack, so that the one process that writes for all of them has little to do.
+    """
+
+    trial: TrialRecord
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)  # Tune prints results
+
+    def numbered(
+        self, *, number: int, scenario: str | None = None, retries: Sequence[str] = ()
+    ) -> Packed:
+        """Return the same with its proposal's place, and why the attempts before it failed."""
+        trial = dataclasses.replace(
+            self.trial,
+            number=number,
+            scenario=scenario,
+            attempts=1 + len(retries),
+            retries=json.dumps(list(retries)) if retries else None,
+        )
+        return dataclasses.replace(self, trial=trial)
+
+
+def pack(result: TrialResult) -> Packed:
+    """Return a trial's rows as files of Parquet, one for each table that has any."""
+    files = {name: _encoded(rows) for name, rows in tables_of(result).items() if len(rows)}
+    return Packed(trial=result.trial, files=files)
+
+
 def tables_of(result: TrialResult) -> dict[str, pa.Table]:
-    """Return the five tables of one trial, in the order in which they are written."""
-    trial_id = result.trial.trial_id
-    rows: dict[str, list[dict[str, Any]]] = {
-        "attacks": [dataclasses.asdict(record) for record in result.attacks],
-        "epochs": [dataclasses.asdict(record) for record in result.epochs],
-        "trials": [result.trial.row()],
-    }
-    tables = {"scores": _scores_table(trial_id, result), "reconstructions": _images(result)}
-    for name, found in rows.items():
-        tables[name] = pa.Table.from_pylist(found, schema=SCHEMAS[name])
+    """Return the tables of one trial but for ``trials``, whose row is not yet numbered."""
+    tables = {"scores": _scores_table(result.trial.trial_id, result)}
+    tables["reconstructions"] = _images(result)
+    for name, records in {"attacks": result.attacks, "epochs": result.epochs}.items():
+        rows = [vars(record) for record in records]
+        tables[name] = pa.Table.from_pylist(rows, schema=SCHEMAS[name])
     return tables
+
+
+def row_of(trial: TrialRecord) -> pa.Table:
+    """Return the table of one row in ``trials``."""
+    return pa.Table.from_pylist([trial.row()], schema=SCHEMAS["trials"])
+
+
+def _encoded(rows: pa.Table) -> bytes:
+    """Return rows as one file of Parquet."""
+    buffer = io.BytesIO()
+    pq.write_table(rows, buffer, **(DENSE if len(rows) > FEW_ROWS else PLAIN))
+    return buffer.getvalue()
 
 
 def _scores_table(trial_id: str, result: TrialResult) -> pa.Table:
@@ -307,13 +349,31 @@ class Store:
 
     def remove(self, *parts: str) -> None:
         """Remove one of raysweep's own files, if it is there."""
-        if self.exists(*parts):
+        with self._reaching("written"), contextlib.suppress(FileNotFoundError):
             self._fs.rm_file(self.full(*parts))
 
-    def write(self, result: TrialResult) -> None:
-        """Write all rows of one trial, its row in ``trials`` last."""
-        for name, table in tables_of(result).items():
-            self.write_table(table, name, result.trial.trial_id)
+    def write(self, packed: Packed) -> None:
+        """Write all rows of one trial, its row in ``trials`` last.
+
+        Raises:
+            StoreError: the folder takes no files; the trial is not finished then.
+
+        """
+        trial_id = packed.trial.trial_id
+        others = [
+            self._writers.submit(self.write_bytes, content, table, f"{trial_id}.parquet")
+            for table, content in packed.files.items()
+        ]
+        row = row_of(packed.trial)
+        wait(others)
+        for other in others:
+            other.result()
+        self.write_table(row, "trials", trial_id)
+
+    @functools.cached_property
+    def _writers(self) -> ThreadPoolExecutor:
+        """Threads that wait for a disk or a network together."""
+        return ThreadPoolExecutor(len(SCHEMAS) - 1, thread_name_prefix="store")
 
     def files(self, table: str) -> list[str]:
         """Return the Parquet files of a table, the newest word on a trial first.
@@ -403,9 +463,7 @@ class Store:
 
     def write_table(self, rows: pa.Table, table: str, name: str) -> None:
         """Write rows as one file of a table, whole or not at all."""
-        buffer = io.BytesIO()
-        pq.write_table(rows, buffer, **(DENSE if len(rows) > FEW_ROWS else PLAIN))
-        self.write_bytes(buffer.getvalue(), table, f"{name}.parquet")
+        self.write_bytes(_encoded(rows), table, f"{name}.parquet")
 
     def _read_file(
         self, name: str, content: pa.NativeFile, schema: pa.Schema, wanted: pa.Array | None

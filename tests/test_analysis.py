@@ -22,7 +22,7 @@ from conftest import SMALL
 import raysweep
 from raysweep.compaction import FIRST
 from raysweep.space import parse_space
-from raysweep.store import Store
+from raysweep.store import Store, pack
 from raysweep.trial import run_trial
 
 
@@ -33,7 +33,7 @@ def results(tmp_path_factory):
     store = Store(str(folder / "out"))
     store.write_bytes(yaml.safe_dump(space.resolved()).encode(), "space.yaml")
     for number, values in enumerate(({}, {"dropout": 0.3}, {"epsilon": 8.0})):
-        store.write(run_trial(space.config(values)).numbered(number=number))
+        store.write(pack(run_trial(space.config(values))).numbered(number=number))
     return folder
 
 
@@ -82,8 +82,8 @@ def papers(tmp_path_factory):
     store = Store(str(folder / "out"))
     store.write_bytes(yaml.safe_dump(space.resolved()).encode(), "space.yaml")
     for number, (scenario, values) in enumerate(space.named()):
-        result = run_trial(space.config(values))
-        store.write(result.numbered(number=number, scenario=scenario))
+        packed = pack(run_trial(space.config(values)))
+        store.write(packed.numbered(number=number, scenario=scenario))
     return folder
 
 

@@ -16,7 +16,7 @@ from raysweep.errors import StoreError
 from raysweep.markup import Html, element
 from raysweep.results import load
 from raysweep.space import load_space, parse_space
-from raysweep.store import Store
+from raysweep.store import Store, pack
 from raysweep.trial import run_trial
 
 NASTY = "<script>alert(1)</script><img src=x onerror=alert(2)>\" onload='a' $\\frac{ & \u202e"
@@ -50,11 +50,8 @@ def real():
     """Three real trials of a small space."""
     space = parse_space(SMALL, "small.yaml")
     points = ({}, {"dropout": 0.3}, {"epsilon": 8.0})
-    results = [
-        run_trial(space.config(values)).numbered(number=number)
-        for number, values in enumerate(points)
-    ]
-    return space, results
+    results = [run_trial(space.config(values)) for values in points]
+    return space, [changed(result, number=number) for number, result in enumerate(results)]
 
 
 def written(real, path, results, **changes):
@@ -63,7 +60,7 @@ def written(real, path, results, **changes):
     document = yaml.safe_load(yaml.safe_dump(real[0].resolved())) | changes
     store.write_bytes(yaml.safe_dump(document).encode(), "space.yaml")
     for result in results:
-        store.write(result)
+        store.write(pack(result))
     return store.path
 
 

@@ -9,13 +9,13 @@ import pytest
 import yaml
 
 from raysweep.choice import choose
-from raysweep.compaction import compact, tidy
+from raysweep.compaction import compact, drop_orphans, tidy
 from raysweep.conditions import condition
 from raysweep.errors import SpaceError, StoreError
 from raysweep.record import AttackRecord, EpochRecord, ScoreRows, TrialRecord, TrialResult
 from raysweep.results import comparable as dominance
 from raysweep.results import comparable_row, covered, front, load, reference_point
-from raysweep.store import Store
+from raysweep.store import Store, pack
 
 OBJECTIVES = {"accuracy": "max", "attack_auc": "min", "inversion_mse": "max"}
 
@@ -41,7 +41,7 @@ def result(trial_id="a", accuracy=0.9, auc=0.6, mse=0.02, **changes):
         member=np.array([True, False]),
         score=np.array([0.5, -0.5]),
     )
-    return TrialResult(
+    found = TrialResult(
         trial=TrialRecord(**(given | changes)),
         attacks=(AttackRecord(trial_id=trial_id, family="membership", attack="loss", auc=auc),),
         epochs=(
@@ -56,6 +56,7 @@ def result(trial_id="a", accuracy=0.9, auc=0.6, mse=0.02, **changes):
         ),
         scores=(scores,),
     )
+    return pack(found)
 
 
 @pytest.fixture
@@ -180,7 +181,7 @@ def test_an_interrupted_merge_loses_nothing_and_is_tidied(store, monkeypatch):
 
     def remove(self, *parts):
         removed.append(parts)
-        if len(removed) > 17:  # four tables are done, and one row of the last
+        if len(removed) > 13:  # three tables are done, and one row of the last
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -192,6 +193,32 @@ def test_an_interrupted_merge_loses_nothing_and_is_tidied(store, monkeypatch):
     tidy(store)
     assert os.listdir(f"{store.path}/trials") == ["merged-000001.parquet"]
     pd.testing.assert_frame_equal(load(store.path).trials, before)
+
+
+def test_what_a_dead_driver_left_of_a_trial_is_removed_and_nothing_else(store):
+    finished, orphan = "a" * 16, "b" * 16
+    store.write(result(finished))
+    store.write(result(orphan))
+    os.remove(f"{store.path}/trials/{orphan}.parquet")
+    with open(f"{store.path}/scores/mine.parquet", "wb") as own:
+        own.write(b"not raysweep's")
+    drop_orphans(store, {finished})
+    assert os.listdir(f"{store.path}/attacks") == [f"{finished}.parquet"]
+    assert set(os.listdir(f"{store.path}/scores")) == {f"{finished}.parquet", "mine.parquet"}
+
+
+def test_a_table_without_rows_has_no_file(store):
+    store.write(result("a"))
+    assert sorted(os.listdir(store.path)) == ["attacks", "epochs", "scores", "space.yaml", "trials"]
+    assert load(store.path).reconstructions.empty
+
+
+def test_a_trial_one_of_whose_files_is_not_written_is_not_finished(store):
+    os.makedirs(f"{store.path}/attacks/a.parquet")  # no file can take its place
+    with pytest.raises(StoreError, match="cannot be written"):
+        store.write(result("a"))
+    assert not os.path.exists(f"{store.path}/trials")
+    assert sorted(os.listdir(f"{store.path}/epochs")) == ["a.parquet"]  # no .tmp
 
 
 @pytest.mark.parametrize("least", [3, 99], ids=["merged", "unmerged"])

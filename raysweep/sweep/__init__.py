@@ -39,10 +39,9 @@ from raysweep.axes import grid
 from raysweep.data.published import cache_folder
 from raysweep.errors import ClusterError, StoreError
 from raysweep.membership import other_datasets
-from raysweep.record import TrialResult
 from raysweep.results import Results, kept, records
 from raysweep.space import Space, differences
-from raysweep.store import Store
+from raysweep.store import Packed, Store
 from raysweep.sweep import code
 from raysweep.sweep.lock import Lock
 from raysweep.sweep.patience import patiently
@@ -119,6 +118,7 @@ def sweep(
         _open(store, space)
         compaction.tidy(store)
         found = store.read("trials")
+        compaction.drop_orphans(store, set(found["trial_id"]))
         total = expected(space, trials or space.sampler.trials)
         run = _Run(space, store, lock, found, total, retry_failed=retry_failed, patience=patience)
         if run.missing:
@@ -258,8 +258,8 @@ class _Run:
             time_limit=time_limit,
         )
 
-        def record(result: TrialResult) -> None:
-            self.record(result, should_stop, progress.say)
+        def record(packed: Packed) -> None:
+            self.record(packed, should_stop, progress.say)
 
         scratch = tempfile.mkdtemp(prefix="raysweep-")
         try:
@@ -287,7 +287,7 @@ class _Run:
             shutil.rmtree(scratch, ignore_errors=True)
 
     def record(
-        self, result: TrialResult, should_stop: Callable[[], bool], say: Callable[[str], None]
+        self, packed: Packed, should_stop: Callable[[], bool], say: Callable[[str], None]
     ) -> None:
         """Write a finished trial, then let the study learn from it."""
         if self.recorder_error is not None:
@@ -296,14 +296,14 @@ class _Run:
         def write() -> None:
             self.lock.check()
             self.store.require()
-            self.store.write(result)
+            self.store.write(packed)
 
         try:
             patiently(write, patience=self.patience, should_stop=should_stop, say=say)
         except StoreError as error:
             self.recorder_error = error
             return
-        row = result.trial.row()
+        row = packed.trial.row()
         self.rows[row["trial_id"]] = kept(row, self.space.objectives)
         self.small_files += 1
         if self.small_files >= compaction.TOGETHER:

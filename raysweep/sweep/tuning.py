@@ -14,7 +14,7 @@ from ray.tune.search import Searcher
 
 from raysweep.config import TrialConfig
 from raysweep.provenance import failed_record
-from raysweep.record import TrialResult
+from raysweep.store import Packed
 from raysweep.sweep.attempts import Attempts, lacks_memory
 from raysweep.sweep.proposals import Proposals
 from raysweep.sweep.pruning import Standings
@@ -93,7 +93,7 @@ class Recording(Callback):
 
     def __init__(
         self,
-        record: Callable[[TrialResult], None],
+        record: Callable[[Packed], None],
         progress: Progress,
         *,
         time_limit: float | None,
@@ -143,9 +143,9 @@ class Recording(Callback):
         *retries, last = self._attempts.end(trial)
         told = f"the machine failed it {1 + len(retries)} times: {last}"
         record = failed_record(TrialConfig.from_json(trial.config["config"]), told)
-        self._keep(trial, TrialResult(trial=record), retries)
+        self._keep(trial, Packed(trial=record), retries)
 
-    def _keep(self, trial: Trial, rows: TrialResult, retries: list[str]) -> None:
+    def _keep(self, trial: Trial, rows: Packed, retries: list[str]) -> None:
         trial.config[RECORDED] = True  # should its worker die now, the next one has nothing to do
         self._record(rows.numbered(retries=retries, **_place(trial)))
 

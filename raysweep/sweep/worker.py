@@ -28,7 +28,7 @@ def run(
     rungs: tuple[int, ...] = (),
     time_limit: float | None = None,
 ) -> None:
-    """Run the proposed trial and report its :class:`~raysweep.record.TrialResult` to Tune.
+    """Run the proposed trial and report its rows, packed, to Tune.
 
     ``deals`` (key -> reference) lie in memory that all workers of a machine share. A reused worker
     starts clean: every trial seeds its own generators, and a GPU's caches are emptied here. After
@@ -44,6 +44,7 @@ def run(
     import torch
 
     from raysweep.layers import default_device
+    from raysweep.store import pack
     from raysweep.trial import run_recorded
 
     torch.set_num_threads(threads)
@@ -56,7 +57,7 @@ def run(
     config = TrialConfig.from_json(proposal["config"])
 
     def on_rung(rung: Rung) -> bool:
-        tune.report({"rung": rung.figures, "stopped": rung.stopped})
+        tune.report({"rung": rung.figures, "stopped": pack(rung.stopped)})
         return True  # where the pruner says stop, Tune ends this thread inside the report
 
     with _watched(time_limit):
@@ -68,7 +69,7 @@ def run(
         result = run_recorded(
             config, device=device, on_rung=on_rung, rungs=rungs, memory_parts=parts
         )
-    tune.report({"result": result})
+    tune.report({"result": pack(result)})
 
 
 @contextlib.contextmanager
