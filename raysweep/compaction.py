@@ -35,8 +35,7 @@ def compact(store: Store, *, least: int = TOGETHER) -> None:
         last = max((stem(name) for name in names if is_merged(name)), default="merged-0")
         number = 1 + int(last.rpartition("-")[2])
         store.write_table(store.arrow(table, small), table, f"merged-{number:06d}")
-        for name in small:
-            store.remove(table, f"{stem(name)}.parquet")
+        store.remove_all(table, small)
 
 
 def drop_orphans(store: Store, finished: Collection[str]) -> None:
@@ -45,10 +44,8 @@ def drop_orphans(store: Store, finished: Collection[str]) -> None:
     Tried again, a trial may have no rows for a table, and the old ones would pass for its own.
     """
     for table in SCHEMAS:
-        for name in store.files(table):
-            own = stem(name)
-            if re.fullmatch("[0-9a-f]{16}", own) and own not in finished:
-                store.remove(table, f"{own}.parquet")
+        own = (name for name in store.files(table) if re.fullmatch("[0-9a-f]{16}", stem(name)))
+        store.remove_all(table, [name for name in own if stem(name) not in finished])
 
 
 def tidy(store: Store) -> None:

@@ -352,6 +352,11 @@ class Store:
         with self._reaching("written"), contextlib.suppress(FileNotFoundError):
             self._fs.rm_file(self.full(*parts))
 
+    def remove_all(self, table: str, names: Iterable[str]) -> None:
+        """Remove the files of some trials from a table, as far as they are there."""
+        for _ in self._hands.map(lambda name: self.remove(table, f"{stem(name)}.parquet"), names):
+            pass
+
     def write(self, packed: Packed) -> None:
         """Write all rows of one trial, its row in ``trials`` last.
 
@@ -361,7 +366,7 @@ class Store:
         """
         trial_id = packed.trial.trial_id
         others = [
-            self._writers.submit(self.write_bytes, content, table, f"{trial_id}.parquet")
+            self._hands.submit(self.write_bytes, content, table, f"{trial_id}.parquet")
             for table, content in packed.files.items()
         ]
         row = row_of(packed.trial)
@@ -371,9 +376,10 @@ class Store:
         self.write_table(row, "trials", trial_id)
 
     @functools.cached_property
-    def _writers(self) -> ThreadPoolExecutor:
+    def _hands(self) -> ThreadPoolExecutor:
         """Threads that wait for a disk or a network together."""
-        return ThreadPoolExecutor(len(SCHEMAS) - 1, thread_name_prefix="store")
+        n = len(SCHEMAS) - 1 if self.is_local else AT_ONCE
+        return ThreadPoolExecutor(n, thread_name_prefix="store")
 
     def files(self, table: str) -> list[str]:
         """Return the Parquet files of a table, the newest word on a trial first.
