@@ -5,7 +5,8 @@ even where a second worker is starting up for that one. It is stopped, its place
 the new one is again the one to be stopped. Where trials are shorter than the start of a process,
 neither the second core of a laptop nor a node that came back ever ran a trial.
 
-And trials that are over are forgotten, so that a driver's memory does not grow with them.
+Trials that are over are forgotten, so that a driver's memory does not grow with them; and what they
+all run is looked up once a sweep, where Tune asks the head of the cluster four times a trial.
 
     the trial that waits has      Tune                         here
     no place yet                  gives the place back         keeps it for the trial asked for next
@@ -15,10 +16,12 @@ And trials that are over are forgotten, so that a driver's memory does not grow 
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import ray.tune.experiment.trial
 import ray.tune.tune
 from ray.air.execution._internal import RayActorManager
 from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
@@ -94,10 +97,11 @@ class Controller(TuneController):
 
     def _maybe_update_trial_queue(self) -> None:
         """Hand finished workers over, then ask for as many trials as may wait for a place."""
-        for trial in self._pending_trials_list:
+        staged = [*self._staged_trials] if self._actor_cache.num_cached_objects else []
+        for trial in staged:
             if not self._actor_cache.num_cached_objects:
                 break
-            if trial in self._pending_trials and trial in self._staged_trials:
+            if trial in self._pending_trials:
                 self._maybe_reuse_cached_actor(trial)
         waiting = self._max_pending_trials
         self._max_pending_trials += sum(map(self._has_worker, self._pending_trials))
@@ -144,8 +148,13 @@ class Controller(TuneController):
 def installed() -> Iterator[None]:
     """Let Tune run by :class:`Controller`; it has no option for that."""
     loop: Any = ray.tune.tune
-    before, loop.TuneController = loop.TuneController, Controller
-    try:
+    trial: Any = ray.tune.experiment.trial
+    with contextlib.ExitStack() as stack:
+        for module, name, ours in (
+            (loop, "TuneController", Controller),
+            (trial, "get_trainable_cls", functools.cache(trial.get_trainable_cls)),
+            (trial, "validate_trainable", functools.cache(trial.validate_trainable)),
+        ):
+            stack.callback(setattr, module, name, getattr(module, name))
+            setattr(module, name, ours)
         yield
-    finally:
-        loop.TuneController = before

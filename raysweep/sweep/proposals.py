@@ -68,6 +68,8 @@ class Proposals:
     ) -> None:
         self._space, self._largest = space, largest
         self._seed = space.seed if space.sampler.seed is None else space.sampler.seed
+        self._learns = space.sampler.name not in DESIGNS
+        self._baseline = space.baseline()
         self._known: dict[str, dict[str, Any]] = {}
         self._asked: dict[str, optuna.Trial] = {}
         self._queue: list[Proposal] = []
@@ -98,14 +100,14 @@ class Proposals:
         """Return a configuration that was never run, or None when the space holds no other."""
         if self._queue:
             return self._take(self._queue.pop(0), None)
-        baseline = self._space.baseline()
+        baseline = self._baseline
         if not self._seen(baseline.trial_id):
             proposal = Proposal(number=0, config=baseline, trial_id=baseline.trial_id)
             return self._take(proposal, None)
         named = self._next_of(self._named)
         if named is not None:
             return named
-        if self._space.sampler.name in DESIGNS:
+        if not self._learns:
             return self._next_of(self._design, after=self._n_named)
         for _ in range(MAX_REPEATS):
             asked = self._study.ask()
@@ -118,13 +120,13 @@ class Proposals:
         return self._next_unseen()
 
     def tell(self, row: Mapping[str, Any]) -> None:
-        """Learn from the record of a trial that :meth:`next` proposed."""
+        """Learn from the record of a trial that :meth:`next` proposed; a design learns nothing."""
         trial_id = str(row["trial_id"])
         self._known[trial_id] = kept(row, self._space.objectives)
         asked = self._asked.pop(trial_id, None)
         if asked is not None:
             self._answer(asked, row)
-        elif self._answers(row):
+        elif self._learns and self._answers(row):
             self._study.add_trial(self._told(row))
             self._count()
 
