@@ -1,13 +1,17 @@
-"""The cluster files against Ray's own schema, defaults and checks: no cloud is called."""
+"""The cluster files against Ray's own schema, defaults and checks, and an EC2 that costs nothing."""
 
 import copy
 import re
 import shlex
 from pathlib import Path
 
+import boto3
 import pytest
 import yaml
-from ray.autoscaler._private.aws.config import _configure_security_group
+from moto import mock_aws
+from ray.autoscaler import tags
+from ray.autoscaler._private.aws.config import _configure_security_group, bootstrap_aws
+from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 ROOT = Path(__file__).parent.parent
@@ -85,3 +89,45 @@ def test_ray_adds_no_open_security_group_on_aws():
     before = copy.deepcopy(prepared["available_node_types"])
     with_groups = _configure_security_group(prepared)  # would call AWS if it had to make one
     assert with_groups["available_node_types"] == before
+
+
+@pytest.fixture
+def aws(tmp_path, monkeypatch):
+    """Return an account in which nothing is but what a new one holds, by moto; no machine starts."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "none")
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))  # Ray puts its key pair there
+    monkeypatch.setattr("ray.autoscaler._private.aws.config.time.sleep", lambda _: None)
+    with mock_aws(config={"iam": {"load_aws_managed_policies": True}}):
+        yield boto3.client("ec2", read("cluster.yaml")["provider"]["region"])
+
+
+def test_ec2_takes_the_machines_that_ray_asks_for_and_they_go_with_their_disks(aws, tmp_path):
+    """Ray's own AWS provider, from the file to `ray down`: all but SSH to the machines."""
+    vpc = aws.describe_vpcs()["Vpcs"][0]["VpcId"]
+    group = aws.create_security_group(GroupName="raysweep", Description="sweeps", VpcId=vpc)
+    text = (ROOT / "cluster.yaml").read_text().replace("sg-00000000000000000", group["GroupId"])
+    ready = prepare_config(yaml.safe_load(text))
+    validate_config(ready)
+    ready = bootstrap_aws(ready)
+    provider = AWSNodeProvider(ready["provider"], ready["cluster_name"])
+    for name, kind in (("head", tags.NODE_KIND_HEAD), ("gpu", tags.NODE_KIND_WORKER)):
+        settings = ready["available_node_types"][name]["node_config"]
+        provider.create_node(settings, {tags.TAG_RAY_NODE_KIND: kind}, 1)
+    found = [i for r in aws.describe_instances()["Reservations"] for i in r["Instances"]]
+    head, worker = sorted(found, key=lambda machine: machine["InstanceType"], reverse=True)
+    assert (head["InstanceType"], head.get("InstanceLifecycle")) == ("m5.large", None)
+    assert (worker["InstanceType"], worker["InstanceLifecycle"]) == ("g4dn.xlarge", "spot")
+    keys = {machine["KeyName"] for machine in found}
+    assert [file.stem for file in (tmp_path / ".ssh").iterdir()] == [*keys]
+    volumes = aws.describe_volumes()["Volumes"]
+    assert [(volume["Size"], volume["VolumeType"]) for volume in volumes] == [(100, "gp3")] * 2
+    for machine in found:
+        assert [own["GroupId"] for own in machine["SecurityGroups"]] == [group["GroupId"]]
+        assert machine["ImageId"].startswith("ami-")
+        assert machine["BlockDeviceMappings"][0]["Ebs"]["DeleteOnTermination"]
+    named = {own["GroupName"] for own in aws.describe_security_groups()["SecurityGroups"]}
+    assert named == {"default", "raysweep"}  # Ray's own group, open to the world, is not made
+    provider.terminate_nodes(provider.non_terminated_nodes({}))
+    assert provider.non_terminated_nodes({}) == []
