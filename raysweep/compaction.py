@@ -41,9 +41,10 @@ def compact(store: Store, *, least: int = TOGETHER) -> None:
 def drop_orphans(store: Store, finished: Collection[str]) -> None:
     """Remove what a driver that died wrote of trials that are not among ``finished``.
 
-    Tried again, a trial may have no rows for a table, and the old ones would pass for its own.
+    Tried again, a trial may have no rows for a table, and the old ones would pass for its own. A
+    row in ``trials`` is never removed.
     """
-    for table in SCHEMAS:
+    for table in SCHEMAS.keys() - {"trials"}:
         own = (name for name in store.files(table) if re.fullmatch("[0-9a-f]{16}", stem(name)))
         store.remove_all(table, [name for name in own if stem(name) not in finished])
 

@@ -19,7 +19,7 @@ import os
 import types
 import typing
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
@@ -357,8 +357,8 @@ class Store:
         for _ in self._hands.map(lambda name: self.remove(table, f"{stem(name)}.parquet"), names):
             pass
 
-    def write(self, packed: Packed) -> None:
-        """Write all rows of one trial, its row in ``trials`` last.
+    def write(self, packed: Packed, *, before_row: Callable[[], None] | None = None) -> None:
+        """Write all rows of one trial; ``before_row`` has the last word before that in ``trials``.
 
         Raises:
             StoreError: the folder takes no files; the trial is not finished then.
@@ -373,13 +373,15 @@ class Store:
         wait(others)
         for other in others:
             other.result()
+        if before_row is not None:
+            before_row()
         self.write_table(row, "trials", trial_id)
 
     @functools.cached_property
     def _hands(self) -> ThreadPoolExecutor:
-        """Threads that wait for a disk or a network together."""
-        n = len(SCHEMAS) - 1 if self.is_local else AT_ONCE
-        return ThreadPoolExecutor(n, thread_name_prefix="store")
+        """Threads that wait for a disk or a network together; one where it cannot be shared."""
+        shared = len(SCHEMAS) - 1 if self.is_local else AT_ONCE if self._fs.async_impl else 1
+        return ThreadPoolExecutor(shared, thread_name_prefix="store")
 
     def files(self, table: str) -> list[str]:
         """Return the Parquet files of a table, the newest word on a trial first.

@@ -131,3 +131,4 @@ def test_ec2_takes_the_machines_that_ray_asks_for_and_they_go_with_their_disks(a
     assert named == {"default", "raysweep"}  # Ray's own group, open to the world, is not made
     provider.terminate_nodes(provider.non_terminated_nodes({}))
     assert provider.non_terminated_nodes({}) == []
+    assert aws.describe_volumes()["Volumes"] == []

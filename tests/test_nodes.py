@@ -10,8 +10,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import SMALL
+from ray.tune.execution.tune_controller import TuneController
 
 from benchmarks.nodes import Nodes
+from raysweep.sweep.controller import Controller
 
 RAYSWEEP = str(Path(sys.executable).parent / "raysweep")
 pytestmark = pytest.mark.timeout(600)  # of a busy machine; some 20 s each
@@ -116,3 +118,28 @@ def test_nodes_that_join_and_come_back_run_trials(folder):
         process.send_signal(signal.SIGINT)
         told, _ = process.communicate(timeout=60)
         assert process.returncode == 130, told
+
+
+def test_finished_workers_go_to_the_trials_that_were_proposed_first(monkeypatch):
+    class Cache:
+        num_cached_objects = 3
+
+    def take(self, trial):
+        self._actor_cache.num_cached_objects -= 1
+        taken.append(trial)
+
+    taken = []
+    trials = [f"trial {number}" for number in range(40)]
+    controller = Controller.__new__(Controller)
+    vars(controller).update(
+        _trials=trials,
+        _staged_trials=set(trials[2:]),
+        _pending_trials=set(trials[1:]),
+        _actor_cache=Cache(),
+        _trial_to_actor={},
+        _max_pending_trials=0,
+    )
+    monkeypatch.setattr(Controller, "_maybe_reuse_cached_actor", take)
+    monkeypatch.setattr(TuneController, "_maybe_update_trial_queue", lambda _: None)
+    controller._maybe_update_trial_queue()
+    assert taken == trials[2:5]

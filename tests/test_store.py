@@ -177,12 +177,13 @@ def test_an_interrupted_merge_loses_nothing_and_is_tidied(store, monkeypatch):
     for number in range(4):
         store.write(result(f"{number:016x}", number=number))
     before = load(store.path).trials
-    removed = []
+    removed, real = [], Store.remove
 
     def remove(self, *parts):
         removed.append(parts)
         if len(removed) > 13:  # three tables are done, and one row of the last
             raise KeyboardInterrupt
+        real(self, *parts)
 
     with monkeypatch.context() as patch:
         patch.setattr(Store, "remove", remove)
@@ -200,10 +201,12 @@ def test_what_a_dead_driver_left_of_a_trial_is_removed_and_nothing_else(store):
     store.write(result(finished))
     store.write(result(orphan))
     os.remove(f"{store.path}/trials/{orphan}.parquet")
+    store.write(result("c" * 16))  # has a row, though it is not among the finished
     with open(f"{store.path}/scores/mine.parquet", "wb") as own:
         own.write(b"not raysweep's")
     drop_orphans(store, {finished})
     assert os.listdir(f"{store.path}/attacks") == [f"{finished}.parquet"]
+    assert set(load(store.path).trials["trial_id"]) == {finished, "c" * 16}
     assert set(os.listdir(f"{store.path}/scores")) == {f"{finished}.parquet", "mine.parquet"}
 
 
@@ -219,6 +222,15 @@ def test_a_trial_one_of_whose_files_is_not_written_is_not_finished(store):
         store.write(result("a"))
     assert not os.path.exists(f"{store.path}/trials")
     assert sorted(os.listdir(f"{store.path}/epochs")) == ["a.parquet"]  # no .tmp
+
+
+def test_the_row_of_a_trial_waits_for_the_last_word(store):
+    def refused():
+        raise StoreError("in use by another")
+
+    with pytest.raises(StoreError, match="in use"):
+        store.write(result("a"), before_row=refused)
+    assert load(store.path).trials.empty
 
 
 @pytest.mark.parametrize("least", [3, 99], ids=["merged", "unmerged"])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -110,6 +111,8 @@ def test_a_killed_driver_loses_nothing_and_runs_nothing_twice(folder):
     process.communicate()
     before = finished(folder)
     assert 3 <= len(before) < 8
+    attacks = folder / "out" / "attacks"
+    shutil.copy(next(attacks.glob("*.parquet")), attacks / f"{'f' * 16}.parquet")  # it had begun
     code, out, err = run("sweep", "small.yaml", "--out", "out", "--trials", "8", cwd=folder)
     assert code == 0, err
     assert "8 trials, 0 failed" in out
@@ -118,6 +121,7 @@ def test_a_killed_driver_loses_nothing_and_runs_nothing_twice(folder):
     assert {name: after[name] for name in before} == before
     numbers = load(str(folder / "out")).trials["number"].tolist()
     assert numbers == list(range(8))
+    assert {file.name for file in attacks.iterdir()} == after.keys()
 
 
 def test_ctrl_c_stops_cleanly_and_the_same_command_continues(folder):

@@ -118,7 +118,8 @@ def sweep(
         _open(store, space)
         compaction.tidy(store)
         found = store.read("trials")
-        compaction.drop_orphans(store, set(found["trial_id"]))
+        whole = found.loc[found["status"] != "failed", "trial_id"]  # failed trials have but a row
+        compaction.drop_orphans(store, set(whole))
         total = expected(space, trials or space.sampler.trials)
         run = _Run(space, store, lock, found, total, retry_failed=retry_failed, patience=patience)
         if run.missing:
@@ -296,7 +297,7 @@ class _Run:
         def write() -> None:
             self.lock.check()
             self.store.require()
-            self.store.write(packed)
+            self.store.write(packed, before_row=self.lock.check)
 
         try:
             patiently(write, patience=self.patience, should_stop=should_stop, say=say)

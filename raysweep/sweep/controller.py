@@ -27,7 +27,7 @@ from ray.air.execution._internal import RayActorManager
 from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
 from ray.air.execution.resources import PlacementGroupResourceManager, ResourceRequest
 from ray.exceptions import RayActorError, RayTaskError
-from ray.tune import Callback
+from ray.tune import Callback, registry
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.progress_reporter import TrialProgressCallback
@@ -97,11 +97,10 @@ class Controller(TuneController):
 
     def _maybe_update_trial_queue(self) -> None:
         """Hand finished workers over, then ask for as many trials as may wait for a place."""
-        staged = [*self._staged_trials] if self._actor_cache.num_cached_objects else []
-        for trial in staged:
+        for trial in self._trials:  # in the order in which they were proposed; few, see on_step_end
             if not self._actor_cache.num_cached_objects:
                 break
-            if trial in self._pending_trials:
+            if trial in self._pending_trials and trial in self._staged_trials:
                 self._maybe_reuse_cached_actor(trial)
         waiting = self._max_pending_trials
         self._max_pending_trials += sum(map(self._has_worker, self._pending_trials))
@@ -149,12 +148,14 @@ def installed() -> Iterator[None]:
     """Let Tune run by :class:`Controller`; it has no option for that."""
     loop: Any = ray.tune.tune
     trial: Any = ray.tune.experiment.trial
-    with contextlib.ExitStack() as stack:
-        for module, name, ours in (
-            (loop, "TuneController", Controller),
-            (trial, "get_trainable_cls", functools.cache(trial.get_trainable_cls)),
-            (trial, "validate_trainable", functools.cache(trial.validate_trainable)),
-        ):
-            stack.callback(setattr, module, name, getattr(module, name))
-            setattr(module, name, ours)
+    find, check = registry.get_trainable_cls, registry.validate_trainable
+    loop.TuneController = Controller
+    trial.get_trainable_cls, trial.validate_trainable = (
+        functools.cache(find),
+        functools.cache(check),
+    )
+    try:
         yield
+    finally:
+        loop.TuneController = TuneController
+        trial.get_trainable_cls, trial.validate_trainable = find, check

@@ -84,7 +84,8 @@ class Proposals:
         self._number = max([len(named), *numbers])
         rows = records(trials)
         told = [self._told(row) for row in rows if self._answers(row)]
-        self._study = self._begin(told, journal if len(trials) <= largest else None)
+        live = self._learns and len(trials) <= largest
+        self._study = self._begin(told, journal if live else None)
         self._known = {row["trial_id"]: kept(row, space.objectives) for row in rows}
 
     def retry(self, rows: list[dict[str, Any]]) -> None:
@@ -281,7 +282,7 @@ def _worth_learning(told: list[FrozenTrial], directions: list[str], n: int) -> l
 
 
 def _study(space: Space, seed: int, journal: Path | None) -> optuna.Study:
-    """Return an empty study; ``journal`` lets optuna-dashboard watch it."""
+    """Return an empty study; ``journal`` lets optuna-dashboard watch one that learns."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage: optuna.storages.BaseStorage = optuna.storages.InMemoryStorage()
     if journal is not None:
