@@ -68,7 +68,7 @@ def _print_costs(table: pd.DataFrame) -> None:
     """Print the paired differences between the defended targets and their baselines."""
     rows = [
         {"lambda": f"{row['adversarial_regularisation']:g}", **nasr.cells(row, nasr.UNKNOWN)}
-        for row in nasr.costs(table).to_dict("records")
+        for row in nasr.costs(table).sort_values("adversarial_regularisation").to_dict("records")
         if row["adversarial_regularisation"]
     ]
     paper.told(pd.DataFrame(rows), "What the defence changes, points, seed by seed")
