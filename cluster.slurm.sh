@@ -13,7 +13,8 @@ export RAYSWEEP_RESULTS="${RAYSWEEP_RESULTS:-${SCRATCH:-$HOME}/results}"    # on
 
 # Every request to this Ray must carry the token, which lies in your home folder on all nodes.
 export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
-test -f ~/.ray/auth_token || ray get-auth-token --generate > /dev/null
+test -f ~/.ray/auth_token || (umask 077; ray get-auth-token --generate > /dev/null)
+chmod 600 ~/.ray/auth_token
 
 export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK    # Slurm 22.05 and later give a step one CPU otherwise
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -1)

@@ -84,8 +84,8 @@ def run(trials: int, out: str) -> dict[str, Any]:
     write = Store.write
     ends: list[float] = []
 
-    def timed(store: Store, packed: Packed) -> None:
-        write(store, packed)
+    def timed(store: Store, packed: Packed, **more: Any) -> None:
+        write(store, packed, **more)
         ends.append(time.time())
 
     Store.write = timed  # type: ignore[method-assign, assignment]

@@ -65,7 +65,13 @@ class Document:
         if isinstance(node, yaml.SequenceNode):
             return [self._read(item, (*path, i)) for i, item in enumerate(node.value)]
         assert isinstance(node, yaml.ScalarNode)
-        return _scalar(node)
+        try:
+            return _scalar(node)
+        except (ValueError, LookupError) as error:
+            told = str(error).partition(";")[0]
+            raise self.locate(
+                SpaceError(f"{node.value[:40]!r} cannot be read: {told}", path)
+            ) from None
 
     def _read_mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         result: dict[str, Any] = {}

@@ -115,9 +115,10 @@ def _refuse_foreign(module_name: str, what: str) -> None:
     found = None
     with contextlib.suppress(ImportError, ValueError):
         found = importlib.util.find_spec(top)
-    places = [sysconfig.get_path(name) for name in ("purelib", "platlib")]
+    places = (*map(sysconfig.get_path, ("purelib", "platlib")), "site-packages", "dist-packages")
     origins = [found.origin, *(found.submodule_search_locations or [])] if found else []
     installed = any(place in str(origin) for place in places for origin in origins)
-    if top in sys.stdlib_module_names or installed:
+    own = __name__.partition(".")[0]
+    if top in sys.stdlib_module_names or top == own or installed:
         remedy = "write a function of your own that calls it"
         raise SpaceError(f"{what}: {top} is not a module of your own; {remedy}")

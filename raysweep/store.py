@@ -223,6 +223,16 @@ def stem(name: str) -> str:
     return name.rpartition("/")[2].removesuffix(".parquet")
 
 
+def _remedy(name: str) -> str:
+    """Return what to do about a torn file of a table."""
+    table = name.rpartition("/")[0].rpartition("/")[2]
+    if is_merged(name):
+        again = "runs its trials again" if table == "trials" else "goes on without its rows"
+        return f"move it out of the folder; the same command then {again}"
+    also = "" if table == "trials" else f" and trials/{stem(name)}.parquet with it"
+    return f"move it out of the folder{also}; the same command then runs that trial again"
+
+
 def numeric(table: str) -> list[str]:
     """Return the names of the columns of a table that hold numbers."""
     kinds = zip(SCHEMAS[table].names, SCHEMAS[table].types, strict=True)
@@ -494,8 +504,9 @@ class Store:
             return rows if wanted is None else rows.filter(pc.is_in(rows["trial_id"], wanted))
         except (pa.ArrowException, OSError, KeyError) as error:
             told = str(error).strip().splitlines()[0]
-            remedy = "move it out of the folder; the same command then runs that trial again"
-            raise StoreError(f"{name} is torn or is not raysweep's ({told}); {remedy}") from None
+            raise StoreError(
+                f"{name} is torn or is not raysweep's ({told}); {_remedy(name)}"
+            ) from None
 
     def space_document(self) -> dict[str, Any]:
         """Return the space as run, as plain values.

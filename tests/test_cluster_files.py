@@ -3,6 +3,7 @@
 import copy
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import boto3
@@ -53,6 +54,7 @@ def test_nobody_reaches_the_cluster_without_the_token_or_the_dashboard_without_a
     document = read(name)
     head, worker = (document[f"{part}_start_ray_commands"][-1] for part in ("head", "worker"))
     assert "RAY_AUTH_MODE=token ray start --head" in head
+    assert "RAY_enable_autoscaler_v2=0 " in head  # the one that the cluster's tests exercise
     assert "RAY_AUTH_MODE=token ray start --address" in worker
     assert "--dashboard-host=127.0.0.1" in head
     assert document["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
@@ -73,7 +75,43 @@ def test_every_machine_installs_the_checkout_with_the_tested_versions(name):
     document = read(name)
     install = " ".join(document["setup_commands"])
     assert document["file_mounts"]["~/raysweep"] == "."
-    assert "-c ~/raysweep/constraints.txt -e '~/raysweep[cluster]'" in install
+    assert "-c ~/raysweep/constraints.txt -e " in install
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_line_that_installs_names_the_checkout_in_the_home_folder(name, tmp_path):
+    """Run by a shell, with a pip and a uv that tell what they are given."""
+    for tool in (".local/bin/uv", "venv/bin/python"):
+        (tmp_path / tool).parent.mkdir(parents=True)
+        (tmp_path / tool).write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+        (tmp_path / tool).chmod(0o755)
+    (line,) = (line for line in read(name)["setup_commands"] if "constraints.txt" in line)
+    given = subprocess.run(
+        ["bash", "-c", line],
+        env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    ).stdout.splitlines()
+    home = str(tmp_path)
+    assert given[-4:] == [
+        "-c",
+        f"{home}/raysweep/constraints.txt",
+        "-e",
+        f"{home}/raysweep[cluster]",
+    ]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_another_results_folder_takes_the_place_of_the_first(name, tmp_path):
+    (line,) = (line for line in read(name)["head_setup_commands"])
+    (tmp_path / ".bashrc").write_text("# mine\n")
+    for command in (line, line.replace("RAYSWEEP_RESULTS=", "RAYSWEEP_RESULTS=/new/")):
+        home = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+        subprocess.run(["bash", "-c", command], env=home, check=True)
+    told = (tmp_path / ".bashrc").read_text().splitlines()
+    assert told[0] == "# mine"
+    assert [line.startswith("export RAYSWEEP_RESULTS=/new/") for line in told[1:]] == [True]
 
 
 def test_the_head_on_aws_takes_no_trial_and_workers_come_and_go():
@@ -108,13 +146,17 @@ def test_ec2_takes_the_machines_that_ray_asks_for_and_they_go_with_their_disks(a
     vpc = aws.describe_vpcs()["Vpcs"][0]["VpcId"]
     group = aws.create_security_group(GroupName="raysweep", Description="sweeps", VpcId=vpc)
     text = (ROOT / "cluster.yaml").read_text().replace("sg-00000000000000000", group["GroupId"])
+    image = aws.describe_images()["Images"][0]["ImageId"]
+    text = text.replace("ami-00000000000000000", image)
     ready = prepare_config(yaml.safe_load(text))
     validate_config(ready)
     ready = bootstrap_aws(ready)
     provider = AWSNodeProvider(ready["provider"], ready["cluster_name"])
+    types = ready["available_node_types"]
+    assert "IamInstanceProfile" in ready["head_node"]
+    assert "IamInstanceProfile" not in types["gpu"]["node_config"]  # workers hold no credentials
     for name, kind in (("head", tags.NODE_KIND_HEAD), ("gpu", tags.NODE_KIND_WORKER)):
-        settings = ready["available_node_types"][name]["node_config"]
-        provider.create_node(settings, {tags.TAG_RAY_NODE_KIND: kind}, 1)
+        provider.create_node(types[name]["node_config"], {tags.TAG_RAY_NODE_KIND: kind}, 1)
     found = [i for r in aws.describe_instances()["Reservations"] for i in r["Instances"]]
     head, worker = sorted(found, key=lambda machine: machine["InstanceType"], reverse=True)
     assert (head["InstanceType"], head.get("InstanceLifecycle")) == ("m5.large", None)
@@ -125,7 +167,7 @@ def test_ec2_takes_the_machines_that_ray_asks_for_and_they_go_with_their_disks(a
     assert [(volume["Size"], volume["VolumeType"]) for volume in volumes] == [(100, "gp3")] * 2
     for machine in found:
         assert [own["GroupId"] for own in machine["SecurityGroups"]] == [group["GroupId"]]
-        assert machine["ImageId"].startswith("ami-")
+        assert machine["ImageId"] == image
         assert machine["BlockDeviceMappings"][0]["Ebs"]["DeleteOnTermination"]
     named = {own["GroupName"] for own in aws.describe_security_groups()["SecurityGroups"]}
     assert named == {"default", "raysweep"}  # Ray's own group, open to the world, is not made

@@ -122,6 +122,8 @@ def test_cifar_batches_are_read_without_running_their_pickle(
     splits = data.load({"name": name}, seed=0)
     assert splits.members.shape == (3, 32, 32)
     assert sum(splits.sizes.values()) == 20 * n_files
+    own = data.load({"name": name, "split": "published"}, seed=0)
+    assert (own.sizes["members"], own.sizes["validation"]) == (20 * (n_files - 1), 20)
 
 
 class Bomb:

@@ -1,6 +1,7 @@
 """The contract that every defence obeys: a new one is covered by standing in the catalogue."""
 
 import dataclasses
+import itertools
 import json
 import math
 
@@ -86,6 +87,35 @@ def test_parameters_survive_json(kind):
 def test_its_keys_are_its_own(kind):
     others = [key for other in CATALOGUE if other is not kind for key in fields(other)]
     assert not set(fields(kind)) & set(others)
+
+
+PAIRS = [
+    pair
+    for pair in itertools.combinations(CATALOGUE, 2)
+    if not (defences.DPSGD in pair and set(pair) & set(defences.BREAK_PRIVACY))
+]
+
+
+@pytest.fixture(scope="module")
+def alone(splits):
+    """Return what each defence by itself makes of the weights: kind -> (values, weights)."""
+    longer = STRONG | {"EarlyStopping": {"early_stopping": 2.0}}  # the adversary acts from then on
+    found = {}
+    for kind in CATALOGUE:
+        values = longer[kind.__name__]
+        defended = defences.defend(recipe(epochs=3), values, splits.reference)
+        found[kind] = values, weights(defended, splits)
+    return found
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: "-".join(k.__name__ for k in pair))
+def test_each_of_two_defences_acts_beside_the_other(pair, alone, splits):
+    (first, with_first), (second, with_second) = (alone[kind] for kind in pair)
+    both = defences.defend(recipe(epochs=3), first | second, splits.reference)
+    with_both = weights(both, splits)
+    assert torch.isfinite(with_both).all()
+    assert not torch.equal(with_both, with_first)
+    assert not torch.equal(with_both, with_second)
 
 
 @pytest.mark.parametrize("private", [True, False])

@@ -43,7 +43,7 @@ def main() -> None:
         "reference_share",
         {name: nasr.FIGURES[name] for name in ("accuracy", "attack_accuracy")},
         "weight",
-        title="The size of the reference set: what is kept, what leaks",
+        title=f"The size of the reference set{nasr.on(means)}: what is kept, what leaks",
         x_label="reference records / members",
         published=theirs.rename_axis("reference_share").reset_index(),
     )

@@ -51,6 +51,12 @@ def costs(table: pd.DataFrame) -> pd.DataFrame:
     return comparison.summary(both, SETTING, list(FIGURES))
 
 
+def on(means: pd.DataFrame) -> str:
+    """Return what a title says of the data: nothing, but for generated records."""
+    generated = means["dataset"].str.startswith("synthetic").any()
+    return " (SYNTHETIC records)" if generated else ""
+
+
 def right_or_wrong(train: float, validation: float) -> float:
     """Return the accuracy of the attack that calls a member whoever is classified right, %.
 

@@ -271,6 +271,13 @@ def groups(found: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
         yield str(dataset), str(model), own
 
 
+def in_order(found: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows by mechanism, as the paper lists them, and setting, with a label each."""
+    place = found["scenario"].map(list(SETTINGS).index)
+    found = found.assign(place=place).sort_values(["place", "setting"], kind="stable")
+    return found.assign(row=labelled(found)).drop(columns="place")
+
+
 def labelled(found: pd.DataFrame) -> list[str]:
     """Return each row's mechanism and setting, such as label smoothing α=0.1."""
     return [

@@ -39,11 +39,11 @@ def verdict(change: float, half: float) -> str:
 
 def main() -> None:
     """Print what each setting does to both attacks; write and draw it."""
-    folders, out = paper.opened(__doc__, STORE)
+    folders, out = paper.opened(__doc__, STORE, published.SMALL, published.SMALL_VGG4)
     print(*map(paper.scale, folders), sep="\n")
     found = pd.concat(map(published.points, folders), ignore_index=True)
-    found = found[found["scenario"].isin(["label_smoothing", "weight_decay"])]
-    found["row"] = published.labelled(found)
+    surprising = found["scenario"].isin(["label_smoothing", "weight_decay"])
+    found = published.in_order(found[surprising])
     rows: list[dict[str, str]] = []
     stars: dict[str, float] = {}
     for own in found.to_dict("records"):

@@ -52,9 +52,7 @@ def main() -> None:
             paper.told(table, f"{title}: ours | published | difference")
     for dataset in sorted(published.TASKS.keys() - set(found["dataset"])):
         print(f"\n{published.TASKS[dataset]}: {published.absent(dataset)}")
-    place = found["scenario"].map(list(published.SETTINGS).index)
-    found = found.assign(place=place).sort_values(["place", "setting"], kind="stable")
-    found["row"] = published.labelled(found)
+    found = published.in_order(found)
     figure = panels.dots(
         found,
         "row",
@@ -63,7 +61,7 @@ def main() -> None:
         published=stars(found),
         title="What each mechanism costs and takes from the attacks (stars: published)",
     )
-    paper.written(out, "regularisers_tables_3_to_5", found.drop(columns="place"), figure)
+    paper.written(out, "regularisers_tables_3_to_5", found, figure)
 
 
 def stars(found: pd.DataFrame) -> pd.DataFrame:

@@ -66,12 +66,23 @@ def refuse_foreign(space: Space, rows: Iterable[Mapping[str, Any]]) -> None:
     Records are data and may come from a stranger; only a space may say what is imported.
     """
     known = _names(space)
+    references = _references(json.loads(json.dumps(space.resolved())))
     for row in rows:
         config = TrialConfig.from_json(row["config"])
-        for name in (config.dataset["name"], config.model["name"]):
-            if name not in known:
-                told = f"the record of trial {row['trial_id']} names {name!r}"
-                raise StoreError(f"{told}, which the space does not; it is not run again")
+        named = {config.dataset["name"], config.model["name"]} - known
+        foreign = sorted(named | (_references(json.loads(config.to_json())) - references))
+        if foreign:
+            told = f"the record of trial {row['trial_id']} names {foreign[0]!r}"
+            raise StoreError(f"{told}, which the space does not; it is not run again")
+
+
+def _references(value: Any) -> set[str]:
+    """Return all texts in plain values that could name a function, ``module:function``."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        return set().union(*map(_references, value))
+    return {value} if isinstance(value, str) and ":" in value else set()
 
 
 def _names(space: Space) -> set[Any]:

@@ -94,8 +94,9 @@ class Lock:
         """Return who holds the folder; None when nobody does, or the file was torn by a kill."""
         try:
             held: dict[str, Any] = json.loads(self._store.read_bytes(FILE))
-            return held if {"host", "pid", "token", "since", "heartbeat"} <= set(held) else None
-        except (OSError, ValueError, TypeError):
+            numbers = [int(held[name]) for name in ("pid", "since", "heartbeat")]
+            return held if min(numbers) >= 0 and {"host", "token"} <= set(held) else None
+        except (OSError, ValueError, TypeError, LookupError, OverflowError):
             return None
 
     def _is_alive(self, held: dict[str, Any]) -> bool:
