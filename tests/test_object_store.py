@@ -110,6 +110,25 @@ def test_a_sweep_on_s3_is_watched_killed_and_continued(bucket, tmp_path):
     assert "secret-of-tests" not in out + err
 
 
+def test_a_bucket_that_is_gone_for_a_while_costs_nothing_but_the_while(bucket, tmp_path):
+    folder, switch = bucket
+    (tmp_path / "small.yaml").write_text(SMALL)
+    args = ("sweep", "small.yaml", "--out", "s3://bucket/out", "--trials", "8")
+    process = start(*args, cwd=tmp_path)
+    wait_until(lambda: len(list(folder.glob("out/trials/*.parquet"))) >= 2, seconds=120)
+    switch(False)
+    before = {p.name: p.stat().st_mtime_ns for p in folder.glob("out/trials/*")}
+    time.sleep(15)
+    switch(True)
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    assert "8 trials, 0 failed" in out
+    assert "waiting for it another" in " ".join(err.split())
+    after = {p.name: p.stat().st_mtime_ns for p in folder.glob("out/trials/*")}
+    assert len(after) == 8
+    assert {name: after[name] for name in before} == before
+
+
 def test_two_drivers_never_hold_one_folder_on_s3(bucket):
     store, other = Store("s3://bucket/out"), Store("s3://bucket/out")
     with Lock(store), pytest.raises(StoreBusy, match=f"in use by process {os.getpid()}"):
