@@ -246,6 +246,7 @@ def test_a_host_cut_off_from_the_network_costs_its_trials_an_attempt_and_comes_b
 ):
     cluster.wait_for_workers(2, seconds=200)
     sweep = Running(cluster, "cut", 400)
+    sweep.wait_for(4)
     while not began_on(cluster, "cut", "host2", after=0):
         sweep.wait_for(len(records(cluster, "cut")[1]) + 1)
     _, before = records(cluster, "cut")
