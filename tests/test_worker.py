@@ -1,0 +1,59 @@
+"""What a worker does around a trial, and what the driver says while none runs."""
+
+import time
+
+import pytest
+import torch
+from conftest import SMALL
+from ray import tune
+
+from raysweep.provenance import failed_record
+from raysweep.record import TrialResult
+from raysweep.space import parse_space
+from raysweep.sweep import tuning, worker
+
+
+@pytest.mark.parametrize(("share", "capped"), [(0.25, [0.25]), (1.0, []), (0.0, [])])
+def test_a_fraction_of_a_gpu_has_that_share_of_its_memory(monkeypatch, share, capped):
+    """With a GPU that is none: what torch would be told."""
+    config = parse_space(SMALL, "small.yaml").baseline()
+    fractions, reports, devices = [], [], []
+
+    def run_recorded(config, *, device, **_):
+        devices.append(device.type)
+        return TrialResult(trial=failed_record(config, "not run"))
+
+    monkeypatch.setattr("raysweep.layers.default_device", lambda: torch.device("cuda"))
+    monkeypatch.setattr("raysweep.trial.run_recorded", run_recorded)
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", fractions.append)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(tune, "report", reports.append)
+    worker.run({"config": config.to_json()}, deals={}, threads=1, gpu=share)
+    assert fractions == capped
+    assert devices == ["cuda" if share else "cpu"]
+    assert reports[0]["result"].trial.trial_id == config.trial_id
+
+
+def test_a_sweep_that_waits_for_room_says_for_what():
+    class Progress:
+        said, shown = [], []
+
+        def say(self, words):
+            self.said.append(words)
+
+        def update(self, running):
+            self.shown.append(running)
+
+    class Waiting:
+        status = "PENDING"
+        placement_group_factory = tune.PlacementGroupFactory([{"CPU": 1, "GPU": 0.25}])
+
+    recording = tuning.Recording(lambda _: None, Progress(), time_limit=None)
+    recording.on_step_end(0, [Waiting()])
+    assert not Progress.said
+    recording._idle_since = recording._looked = time.monotonic() - tuning.PATIENCE - 1
+    recording.on_step_end(1, [Waiting()])
+    (told,) = Progress.said
+    assert "no room for" in told
+    assert "0.25" in told
+    assert Progress.shown == [0, 0]
