@@ -86,23 +86,28 @@ def start(*args, cwd):
     )
 
 
+def written(folder):
+    """Return when each record of a results folder was written."""
+    return {file.name: file.stat().st_mtime_ns for file in folder.glob("trials/*.parquet")}
+
+
 def test_a_sweep_on_s3_is_watched_killed_and_continued(bucket, tmp_path):
     folder, _ = bucket
     (tmp_path / "small.yaml").write_text(SMALL)
     args = ("sweep", "small.yaml", "--out", "s3://bucket/deep/out", "--trials", "6")
     process = start(*args, cwd=tmp_path)
-    wait_until(lambda: len(list(folder.glob("deep/out/trials/*.parquet"))) >= 2, seconds=120)
+    wait_until(lambda: len(written(folder / "deep/out")) >= 2, seconds=120)
     assert len(load("s3://bucket/deep/out").trials) >= 2  # from a laptop, while it runs
     holder = json.loads(Store("s3://bucket/deep/out").read_bytes("lock.json"))
     assert (holder["pid"], holder["host"]) == (process.pid, os.uname().nodename)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    before = {p.name: p.stat().st_mtime_ns for p in folder.glob("deep/out/trials/*")}
+    before = written(folder / "deep/out")
     process = start(*args, cwd=tmp_path)
     out, err = process.communicate(timeout=200)
     assert process.returncode == 0, err
     assert "6 trials, 0 failed" in out
-    after = {p.name: p.stat().st_mtime_ns for p in folder.glob("deep/out/trials/*")}
+    after = written(folder / "deep/out")
     assert len(after) == 6
     assert {name: after[name] for name in before} == before
     assert not (folder / "deep/out/lock.json").exists()
@@ -115,16 +120,16 @@ def test_a_bucket_that_is_gone_for_a_while_costs_nothing_but_the_while(bucket, t
     (tmp_path / "small.yaml").write_text(SMALL)
     args = ("sweep", "small.yaml", "--out", "s3://bucket/out", "--trials", "8")
     process = start(*args, cwd=tmp_path)
-    wait_until(lambda: len(list(folder.glob("out/trials/*.parquet"))) >= 2, seconds=120)
+    wait_until(lambda: len(written(folder / "out")) >= 2, seconds=120)
     switch(False)
-    before = {p.name: p.stat().st_mtime_ns for p in folder.glob("out/trials/*")}
+    before = written(folder / "out")
     time.sleep(15)
     switch(True)
     out, err = process.communicate(timeout=200)
     assert process.returncode == 0, err
     assert "8 trials, 0 failed" in out
     assert "waiting for it another" in " ".join(err.split())
-    after = {p.name: p.stat().st_mtime_ns for p in folder.glob("out/trials/*")}
+    after = written(folder / "out")
     assert len(after) == 8
     assert {name: after[name] for name in before} == before
 

@@ -107,6 +107,22 @@ def test_a_torn_file_is_named_and_nothing_is_removed(store):
     assert os.path.exists(path)
 
 
+@pytest.mark.parametrize(
+    ("file", "remedy"),
+    [
+        ("attacks/b.parquet", r"and trials/b\.parquet with it.*that trial again"),
+        ("attacks/merged-000001.parquet", "goes on without its rows"),
+        ("trials/merged-000001.parquet", "runs its trials again"),
+    ],
+)
+def test_a_torn_file_says_what_to_move_away(store, file, remedy):
+    store.write(result("b"))
+    with open(f"{store.path}/{file}", "wb") as torn:
+        torn.write(b"PAR1 torn")
+    with pytest.raises(StoreError, match=f"is torn.*{remedy}"):
+        store.read(file.partition("/")[0])
+
+
 def test_a_foreign_file_is_named(store):
     store.write(result())
     pd.DataFrame({"x": [1]}).to_parquet(f"{store.path}/trials/foreign.parquet")

@@ -69,10 +69,8 @@ def main() -> None:
         s: f"sigma {s:g} (epsilon {e:.2g})" if s else "no DP"
         for s, e in zip(last["noise_multiplier"], last["epsilon"], strict=True)
     }
-    shown = table.assign(named=table["noise_multiplier"].map(names))
-    shown.loc[shown["n"] < 3, "accuracy_pm"] = nan  # of two seeds it is wider than the axis
     figure = panels.curves(
-        shown,
+        table.assign(named=table["noise_multiplier"].map(names)),
         "epoch",
         {"accuracy": "accuracy (validation), %", "epsilon": "epsilon spent"},
         "named",
