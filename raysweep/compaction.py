@@ -50,7 +50,11 @@ def drop_orphans(store: Store, finished: Collection[str]) -> None:
 
 
 def tidy(store: Store) -> None:
-    """Remove the small files that an interrupted merge has left beside the merged one."""
+    """Remove what a driver that was killed left half done.
+
+    Files half written, and the small files that a merge has left beside the merged one.
+    """
+    store.drop_halves()
     names = store.files("trials")
     merged = [name for name in names if is_merged(name)]
     if not merged:

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import functools
+import glob
 import io
 import json
 import os
@@ -81,6 +83,41 @@ def _holds(file: pq.ParquetFile, wanted: pa.Array) -> bool:
     ids = file.read(["trial_id"], use_threads=False)["trial_id"]
     kept = [pa.array(chunk.dictionary).cast(pa.string()) for chunk in ids.chunks]
     return any(pc.any(pc.is_in(names, wanted)).as_py() for names in kept)
+
+
+@contextlib.contextmanager
+def _beside(target: str, content: bytes) -> Iterator[str]:
+    """Write what is to become ``target`` under another name, which is gone afterwards.
+
+    The leading dot hides it from whoever reads the folder as one Parquet data set.
+    """
+    folder, _, name = target.rpartition("/")
+    temporary = f"{folder}/.{name}.{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(temporary)
+
+
+def _create(target: str, content: bytes) -> None:
+    """Write a file that is not there, so that nobody ever reads it half written.
+
+    Some file systems know no hard links (FAT, several in user space): whoever is quick enough may
+    read an empty file there.
+    """
+    with _beside(target, content) as temporary:
+        try:
+            os.link(temporary, target)
+        except OSError as error:
+            if error.errno not in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}:
+                raise
+            with open(target, "xb") as file:
+                file.write(content)
 
 
 class _Gone(StoreError):
@@ -298,21 +335,11 @@ class Store:
             if not self.is_local:
                 self._fs.pipe_file(target, content)
                 return
-            folder, _, name = target.rpartition("/")
+            folder = target.rpartition("/")[0]
             if not os.path.isdir(folder):  # only a sweep that begins makes its folder
                 (os.makedirs if parts == (SPACE,) else os.mkdir)(folder)
-            # The leading dot hides it from whoever reads the folder as one Parquet data set.
-            temporary = f"{folder}/.{name}.{uuid.uuid4().hex[:8]}.tmp"
-            try:
-                with open(temporary, "wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
+            with _beside(target, content) as temporary:
                 os.replace(temporary, target)
-            except OSError:
-                if os.path.exists(temporary):
-                    os.remove(temporary)
-                raise
 
     def create_bytes(self, content: bytes, *parts: str) -> bool:
         """Write a file unless it is there; return whether it was written.
@@ -325,8 +352,7 @@ class Store:
             try:
                 if self.is_local:
                     os.makedirs(target.rpartition("/")[0], exist_ok=True)
-                    with open(target, "xb") as file:
-                        file.write(content)
+                    _create(target, content)
                 elif self._fs.exists(target):
                     return False
                 else:
@@ -361,6 +387,15 @@ class Store:
         """Remove one of raysweep's own files, if it is there."""
         with self._reaching("written"), contextlib.suppress(FileNotFoundError):
             self._fs.rm_file(self.full(*parts))
+
+    def drop_halves(self) -> None:
+        """Remove what a driver had half written when it was killed; object stores keep no halves.
+
+        Only who holds the lock may: a living driver writes such files.
+        """
+        for folder in (self._root, *map(self.full, SCHEMAS)) if self.is_local else ():
+            for name in glob.glob(f"{glob.escape(folder)}/.*.{'[0-9a-f]' * 8}.tmp"):
+                self.remove(os.path.relpath(name, self._root))
 
     def remove_all(self, table: str, names: Iterable[str]) -> None:
         """Remove the files of some trials from a table, as far as they are there."""

@@ -1,5 +1,6 @@
 """Results on object storage: a real S3 server (rclone's), a real sweep, a real kill."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -7,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from conftest import SMALL
 from raysweep.errors import StoreBusy, StoreError
 from raysweep.results import load
 from raysweep.store import Store
-from raysweep.sweep.lock import Lock
+from raysweep.sweep.lock import Lock, _machine
 
 BIN = Path(sys.executable).parent
 RCLONE = shutil.which("rclone", path=str(BIN)) or shutil.which("rclone")
@@ -140,6 +142,33 @@ def test_two_drivers_never_hold_one_folder_on_s3(bucket):
         Lock(other).__enter__()
     with Lock(other):
         pass
+
+
+@pytest.mark.parametrize("left", [False, True], ids=["new", "left behind by a dead driver"])
+@pytest.mark.parametrize("where", ["s3", "disk"])
+def test_of_drivers_that_start_at_once_one_holds_the_folder(bucket, tmp_path, where, left):
+    """On S3 by a conditional PUT, on a disk by a link; the others are told who."""
+    for i in range(5):
+        path = f"s3://bucket/out{i}" if where == "s3" else f"{tmp_path}/out{i}"
+        if left:
+            dead = {"host": "gone", "pid": 1, "token": "x", "since": 0, "heartbeat": 0}
+            dead["machine"] = _machine()
+            Store(path).create_bytes(json.dumps(dead).encode(), "lock.json")
+        together, held = threading.Barrier(4), []
+
+        def start(path=path, together=together, held=held):
+            lock = Lock(Store(path))
+            together.wait()
+            with contextlib.suppress(StoreBusy):
+                held.append(lock.__enter__())
+
+        drivers = [threading.Thread(target=start) for _ in range(4)]
+        for driver in drivers:
+            driver.start()
+        for driver in drivers:
+            driver.join()
+        assert len(held) == 1
+        held[0].__exit__(None, None, None)
 
 
 def test_a_bucket_that_is_not_there_is_named(bucket):

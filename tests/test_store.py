@@ -1,5 +1,7 @@
 import os
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -210,6 +212,24 @@ def test_an_interrupted_merge_loses_nothing_and_is_tidied(store, monkeypatch):
     tidy(store)
     assert os.listdir(f"{store.path}/trials") == ["merged-000001.parquet"]
     pd.testing.assert_frame_equal(load(store.path).trials, before)
+
+
+DIES_WHILE_IT_WRITES = """
+import os, sys
+from raysweep.store import Store
+os.replace = lambda *_: os._exit(9)
+Store(sys.argv[1]).write_bytes(b"half", "trials", "a.parquet")
+"""
+
+
+def test_what_a_dead_driver_had_half_written_is_removed(store):
+    command = [sys.executable, "-c", DIES_WHILE_IT_WRITES, store.path]
+    assert subprocess.run(command, check=False).returncode == 9
+    trials = Path(store.path) / "trials"
+    (trials / ".mine.tmp").write_text("not raysweep's")
+    assert len(os.listdir(trials)) == 2
+    tidy(store)
+    assert os.listdir(trials) == [".mine.tmp"]
 
 
 def test_what_a_dead_driver_left_of_a_trial_is_removed_and_nothing_else(store):

@@ -20,6 +20,7 @@ from raysweep.store import SPACE, Store
 FILE = "lock.json"
 BEAT = 5.0  # seconds
 STALE = 60.0
+SETTLE = 0.5
 
 
 class Lock:
@@ -48,6 +49,7 @@ class Lock:
         if not self._store.create_bytes(self._content(), FILE):
             self._refuse_if(self._is_alive)
             self._store.write_bytes(self._content(), FILE)
+            time.sleep(SETTLE)  # two may have found it left behind: the one that wrote last has it
         self.check()
         self._thread.start()
         return self

@@ -33,7 +33,7 @@ class Progress:
         self._rows = rows
         self._before = len(rows)
         self._start = time.monotonic()
-        self._drawn = 0.0
+        self._next = 0.0
         self._measured = -1
         self._figures: tuple[int, float] = (0, 0.0)
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
@@ -48,16 +48,17 @@ class Progress:
             self._live.stop()
 
     def update(self, running: int, *, force: bool = False) -> None:
-        """Redraw, at most every REFRESH seconds."""
-        now = time.monotonic()
-        if not force and now - self._drawn < (REFRESH if self._live else QUIET):
+        """Redraw, at most every REFRESH seconds and for at most a twentieth of the time."""
+        began = time.monotonic()
+        if not force and began < self._next:
             return
-        self._drawn = now
         if self._live is not None:
             self._live.update(self._table(running), refresh=True)
         else:
             cells = [f"{name} {value}" for name, value in self._cells(running).items()]
             self._console.print(" | ".join(cells), soft_wrap=True)
+        now = time.monotonic()
+        self._next = now + max(REFRESH if self._live else QUIET, 20 * (now - began))
 
     def say(self, text: str) -> None:
         """Print a line above the table."""
