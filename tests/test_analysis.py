@@ -164,6 +164,28 @@ def test_a_column_of_tables_3_to_5_takes_the_most_private_setting_that_it_allows
     assert settings == {"Max": 0.1, "RAD < 5 %": 0.5, "RAD < 15 %": 0.9}
 
 
+def test_a_gap_that_the_attack_does_not_account_for_lies_above_the_line_of_its_seed(monkeypatch):
+    monkeypatch.syspath_prepend("analysis/papers")
+    hidden = importlib.import_module("regularisers_hidden")
+    yeom, gap = hidden.published.YEOM, hidden.published.GAP
+    table = pd.DataFrame(
+        {
+            "scenario": ["dropout", "dropout", "weight_decay", "distillation"] * 3,
+            "seed": np.repeat([0, 1, 2], 4),
+            yeom: [0.0, 10, 20, 10] * 3,
+            gap: [0.0, 20, 40, 60, 5, 25, 45, 65, 1, 20, 40, 62],  # twice Yeom's, and 40 hidden
+        }
+    ).assign(dataset="fashion_mnist", model="vgg4")
+    found = hidden.by_mechanism(hidden.beyond(table)).set_index("scenario")
+    assert found["verdict"].to_dict() == {
+        "dropout": "fails: smaller",
+        "weight_decay": "smaller",
+        "distillation": "holds",
+    }
+    assert found[hidden.BEYOND]["distillation"] == pytest.approx(30, abs=1)
+    assert hidden.alike(table)["alike"].item() == pytest.approx(0.63, abs=0.01)
+
+
 @pytest.fixture
 def face_inversion(monkeypatch):
     """The functions of the scripts of Gianitsos' paper, by their names."""

@@ -13,6 +13,7 @@ from conftest import SMALL
 from ray.tune.execution.tune_controller import TuneController
 
 from benchmarks.nodes import Nodes
+from raysweep.results import load
 from raysweep.sweep.controller import Controller
 
 RAYSWEEP = str(Path(sys.executable).parent / "raysweep")
@@ -118,6 +119,15 @@ def test_nodes_that_join_and_come_back_run_trials(folder):
         process.send_signal(signal.SIGINT)
         told, _ = process.communicate(timeout=60)
         assert process.returncode == 130, told
+    before = {file.name: file.stat().st_mtime_ns for file in folder.glob("out/trials/*.parquet")}
+    process = sweep(folder, "--trials", len(before) + 2)
+    told, _ = process.communicate()
+    assert process.returncode == 0, told
+    after = {file.name: file.stat().st_mtime_ns for file in folder.glob("out/trials/*.parquet")}
+    assert {name: after.get(name) for name in before} == before
+    trials = load(folder / "out").trials
+    assert sorted(trials["number"]) == list(range(len(before) + 2))
+    assert trials["status"].eq("ok").all()
 
 
 def test_finished_workers_go_to_the_trials_that_were_proposed_first(monkeypatch):
