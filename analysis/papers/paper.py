@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -63,10 +63,28 @@ def scale(results: Results) -> str:
         datasets += " (SYNTHETIC)"
     members = ", ".join(f"{int(n):,}" for n in sorted(trials["n_members"].unique()))
     seeds = trials["seed"].nunique()
+    space = results.documents[0]
     return (
-        f"Ours: {models} on {datasets}, {members} members, {len(trials)} trials, "
-        f"{seeds} seed{'s' * (seeds > 1)}; ± is the 95 % interval over seeds."
+        f"Ours: {models}{_sizes(space)} on {datasets}, {members} members, "
+        f"{space['training']['epochs']} epochs, {len(trials)} trials, "
+        f"{seeds} seed{'s' * (seeds > 1)}{_attackers(space)}; ± is the 95 % interval over seeds."
     )
+
+
+def _sizes(space: Mapping[str, Any]) -> str:
+    """Return how wide the model's layers are, where that is a setting."""
+    asked = (space["model"].get(name) for name in ("widths", "hidden"))
+    widths = next(filter(None, asked), None)
+    return f" ({'-'.join(map(str, widths))})" if isinstance(widths, list) else ""
+
+
+def _attackers(space: Mapping[str, Any]) -> str:
+    """Return what bounds the attacks, where that is less than published."""
+    attacks = space["attacks"]
+    decoder = attacks["inversion"].get("activation_decoder", {}).get("decoders")
+    dtc = attacks["membership"].get("dtc")
+    told = f", decoders: {', '.join(decoder)}" if decoder else ""
+    return told + (f", DtC in steps of {dtc['step']:g}" if dtc else "")
 
 
 def not_run(space: str) -> str:
