@@ -177,26 +177,30 @@ def points(
     title: str,
     labels: Mapping[str, str],
     published: pd.DataFrame,
+    hue: str | None = None,
 ) -> Figure:
     """Return a point for each row with its intervals and its ``name``; stars joined as published.
 
-    ``labels`` names the axes, column -> label.
+    The rows of a ``hue`` are joined, too (all without). ``labels`` names the axes, column -> label.
     """
+    groups = [("ours", table)] if hue is None else list(table.groupby(hue, sort=False))
+    colours = mpl.colormaps[PALETTE](np.linspace(0, 0.6, len(groups)))
     with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
         figure = Figure(figsize=(8.4, 5.4), layout="constrained")
         axes = figure.subplots()
-        axes.plot(table[x], table[y], color="grey", linewidth=1, zorder=1)
-        axes.errorbar(
-            table[x],
-            table[y],
-            xerr=table[f"{x}_pm"],
-            yerr=table[f"{y}_pm"],
-            fmt="o",
-            markersize=9,
-            capsize=3,
-            color="black",
-            label="ours",
-        )
+        for (group, rows), colour in zip(groups, colours, strict=True):
+            axes.plot(rows[x], rows[y], color=colour, linewidth=1, alpha=0.5, zorder=1)
+            axes.errorbar(
+                rows[x],
+                rows[y],
+                xerr=rows[f"{x}_pm"],
+                yerr=rows[f"{y}_pm"],
+                fmt="o",
+                markersize=9,
+                capsize=3,
+                color=colour,
+                label=str(group),
+            )
         for row in table.to_dict("records"):
             axes.annotate(row[name], (row[x], row[y]), (8, 8), textcoords="offset points")
         axes.plot(published[x], published[y], color="crimson", linewidth=1, linestyle=":")

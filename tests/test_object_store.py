@@ -1,14 +1,13 @@
 """Results on object storage: a real S3 server (rclone's), a real sweep, a real kill."""
 
-import contextlib
 import json
+import multiprocessing
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -49,9 +48,8 @@ def wait_until(holds, seconds=60):
 
 
 @pytest.fixture
-def bucket(tmp_path, monkeypatch):
-    """The folder behind s3://bucket, and a function that stops or starts the server."""
-    (tmp_path / "s3" / "bucket").mkdir(parents=True)
+def port(monkeypatch):
+    """Where s3:// leads to: a free port of this machine."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -59,6 +57,15 @@ def bucket(tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-of-tests")
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    yield port
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+
+
+@pytest.fixture
+def bucket(tmp_path, port):
+    """The folder behind s3://bucket, and a function that stops or starts the server."""
+    (tmp_path / "s3" / "bucket").mkdir(parents=True)
     server = []
 
     def switch(on):
@@ -71,11 +78,24 @@ def bucket(tmp_path, monkeypatch):
             process.wait()
 
     switch(True)
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
     yield tmp_path / "s3" / "bucket", switch
     if server:
         switch(False)
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
+
+
+@pytest.fixture
+def conditional_bucket(port):
+    """s3://bucket on a server that knows conditional writes, as S3 does and rclone's does not."""
+    server = subprocess.Popen(
+        [BIN / "moto_server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_until(lambda: answers(port))
+    fsspec.filesystem("s3").mkdir("bucket")
+    yield "s3://bucket"
+    server.terminate()
+    server.wait()
 
 
 def start(*args, cwd):
@@ -144,31 +164,47 @@ def test_two_drivers_never_hold_one_folder_on_s3(bucket):
         pass
 
 
+DRIVERS, ROUNDS = 4, 5
+
+
+def start_at_once(paths, together, found):
+    """Be one of the drivers that all want the next of the folders at the same moment."""
+    for path in paths:
+        lock = Lock(Store(path), say=lambda _: None)
+        together.wait()
+        held = True
+        try:
+            lock.__enter__()
+        except StoreBusy:
+            held = False
+        found.put((path, held))
+        together.wait()
+        if held:
+            lock.__exit__(None, None, None)
+
+
 @pytest.mark.parametrize("left", [False, True], ids=["new", "left behind by a dead driver"])
 @pytest.mark.parametrize("where", ["s3", "disk"])
-def test_of_drivers_that_start_at_once_one_holds_the_folder(bucket, tmp_path, where, left):
-    """On S3 by a conditional PUT, on a disk by a link; the others are told who."""
-    for i in range(5):
-        path = f"s3://bucket/out{i}" if where == "s3" else f"{tmp_path}/out{i}"
-        if left:
-            dead = {"host": "gone", "pid": 1, "token": "x", "since": 0, "heartbeat": 0}
-            dead["machine"] = _machine()
-            Store(path).create_bytes(json.dumps(dead).encode(), "lock.json")
-        together, held = threading.Barrier(4), []
-
-        def start(path=path, together=together, held=held):
-            lock = Lock(Store(path))
-            together.wait()
-            with contextlib.suppress(StoreBusy):
-                held.append(lock.__enter__())
-
-        drivers = [threading.Thread(target=start) for _ in range(4)]
-        for driver in drivers:
-            driver.start()
-        for driver in drivers:
-            driver.join()
-        assert len(held) == 1
-        held[0].__exit__(None, None, None)
+def test_of_drivers_that_start_at_once_one_holds_the_folder(request, tmp_path, where, left):
+    root = request.getfixturevalue("conditional_bucket") if where == "s3" else str(tmp_path)
+    paths = [f"{root}/out{i}" for i in range(ROUNDS)]
+    if left:
+        dead = {"host": "gone", "pid": 1, "token": "x", "since": 0, "heartbeat": 0}
+        content = json.dumps(dead | {"machine": _machine()}).encode()
+        for path in paths:
+            Store(path).create_bytes(content, "lock.json")
+    processes = multiprocessing.get_context("spawn")
+    together, found = processes.Barrier(DRIVERS), processes.Queue()
+    drivers = [
+        processes.Process(target=start_at_once, args=(paths, together, found), daemon=True)
+        for _ in range(DRIVERS)
+    ]
+    for driver in drivers:
+        driver.start()
+    told = [found.get(timeout=100) for _ in range(DRIVERS * ROUNDS)]
+    for driver in drivers:
+        driver.join()
+    assert sorted(path for path, held in told if held) == paths
 
 
 def test_a_bucket_that_is_not_there_is_named(bucket):

@@ -35,7 +35,7 @@ def main() -> None:
         "accuracy",
         "attack_accuracy",
         "strength",
-        title=f"L2 in place of the defence{nasr.on(means)}: what is kept, what leaks",
+        title=f"L2 in place of the defence{nasr.on(means)}",
         labels=nasr.FIGURES,
         published=pd.DataFrame(list(PUBLISHED.values()), columns=list(nasr.FIGURES)),
     )

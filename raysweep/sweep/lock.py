@@ -46,10 +46,12 @@ class Lock:
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
     def __enter__(self) -> Lock:
-        if not self._store.create_bytes(self._content(), FILE):
+        is_new = self._store.create_bytes(self._content(), FILE)
+        if not is_new:
             self._refuse_if(self._is_alive)
             self._store.write_bytes(self._content(), FILE)
-            time.sleep(SETTLE)  # two may have found it left behind: the one that wrote last has it
+        if not (is_new and self._store.is_local):
+            time.sleep(SETTLE)  # two may have written at once: the one that did so last has it
         self.check()
         self._thread.start()
         return self
