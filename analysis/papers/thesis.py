@@ -13,6 +13,7 @@ from raysweep import comparison
 from raysweep.results import Results
 
 SMALL = "thesis_small"
+DECODER = "thesis_decoder_small"
 MEASURES = {
     "accuracy": "accuracy",
     "attack_auc": "membership AUC",
