@@ -100,7 +100,7 @@ def _beside(target: str, content: bytes) -> Iterator[str]:
             os.fsync(file.fileno())
         yield temporary
     finally:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # mostly it has become the target
             os.remove(temporary)
 
 
@@ -114,7 +114,7 @@ def _create(target: str, content: bytes) -> None:
         try:
             os.link(temporary, target)
         except OSError as error:
-            if error.errno not in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}:
+            if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}:
                 raise
             with open(target, "xb") as file:
                 file.write(content)
@@ -389,11 +389,11 @@ class Store:
             self._fs.rm_file(self.full(*parts))
 
     def drop_halves(self) -> None:
-        """Remove what a driver had half written when it was killed; object stores keep no halves.
+        """Remove what a driver had half written of its tables; object stores keep no halves.
 
         Only who holds the lock may: a living driver writes such files.
         """
-        for folder in (self._root, *map(self.full, SCHEMAS)) if self.is_local else ():
+        for folder in map(self.full, SCHEMAS) if self.is_local else ():
             for name in glob.glob(f"{glob.escape(folder)}/.*.{'[0-9a-f]' * 8}.tmp"):
                 self.remove(os.path.relpath(name, self._root))
 

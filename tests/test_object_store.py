@@ -18,6 +18,7 @@ from conftest import SMALL
 from raysweep.errors import StoreBusy, StoreError
 from raysweep.results import load
 from raysweep.store import Store
+from raysweep.sweep import lock as lock_module
 from raysweep.sweep.lock import Lock, _machine
 
 BIN = Path(sys.executable).parent
@@ -91,11 +92,13 @@ def conditional_bucket(port):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    wait_until(lambda: answers(port))
-    fsspec.filesystem("s3").mkdir("bucket")
-    yield "s3://bucket"
-    server.terminate()
-    server.wait()
+    try:
+        wait_until(lambda: answers(port))
+        fsspec.filesystem("s3").mkdir("bucket")
+        yield "s3://bucket"
+    finally:
+        server.terminate()
+        server.wait()
 
 
 def start(*args, cwd):
@@ -169,6 +172,7 @@ DRIVERS, ROUNDS = 4, 5
 
 def start_at_once(paths, together, found):
     """Be one of the drivers that all want the next of the folders at the same moment."""
+    lock_module.SETTLE = 2.0  # these share two cores
     for path in paths:
         lock = Lock(Store(path), say=lambda _: None)
         together.wait()

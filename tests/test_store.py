@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -230,6 +231,19 @@ def test_what_a_dead_driver_had_half_written_is_removed(store):
     assert len(os.listdir(trials)) == 2
     tidy(store)
     assert os.listdir(trials) == [".mine.tmp"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_is_created_once_also_where_there_are_no_hard_links(store, monkeypatch, links):
+    def refused(*_):
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refused)
+    assert store.create_bytes(b"first", "lock.json")
+    assert not store.create_bytes(b"second", "lock.json")
+    assert store.read_bytes("lock.json") == b"first"
+    assert not list(Path(store.path).glob(".*"))
 
 
 def test_what_a_dead_driver_left_of_a_trial_is_removed_and_nothing_else(store):

@@ -58,7 +58,9 @@ def main() -> None:
     for results in found:
         print(paper.scale(results))
         table = nasr.measured(results)
-        tables.append(table[table["scenario"].isin(["baseline", "defended", "both"])])
+        decays = table.loc[table["scenario"] == "both", "l2"]
+        shown = table["scenario"].isin(["baseline", "defended", "both"])
+        tables.append(table[shown | table["l2"].isin(decays)])
     table = pd.concat(tables)
     means = nasr.settings(table).sort_values(["dataset", *SETTING])
     rows = []
@@ -88,7 +90,7 @@ def _print_costs(table: pd.DataFrame) -> None:
     rows = [
         {"defence": named(row), **nasr.cells(row, nasr.UNKNOWN)}
         for row in nasr.costs(table).sort_values(SETTING).to_dict("records")
-        if row["adversarial_regularisation"]
+        if named(row) != "without"
     ]
     paper.told(pd.DataFrame(rows), "What the defence changes, points, seed by seed")
 
@@ -97,7 +99,7 @@ def _draw(out: Path, means: pd.DataFrame) -> None:
     published = PUBLISHED["purchase100", "record_mlp"]
     shown = means.assign(
         defence=[named({**row, "l2": 0}) for row in means.to_dict("records")],
-        group=means["l2"].map(lambda decay: f"ours, beside L2 {decay:g}" if decay else "ours"),
+        group=means["l2"].map(lambda decay: f"ours, with L2 {decay:g}" if decay else "ours"),
     )
     figure = panels.points(
         shown,

@@ -46,12 +46,10 @@ class Lock:
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
     def __enter__(self) -> Lock:
-        is_new = self._store.create_bytes(self._content(), FILE)
-        if not is_new:
+        if not self._store.create_bytes(self._content(), FILE):
             self._refuse_if(self._is_alive)
             self._store.write_bytes(self._content(), FILE)
-        if not (is_new and self._store.is_local):
-            time.sleep(SETTLE)  # two may have written at once: the one that did so last has it
+        time.sleep(SETTLE)  # two may have written at once: the one that did so last has it
         self.check()
         self._thread.start()
         return self
