@@ -201,8 +201,9 @@ def points(
                 color=colour,
                 label=str(group),
             )
-        for row in table.to_dict("records"):
-            axes.annotate(row[name], (row[x], row[y]), (8, 8), textcoords="offset points")
+            for i, row in enumerate(rows.to_dict("records")):  # above and below in turn
+                place = (8, -16 if i % 2 else 8)
+                axes.annotate(row[name], (row[x], row[y]), place, textcoords="offset points")
         axes.plot(published[x], published[y], color="crimson", linewidth=1, linestyle=":")
         axes.scatter(published[x], published[y], **PUBLISHED, label="published")
         axes.axhline(50, color="grey", linestyle=":", linewidth=1.2, zorder=0)
