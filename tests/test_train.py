@@ -66,6 +66,7 @@ IMAGE_MODELS = [name for name in MODELS if name not in ("softmax", "mlp", "recor
 @pytest.mark.parametrize("name", list(MODELS))
 def test_spatial_dropout_silences_whole_channels_or_says_that_there_are_none(name):
     with torch.random.fork_rng():
+        torch.manual_seed(0)  # a single channel may be born dead
         if name not in IMAGE_MODELS:
             with pytest.raises(ModelError, match=f"silences whole channels, and model '{name}'"):
                 small(name).build((1, 28, 28), 10, spatial_dropout=0.5)

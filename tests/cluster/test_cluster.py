@@ -138,7 +138,7 @@ class Running:
         return int(re.findall(r"EXIT (\d+)", told)[-1]), told
 
 
-MOST = 400
+COMPARED = 150  # trials
 
 
 @pytest.fixture(scope="module")
@@ -148,14 +148,14 @@ def undisturbed(tmp_path_factory):
     (folder / "slow_model.py").write_text(SLOW)
     (folder / "helper_of_mine.py").write_text(HELPER)
     (folder / "slow.yaml").write_text(SLOW_SPACE.replace("seconds: 1.5", "seconds: 0"))
-    command = [RAYSWEEP, "sweep", "slow.yaml", "--out", "out", "--trials", str(MOST)]
+    command = [RAYSWEEP, "sweep", "slow.yaml", "--out", "out", "--trials", str(COMPARED)]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     return load(folder / "out")
 
 
 def check_equal(found, undisturbed):
     """The same figures and the same front as without what happened."""
-    found = found[found["number"] < MOST].sort_values("number", ignore_index=True)
+    found = found[found["number"] < COMPARED].sort_values("number", ignore_index=True)
     expected = undisturbed.trials.sort_values("number", ignore_index=True)
     expected = expected[expected["number"].isin(found["number"])].reset_index(drop=True)
     figures = ["number", "accuracy", "attack_auc"]
@@ -287,7 +287,7 @@ def test_a_host_cut_off_from_the_network_costs_its_trials_an_attempt_and_comes_b
     cluster, own_code, undisturbed
 ):
     cluster.wait_for_workers(2, seconds=200)
-    sweep = Running(cluster, "cut", MOST)
+    sweep = Running(cluster, "cut", 400)
     sweep.wait_for(4)
     while not began_on(cluster, "cut", "host2", after=0):
         sweep.wait_for(len(records(cluster, "cut")[1]) + 1)
@@ -298,7 +298,7 @@ def test_a_host_cut_off_from_the_network_costs_its_trials_an_attempt_and_comes_b
     mended = time.time()
     code, told = sweep.end()
     assert code == 0, told
-    found = check(cluster, "cut", MOST, before)
+    found = check(cluster, "cut", 400, before)
     check_equal(found, undisturbed)
     again = began_on(cluster, "cut", "host2", after=mended)
     assert again, told
