@@ -181,7 +181,8 @@ def points(
 ) -> Figure:
     """Return a point for each row with its intervals and its ``name``; stars joined as published.
 
-    The rows of a ``hue`` are joined, too (all without). ``labels`` names the axes, column -> label.
+    Rows of the same ``hue`` have a colour and are joined; without one, all are. ``labels`` names
+    the axes, column -> label.
     """
     groups = [("ours", table)] if hue is None else list(table.groupby(hue, sort=False))
     colours = mpl.colormaps[PALETTE](np.linspace(0, 0.6, len(groups)))

@@ -87,7 +87,7 @@ def _holds(file: pq.ParquetFile, wanted: pa.Array) -> bool:
 
 @contextlib.contextmanager
 def _beside(target: str, content: bytes) -> Iterator[str]:
-    """Write what is to become ``target`` under another name, which is gone afterwards.
+    """Write what is to become ``target`` under another name, which goes if it does not.
 
     The leading dot hides it from whoever reads the folder as one Parquet data set.
     """
@@ -99,9 +99,10 @@ def _beside(target: str, content: bytes) -> Iterator[str]:
             file.flush()
             os.fsync(file.fileno())
         yield temporary
-    finally:
-        with contextlib.suppress(OSError):  # mostly it has become the target
+    except OSError:
+        with contextlib.suppress(OSError):
             os.remove(temporary)
+        raise
 
 
 def _create(target: str, content: bytes) -> None:
@@ -118,6 +119,7 @@ def _create(target: str, content: bytes) -> None:
                 raise
             with open(target, "xb") as file:
                 file.write(content)
+        os.remove(temporary)
 
 
 class _Gone(StoreError):
@@ -393,9 +395,10 @@ class Store:
 
         Only who holds the lock may: a living driver writes such files.
         """
-        for folder in map(self.full, SCHEMAS) if self.is_local else ():
-            for name in glob.glob(f"{glob.escape(folder)}/.*.{'[0-9a-f]' * 8}.tmp"):
-                self.remove(os.path.relpath(name, self._root))
+        for table in SCHEMAS if self.is_local else ():
+            folder = glob.escape(self.full(table))
+            for name in glob.glob(f"{folder}/.*.{'[0-9a-f]' * 8}.tmp"):
+                self.remove(table, os.path.basename(name))
 
     def remove_all(self, table: str, names: Iterable[str]) -> None:
         """Remove the files of some trials from a table, as far as they are there."""

@@ -1,5 +1,6 @@
 """Real sweeps through the command line: real Ray, real training, real kills."""
 
+import io
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ import pandas as pd
 import psutil
 import pytest
 from conftest import SMALL
+from rich.console import Console
 
 from raysweep.results import load
 from raysweep.store import Store
@@ -403,6 +405,26 @@ def test_a_lock_left_by_a_dead_driver_is_taken_over(folder):
     with Lock(store):
         assert json.loads(store.read_bytes("lock.json"))["pid"] == os.getpid()
     assert not store.exists("lock.json")
+
+
+def test_a_slow_redraw_takes_at_most_a_twentieth_of_the_time(monkeypatch):
+    from raysweep.sweep import table
+
+    monkeypatch.setattr(table, "QUIET", 0.0)
+    drawn = []
+
+    def cells(_progress, _running):
+        drawn.append(time.sleep(0.05))
+        return {}
+
+    monkeypatch.setattr(table.Progress, "_cells", cells)
+    progress = table.Progress(Console(file=io.StringIO()), {}, total=1, objectives={})
+    until = time.monotonic() + 0.5
+    while time.monotonic() < until:
+        progress.update(1)
+    assert len(drawn) == 1
+    progress.update(0, force=True)
+    assert len(drawn) == 2
 
 
 @pytest.fixture

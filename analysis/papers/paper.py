@@ -79,7 +79,7 @@ def _sizes(space: Mapping[str, Any]) -> str:
 
 
 def _attackers(space: Mapping[str, Any]) -> str:
-    """Return what bounds the attacks, where that is less than published."""
+    """Return by which decoders, and in which steps, the attacks worked."""
     attacks = space["attacks"]
     decoder = attacks["inversion"].get("activation_decoder", {}).get("decoders")
     dtc = attacks["membership"].get("dtc")

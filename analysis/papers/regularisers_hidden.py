@@ -1,4 +1,4 @@
-"""Kaya et al. 2020, section 6.2: what a mechanism hides from an attack and the distance still sees.
+"""Kaya et al. 2020, section 6: what a mechanism hides from an attack and the distance still sees.
 
 python analysis/papers/regularisers_hidden.py [RESULTS ...] [--out figures]
 
@@ -39,11 +39,11 @@ def beyond(table: pd.DataFrame) -> pd.DataFrame:
     """
     table = table.assign(**{BEYOND: float("nan")})
     for _, own in table.groupby([*published.PLACE, "seed"], sort=False):
-        for _, judged in own.groupby("scenario"):
-            others = own.drop(judged.index)
+        for _, settings in own.groupby("scenario"):
+            others = own.drop(settings.index)
             slope, start = np.polyfit(others[published.YEOM], others[published.GAP], 1)
-            expected = start + slope * judged[published.YEOM]
-            table.loc[judged.index, BEYOND] = judged[published.GAP] - expected
+            expected = start + slope * settings[published.YEOM]
+            table.loc[settings.index, BEYOND] = settings[published.GAP] - expected
     return table
 
 

@@ -79,19 +79,24 @@ def change(
     return comparison.mean_interval(found.loc[found["scenario"] == scenario, f"change_{measure}"])
 
 
-def main() -> None:
-    """Print each claim and its verdict; write and draw them."""
-    (results,), out = paper.opened(__doc__, thesis.SMALL)
-    table = thesis.measured(results)
+def judged(table: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a claim: the change in %, its half-width, n, and the verdict."""
     rows = []
     for words, scenario, against, measure, claimed in CLAIMS:
         mean, half, n = change(table, scenario, against, measure)
         told = verdict(mean - half, mean + half, claimed) if n else "not run"
         rows.append(
-            {"claim": words, "published": claimed, "change": mean, "change_pm": half}
+            {"claim": words, "measure": measure, "published": claimed}
+            | {"change": mean, "change_pm": half}
             | {"n": n, "verdict": told}
         )
-    found = pd.DataFrame(rows)
+    return pd.DataFrame(rows)
+
+
+def main() -> None:
+    """Print each claim and its verdict; write and draw them."""
+    (results,), out = paper.opened(__doc__, thesis.SMALL)
+    found = judged(thesis.measured(results))
     print(paper.scale(results))
     paper.told(found.round(2), "Claims as published, and our change in %")
     print("\n" + ", ".join(f"{k}: {v}" for k, v in found["verdict"].value_counts().items()))

@@ -2,17 +2,16 @@
 
 python analysis/papers/thesis_decoders.py [RESULTS ...] [--out figures]
 
-A claim that holds by one and fails by the other is a claim on the attack, not on the defence.
+A claim that holds by one and fails by the other is a claim on the attack, not on the defence. The
+layers between are those that a store has.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 import paper
 import thesis
-from thesis_claims import CLAIMS, change, verdict
+from thesis_claims import judged
 
 from raysweep import comparison, panels
 from raysweep.results import Results
@@ -39,21 +38,16 @@ def main() -> None:
     """Print both decoders' errors and what each says of the claims; write and draw the changes."""
     folders, out = paper.opened(__doc__, thesis.SMALL, thesis.DECODER)
     print(*map(paper.scale, folders), sep="\n")
-    rows: list[dict[str, Any]] = []
-    baselines = {}
+    parts, baselines = [], {}
     for results in folders:
         table, decoder = thesis.measured(results), decoder_of(results)
         baselines[decoder] = errors(table)
-        for claim, scenario, against, measure, claimed in CLAIMS:
-            if measure in thesis.LAYERS and measure in table:
-                mean, half, n = change(table, scenario, against, measure)
-                told = verdict(mean - half, mean + half, claimed)
-                row = {"claim": claim, "published": claimed, "decoder": decoder, "change": mean}
-                rows.append({**row, "change_pm": half, "n": n, "verdict": told})
+        parts.append(judged(table).assign(decoder=decoder))
     paper.told(
         pd.DataFrame(baselines).dropna().reset_index(names="baseline"), "MSE of the baseline"
     )
-    found = pd.DataFrame(rows)
+    found = pd.concat(parts, ignore_index=True)
+    found = found[found["measure"].isin([*thesis.LAYERS, "intermediate"])]
     cells = zip(found["change"], found["change_pm"], found["verdict"], strict=True)
     words = [f"{paper.spread(mean, half, '+.1f')}: {said}" for mean, half, said in cells]
     beside = found.assign(told=words).pivot_table(
