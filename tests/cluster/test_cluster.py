@@ -63,18 +63,30 @@ SLOW_SPACE = SLOW_SPACE.replace(
 SLOW_SPACE = SLOW_SPACE.replace("seed: 3", "objectives: {accuracy: max, attack_auc: min}\nseed: 3")
 
 
-def records(cluster, out):
-    """Return the records that a sweep left on the head, and when each was written."""
+READ = {}  # each file once: who watches a sweep must not slow it down
+
+
+def written(cluster, out):
+    """Return the files of records that a sweep left on the head, and when each was written."""
     files = sorted((cluster.hosts.homes[0] / out / "trials").glob("*.parquet"))
-    times = {file.name: file.stat().st_mtime_ns for file in files}
-    return pd.concat([pd.read_parquet(file) for file in files]) if files else None, times
+    return {file: file.stat().st_mtime_ns for file in files}
 
 
-def began_on(cluster, out, node, *, after):
-    """Return when the recorded trials began on a node, those later than ``after``, sorted."""
-    found = records(cluster, out)[0]
-    began = pd.to_datetime(found["started_at"]).map(pd.Timestamp.timestamp)
-    return sorted(began[found["node"].eq(node) & (began > after)])
+def records(cluster, out, columns=None):
+    """Return the records that a sweep left on the head, and when each was written."""
+    times = written(cluster, out)
+    for file in times.items():
+        if file not in READ:
+            READ[file] = pd.read_parquet(file[0])
+    tables = [READ[file] if columns is None else READ[file][columns] for file in times.items()]
+    return pd.concat(tables) if tables else None, {file.name: t for file, t in times.items()}
+
+
+def began(cluster, out, *, after, node=None):
+    """Return when the recorded trials began (on a node), those later than ``after``, sorted."""
+    found = records(cluster, out, ["node", "started_at"])[0]
+    times = pd.to_datetime(found["started_at"]).map(pd.Timestamp.timestamp)
+    return sorted(times[(times > after) & (found["node"].eq(node) | (node is None))])
 
 
 WINDOW = 20  # seconds
@@ -82,9 +94,8 @@ WINDOW = 20  # seconds
 
 def windows(cluster, out, *, after):
     """Return when trials began later than ``after``, and how many did in ``WINDOW`` from then on."""
-    hosts = set(records(cluster, out)[0]["node"])
-    began = sorted(t for host in hosts for t in began_on(cluster, out, host, after=after))
-    return [(t, bisect.bisect(began, t + WINDOW) - i) for i, t in enumerate(began)]
+    times = began(cluster, out, after=after)
+    return [(t, bisect.bisect(times, t + WINDOW) - i) for i, t in enumerate(times)]
 
 
 def lost_attempts(found):
@@ -126,7 +137,7 @@ class Running:
 
     def wait_for(self, n, seconds=500):
         deadline = time.monotonic() + seconds
-        while len(records(self.cluster, self.kept)[1]) < n:
+        while len(written(self.cluster, self.kept)) < n:
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.2)
@@ -243,7 +254,7 @@ def test_a_worker_host_that_loses_ray_is_back_at_full_speed(cluster, own_code, u
         assert time.time() - came < 60 + WINDOW, (usual, sweep.log.read_text())
         time.sleep(1)
         full = [t for t, n in windows(cluster, "raylet", after=came) if n >= 0.9 * usual]
-    first = began_on(cluster, "raylet", "host1", after=died)[0] - came
+    first = began(cluster, "raylet", after=died, node="host1")[0] - came
     told = f"back after {came - died:.0f} s, first trial {first:.1f} s later"
     print(f"{told}, as many as before ({usual} in {WINDOW} s) from {full[0] - came:.0f} s on")  # noqa: T201
     assert full[0] - came < 60
@@ -289,7 +300,7 @@ def test_a_host_cut_off_from_the_network_costs_its_trials_an_attempt_and_comes_b
     cluster.wait_for_workers(2, seconds=200)
     sweep = Running(cluster, "cut", 400)
     sweep.wait_for(4)
-    while not began_on(cluster, "cut", "host2", after=0):
+    while not began(cluster, "cut", after=0, node="host2"):
         sweep.wait_for(len(records(cluster, "cut")[1]) + 1)
     _, before = records(cluster, "cut")
     cluster.hosts.cut(2)
@@ -300,7 +311,7 @@ def test_a_host_cut_off_from_the_network_costs_its_trials_an_attempt_and_comes_b
     assert code == 0, told
     found = check(cluster, "cut", 400, before)
     check_equal(found, undisturbed)
-    again = began_on(cluster, "cut", "host2", after=mended)
+    again = began(cluster, "cut", after=mended, node="host2")
     assert again, told
     reasons = lost_attempts(found)
     print(f"first trial {again[0] - mended:.0f} s after the cable is back; {len(reasons)} again")  # noqa: T201
