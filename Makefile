@@ -20,9 +20,9 @@ quickstart: $(STAMP)  ## set up, run the first sweep, show the front and where i
 	$(BIN)/raysweep sweep search_spaces/quickstart.yaml
 
 test: $(STAMP)  ## set up and pass the tests
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
-test-cluster: $(STAMP)  ## a real `ray up` onto hosts in network namespaces (root, iproute2, sshd, rsync, sshfs)
+test-cluster: $(STAMP)  ## a real `ray up` onto hosts in network namespaces, Slurm, NFS (root; packages: .ci/run)
 	$(BIN)/python -m pytest tests/cluster -m cluster
 
 check: $(STAMP)  ## style, types, and no secret in a tracked file

@@ -58,10 +58,7 @@ def curves(
             axes.set(xlabel=x_label, ylabel=label)
             drawn = np.isfinite(table[y]).any()  # an empty axis cannot be logarithmic
             _scale(axes, x in log, y in log and bool(drawn))
-        handles, labels = _entries(figure)
-        fit = int(9 * figure.get_figwidth() / (6 + max(map(len, labels), default=0)))
-        ncols = max(1, min(6, len(labels), fit))  # a figure's inch holds nine letters
-        figure.legend(handles, labels, loc="outside lower center", ncols=ncols, frameon=False)
+        _legend(figure)
         figure.suptitle(title, fontsize="x-large", fontweight="bold")
     return figure
 
@@ -104,15 +101,8 @@ def dots(
             axes.locator_params(axis="x", nbins=6)
         drawn[0].set(yticks=range(len(names)), yticklabels=names)
         drawn[0].set_ylim(len(names) - 0.5, -0.5)
-        handles, labels = _entries(figure)
         if hue is not None or published is not None:
-            figure.legend(
-                handles,
-                labels,
-                loc="outside lower center",
-                ncols=min(6, len(labels)),
-                frameon=False,
-            )
+            _legend(figure)
         figure.suptitle(title, fontsize="x-large", fontweight="bold")
     return figure
 
@@ -132,6 +122,14 @@ def _scale(axes: Axes, log_x: bool, log_y: bool) -> None:
             axes.set(**{scale: "log"})
             axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}"))
             axis.set_minor_formatter(mpl.ticker.NullFormatter())
+
+
+def _legend(figure: Figure) -> None:
+    """Draw one legend below all panels, in as many columns as fit."""
+    handles, labels = _entries(figure)
+    fit = int(9 * figure.get_figwidth() / (6 + max(map(len, labels), default=0)))
+    ncols = max(1, min(6, len(labels), fit))  # a figure's inch holds nine letters
+    figure.legend(handles, labels, loc="outside lower center", ncols=ncols, frameon=False)
 
 
 def _entries(figure: Figure) -> tuple[list[Any], list[str]]:

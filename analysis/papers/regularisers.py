@@ -17,6 +17,8 @@ from raysweep.results import Results
 SMALL = "regularisers_fashion_mnist_small"
 SMALL_VGG4 = "regularisers_vgg4_small"
 FULL_VGG4 = "regularisers_vgg4_full"
+SMALL_TABLE_8 = "regularisers_table_8_small"
+FAST_TABLE_8 = "regularisers_table_8_fast"
 SMALL_PAIRS = "regularisers_pairs_fashion_mnist_small"
 YEOM, SALEM = "advantage_loss", "advantage_supervised"
 MEMBERS, NONMEMBERS, GAP = "distance_members_dtc", "distance_nonmembers_dtc", "distance_gap_dtc"
@@ -181,7 +183,7 @@ TABLE_8 = {  # RAD < 15 %: mean distance of D and of S, gap, Adv Yeom
 
 def baselines(results: Results) -> pd.DataFrame:
     """Return the baseline's means over seeds, a row for each data set and model."""
-    table = in_units(comparison.measured(results))
+    table = in_units(results)
     own = table[comparison.is_neutral(table)]
     return comparison.summary(own, PLACE, [*MEASURES, NONMEMBERS, MEMBERS, GAP])
 
@@ -199,7 +201,7 @@ def points(results: Results) -> pd.DataFrame:
 
 def changed(results: Results) -> pd.DataFrame:
     """Return every finished trial in % and x 1000, with its changes against its baseline."""
-    table = in_units(comparison.measured(results))
+    table = in_units(results)
     base = table[comparison.is_neutral(table)].drop_duplicates(comparison.PAIR)
     aucs = base.set_index(comparison.PAIR)["auc_supervised"]
     own = aucs.reindex(pd.MultiIndex.from_frame(table[comparison.PAIR])).to_numpy()
@@ -224,9 +226,16 @@ def with_settings(
     return {}
 
 
-def in_units(table: pd.DataFrame) -> pd.DataFrame:
-    """Return ``table`` with rates in % and distances x 1000; what no trial measured is nan."""
-    table = table.copy()
+def in_units(results: Results) -> pd.DataFrame:
+    """Return the finished trials, rates in % and distances x 1000; what no trial measured is nan.
+
+    A model is named with the number of its members and its learning rate, for records of several
+    scales lie side by side.
+    """
+    table = comparison.measured(results)
+    members = table["n_members"].map("{:,.0f}".format)
+    rate = results.documents[0]["training"]["learning_rate"]
+    table = table.assign(model=table["model"] + ", " + members + f" at {rate:g}")
     for column, unit in {
         **dict.fromkeys([*MEASURES, GAP], 100),
         MEMBERS: 1000,

@@ -12,22 +12,24 @@ import regularisers as published
 from raysweep import panels
 from raysweep.comparison import beside
 
-STORES = (published.SMALL, published.SMALL_VGG4, published.FULL_VGG4)
+STORES = (
+    published.SMALL,
+    published.SMALL_VGG4,
+    published.SMALL_TABLE_8,
+    published.FULL_VGG4,
+)
 
 
 def main() -> None:
     """Print and draw accuracy, Adv Yeom and Adv Salem of each task."""
     folders, out = paper.opened(__doc__, *STORES)
     print(*map(paper.scale, folders), sep="\n")
-    members = [folder.trials["n_members"].iloc[0] for folder in folders]
-    tables = [published.baselines(folder) for folder in folders]
-    tables = [t.assign(model=t["model"] + f", {n:,}") for t, n in zip(tables, members, strict=True)]
-    found = pd.concat(tables, ignore_index=True)
+    found = pd.concat(map(published.baselines, folders), ignore_index=True)
     found["task"] = found["dataset"].map(published.TASKS)
     rows = []
     for own in found.to_dict("records"):
         theirs = published.BASELINE[own["dataset"]]
-        row = {"task": own["task"], "ours with (members)": own["model"], "seeds": own["n"]}
+        row = {"task": own["task"], "ours with (members at rate)": own["model"], "seeds": own["n"]}
         for (name, label), value in zip(published.MEASURES.items(), theirs[:3], strict=True):
             row[label] = beside(own[name], value, own[f"{name}_pm"], " %")
         rows.append(row)

@@ -270,7 +270,7 @@ def test_a_worker_host_that_loses_ray_is_back_at_full_speed(cluster, own_code, u
 def test_results_on_a_share_that_goes_away_for_a_while_are_whole_and_read_elsewhere(
     cluster, own_code, undisturbed
 ):
-    """SFTP stands in for NFS, which a kernel must know; a rename there is one request, too."""
+    """A share over SFTP, which reports what fails; `test_nfs.py` has one that makes wait."""
     cluster.wait_for_workers(2, seconds=200)
     served = cluster.hosts.folder / "served"
     served.mkdir()
