@@ -5,6 +5,7 @@ NFS's own server and client, which a kernel must know and that of a container ma
 """
 
 import contextlib
+import json
 import os
 import re
 import shlex
@@ -15,6 +16,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import SMALL
+
+from cluster.on_nfs import FIGURES
+from raysweep.results import load
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1000)]
 ROOT = Path(__file__).parent.parent.parent
@@ -68,8 +73,8 @@ def test_results_on_nfs(tmp_path, request):
     shutil.copytree(KERNEL, tmp_path / "lib/modules")
     version = next((tmp_path / "lib/modules").iterdir()).name
     subprocess.run(["depmod", "-b", tmp_path, version], check=True, env={"PATH": PATH})
-    tests = ("tests/cluster/on_nfs.py", "tests/test_store.py")
-    job = [sys.executable, "-m", "pytest", "-m", "", "--color=no", "-p", "no:cacheprovider", *tests]
+    options = ("-m", "", "--color=no", "--durations=5", "-s", "-p", "no:cacheprovider")
+    job = [sys.executable, "-m", "pytest", *options, "tests/cluster/on_nfs.py"]
     init = tmp_path / "init"
     told = {"path": PATH, "root": ROOT, "modules": tmp_path, "job": shlex.join(job)}
     init.write_text(INIT.format(**told))
@@ -93,3 +98,10 @@ def test_results_on_nfs(tmp_path, request):
             process.wait()
     told = log.read_text(errors="replace").partition("test session starts")[2]
     assert re.search(r"=== \d+ passed in", told), told or log.read_text(errors="replace")
+    found = json.loads(re.search(r"FOUND (.*)", told)[1])
+    (tmp_path / "small.yaml").write_text(SMALL)
+    sweep = [Path(sys.executable).parent / "raysweep", "sweep", "small.yaml", "--out", "disk"]
+    command = [*sweep, "--trials", str(len(found))]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    expected = load(str(tmp_path / "disk")).trials.sort_values("number")
+    assert found == expected[FIGURES].to_numpy().tolist()
