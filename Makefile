@@ -25,7 +25,7 @@ test: $(STAMP)  ## set up and pass the tests
 test-cluster: $(STAMP)  ## a real `ray up` onto hosts in network namespaces, Slurm (root; packages: .ci/run)
 	$(BIN)/python -m pytest tests/cluster -m cluster --ignore=tests/cluster/test_nfs.py
 
-# Ten minutes, with root and Debian's user-mode-linux, kmod and nfs-kernel-server; not part of .ci/run.
+# Eight minutes, with root and Debian's user-mode-linux, kmod and nfs-kernel-server; not part of .ci/run.
 test-nfs: $(STAMP)  ## results on NFS, in a Linux of their own
 	$(BIN)/python -m pytest tests/cluster/test_nfs.py -m cluster
 

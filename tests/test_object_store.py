@@ -187,25 +187,35 @@ def start_at_once(paths, together, found):
             lock.__exit__(None, None, None)
 
 
+def leave_behind(paths):
+    dead = {"host": "gone", "pid": 1, "token": "x", "since": 0, "heartbeat": 0}
+    content = json.dumps(dead | {"machine": _machine()}).encode()
+    for path in paths:
+        Store(path).create_bytes(content, "lock.json")
+
+
+def drivers_at_once(wanted):
+    """Return (path, held) of each driver and round; a driver wants the next of its paths."""
+    processes = multiprocessing.get_context("spawn")
+    together, found = processes.Barrier(len(wanted)), processes.Queue()
+    drivers = [
+        processes.Process(target=start_at_once, args=(paths, together, found), daemon=True)
+        for paths in wanted
+    ]
+    for driver in drivers:
+        driver.start()
+    told = [found.get(timeout=200) for paths in wanted for _ in paths]
+    for driver in drivers:
+        driver.join()
+    return told
+
+
 @pytest.mark.parametrize("where", ["s3", "disk"])
 def test_of_drivers_that_start_at_once_one_holds_the_folder(request, tmp_path, where):
     root = request.getfixturevalue("conditional_bucket") if where == "s3" else str(tmp_path)
     paths = [f"{root}/out{i}" for i in range(ROUNDS)]
-    dead = {"host": "gone", "pid": 1, "token": "x", "since": 0, "heartbeat": 0}
-    for path in paths[::2]:  # left behind by a dead driver; the others are new
-        content = json.dumps(dead | {"machine": _machine()}).encode()
-        Store(path).create_bytes(content, "lock.json")
-    processes = multiprocessing.get_context("spawn")
-    together, found = processes.Barrier(DRIVERS), processes.Queue()
-    drivers = [
-        processes.Process(target=start_at_once, args=(paths, together, found), daemon=True)
-        for _ in range(DRIVERS)
-    ]
-    for driver in drivers:
-        driver.start()
-    told = [found.get(timeout=100) for _ in range(DRIVERS * ROUNDS)]
-    for driver in drivers:
-        driver.join()
+    leave_behind(paths[::2])  # by a dead driver; the others are new
+    told = drivers_at_once([paths] * DRIVERS)
     assert sorted(path for path, held in told if held) == paths
 
 

@@ -139,9 +139,10 @@ def best(found: pd.DataFrame) -> pd.DataFrame:
     """Return the rows at the published settings; where they were not run, those of RAD < 15 %."""
     parts = []
     for dataset, model, own in published.groups(found):
-        same = at_published(own, dataset)
-        chosen = published.chosen(own, "RAD < 15 %").assign(model=f"{model}, RAD < 15 %")
-        parts.append(same if len(same) else chosen)
+        rows = at_published(own, dataset)
+        if rows.empty:
+            rows = published.chosen(own, "RAD < 15 %").assign(model=f"{model}, RAD < 15 %")
+        parts.append(rows)
     return pd.concat(parts)
 
 
