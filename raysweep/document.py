@@ -19,10 +19,14 @@ _TAGS = {
 
 
 class Document:
-    """A parsed YAML document: ``value`` and the line of every place in it."""
+    """A parsed YAML document: ``value`` and the line of every place in it.
+
+    ``overridden`` (place -> key) holds what was set from outside, which has no line.
+    """
 
     def __init__(self, text: str, name: str) -> None:
         self.name = name
+        self.overridden: dict[Path, str] = {}
         self._lines: dict[Path, int] = {}
         if len(text) > LONGEST:
             raise SpaceError(f"a search space has at most {LONGEST:,} letters ({name})")
@@ -39,17 +43,18 @@ class Document:
             raise SpaceError(f"this is nested too deeply ({name})") from None
         self.value: Any = None if node is None else self._read(node, ())
 
-    def line(self, path: Path) -> int | None:
-        """Return the line of ``path``, or of the nearest key above it."""
+    def where(self, path: Path) -> str:
+        """Return the file with the line, or the override, of ``path`` or the nearest key above."""
         for end in range(len(path), -1, -1):
+            if path[:end] in self.overridden:
+                return f"{self.name} with --set {self.overridden[path[:end]]}"
             if path[:end] in self._lines:
-                return self._lines[path[:end]]
-        return None
+                return f"{self.name}, line {self._lines[path[:end]]}"
+        return self.name
 
     def locate(self, error: SpaceError) -> SpaceError:
         """Return ``error`` with the file and the line of its place in the message."""
-        line = self.line(error.path)
-        where = self.name if line is None else f"{self.name}, line {line}"
+        where = self.where(error.path)
         place = ".".join(str(part) for part in error.path)
         named = "" if not place or f"`{place}`" in str(error) else f"`{place}`: "
         return SpaceError(f"{named}{error} ({where})", error.path)

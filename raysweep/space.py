@@ -72,6 +72,26 @@ class Space:
             for around in grid(free) if self.sampler.name == "grid" else [{}]:
                 yield name, {**around, **values}
 
+    def extremes(self) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+        """Yield (place, axis -> value) of the configurations at which a law would break first.
+
+        As fixed; each axis at its ends and between; all axes at once, at either end that is not
+        neutral; every scenario.
+        """
+        yield ("defences",), {}
+        for key, axis in self.axes.items():
+            for value in (*axis.extremes(), axis.at(0.7)):
+                yield ("search", key), {key: value}
+        neutral = defences.neutral()
+        for end in (0, -1):
+            ends = {
+                key: ([v for v in axis.extremes() if v != neutral.get(key)] or axis.extremes())[end]
+                for key, axis in self.axes.items()
+            }
+            yield ("search",), ends
+        for name, values in scenarios.points(self.scenarios):
+            yield ("scenarios", name), values
+
     def rungs(self) -> tuple[int, ...]:
         """Return the epochs after which trials are compared; empty without pruning."""
         if self.pruning is None:
@@ -151,7 +171,7 @@ def parse_space(text: str, name: str, overrides: Mapping[str, Any] | None = None
         if not isinstance(value, dict):
             raise SpaceError("a search space is a mapping with the keys name, dataset, model ...")
         for key, override in (overrides or {}).items():
-            _place(value, key, override)
+            document.overridden[_place(value, key, override)] = key
         return _checked(value)
     except SpaceError as error:
         raise document.locate(error) from None
@@ -188,7 +208,6 @@ def _checked(document: dict[str, Any]) -> Space:
     _check_sampler(space)
     _check_extremes(space)
     _check_pruning(space)
-    _check_scenarios(space)
     return space
 
 
@@ -306,22 +325,15 @@ def _check_sampler(space: Space) -> None:
 
 
 def _check_extremes(space: Space) -> None:
-    """Build a configuration at both ends of every axis, so that no trial meets a broken law."""
-    for key, axis in space.axes.items():
-        for value in (*axis.extremes(), axis.at(0.7)):
-            try:
-                space.config({key: value})
-            except RaysweepError as error:
-                raise SpaceError(str(error), ("search", key)) from None
-    neutral = defences.neutral()
-    together = {
-        key: next((v for v in axis.extremes() if v != neutral.get(key)), axis.extremes()[0])
-        for key, axis in space.axes.items()
-    }
-    try:
-        space.config(together)
-    except RaysweepError as error:
-        raise SpaceError(str(error), ("search",)) from None
+    """Build the configurations at the ends, so that no trial meets a broken law."""
+    for name, values in scenarios.points(space.scenarios):
+        for key in values:
+            _check_axis_name(key, ("scenarios", name, key))
+    for place, values in space.extremes():
+        try:
+            space.config(values)
+        except RaysweepError as error:
+            raise SpaceError(str(error), place) from None
 
 
 def _check_pruning(space: Space) -> None:
@@ -337,18 +349,8 @@ def _check_pruning(space: Space) -> None:
         raise SpaceError(f"`pruning` {law}, got {list(space.objectives)}; {remedy}", ("pruning",))
 
 
-def _check_scenarios(space: Space) -> None:
-    for name, values in scenarios.points(space.scenarios):
-        for key in values:
-            _check_axis_name(key, ("scenarios", name, key))
-        try:
-            space.config(values)
-        except RaysweepError as error:
-            raise SpaceError(str(error), ("scenarios", name)) from None
-
-
-def _place(document: dict[str, Any], key: str, value: Any) -> None:
-    """Set a dotted key; a bare key that is a defence's is set under ``defences``."""
+def _place(document: dict[str, Any], key: str, value: Any) -> tuple[str, ...]:
+    """Set a dotted key and return its place; a bare key that is a defence's is of ``defences``."""
     path = key.split(".")
     if len(path) == 1 and key in defences.known_keys():
         path = ["defences", key]
@@ -359,6 +361,7 @@ def _place(document: dict[str, Any], key: str, value: Any) -> None:
             inner[part] = {key_0: {} for key_0 in listed} if isinstance(listed, list) else {}
         inner = inner[part]
     inner[path[-1]] = value
+    return tuple(path)
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

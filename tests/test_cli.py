@@ -83,6 +83,11 @@ MISTAKES = {
         "{shadow: {}}\n  # ",
         "needs a pool of at least",
     ),
+    "a fixed crop of the whole image": (
+        "seed: 3",
+        "defences: {random_crop: 8}\nseed: 3",
+        "`defences`: `random_crop` must be below the image's smaller side, 8, got 8; take at most",
+    ),
     "an axis over DP with BatchNorm": (
         MODEL,
         "{name: 'theirs:normed'}",
@@ -245,3 +250,25 @@ def test_the_python_names_stay_functions_however_often_they_are_used():
     told = "import raysweep; raysweep.sweep; import raysweep.sweep.table; print(callable(raysweep.sweep))"
     found = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "True"
+
+
+def test_axes_that_do_not_fit_the_data_together_are_refused_before_anything_runs(call):
+    reference = SMALL.replace("pool: 200", "pool: 150, reference: 50")
+    assert "epsilon: {low: 2, high: 16, log: true, or: .inf}" in reference
+    Path("pair.yaml").write_text(
+        reference.replace(
+            "  epsilon: {low: 2, high: 16, log: true, or: .inf}",
+            "  adversarial_regularisation: {values: [0, 3]}\n  reference_size: {values: [10, 100]}",
+        )
+    )
+    code, out, err = call("sweep", "pair.yaml", "--out", "out")
+    assert code == 2, (out, err)
+    assert "`search`: `reference_size` must be at most the reference split's 50 records" in err
+    assert not Path("out").exists()
+
+
+def test_an_override_is_named_as_the_place_of_its_mistake(call):
+    Path("small.yaml").write_text(SMALL)
+    code, _, err = call("sweep", "small.yaml", "--set", "label_smoothing=1")
+    assert code == 2
+    assert "input should be less than 1, got 1 (small.yaml with --set label_smoothing)" in err

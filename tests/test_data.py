@@ -313,6 +313,16 @@ def test_faces_of_two_sizes_or_without_a_number_are_refused(tmp_path, monkeypatc
         data.load({"name": "orl_faces"}, seed=0)
 
 
+def test_a_person_with_a_single_face_is_refused_by_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAYSWEEP_DATA", str(tmp_path))
+    write_faces(tmp_path)
+    for face in (tmp_path / "orl_faces" / "s7").glob("*.pgm"):
+        if face.stem != "1":
+            face.unlink()
+    with pytest.raises(DataError, match=r"orl_faces: class folder .*s7 has a single image"):
+        data.load({"name": "orl_faces"}, seed=0)
+
+
 def test_a_class_with_a_single_example_is_refused(tmp_path):
     labels = np.where(np.arange(60) == 0, 2, np.arange(60) % 2)
     with pytest.raises(DataError, match="class 2 has a single example"):

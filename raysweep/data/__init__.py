@@ -259,7 +259,8 @@ def _checked_labels(examples: Examples, name: str) -> NDArray[np.int64]:
     if (counts == 1).any():
         single = np.flatnonzero(counts == 1).tolist()
         law = "has a single example; members and nonmembers cannot both have some of it"
-        raise DataError(f"dataset {name!r}: class {single[0]} {law}")
+        remedy = "add one, or leave the class out"
+        raise DataError(f"dataset {name!r}: class {single[0]} {law}; {remedy}")
     if len(counts) < 2:
         raise DataError(f"dataset {name!r} has one class only; a classifier needs two")
     return labels.astype(np.int64)

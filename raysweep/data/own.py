@@ -47,7 +47,7 @@ def read_classes(
     """Return the images of one folder a class, labelled by the folders' order.
 
     Raises:
-        DataError: a folder is empty, or an image is torn or of another size than the first.
+        DataError: a folder has no or one image, or an image is torn or of another size.
 
     """
     images: list[NDArray[np.uint8]] = []
@@ -56,6 +56,9 @@ def read_classes(
         files = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES]
         if not files:
             raise DataError(f"{name}: class folder {folder} is empty; fill or remove it")
+        if len(files) == 1:
+            law = "has a single image; members and nonmembers cannot both have some of it"
+            raise DataError(f"{name}: class folder {folder} {law}; add one, or remove the folder")
         for path in sorted(files, key=order):
             images.append(_read_image(path))
             labels.append(label)

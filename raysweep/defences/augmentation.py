@@ -48,10 +48,12 @@ class RandomCrop:
         if self.random_crop == 0:
             return
         if not splits.members.is_image:
-            raise DataError(f"`random_crop` needs images, got examples of shape {shape}")
+            remedy = "set it to 0"
+            raise DataError(f"`random_crop` needs images, got examples of shape {shape}; {remedy}")
         if self.random_crop >= min(shape[1:]):
             law = f"must be below the image's smaller side, {min(shape[1:])}"
-            raise DataError(f"`random_crop` {law}, got {self.random_crop}: nothing might be left")
+            remedy = f"take at most {min(shape[1:]) - 1}: nothing might be left of the image"
+            raise DataError(f"`random_crop` {law}, got {self.random_crop}; {remedy}")
 
     def _crop(self, x: Tensor) -> Tensor:
         import torch

@@ -34,10 +34,10 @@ import pandas as pd
 import yaml
 from rich.console import Console
 
-from raysweep import compaction, data, preflight, scenarios
+from raysweep import compaction, data, preflight
 from raysweep.axes import grid
 from raysweep.data.published import cache_folder
-from raysweep.errors import ClusterError, StoreError
+from raysweep.errors import ClusterError, RaysweepError, StoreError
 from raysweep.membership import other_datasets
 from raysweep.results import Results, kept, records
 from raysweep.space import Space, differences
@@ -144,14 +144,13 @@ def _preflight(space: Space, *, here: bool) -> Splits:
             preflight.check_here(config)
 
     check(baseline)
-    for key, axis in space.axes.items():
-        if key == "seed" or key.startswith("dataset."):
+    for place, values in space.extremes():
+        if any(key.startswith("dataset.") for key in values):
             continue  # other data; each trial checks it
-        for value in axis.extremes():
-            check(space.config({key: value}))
-    for _, values in scenarios.points(space.scenarios):
-        if not any(key == "seed" or key.startswith("dataset.") for key in values):
-            check(space.config(values))
+        try:
+            check(space.config({key: values[key] for key in values.keys() - {"seed"}}))
+        except RaysweepError as error:
+            raise type(error)(f"`{'.'.join(place)}`: {error}") from None
     return splits
 
 
