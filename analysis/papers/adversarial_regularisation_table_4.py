@@ -86,13 +86,16 @@ def main() -> None:
 
 
 def _print_costs(table: pd.DataFrame) -> None:
-    """Print the paired differences between the defended targets and their baselines."""
-    rows = [
-        {"defence": named(row), **nasr.cells(row, nasr.UNKNOWN)}
-        for row in nasr.costs(table).sort_values(SETTING).to_dict("records")
-        if named(row) != "without"
-    ]
-    paper.told(pd.DataFrame(rows), "What the defence changes, points, seed by seed")
+    """Print the paired differences between targets and the same without the defence."""
+    decays = table.loc[table["scenario"] == "both", "l2"].unique()
+    for decay in (0.0, *decays):
+        against = f"L2 {decay:g} alone" if decay else "nothing"
+        rows = [
+            {"defence": named(row), **nasr.cells(row, nasr.UNKNOWN)}
+            for row in nasr.costs(table, decay).sort_values(SETTING).to_dict("records")
+            if row["adversarial_regularisation"] or row["l2"] != decay
+        ]
+        paper.told(pd.DataFrame(rows), f"Against {against}, points, seed by seed")
 
 
 def _draw(out: Path, means: pd.DataFrame) -> None:

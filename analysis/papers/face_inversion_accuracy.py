@@ -34,6 +34,8 @@ def main() -> None:
     table = comparison.summary(epochs, ["noise_multiplier", "epoch"], list(LABELS))
     table = table.sort_values(["noise_multiplier", "epoch"])
     last = table[table["epoch"] == table["epoch"].max()]
+    leaks = comparison.summary(trials, ["noise_multiplier"], ["attack_auc"])
+    last = last.merge(leaks, on="noise_multiplier")
     print(paper.scale(results))
     rows = [
         {
@@ -43,6 +45,7 @@ def main() -> None:
             ),
             "members": beside(row["train_accuracy"], None, row["train_accuracy_pm"], " %"),
             "overfitting": beside(row["overfitting"], None, row["overfitting_pm"]),
+            "AUC of the loss": beside(row["attack_auc"], None, row["attack_auc_pm"]),
         }
         for row in last.to_dict("records")
     ]

@@ -40,10 +40,15 @@ def settings(table: pd.DataFrame) -> pd.DataFrame:
     return comparison.summary(table, SETTING, list(FIGURES))
 
 
-def costs(table: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a setting: its mean difference to the baseline of the same seed, points."""
+def costs(table: pd.DataFrame, decay: float = 0.0) -> pd.DataFrame:
+    """Return one row a setting: its mean difference to the same seed without the defence, points.
+
+    ``decay``: the L2 that both have, of the settings and of what they are held against; 0: settings
+    of every L2 against the baseline.
+    """
     pair = ["dataset", "model", "seed"]
-    plain = table[(table["l2"] == 0) & (table["adversarial_regularisation"] == 0)]
+    table = table[table["l2"] == decay] if decay else table
+    plain = table[(table["l2"] == decay) & (table["adversarial_regularisation"] == 0)]
     plain = plain.drop_duplicates(pair)
     both = table.merge(plain[[*pair, *FIGURES]], on=pair, suffixes=("", "_plain"))
     for name in FIGURES:
