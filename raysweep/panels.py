@@ -70,23 +70,27 @@ def dots(
     *,
     title: str,
     hue: str | None = None,
+    colours: Mapping[str, str] | None = None,
     published: pd.DataFrame | None = None,
     mark: float | None = 0.0,
 ) -> Figure:
     """Return a panel for each column of ``panels`` (column -> label), a row for each ``by``.
 
-    A dot with its interval for each ``hue`` (one colour without); ``published`` has ``by`` and the
-    columns that the paper gives: a star each. A line stands at ``mark``: no change.
+    A dot with its interval for each ``hue`` (one colour without), of its own colour where
+    ``colours`` names one for each; ``published`` has ``by`` and the columns that the paper gives: a
+    star each. A line stands at ``mark``: no change.
     """
     names = list(dict.fromkeys([*table[by], *([] if published is None else published[by])]))
     groups = [("ours", table)] if hue is None else list(table.groupby(hue, sort=False))
-    colours = mpl.colormaps[PALETTE](np.linspace(0.15, 0.75, len(groups)))
+    shades = list(mpl.colormaps[PALETTE](np.linspace(0.15, 0.75, len(groups))))
+    if colours is not None:
+        shades = [colours[str(name)] for name, _ in groups]
     with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
         size = (max(8.4, 4.2 * len(panels) + 1.8), 0.42 * len(names) + 1.9)
         figure = Figure(figsize=size, layout="constrained")
         drawn = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
         for axes, (column, label) in zip(drawn, panels.items(), strict=True):
-            for i, ((name, group), colour) in enumerate(zip(groups, colours, strict=True)):
+            for i, ((name, group), colour) in enumerate(zip(groups, shades, strict=True)):
                 rows = np.array([names.index(x) for x in group[by]], dtype=float)
                 rows += 0.5 * ((i + 0.5) / len(groups) - 0.5)
                 spread = np.abs(group[f"{column}_pm"]) if f"{column}_pm" in group else None
@@ -187,7 +191,7 @@ def points(
     with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
         figure = Figure(figsize=(8.4, 5.4), layout="constrained")
         axes = figure.subplots()
-        for (group, rows), colour in zip(groups, colours, strict=True):
+        for side, ((group, rows), colour) in enumerate(zip(groups, colours, strict=True)):
             axes.plot(rows[x], rows[y], color=colour, linewidth=1, alpha=0.5, zorder=1)
             axes.errorbar(
                 rows[x],
@@ -200,9 +204,11 @@ def points(
                 color=colour,
                 label=str(group),
             )
+            look: dict[str, Any] = {"color": colour, "ha": "left" if side % 2 else "right"}
             for i, row in enumerate(rows.to_dict("records")):  # above and below in turn
-                place = (8, -16 if i % 2 else 8)
-                axes.annotate(row[name], (row[x], row[y]), place, textcoords="offset points")
+                place = (8 if side % 2 else -8, -16 if i % 2 else 8)
+                at = (row[x], row[y])
+                axes.annotate(row[name], at, place, textcoords="offset points", **look)
         axes.plot(published[x], published[y], color="crimson", linewidth=1, linestyle=":")
         axes.scatter(published[x], published[y], **PUBLISHED, label="published")
         axes.axhline(50, color="grey", linestyle=":", linewidth=1.2, zorder=0)

@@ -106,6 +106,7 @@ def main() -> None:
         "claim",
         {"change": "change, %"},
         hue="verdict",
+        colours={"holds": "royalblue", "fails": "darkorange", "undecided": "grey"},
         title="What the thesis claims of each change, and what it was",
     )
     paper.written(out, "thesis_claims", found, figure)
