@@ -60,6 +60,11 @@ MISTAKES = {
     "no such function": (MODEL, "{name: 'theirs:modle'}", "did you mean 'model'"),
     "a model that is none": (MODEL, "{name: 'theirs:model'}", "must return an nn.Module, got int"),
     "data that is none": (DATASET, "{name: 'theirs:rows'}", "must return (features, labels)"),
+    "images of two sizes": (
+        DATASET,
+        "{name: 'theirs:sizes'}",
+        "'theirs:sizes': examples differ in size",
+    ),
     "labels that are floats": (DATASET, "{name: npz, path: floats.npz}", "whole numbers from 0"),
     "an empty class": (DATASET, "{name: npz, path: gap.npz}", "class 1 has no example"),
     "an unreadable image": (
@@ -104,6 +109,7 @@ def rubble(call):
         "from torch import nn\n"
         "def model(shape, n_classes):\n    return 3\n"
         "def rows():\n    return [1, 2]\n"
+        "def sizes():\n    return [[0] * 8, [0] * 9], [0, 1]\n"
         "def normed(shape, n_classes):\n"
         "    return nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, n_classes))\n"
     )

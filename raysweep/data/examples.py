@@ -46,7 +46,10 @@ def as_examples(
     value_range: tuple[float, float] | None = None,
 ) -> Examples:
     """Return a user's arrays as examples: images get a channel axis, a stated range is [0, 1]."""
-    x, y = np.asarray(features), np.asarray(labels)
+    try:
+        x, y = np.asarray(features), np.asarray(labels)
+    except ValueError:
+        raise DataError("examples differ in size; resize them to one shape") from None
     if x.dtype.kind not in "buif" or x.ndim < 2:
         law = "features must be numbers, one row an example"
         raise DataError(f"{law}, got {x.dtype} of shape {x.shape}")
