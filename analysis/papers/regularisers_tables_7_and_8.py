@@ -99,7 +99,7 @@ def main() -> None:
         published.SMALL,
         published.SMALL_VGG4,
         published.SMALL_TABLE_8,
-        published.FAST_TABLE_8,
+        published.LARGE_TABLE_8,
         published.SMALL_PAIRS,
     )
     folders, out = paper.opened(__doc__, *stores)
