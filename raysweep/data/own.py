@@ -56,15 +56,15 @@ def read_classes(
         files = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES]
         if not files:
             raise DataError(f"{name}: class folder {folder} is empty; fill or remove it")
-        if len(files) == 1:
-            law = "has a single image; members and nonmembers cannot both have some of it"
-            raise DataError(f"{name}: class folder {folder} {law}; add one, or remove the folder")
         for path in sorted(files, key=order):
             images.append(_read_image(path))
             labels.append(label)
             if images[-1].shape != images[0].shape:
                 told = f"{path} is {images[-1].shape}, the first one {images[0].shape}"
                 raise DataError(f"{name}: images differ in size: {told}; resize them")
+        if len(files) == 1:
+            law = "has a single image; members and nonmembers cannot both have some of it"
+            raise DataError(f"{name}: class folder {folder} {law}; add one, or remove the folder")
     return Examples(features=np.stack(images), labels=np.array(labels), top=255)
 
 
