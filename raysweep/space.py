@@ -83,7 +83,7 @@ class Space:
             for value in (*axis.extremes(), axis.at(0.7)):
                 yield ("search", key), {key: value}
         neutral = defences.neutral()
-        for end in (0, -1):
+        for end in (0, -1) if len(self.axes) > 1 else ():
             ends = {
                 key: ([v for v in axis.extremes() if v != neutral.get(key)] or axis.extremes())[end]
                 for key, axis in self.axes.items()

@@ -41,13 +41,11 @@ def settings(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def costs(table: pd.DataFrame, decay: float = 0.0) -> pd.DataFrame:
-    """Return one row a setting: its mean difference to the same seed without the defence, points.
+    """Return one row a setting: its mean difference to L2 ``decay`` alone, same seed, points.
 
-    ``decay``: the L2 that both have, of the settings and of what they are held against; 0: settings
-    of every L2 against the baseline.
+    At 0 that is the undefended baseline.
     """
     pair = ["dataset", "model", "seed"]
-    table = table[table["l2"] == decay] if decay else table
     plain = table[(table["l2"] == decay) & (table["adversarial_regularisation"] == 0)]
     plain = plain.drop_duplicates(pair)
     both = table.merge(plain[[*pair, *FIGURES]], on=pair, suffixes=("", "_plain"))

@@ -47,9 +47,10 @@ def as_examples(
 ) -> Examples:
     """Return a user's arrays as examples: images get a channel axis, a stated range is [0, 1]."""
     try:
-        x, y = np.asarray(features), np.asarray(labels)
+        x = np.asarray(features)
     except ValueError:
         raise DataError("examples differ in size; resize them to one shape") from None
+    y = np.asarray(labels)
     if x.dtype.kind not in "buif" or x.ndim < 2:
         law = "features must be numbers, one row an example"
         raise DataError(f"{law}, got {x.dtype} of shape {x.shape}")
