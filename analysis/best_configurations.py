@@ -14,9 +14,10 @@ from pathlib import Path
 import pandas as pd
 
 import raysweep
-from raysweep import figures
-from raysweep.choice import choose
-from raysweep.results import Results, eligible
+from raysweep.records.choice import choose
+from raysweep.records.fronts import eligible
+from raysweep.records.results import Results
+from raysweep.report import figures
 
 LOSSES = (0.0, 0.01, 0.02, 0.03, 0.05, 0.1, 0.15, 0.2, 0.3)
 

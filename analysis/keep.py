@@ -17,9 +17,11 @@ import pandas as pd
 import pyarrow as pa
 
 import raysweep
-from raysweep.compaction import FIRST
-from raysweep.results import Results
-from raysweep.store import SCHEMAS, SPACE, Store
+from raysweep.records.compaction import FIRST
+from raysweep.records.folder import SPACE
+from raysweep.records.results import Results
+from raysweep.records.store import Store
+from raysweep.records.tables import SCHEMAS
 
 PRIVATE = ["node", "error", "retries"]  # the machine's own business
 
@@ -55,7 +57,7 @@ def main() -> None:
         frame: pd.DataFrame = getattr(results, name)
         tables[name] = frame[frame["trial_id"].isin(trials["trial_id"])]
     store = Store(arguments.target)
-    store.write_bytes(results.stores[0].read_bytes(SPACE), SPACE)
+    store.folder.write_bytes(results.stores[0].folder.read_bytes(SPACE), SPACE)
     for name, frame in tables.items():
         rows = pa.Table.from_pandas(frame, schema=SCHEMAS[name], preserve_index=False)
         store.write_table(rows, name, FIRST)

@@ -9,8 +9,8 @@ import argparse
 from pathlib import Path
 
 import raysweep
-from raysweep import figures
-from raysweep.results import covered, eligible
+from raysweep.records.fronts import covered, eligible
+from raysweep.report import figures
 
 
 def main() -> None:

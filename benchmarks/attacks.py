@@ -31,17 +31,18 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import rivals
 from benchmarks.common import finish, options, spread
-from raysweep import data, metrics, models, recogniser
-from raysweep.attacks import Knowledge, Known, draw_known
+from raysweep import data, models
+from raysweep.attacks import INVERSION, MEMBERSHIP, metrics
+from raysweep.attacks.contract import Knowledge, Known, Observed, draw_known
+from raysweep.attacks.inversion import convolutional, ridge
+from raysweep.attacks.membership.dtc import distances
+from raysweep.attacks.shadows import train_shadows
 from raysweep.config import Training
 from raysweep.data import Split, Splits, concatenate
-from raysweep.decoders import convolutional, ridge
-from raysweep.inversion import INVERSION
-from raysweep.membership import MEMBERSHIP
-from raysweep.membership.dtc import distances
-from raysweep.reconstructions import Observed
-from raysweep.shadows import train_shadows
-from raysweep.train import Recipe, TrainedTarget, plain_recipe, train
+from raysweep.training.loop import train
+from raysweep.training.recipe import Recipe, plain_recipe
+from raysweep.training.target import TrainedTarget
+from raysweep.trial import face_recogniser as recogniser
 
 CPU = torch.device("cpu")
 LAYERS = ("conv1", "pool1", "conv2", "pool2", "conv3", "pool3", "flatten", "dense", "output")

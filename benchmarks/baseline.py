@@ -42,7 +42,7 @@ def dataset(name: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         found = load_digits()
         images, labels = found.images[:, None] / 16, found.target
     else:
-        import raysweep.data  # only for where the files are: the arrays are the user's own
+        import raysweep.data.loading  # only for where the files are: the arrays are the user's own
 
         sizes = {"members": 5000, "nonmembers": 100, "pool": 100, "validation": 100, "test": 100}
         split = raysweep.data.load({"name": name, **sizes}, seed=0).members
@@ -198,7 +198,7 @@ def decoder(seen: Any, pool: Any, target: Any) -> Any:
     import torch.nn.functional as F
     from torch.utils.data import DataLoader, TensorDataset
 
-    from raysweep.decoders.convolutional import network as same_network
+    from raysweep.attacks.inversion.convolutional import network as same_network
 
     net = same_network(seen.shape[1], pool.shape[1:])
     optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)

@@ -73,7 +73,8 @@ def own_step(*, private: bool) -> float:
 
     from raysweep import defences, models
     from raysweep.config import Training
-    from raysweep.train import Epoch, plain_recipe, train
+    from raysweep.training.loop import Epoch, train
+    from raysweep.training.recipe import plain_recipe
 
     training = Training(epochs=EPOCHS, batch_size=BATCH, optimizer="sgd", learning_rate=0.5)
     recipe = plain_recipe(models.model({"name": "thesis_cnn"}).build, training)
@@ -114,7 +115,7 @@ def relative_error() -> float:
 
 def measured(variant: str) -> float:
     """Return what ``variant`` measures in a process of its own."""
-    from raysweep.sweep import ALLOCATION
+    from raysweep.driver.cluster import ALLOCATION
 
     own = {} if variant == "opacus" else ALLOCATION
     found = subprocess.run(

@@ -70,7 +70,7 @@ def trial_seconds(members: int) -> float:
     import torch
 
     import raysweep
-    from raysweep.space import parse_space
+    from raysweep.space.parsing import parse_space
 
     torch.set_num_threads(1)
     space = parse_space(SPACE.format(n=members), "growth.yaml")
@@ -116,7 +116,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
     import seaborn as sns
     from matplotlib.figure import Figure
 
-    from raysweep import figures
+    from raysweep.report import figures
 
     with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
         figure = Figure(figsize=(13.5, 4.4), layout="constrained")

@@ -37,7 +37,7 @@ def instant(proposal: dict[str, Any], **_: Any) -> None:
     from ray import tune
 
     from raysweep.config import TrialConfig
-    from raysweep.store import pack
+    from raysweep.records.tables import pack
 
     config = TrialConfig.from_json(proposal["config"])
     own = config.trial_id
@@ -68,8 +68,10 @@ def resident_mib() -> float:
 def run(trials: int, out: str) -> dict[str, Any]:
     """Sweep ``trials`` instant trials in this process and return gaps and memory."""
     import raysweep
-    from raysweep.store import Packed, Store
-    from raysweep.sweep import sweep, worker
+    from raysweep.driver import worker
+    from raysweep.driver.sweep import sweep
+    from raysweep.records.store import Store
+    from raysweep.records.tables import Packed
 
     space = raysweep.load_space(SPACE)
     template = raysweep.run_trial(space.baseline())

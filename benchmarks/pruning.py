@@ -24,12 +24,13 @@ from typing import Any
 
 import raysweep
 from benchmarks.common import finish, options, spread
-from raysweep.blocks import Pruning
-from raysweep.record import EpochRecord
-from raysweep.results import Results, covered, records
-from raysweep.space import load_space
-from raysweep.store import Store
-from raysweep.sweep.pruning import Standings
+from raysweep.driver.standings import Standings
+from raysweep.records.columns import EpochRecord
+from raysweep.records.fronts import covered
+from raysweep.records.results import Results, records
+from raysweep.records.store import Store
+from raysweep.space.parsing import load_space
+from raysweep.space.settings import Pruning
 
 RAYSWEEP = str(Path(sys.executable).parent / "raysweep")
 SPACE = "benchmarks/spaces/pruning.yaml"
@@ -139,7 +140,7 @@ def run(seed: int, results: str) -> None:
     command = [RAYSWEEP, "sweep", SPACE, "--set", f"seed={seed}", "--out", out]
     subprocess.run(command, check=True, stdout=sys.stderr)
     found, store = raysweep.load(out), Store(str(STORES / f"seed-{seed}"))
-    store.write_bytes(Store(out).read_bytes("space.yaml"), "space.yaml")
+    store.folder.write_bytes(Store(out).folder.read_bytes("space.yaml"), "space.yaml")
     for table, frame in (
         ("trials", found.trials),
         ("attacks", found.attacks),
@@ -147,7 +148,7 @@ def run(seed: int, results: str) -> None:
     ):
         buffer = io.BytesIO()
         frame.to_parquet(buffer, index=False, compression="zstd")
-        store.write_bytes(buffer.getvalue(), table, "all.parquet")
+        store.folder.write_bytes(buffer.getvalue(), table, "all.parquet")
 
 
 def main() -> None:

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from raysweep.attacks import Known
+from raysweep.attacks.contract import Known
+from raysweep.attacks.inversion import convolutional
 from raysweep.data import Split
-from raysweep.decoders import convolutional
-from raysweep.train import TrainedTarget, isolated_rng
+from raysweep.training.loop import isolated_rng
+from raysweep.training.target import TrainedTarget
 
 CPU = torch.device("cpu")
 

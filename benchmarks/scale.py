@@ -62,7 +62,8 @@ def own_cost(began: float) -> dict[str, float]:
 def run_sweep(trials: int, address: str, out: str) -> None:
     """Sweep instant trials in this process; print what it cost."""
     import raysweep
-    from raysweep.sweep import sweep, worker
+    from raysweep.driver import worker
+    from raysweep.driver.sweep import sweep
 
     worker.run = instant
     began = time.perf_counter()
@@ -148,12 +149,13 @@ def fill(out: Path, records: int, template: Path) -> None:
     import yaml
 
     import raysweep
-    from raysweep.compaction import TOGETHER
-    from raysweep.store import Store, row_of, tables_of
+    from raysweep.records.compaction import TOGETHER
+    from raysweep.records.store import Store
+    from raysweep.records.tables import row_of, tables_of
 
     store, rng = Store(str(out)), np.random.default_rng(0)
     document = json.loads(json.dumps(raysweep.load_space(SPACE).resolved()))
-    store.write_bytes(yaml.safe_dump(document).encode(), "space.yaml")
+    store.folder.write_bytes(yaml.safe_dump(document).encode(), "space.yaml")
     result = pickle.loads(template.read_bytes())
     found = tables_of(result) | {"trials": row_of(result.trial)}
     one = {name: rows for name, rows in found.items() if rows}
@@ -176,7 +178,7 @@ def _copies(rows: pa.Table, found: dict[str, Any]) -> pa.Table:
     """Return ``rows`` again and again, with the values ``found`` in some columns."""
     import pyarrow as pa
 
-    from raysweep.compaction import TOGETHER
+    from raysweep.records.compaction import TOGETHER
 
     copies = pa.concat_tables([rows] * TOGETHER)
     for name, values in found.items():

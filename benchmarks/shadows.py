@@ -16,8 +16,8 @@ import torch
 import raysweep
 from benchmarks.common import finish, options, spread
 from raysweep import data
-from raysweep.packing import _Packing
-from raysweep.preflight import recipe_of
+from raysweep.training.packing import _Packing
+from raysweep.trial.preflight import recipe_of
 
 SPACE = "search_spaces/quickstart.yaml"
 SHADOWS = 16

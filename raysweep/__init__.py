@@ -12,16 +12,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from raysweep.results import load
-    from raysweep.space import load_space
-    from raysweep.sweep import sweep
-    from raysweep.trial import run_trial
+    from raysweep.driver.sweep import sweep
+    from raysweep.records.results import load
+    from raysweep.space.parsing import load_space
+    from raysweep.trial.run import run_trial
+
 
 _HOMES = {
-    "load": "raysweep.results",
-    "load_space": "raysweep.space",
-    "run_trial": "raysweep.trial",
-    "sweep": "raysweep.sweep",
+    "load": "raysweep.records.results",
+    "load_space": "raysweep.space.parsing",
+    "run_trial": "raysweep.trial.run",
+    "sweep": "raysweep.driver.sweep",
 }
 
 __all__ = ["load", "load_space", "run_trial", "sweep"]

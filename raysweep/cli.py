@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from raysweep import durations
+from raysweep.config import durations
 from raysweep.errors import RaysweepError, SpaceError
+from raysweep.report.figures import _draw
 
 if TYPE_CHECKING:
-    from raysweep.record import EpochRecord
-    from raysweep.space import Space
+    from raysweep.records.columns import EpochRecord
+    from raysweep.space.space import Space
+
 
 app = typer.Typer(
     help="Find the configuration that gives the most accuracy for the least leakage.",
@@ -28,11 +30,15 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
 SpaceFile = Annotated[Path, typer.Argument(help="A search space (search_spaces/*.yaml).")]
+
 Folders = Annotated[list[str], typer.Argument(help="Results folders of sweeps.")]
+
 DataRoot = Annotated[
     str | None, typer.Option(help="Where data sets lie (also RAYSWEEP_DATA).", show_default=False)
 ]
+
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="Replace a key of the space: training.epochs=5.")
 ]
@@ -59,7 +65,7 @@ class Catalogue(StrEnum):
 
 def _pairs(texts: list[str] | None, option: str) -> dict[str, Any]:
     """Return KEY=VALUE texts as a mapping; values are read as YAML."""
-    from raysweep.document import scalar
+    from raysweep.config.yaml import scalar
 
     found = {}
     for text in texts or []:
@@ -71,7 +77,7 @@ def _pairs(texts: list[str] | None, option: str) -> dict[str, Any]:
 
 
 def _space(path: Path, settings: list[str] | None, data_root: str | None) -> Space:
-    from raysweep.space import load_space
+    from raysweep.space.parsing import load_space
 
     if data_root is not None:
         os.environ["RAYSWEEP_DATA"] = data_root
@@ -106,9 +112,9 @@ def sweep(
     """Run a search space; running the same command again continues it."""
     from rich.console import Console
 
-    from raysweep.printing import print_front
-    from raysweep.results import Results
-    from raysweep.sweep import sweep as run
+    from raysweep.driver.sweep import sweep as run
+    from raysweep.records.results import Results
+    from raysweep.report.terminal import print_front
 
     console = Console(stderr=True)
     loaded = _space(space, settings, data_root)
@@ -141,22 +147,6 @@ def sweep(
     raise typer.Exit(1 if summary.failed else 0)
 
 
-def _draw(results: Any, name: str) -> str | None:
-    """Write the front as a figure into the results folder; return where, or None without one."""
-    from raysweep import figures
-    from raysweep.results import eligible
-
-    trials, front = results.trials, results.front()
-    if front.empty:
-        return None
-    drawn = trials[eligible(trials, results.objectives)]
-    title = f"{name}: {len(front)} of {len(drawn)} trials on the front"
-    figure = figures.pareto_front(drawn, front, results.objectives, title=title)
-    store = results.stores[0]
-    store.write_bytes(figures.png(figure), "front.png")
-    return f"{store.path}/front.png"
-
-
 @app.command()
 def trial(
     space: SpaceFile,
@@ -175,8 +165,8 @@ def trial(
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")  # read when torch is loaded
     from rich.console import Console
 
-    from raysweep.printing import print_json, print_trial
-    from raysweep.trial import run_trial
+    from raysweep.report.terminal import print_json, print_trial
+    from raysweep.trial.run import run_trial
 
     with Console(stderr=True).status("loading") as status:
         began = time.monotonic()
@@ -205,9 +195,10 @@ def front(
     ] = False,
 ) -> None:
     """Print the front of one sweep, or of several that measured the same thing."""
-    from raysweep.printing import columns_of_front, print_front
-    from raysweep.results import covered, load, records, reference_point
-    from raysweep.results import front as front_of
+    from raysweep.records.fronts import covered, reference_point
+    from raysweep.records.fronts import front as front_of
+    from raysweep.records.results import load, records
+    from raysweep.report.terminal import columns_of_front, print_front
 
     results = load(*folders)
     if format is Format.table:
@@ -243,10 +234,10 @@ def best(
     """Print the best configuration as a space that `raysweep trial` takes back."""
     import yaml
 
-    from raysweep.choice import choose, conditions
     from raysweep.config import TrialConfig
-    from raysweep.results import load, records
-    from raysweep.space import fixed_space
+    from raysweep.records.choice import choose, conditions
+    from raysweep.records.results import load, records
+    from raysweep.space.space import fixed_space
 
     results = load(folder)
     columns = [condition.column for condition in conditions(where or [])]
@@ -272,7 +263,7 @@ def report(
     ),
 ) -> None:
     """Write one HTML page on a sweep, or on several that measured the same thing."""
-    from raysweep.report import write
+    from raysweep.report.build import write
 
     page, *pictures = write(folders, out)
     print(f"Report: {page}, and {len(pictures)} figures beside it")
@@ -282,7 +273,7 @@ def report(
 def validate(space: SpaceFile, settings: Settings = None, data_root: DataRoot = None) -> None:
     """Check a search space without running it."""
     from raysweep import data
-    from raysweep.registry import is_reference, user_function
+    from raysweep.config.registry import is_reference, user_function
 
     loaded = _space(space, settings, data_root)
     for kind in ("dataset", "model"):
@@ -308,10 +299,9 @@ def validate(space: SpaceFile, settings: Settings = None, data_root: DataRoot = 
 def list_(what: Annotated[Catalogue, typer.Argument(help="Which table.")]) -> None:
     """List what there is, a line each."""
     from raysweep import defences, models
-    from raysweep.blocks import SAMPLERS
-    from raysweep.data import SOURCES
-    from raysweep.inversion import INVERSION
-    from raysweep.membership import MEMBERSHIP
+    from raysweep.attacks import INVERSION, MEMBERSHIP
+    from raysweep.data.sources import SOURCES
+    from raysweep.space.settings import SAMPLERS
 
     tables: dict[Catalogue, dict[str, Any]] = {
         Catalogue.datasets: SOURCES,
@@ -335,7 +325,7 @@ def schema() -> None:
     """Print the JSON Schema of search spaces, for editors."""
     import json
 
-    from raysweep.schema import schema as make
+    from raysweep.space.schema import schema as make
 
     print(json.dumps(make(), indent=2))
 
@@ -346,7 +336,7 @@ def dashboard(
     port: Annotated[int, typer.Option(help="On this machine only.")] = 8080,
 ) -> None:
     """Open optuna-dashboard on a sweep's study (pip install 'raysweep[dashboard]')."""
-    from raysweep.sweep.proposals import serve_dashboard
+    from raysweep.driver.dashboard import serve_dashboard
 
     serve_dashboard(folder, port=port)
 

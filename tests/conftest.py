@@ -7,8 +7,9 @@ import pytest
 import torch
 from hypothesis import settings
 
-from raysweep import data, sweep  # noqa: F401 - imported once, before the generators are watched
-from raysweep.space import parse_space
+from raysweep import data
+from raysweep.driver import sweep  # noqa: F401 - imported once, before the generators are watched
+from raysweep.space.parsing import parse_space
 
 torch.set_num_threads(1)
 settings.register_profile("busy", deadline=None)  # a machine that does other things proves nothing
@@ -58,7 +59,7 @@ def _shared_state_is_untouched():
 
 @pytest.fixture(autouse=True)
 def _every_test_reads_its_own_data(monkeypatch):
-    monkeypatch.setattr(data, "_LOADED", {})
+    monkeypatch.setattr(data.loading, "_LOADED", {})
 
 
 @pytest.fixture

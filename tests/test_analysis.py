@@ -20,10 +20,11 @@ import yaml
 from conftest import SMALL
 
 import raysweep
-from raysweep.compaction import FIRST
-from raysweep.space import parse_space
-from raysweep.store import Store, pack
-from raysweep.trial import run_trial
+from raysweep.records.compaction import FIRST
+from raysweep.records.store import Store
+from raysweep.records.tables import pack
+from raysweep.space.parsing import parse_space
+from raysweep.trial.run import run_trial
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("analysis")
     space = parse_space(SMALL, "small.yaml")
     store = Store(str(folder / "out"))
-    store.write_bytes(yaml.safe_dump(space.resolved()).encode(), "space.yaml")
+    store.folder.write_bytes(yaml.safe_dump(space.resolved()).encode(), "space.yaml")
     for number, values in enumerate(({}, {"dropout": 0.3}, {"epsilon": 8.0})):
         store.write(pack(run_trial(space.config(values))).numbered(number=number))
     return folder
@@ -80,7 +81,7 @@ def papers(tmp_path_factory):
     folder = tmp_path_factory.mktemp("papers")
     space = parse_space(PAPERS, "papers.yaml")
     store = Store(str(folder / "out"))
-    store.write_bytes(yaml.safe_dump(space.resolved()).encode(), "space.yaml")
+    store.folder.write_bytes(yaml.safe_dump(space.resolved()).encode(), "space.yaml")
     for number, (scenario, values) in enumerate(space.named()):
         packed = pack(run_trial(space.config(values)))
         store.write(packed.numbered(number=number, scenario=scenario))

@@ -5,7 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from raysweep import classifier, metrics
+from raysweep.attacks import metrics
+from raysweep.attacks.membership import classifier
 
 
 def shifted(n, gap, seed):

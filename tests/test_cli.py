@@ -14,7 +14,7 @@ from conftest import SMALL
 from PIL import Image
 
 from raysweep import cli
-from raysweep.schema import schema
+from raysweep.space.schema import schema
 
 RAYSWEEP = str(Path(sys.executable).parent / "raysweep")
 
@@ -220,7 +220,7 @@ def test_wrong_use_of_the_command_line_is_exit_code_two(call):
 @pytest.mark.parametrize("path", sorted(Path("search_spaces").glob("*.yaml")), ids=lambda p: p.stem)
 def test_the_schema_accepts_the_shipped_spaces(path):
     # YAML 1.1 reads 1e-5 as text; editors read YAML 1.2, where it is a number.
-    from raysweep.document import Document
+    from raysweep.config.yaml import Document
 
     document = Document(path.read_text(), path.name).value
     plain = json.loads(json.dumps(document).replace("Infinity", '".inf"'))
@@ -253,7 +253,7 @@ def test_help_answers_at_once_and_validate_imports_no_torch(tmp_path):
 
 
 def test_the_python_names_stay_functions_however_often_they_are_used():
-    told = "import raysweep; raysweep.sweep; import raysweep.sweep.table; print(callable(raysweep.sweep))"
+    told = "import raysweep; raysweep.sweep; import raysweep.driver.progress; print(callable(raysweep.sweep))"
     found = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "True"
 

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from comparison import against_baseline, beside, is_neutral, summary, within
 
 from raysweep import defences
-from raysweep.comparison import against_baseline, beside, is_neutral, summary, within
 from raysweep.errors import StoreError
 
 

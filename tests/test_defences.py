@@ -13,10 +13,12 @@ from conftest import DIGITS
 
 from raysweep import data, defences
 from raysweep.config import Training, plain
+from raysweep.config.registry import fields
+from raysweep.defences import dpsgd
 from raysweep.errors import DataError, SpaceError
 from raysweep.models import MODELS
-from raysweep.registry import fields
-from raysweep.train import plain_recipe, train
+from raysweep.training.loop import train
+from raysweep.training.recipe import plain_recipe
 
 CPU = torch.device("cpu")
 STRONG = {
@@ -92,7 +94,7 @@ def test_its_keys_are_its_own(kind):
 PAIRS = [
     pair
     for pair in itertools.combinations(CATALOGUE, 2)
-    if not (defences.DPSGD in pair and set(pair) & set(defences.BREAK_PRIVACY))
+    if not (dpsgd.DPSGD in pair and set(pair) & set(defences.BREAK_PRIVACY))
 ]
 
 
@@ -120,7 +122,7 @@ def test_each_of_two_defences_acts_beside_the_other(pair, alone, splits):
 
 @pytest.mark.parametrize("private", [True, False])
 def test_all_defences_that_may_stand_together_act_together(splits, private):
-    left_out = [k.__name__ for k in (defences.BREAK_PRIVACY if private else (defences.DPSGD,))]
+    left_out = [k.__name__ for k in (defences.BREAK_PRIVACY if private else (dpsgd.DPSGD,))]
     chosen = [strong for name, strong in STRONG.items() if name not in left_out]
     values = {key: value for strong in chosen for key, value in strong.items()}
     together = defences.defend(recipe(), values, splits.reference)

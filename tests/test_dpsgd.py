@@ -16,17 +16,14 @@ import raysweep
 from raysweep import defences
 from raysweep.config import Training
 from raysweep.defences.dpsgd import accounting
-from raysweep.defences.dpsgd.clipping import (
-    LayerwiseClipping,
-    OpacusClipping,
-    clipping,
-)
+from raysweep.defences.dpsgd.clipping import LayerwiseClipping, OpacusClipping, clipping
 from raysweep.defences.dpsgd.gradients import PrivateGradients, refuse_unsafe_layers
 from raysweep.defences.dpsgd.rules import ConvolutionRule
 from raysweep.errors import ModelError, PrivacyError
 from raysweep.models import MODELS
-from raysweep.space import parse_space
-from raysweep.train import PrivacySpent, isolated_rng, plain_recipe, train
+from raysweep.space.parsing import parse_space
+from raysweep.training.loop import isolated_rng, train
+from raysweep.training.recipe import PrivacySpent, plain_recipe
 
 CPU = torch.device("cpu")
 

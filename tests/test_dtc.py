@@ -6,14 +6,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from raysweep import signals
-from raysweep.attacks import Knowledge, judge_membership
+from raysweep.attacks.contract import Knowledge
+from raysweep.attacks.membership import dtc
 from raysweep.config import Training
 from raysweep.data import Split
 from raysweep.errors import DataError
-from raysweep.membership import dtc
 from raysweep.models import MODELS
-from raysweep.train import TrainedTarget, plain_recipe, train
+from raysweep.training import signals
+from raysweep.training.loop import train
+from raysweep.training.recipe import plain_recipe
+from raysweep.training.target import TrainedTarget
+from raysweep.trial.membership_judge import judge_membership
 
 CPU = torch.device("cpu")
 STEP, STEPS = 0.001, 100

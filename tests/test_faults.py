@@ -9,9 +9,9 @@ import pytest
 from conftest import SMALL
 from test_sweep import finished, folder, run, start, wait_for  # noqa: F401
 
-from raysweep.results import load
-from raysweep.space import parse_space
-from raysweep.sweep import code
+from raysweep.driver import user_code as code
+from raysweep.records.results import load
+from raysweep.space.parsing import parse_space
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from raysweep import figures
+from raysweep.report import figures
 
 OBJECTIVES = {"accuracy": "max", "attack_auc": "min", "inversion_mse": "max"}
 

@@ -6,19 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from raysweep.attacks import Knowledge
+from raysweep.attacks import INVERSION
+from raysweep.attacks.contract import Knowledge, Observed, Reconstruction
+from raysweep.attacks.inversion import convolutional, ridge
 from raysweep.config import Training, sub_seed
-from raysweep.decoders import convolutional, ridge
-from raysweep.inversion import INVERSION
 from raysweep.models import MODELS
-from raysweep.reconstructions import (
-    Examples,
-    Observed,
-    Reconstruction,
-    floors,
-    judge_inversion,
-)
-from raysweep.train import isolated_rng, plain_recipe, train
+from raysweep.training.loop import isolated_rng, train
+from raysweep.training.recipe import plain_recipe
+from raysweep.trial.inversion_judge import Examples, floors, judge_inversion
 
 CPU = torch.device("cpu")
 

@@ -6,16 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from raysweep import data, metrics
-from raysweep.attacks import Knowledge, draw_known, judge_membership
+from raysweep import data
+from raysweep.attacks import MEMBERSHIP, metrics
+from raysweep.attacks.contract import Knowledge, draw_known
+from raysweep.attacks.shadows import train_shadows
 from raysweep.config import Training
 from raysweep.data import concatenate
 from raysweep.errors import DataError, SpaceError
-from raysweep.inference import InferenceModel
-from raysweep.membership import MEMBERSHIP
 from raysweep.models import MODELS
-from raysweep.shadows import train_shadows
-from raysweep.train import isolated_rng, plain_recipe, train
+from raysweep.training.inference_model import InferenceModel
+from raysweep.training.loop import isolated_rng, train
+from raysweep.training.recipe import plain_recipe
+from raysweep.trial.membership_judge import judge_membership
 
 CPU = torch.device("cpu")
 TAUGHT = ("supervised", "inference_model")
@@ -136,7 +138,7 @@ def test_training_loss_and_known_members_are_granted_by_name_alone(memorised, mo
             granted.append(
                 (name, (knowledge.training_loss is not None, knowledge.known is not None))
             )
-            from raysweep.attacks import Scores
+            from raysweep.attacks.contract import Scores
 
             return Scores(values=np.arange(len(examples), dtype=float))
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from raysweep import metrics
+from raysweep.attacks import metrics
 
 
 def shifted_normals(d, n=4000, seed=0):

@@ -6,14 +6,16 @@ import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import nn
 
-from raysweep import recogniser
-from raysweep.attacks import Knowledge
+from raysweep.attacks import INVERSION
+from raysweep.attacks.contract import Knowledge, Observed
+from raysweep.attacks.inversion.mi_face import stretched
 from raysweep.config import Training
-from raysweep.inversion import INVERSION
-from raysweep.inversion.mi_face import stretched
 from raysweep.models import MODELS
-from raysweep.reconstructions import Classes, Observed, judge_inversion
-from raysweep.train import TrainedTarget, plain_recipe, train
+from raysweep.training.loop import train
+from raysweep.training.recipe import plain_recipe
+from raysweep.training.target import TrainedTarget
+from raysweep.trial import face_recogniser as recogniser
+from raysweep.trial.inversion_judge import Classes, judge_inversion
 
 CPU = torch.device("cpu")
 

@@ -13,8 +13,8 @@ from conftest import SMALL
 from ray.tune.execution.tune_controller import TuneController
 
 from benchmarks.nodes import Nodes
-from raysweep.results import load
-from raysweep.sweep.controller import Controller
+from raysweep.driver.tune_controller import Controller
+from raysweep.records.results import load
 
 RAYSWEEP = str(Path(sys.executable).parent / "raysweep")
 pytestmark = pytest.mark.timeout(600)  # of a busy machine; some 20 s each

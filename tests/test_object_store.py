@@ -15,11 +15,11 @@ import fsspec
 import pytest
 from conftest import SMALL
 
+from raysweep.driver import lock as lock_module
+from raysweep.driver.lock import Lock, _machine
 from raysweep.errors import StoreBusy, StoreError
-from raysweep.results import load
-from raysweep.store import Store
-from raysweep.sweep import lock as lock_module
-from raysweep.sweep.lock import Lock, _machine
+from raysweep.records.results import load
+from raysweep.records.store import Store
 
 BIN = Path(sys.executable).parent
 RCLONE = shutil.which("rclone", path=str(BIN)) or shutil.which("rclone")
@@ -123,7 +123,7 @@ def test_a_sweep_on_s3_is_watched_killed_and_continued(bucket, tmp_path):
     process = start(*args, cwd=tmp_path)
     wait_until(lambda: len(written(folder / "deep/out")) >= 2, seconds=120)
     assert len(load("s3://bucket/deep/out").trials) >= 2  # from a laptop, while it runs
-    holder = json.loads(Store("s3://bucket/deep/out").read_bytes("lock.json"))
+    holder = json.loads(Store("s3://bucket/deep/out").folder.read_bytes("lock.json"))
     assert (holder["pid"], holder["host"]) == (process.pid, os.uname().nodename)
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -191,7 +191,7 @@ def leave_behind(paths):
     dead = {"host": "gone", "pid": 1, "token": "x", "since": 0, "heartbeat": 0}
     content = json.dumps(dead | {"machine": _machine()}).encode()
     for path in paths:
-        Store(path).create_bytes(content, "lock.json")
+        Store(path).folder.create_bytes(content, "lock.json")
 
 
 def drivers_at_once(wanted):
@@ -228,5 +228,5 @@ def test_a_wrong_key_is_an_error_and_is_not_repeated(bucket, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-the-secret")
     fsspec.get_filesystem_class("s3").clear_instance_cache()
     with pytest.raises(StoreError) as told:
-        Store("s3://bucket/out").write_bytes(b"x", "space.yaml")
+        Store("s3://bucket/out").folder.write_bytes(b"x", "space.yaml")
     assert "not-the-secret" not in str(told.value)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from raysweep.optimizers import SGD, Adam
+from raysweep.training.optimizers import SGD, Adam
 
 TWINS = {
     "sgd": (SGD, torch.optim.SGD, {}),

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from raysweep import defences, packing
+from raysweep import defences
 from raysweep.config import Training
 from raysweep.models import MODELS
-from raysweep.train import plain_recipe, train
+from raysweep.training import packing
+from raysweep.training.loop import train
+from raysweep.training.recipe import plain_recipe
 
 DEFENDED = [
     {},

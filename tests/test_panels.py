@@ -2,8 +2,9 @@
 
 import numpy as np
 import pandas as pd
+import panels
 
-from raysweep import figures, panels
+from raysweep.report import figures
 
 
 def a_table():

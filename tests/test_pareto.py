@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from raysweep.pareto import front_mask, hypervolume
+from raysweep.records.pareto import front_mask, hypervolume
 
 DIRECTIONS = ["max", "min", "max", "max"]
 

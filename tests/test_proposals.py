@@ -5,8 +5,8 @@ import pytest
 import yaml
 from conftest import SMALL
 
-from raysweep.space import parse_space
-from raysweep.sweep.proposals import Proposals, expected
+from raysweep.driver.proposals import Proposals, expected
+from raysweep.space.parsing import parse_space
 
 SAMPLERS = ["tpe", "random", "qmc", "nsgaii", "nsgaiii", "gp"]
 

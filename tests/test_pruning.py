@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 from conftest import SMALL
 
-from raysweep.blocks import Pruning
 from raysweep.defences.dpsgd import accounting
+from raysweep.driver.standings import Standings
 from raysweep.errors import SpaceError
-from raysweep.record import EpochRecord
-from raysweep.space import differences, parse_space
-from raysweep.sweep.pruning import Standings
-from raysweep.trial import run_trial
+from raysweep.records.columns import EpochRecord
+from raysweep.space.parsing import differences, parse_space
+from raysweep.space.settings import Pruning
+from raysweep.trial.run import run_trial
 
 PRUNED = SMALL.replace("sampler:", "pruning: {grace_epochs: 1, reduction_factor: 2}\nsampler:")
 

@@ -4,8 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from raysweep.pareto import front_mask
-from raysweep.ranking import epsilon_net, leading
+from raysweep.records.pareto import epsilon_net, front_mask, leading
 
 POINTS = arrays(np.float64, st.tuples(st.integers(1, 12), st.just(3)), elements=st.integers(0, 4))
 DIRECTIONS = ["max", "min", "max"]

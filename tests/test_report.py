@@ -11,13 +11,18 @@ import pytest
 import yaml
 from conftest import SMALL
 
-from raysweep import cli, exhibits, figures, findings, material, report
+from raysweep import cli
 from raysweep.errors import StoreError
-from raysweep.markup import Html, element
-from raysweep.results import load
-from raysweep.space import load_space, parse_space
-from raysweep.store import Store, pack
-from raysweep.trial import run_trial
+from raysweep.records.results import load
+from raysweep.records.store import Store
+from raysweep.records.tables import pack
+from raysweep.report import build as report
+from raysweep.report import charts as exhibits
+from raysweep.report import figures, findings
+from raysweep.report import selection as material
+from raysweep.report.html import Html, element
+from raysweep.space.parsing import load_space, parse_space
+from raysweep.trial.run import run_trial
 
 NASTY = "<script>alert(1)</script><img src=x onerror=alert(2)>\" onload='a' $\\frac{ & \u202e"
 
@@ -58,7 +63,7 @@ def written(real, path, results, **changes):
     """Write a results folder of some trials and a changed space; return where."""
     store = Store(str(path))
     document = yaml.safe_load(yaml.safe_dump(real[0].resolved())) | changes
-    store.write_bytes(yaml.safe_dump(document).encode(), "space.yaml")
+    store.folder.write_bytes(yaml.safe_dump(document).encode(), "space.yaml")
     for result in results:
         store.write(pack(result))
     return store.path
@@ -244,7 +249,7 @@ def test_a_long_sweep_is_drawn_by_its_front_and_a_sample(real, folder, tmp_path)
 def _arrow(rows):
     import pyarrow as pa
 
-    from raysweep.store import SCHEMAS
+    from raysweep.records.tables import SCHEMAS
 
     return pa.Table.from_pandas(rows, schema=SCHEMAS["trials"], preserve_index=False)
 

@@ -16,15 +16,15 @@ import pytest
 import yaml
 from conftest import SMALL
 
-from raysweep.choice import choose
 from raysweep.config import TrialConfig
+from raysweep.config.registry import user_function
+from raysweep.driver import user_code as code
+from raysweep.driver.lock import Lock
 from raysweep.errors import RaysweepError, SpaceError, StoreError
-from raysweep.registry import user_function
-from raysweep.results import load
-from raysweep.space import parse_space
-from raysweep.store import Store
-from raysweep.sweep import code
-from raysweep.sweep.lock import Lock
+from raysweep.records.choice import choose
+from raysweep.records.results import load
+from raysweep.records.store import Store
+from raysweep.space.parsing import parse_space
 
 ROOT = Path(__file__).parent.parent
 LAUGHS = "\n".join(["a0: &a0 [x]", *(f"a{i}: &a{i} [{f'*a{i - 1},' * 9}]" for i in range(1, 12))])
@@ -56,11 +56,11 @@ def test_a_space_that_is_a_bomb_is_refused_and_nothing_runs(text, told, tmp_path
 @pytest.mark.parametrize("wrong", [{"heartbeat": "x"}, {"since": None}, {"pid": [1]}, {"token": 7}])
 def test_a_lock_that_is_rubbish_holds_nobody_up(tmp_path, wrong):
     store = Store(str(tmp_path))
-    store.write_bytes(b"x", "space.yaml")
+    store.folder.write_bytes(b"x", "space.yaml")
     held = {"host": "h", "pid": 1, "token": "t", "since": 1.0, "heartbeat": 1.0} | wrong
-    store.write_bytes(json.dumps(held).encode(), "lock.json")
+    store.folder.write_bytes(json.dumps(held).encode(), "lock.json")
     with Lock(store, say=lambda _: None):
-        assert json.loads(store.read_bytes("lock.json"))["token"] != held["token"]
+        assert json.loads(store.folder.read_bytes("lock.json"))["token"] != held["token"]
 
 
 @pytest.mark.parametrize("name", ["../escape", "/tmp/escape", "a/b", "..", "a\nb", ""])
@@ -186,7 +186,7 @@ OWN_RAY = """
 import json, os, subprocess, sys
 import psutil, ray, raysweep
 from rich.console import Console
-from raysweep.sweep import _ray
+from raysweep.driver.cluster import _ray
 
 STRANGER = '''
 import sys

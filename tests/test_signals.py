@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from raysweep import signals
+from raysweep.training import signals
 
 LOGITS = arrays(np.float64, (5, 4), elements=st.floats(-8, 8))
 

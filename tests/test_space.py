@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 from conftest import SMALL
 
-from raysweep.axes import grid
 from raysweep.errors import SpaceError
-from raysweep.space import differences, fixed_space, load_space, parse_space
+from raysweep.space.axes import grid
+from raysweep.space.parsing import differences, load_space, parse_space
+from raysweep.space.space import fixed_space
 
 BAD = {
     "unknown block": ("seed: 3", "sead: 3", r"unknown key 'sead'; did you mean 'seed'\?.*line"),

@@ -11,14 +11,16 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from raysweep.choice import choose
-from raysweep.compaction import compact, drop_orphans, tidy
-from raysweep.conditions import condition
 from raysweep.errors import SpaceError, StoreError
-from raysweep.record import AttackRecord, EpochRecord, ScoreRows, TrialRecord, TrialResult
-from raysweep.results import comparable as dominance
-from raysweep.results import comparable_row, covered, front, load, reference_point
-from raysweep.store import Store, pack
+from raysweep.records.choice import choose, condition
+from raysweep.records.columns import AttackRecord, EpochRecord, ScoreRows, TrialRecord, TrialResult
+from raysweep.records.compaction import compact, drop_orphans, tidy
+from raysweep.records.folder import Folder
+from raysweep.records.fronts import comparable as dominance
+from raysweep.records.fronts import comparable_row, covered, front, reference_point
+from raysweep.records.results import load
+from raysweep.records.store import Store
+from raysweep.records.tables import pack
 
 OBJECTIVES = {"accuracy": "max", "attack_auc": "min", "inversion_mse": "max"}
 
@@ -66,7 +68,7 @@ def result(trial_id="a", accuracy=0.9, auc=0.6, mse=0.02, **changes):
 def store(tmp_path):
     store = Store(str(tmp_path / "out"))
     document = {"name": "x", "objectives": OBJECTIVES, "dataset": {"name": "digits"}, "seed": 0}
-    store.write_bytes(yaml.safe_dump(document).encode(), "space.yaml")
+    store.folder.write_bytes(yaml.safe_dump(document).encode(), "space.yaml")
     return store
 
 
@@ -161,7 +163,7 @@ def test_a_full_disk_is_told_and_what_was_there_stays(store, monkeypatch):
 
 def test_a_store_may_lie_on_any_file_system():
     store = Store("memory://sweeps/one")
-    store.write_bytes(
+    store.folder.write_bytes(
         yaml.safe_dump({"name": "x", "objectives": OBJECTIVES}).encode(), "space.yaml"
     )
     store.write(result())
@@ -196,7 +198,7 @@ def test_an_interrupted_merge_loses_nothing_and_is_tidied(store, monkeypatch):
     for number in range(4):
         store.write(result(f"{number:016x}", number=number))
     before = load(store.path).trials
-    removed, real = [], Store.remove
+    removed, real = [], Folder.remove
 
     def remove(self, *parts):
         removed.append(parts)
@@ -205,7 +207,7 @@ def test_an_interrupted_merge_loses_nothing_and_is_tidied(store, monkeypatch):
         real(self, *parts)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "remove", remove)
+        patch.setattr(Folder, "remove", remove)
         with pytest.raises(KeyboardInterrupt):
             compact(store, least=4)
     pd.testing.assert_frame_equal(load(store.path).trials, before)
@@ -217,9 +219,9 @@ def test_an_interrupted_merge_loses_nothing_and_is_tidied(store, monkeypatch):
 
 DIES_WHILE_IT_WRITES = """
 import os, sys
-from raysweep.store import Store
+from raysweep.records.store import Store
 os.replace = lambda *_: os._exit(9)
-Store(sys.argv[1]).write_bytes(b"half", "trials", "a.parquet")
+Store(sys.argv[1]).folder.write_bytes(b"half", "trials", "a.parquet")
 """
 
 
@@ -240,9 +242,9 @@ def test_a_file_is_created_once_also_where_there_are_no_hard_links(store, monkey
 
     if not links:
         monkeypatch.setattr(os, "link", refused)
-    assert store.create_bytes(b"first", "lock.json")
-    assert not store.create_bytes(b"second", "lock.json")
-    assert store.read_bytes("lock.json") == b"first"
+    assert store.folder.create_bytes(b"first", "lock.json")
+    assert not store.folder.create_bytes(b"second", "lock.json")
+    assert store.folder.read_bytes("lock.json") == b"first"
     assert not list(Path(store.path).glob(".*"))
 
 
@@ -333,7 +335,7 @@ def test_text_that_is_none_is_named(store):
 
 def test_an_objective_that_is_none_is_refused(store):
     document = {"name": "x", "objectives": {"acuracy": "max"}}
-    store.write_bytes(yaml.safe_dump(document).encode(), "space.yaml")
+    store.folder.write_bytes(yaml.safe_dump(document).encode(), "space.yaml")
     with pytest.raises(StoreError, match="not a space that raysweep wrote.*mean 'accuracy'"):
         load(store.path)
 
@@ -396,7 +398,7 @@ def test_sweeps_that_measured_different_things_share_no_front(store, tmp_path):
     store.write(result())
     other = Store(str(tmp_path / "other"))
     document = {"name": "y", "objectives": OBJECTIVES, "dataset": {"name": "mnist"}, "seed": 0}
-    other.write_bytes(yaml.safe_dump(document).encode(), "space.yaml")
+    other.folder.write_bytes(yaml.safe_dump(document).encode(), "space.yaml")
     with pytest.raises(StoreError, match="cannot share a front, `dataset` differs"):
         load(store.path, other.path)
 

@@ -17,9 +17,9 @@ import pytest
 from conftest import SMALL
 from rich.console import Console
 
-from raysweep.results import load
-from raysweep.store import Store
-from raysweep.sweep import _interrupt
+from raysweep.driver.interrupts import _interrupt
+from raysweep.records.results import load
+from raysweep.records.store import Store
 
 RAYSWEEP = str(Path(sys.executable).parent / "raysweep")
 pytestmark = pytest.mark.timeout(400)
@@ -336,7 +336,7 @@ def test_a_torn_record_is_refused_by_name_and_left_alone(folder):
 LOGICAL = """
 import gc, ray, raysweep
 from ray.tune.experiment import Trial
-from raysweep.sweep import tuning
+from raysweep.driver import tune_hooks as tuning
 kept, begin = [], tuning.Recording.on_trial_start
 
 def counted(self, **told):
@@ -394,21 +394,21 @@ def test_an_out_that_cannot_be_written_is_refused(folder, out):
 
 
 def test_a_lock_left_by_a_dead_driver_is_taken_over(folder):
-    from raysweep.sweep.lock import Lock, _machine
+    from raysweep.driver.lock import Lock, _machine
 
     store = Store(str(folder))
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     holder = {"host": os.uname().nodename, "pid": dead.pid, "token": "x", "since": 0}
     holder["machine"] = _machine()
-    store.write_bytes(json.dumps(holder | {"heartbeat": time.time()}).encode(), "lock.json")
+    store.folder.write_bytes(json.dumps(holder | {"heartbeat": time.time()}).encode(), "lock.json")
     with Lock(store):
-        assert json.loads(store.read_bytes("lock.json"))["pid"] == os.getpid()
-    assert not store.exists("lock.json")
+        assert json.loads(store.folder.read_bytes("lock.json"))["pid"] == os.getpid()
+    assert not store.folder.exists("lock.json")
 
 
 def test_a_slow_redraw_takes_at_most_a_twentieth_of_the_time(monkeypatch):
-    from raysweep.sweep import table
+    from raysweep.driver import progress as table
 
     monkeypatch.setattr(table, "QUIET", 0.0)
     drawn = []
@@ -430,7 +430,7 @@ def test_a_slow_redraw_takes_at_most_a_twentieth_of_the_time(monkeypatch):
 @pytest.fixture
 def held_elsewhere(folder, monkeypatch):
     """A store, and a function that lets the heart of its holder on another machine beat."""
-    from raysweep.sweep import lock as module
+    from raysweep.driver import lock as module
 
     monkeypatch.setattr(module, "BEAT", 0.2)
     monkeypatch.setattr(module, "STALE", 1.0)
@@ -439,15 +439,15 @@ def held_elsewhere(folder, monkeypatch):
 
     def beat():
         content = json.dumps(holder | {"heartbeat": time.time()})
-        store.write_bytes(content.encode(), "lock.json")
+        store.folder.write_bytes(content.encode(), "lock.json")
 
     beat()
     return store, beat
 
 
 def test_a_holder_on_another_host_is_alive_while_its_heart_beats(held_elsewhere):
+    from raysweep.driver.lock import Lock
     from raysweep.errors import StoreBusy
-    from raysweep.sweep.lock import Lock
 
     store, beat = held_elsewhere
     timer = threading.Timer(0.4, beat)
@@ -458,8 +458,8 @@ def test_a_holder_on_another_host_is_alive_while_its_heart_beats(held_elsewhere)
 
 
 def test_a_host_that_died_is_waited_for_and_its_lock_taken_over(held_elsewhere):
+    from raysweep.driver.lock import Lock
     from raysweep.errors import StoreBusy
-    from raysweep.sweep.lock import Lock
 
     store, beat = held_elsewhere
     told = []
@@ -468,4 +468,4 @@ def test_a_host_that_died_is_waited_for_and_its_lock_taken_over(held_elsewhere):
         beat()  # it was not dead after all, and has taken the folder back
         with pytest.raises(StoreBusy):
             lock.check()
-    assert store.exists("lock.json")  # it is the other one's now
+    assert store.folder.exists("lock.json")  # it is the other one's now

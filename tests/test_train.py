@@ -8,9 +8,13 @@ from torch import nn
 
 from raysweep.config import Training, sub_seed
 from raysweep.errors import ModelError, TrainingDiverged
-from raysweep.layers import Dropout, channels_last
-from raysweep.models import MODELS, ThesisCnn, model
-from raysweep.train import accuracy, cross_entropy, isolated_rng, plain_recipe, train
+from raysweep.models import MODELS, model
+from raysweep.models.convolutional import ThesisCnn
+from raysweep.models.fast_layers import Dropout
+from raysweep.training.devices import channels_last
+from raysweep.training.loop import isolated_rng, train
+from raysweep.training.recipe import cross_entropy, plain_recipe
+from raysweep.training.target import accuracy
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from conftest import SMALL
 from torch import nn
 
 from raysweep.errors import DataError
-from raysweep.space import parse_space
-from raysweep.trial import run_trial
+from raysweep.space.parsing import parse_space
+from raysweep.trial.run import run_trial
 
 
 def trial(*replacements, **options):

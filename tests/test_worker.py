@@ -7,10 +7,11 @@ import torch
 from conftest import SMALL
 from ray import tune
 
-from raysweep.provenance import failed_record
-from raysweep.record import TrialResult
-from raysweep.space import parse_space
-from raysweep.sweep import tuning, worker
+from raysweep.driver import tune_hooks as tuning
+from raysweep.driver import worker
+from raysweep.records.columns import TrialResult
+from raysweep.records.provenance import failed_record
+from raysweep.space.parsing import parse_space
 
 
 @pytest.mark.parametrize(("share", "capped"), [(0.25, [0.25]), (1.0, []), (0.0, [])])
@@ -23,8 +24,8 @@ def test_a_fraction_of_a_gpu_has_that_share_of_its_memory(monkeypatch, share, ca
         devices.append(device.type)
         return TrialResult(trial=failed_record(config, "not run"))
 
-    monkeypatch.setattr("raysweep.layers.default_device", lambda: torch.device("cuda"))
-    monkeypatch.setattr("raysweep.trial.run_recorded", run_recorded)
+    monkeypatch.setattr("raysweep.training.devices.default_device", lambda: torch.device("cuda"))
+    monkeypatch.setattr("raysweep.trial.run.run_recorded", run_recorded)
     monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", fractions.append)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     monkeypatch.setattr(tune, "report", reports.append)

@@ -18,10 +18,9 @@ from typing import Any
 
 import nasr
 import pandas as pd
+import panels
 import paper
-
-from raysweep import panels
-from raysweep.comparison import beside
+from comparison import beside
 
 PUBLISHED: dict[tuple[str, str], tuple[nasr.Row, nasr.Row]] = {  # without, with the defence
     ("purchase100", "record_mlp"): ((100, 80.1, 67.6), (92.2, 76.5, 51.6)),

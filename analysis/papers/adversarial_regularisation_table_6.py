@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import nasr
 import pandas as pd
+import panels
 import paper
-
-from raysweep import panels
 
 PUBLISHED: dict[float, nasr.Row] = {
     0: (100, 80.1, 67.6),

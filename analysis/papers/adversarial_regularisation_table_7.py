@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import nasr
 import pandas as pd
+import panels
 import paper
-
-from raysweep import panels
 
 PUBLISHED: dict[float, nasr.Row] = {
     0.05: (None, 80.0, 59.2),

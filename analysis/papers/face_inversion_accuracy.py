@@ -7,11 +7,11 @@ Published: 83 % without DP, 79 % at epsilon 430 (sigma 0.4), on validation; DP p
 
 from __future__ import annotations
 
+import comparison
 import pandas as pd
+import panels
 import paper
-
-from raysweep import comparison, panels
-from raysweep.comparison import beside
+from comparison import beside
 
 STORE = "face_inversion_dp"
 PUBLISHED = {0.0: 83.0, 0.4: 79.0}  # % by sigma

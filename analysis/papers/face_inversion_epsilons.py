@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from math import log
 
+import comparison
 import numpy as np
 import pandas as pd
+import panels
 import paper
-
-from raysweep import comparison, panels
-from raysweep.comparison import beside
+from comparison import beside
 
 STORE = "face_inversion_dp"
 PUBLISHED = {0.001: 5.5e7, 0.01: 5.5e5, 0.1: 5600, 0.4: 430, 1.1: 85, 1.5: 54, 3.5: 18}

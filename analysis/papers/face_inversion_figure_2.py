@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from math import inf, nan
 
+import comparison
 import pandas as pd
+import panels
 import paper
-
-from raysweep import comparison, panels
-from raysweep.comparison import beside
+from comparison import beside
 
 STORE = "face_inversion_mnist"
 PUBLISHED = {inf: 98.65, 30.0: 96.8, 4.5: 96.3}  # accuracy in % by epsilon; the last is derived

@@ -13,12 +13,12 @@ from typing import Any
 
 import faces
 import pandas as pd
+import panels
 import paper
+from comparison import beside
 from numpy.typing import NDArray
 
-from raysweep import panels
-from raysweep.comparison import beside
-from raysweep.results import Results
+from raysweep.records.results import Results
 
 STORE = "face_inversion_models"
 MODELS = {

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 import faces
 import numpy as np
 import pandas as pd
+import panels
 import paper
+from comparison import beside
 
-from raysweep import figures, panels
-from raysweep.comparison import beside
-from raysweep.results import Results
+from raysweep.records.results import Results
+from raysweep.report import figures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

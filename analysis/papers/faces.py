@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import comparison
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from raysweep import comparison
-from raysweep.results import Results
+from raysweep.records.results import Results
 
 RECOGNISED = "recognition_rate_mi_face"
 FORMS = {"raw": "as published (raw pixels, stretched)", "clip": "pixels kept in [0, 1]"}

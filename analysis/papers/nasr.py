@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import comparison
 import pandas as pd
+from comparison import beside
 
-from raysweep import comparison
-from raysweep.comparison import beside
-from raysweep.results import Results
+from raysweep.records.results import Results
 
 STORE = "adversarial_regularisation_small"
 FIGURES = {

@@ -13,12 +13,13 @@ from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import comparison
 import pandas as pd
 
 import raysweep
-from raysweep import comparison, figures
 from raysweep.errors import RaysweepError
-from raysweep.results import Results
+from raysweep.records.results import Results
+from raysweep.report import figures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

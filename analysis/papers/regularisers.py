@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import comparison
 import pandas as pd
 import paper
 
-from raysweep import comparison, defences
-from raysweep.results import Results
+from raysweep import defences
+from raysweep.records.results import Results
 
 SMALL = "regularisers_fashion_mnist_small"
 SMALL_VGG4 = "regularisers_vgg4_small"

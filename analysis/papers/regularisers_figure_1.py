@@ -8,12 +8,12 @@ The gap of the distances to confident and Yeom's advantage. Published in words: 
 
 from __future__ import annotations
 
+import comparison
 import pandas as pd
+import panels
 import paper
 import regularisers as published
-
-from raysweep import comparison, panels
-from raysweep.comparison import beside
+from comparison import beside
 
 STORE = "regularisers_dp_small"
 TEXT = {  # sigma: change of accuracy, Adv Yeom and Adv Salem, %

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import comparison
 import numpy as np
 import pandas as pd
+import panels
 import paper
 import regularisers as published
 from thesis_claims import verdict
-
-from raysweep import comparison, panels
 
 BEYOND = "beyond"
 SAID = {

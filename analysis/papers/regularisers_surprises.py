@@ -9,11 +9,10 @@ leaves zero out is decided, by the AUC: it needs no threshold, so it is told apa
 from __future__ import annotations
 
 import pandas as pd
+import panels
 import paper
 import regularisers as published
-
-from raysweep import panels
-from raysweep.comparison import beside
+from comparison import beside
 
 STORE = "regularisers_surprises_small"
 SALEM, POINTS = f"change_{published.SALEM}", published.SALEM_POINTS

@@ -6,11 +6,10 @@ python analysis/papers/regularisers_table_2.py [RESULTS ...] [--out figures]
 from __future__ import annotations
 
 import pandas as pd
+import panels
 import paper
 import regularisers as published
-
-from raysweep import panels
-from raysweep.comparison import beside
+from comparison import beside
 
 STORES = (
     published.SMALL,

@@ -11,11 +11,10 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
+import panels
 import paper
 import regularisers as published
-
-from raysweep import panels
-from raysweep.comparison import beside
+from comparison import beside
 
 Settings = dict[str, float]
 T: Settings = {"distillation_temperature": 50}

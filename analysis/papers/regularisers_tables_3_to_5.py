@@ -9,11 +9,10 @@ relative accuracy drop. All figures are changes relative to the baseline, in %.
 from __future__ import annotations
 
 import pandas as pd
+import panels
 import paper
 import regularisers as published
-
-from raysweep import panels
-from raysweep.comparison import beside
+from comparison import beside
 
 LABELS = {
     name: f"change of {label}, %"

@@ -12,11 +12,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+import panels
 import paper
 import regularisers as published
-
-from raysweep import panels
-from raysweep.comparison import beside
+from comparison import beside
 
 CELLS = {
     published.NONMEMBERS: "distance of D x 1000",

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import comparison
 import pandas as pd
 
-from raysweep import comparison
-from raysweep.results import Results
+from raysweep.records.results import Results
 
 SMALL = "thesis_small"
 DECODER = "thesis_decoder_small"

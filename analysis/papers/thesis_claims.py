@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from math import isnan
 
+import comparison
 import pandas as pd
+import panels
 import paper
 import thesis
-
-from raysweep import comparison, panels
 
 NOTICEABLE = 5.0
 """A change of so many % is what the thesis' "noticeably" and "significantly" are read as."""

@@ -8,13 +8,14 @@ layers between are those that a store has.
 
 from __future__ import annotations
 
+import comparison
 import pandas as pd
+import panels
 import paper
 import thesis
 from thesis_claims import judged
 
-from raysweep import comparison, panels
-from raysweep.results import Results
+from raysweep.records.results import Results
 
 
 def decoder_of(results: Results) -> str:

@@ -8,12 +8,12 @@ baseline's.
 
 from __future__ import annotations
 
+import comparison
 import pandas as pd
+import panels
 import paper
 import thesis
-
-from raysweep import comparison, panels
-from raysweep.comparison import beside
+from comparison import beside
 
 NAMES = {f"change_{name}": name for name in thesis.BASELINE}
 

@@ -8,11 +8,11 @@ last three layers, L2 protects the output, dropout the layers in between.
 
 from __future__ import annotations
 
+import comparison
 import pandas as pd
+import panels
 import paper
 import thesis
-
-from raysweep import comparison, panels
 
 CLAIMED = {  # + more resistance, - less, 0 no better
     "dp_eps2": {"flatten": "-", "dense": "-", "output": "-"},

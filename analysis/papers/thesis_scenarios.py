@@ -8,12 +8,12 @@ in its figures' words alone. Training times are of a machine with other work on 
 
 from __future__ import annotations
 
+import comparison
 import pandas as pd
+import panels
 import paper
 import thesis
-
-from raysweep import comparison, panels
-from raysweep.comparison import beside
+from comparison import beside
 
 
 def main() -> None:

@@ -7,9 +7,9 @@ The thesis does not publish them. It does claim that a higher lambda protects th
 
 from __future__ import annotations
 
+import comparison
+import panels
 import paper
-
-from raysweep import comparison, panels
 
 STORE = "thesis_strengths_small"
 LIMIT = 1.0

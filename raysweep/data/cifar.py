@@ -19,6 +19,7 @@ CIFAR10 = Files(
     ("cifar10", "cifar-10-batches-py", "cifar10/cifar-10-batches-py"),
     (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"),
 )
+
 CIFAR100 = Files(
     "cifar100",
     "CIFAR100",

@@ -19,6 +19,7 @@ from raysweep.config import sub_seed
 from raysweep.errors import DataError
 
 Indices = NDArray[np.int64]
+
 Size = Annotated[int, Ge(0)] | Annotated[float, Ge(0)]
 
 

@@ -8,8 +8,8 @@ import numpy as np
 from pydantic.dataclasses import dataclass
 
 from raysweep.data.examples import Examples
-from raysweep.data.own import read_classes
 from raysweep.data.published import Files
+from raysweep.data.user import read_classes
 from raysweep.errors import DataError
 
 ORL_FACES = Files(
@@ -19,6 +19,7 @@ ORL_FACES = Files(
     ("s1/1.pgm", "s40/10.pgm"),
     origin="the folders s1 to s40 of AT&T Laboratories Cambridge's Database of Faces",
 )
+
 N_TRAINING = 7
 """Images of each person in the published training set; which of the ten is unpublished."""
 

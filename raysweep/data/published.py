@@ -142,6 +142,7 @@ def _download(torchvision_name: str) -> bool:
 
 
 MNIST = Files("mnist", "MNIST", ("mnist", "MNIST/raw"), _IDX)
+
 FASHION_MNIST = Files(
     "fashion_mnist",
     "FashionMNIST",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from raysweep.config.registry import build, is_reference, lookup
 from raysweep.data.cifar import Cifar10, Cifar100
 from raysweep.data.examples import Source
 from raysweep.data.faces import OrlFaces
-from raysweep.data.own import ImageFolder, Npz, UserFunction
 from raysweep.data.published import Digits, FashionMnist, Mnist
-from raysweep.data.records import Purchase100, SyntheticPurchase, Texas100
-from raysweep.registry import build, is_reference, lookup
+from raysweep.data.tabular import Purchase100, SyntheticPurchase, Texas100
+from raysweep.data.user import ImageFolder, Npz, UserFunction
 
 SOURCES: dict[str, type[Any]] = {
     "digits": Digits,

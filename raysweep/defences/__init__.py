@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pydantic
 
+from raysweep.config.registry import build, fields, suggestion
 from raysweep.defences.adversarial_regularisation import AdversarialRegularisation
 from raysweep.defences.augmentation import GaussianNoise, RandomCrop
 from raysweep.defences.distillation import Distillation
@@ -21,12 +22,12 @@ from raysweep.defences.l2 import L2
 from raysweep.defences.label_smoothing import LabelSmoothing
 from raysweep.defences.spatial_dropout import SpatialDropout
 from raysweep.errors import SpaceError
-from raysweep.registry import build, fields, suggestion
 
 if TYPE_CHECKING:
     from raysweep.config import Training
     from raysweep.data import Split, Splits
-    from raysweep.train import Recipe
+    from raysweep.training.recipe import Recipe
+
 
 DEFENCES: tuple[type[Any], ...] = (
     Distillation,  # first: its teacher is made by the recipe before any defence
@@ -40,8 +41,10 @@ DEFENCES: tuple[type[Any], ...] = (
     AdversarialRegularisation,
     DPSGD,
 )
+
 WHOLE = ("random_crop", "early_stopping", "reference_size", "adversary_batches")
 """The keys that count something: a range of them between whole numbers takes whole numbers."""
+
 BREAK_PRIVACY = (Distillation, AdversarialRegularisation)
 """What touches the members outside DP-SGD's guarantee, and says how."""
 

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from raysweep.data import Split, Splits
-    from raysweep.train import Recipe
+    from raysweep.training.recipe import Recipe
+
 
 WARM_UP = 5
 """Passes of the inference model over the members after the target's first, plain epoch."""
+
 STEPS = 2
 """Steps of the target from one turn of the inference model to the next, as in the authors' code."""
 
@@ -122,8 +124,8 @@ class InnerAdversary:
         import torch
 
         from raysweep.config import sub_seed
-        from raysweep.inference import InferenceModel, InferenceTraining
-        from raysweep.train import isolated_rng
+        from raysweep.training.inference_model import InferenceModel, InferenceTraining
+        from raysweep.training.loop import isolated_rng
 
         self._weight, self._batch_size, self._device = weight, batch_size, device
         self._in_a_turn = turn
@@ -158,7 +160,8 @@ class InnerAdversary:
     def _turn(self, model: nn.Module, n_batches: int) -> None:
         import torch
 
-        from raysweep.train import EVALUATION_BATCH, pixels
+        from raysweep.training.recipe import EVALUATION_BATCH
+        from raysweep.training.target import pixels
 
         model.eval()
         self._training.model.requires_grad_(True)

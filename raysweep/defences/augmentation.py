@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from raysweep.data import Split, Splits
-    from raysweep.train import Recipe
+    from raysweep.training.recipe import Recipe
 
     Augment = Callable[[Tensor], Tensor]
 

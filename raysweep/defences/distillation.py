@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from raysweep.data import Split
-    from raysweep.train import Recipe
+    from raysweep.training.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class Distillation:
         def relabel(members: Split, *, seed: int, device: Any) -> Tensor:
             import torch
 
-            from raysweep.train import train
+            from raysweep.training.loop import train
 
             teacher = train(recipe, members, seed=seed, device=device)
             logits = torch.from_numpy(teacher.logits(members)).to(device)

@@ -14,7 +14,7 @@ from raysweep.errors import SpaceError
 
 if TYPE_CHECKING:
     from raysweep.data import Split
-    from raysweep.train import Recipe
+    from raysweep.training.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from raysweep.data import Split
-    from raysweep.train import Recipe
+    from raysweep.training.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 if TYPE_CHECKING:
     from raysweep.data import Split
-    from raysweep.train import Recipe
+    from raysweep.training.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass as plain_dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from raysweep.config.registry import build, fields, is_reference, lookup, user_function
 from raysweep.errors import ModelError
 from raysweep.models.convolutional import Conv1, Conv3, MnistCnn, ThesisCnn
 from raysweep.models.deep import AlexNet, DenseNet
 from raysweep.models.flat import Mlp, RecordMlp, Softmax
 from raysweep.models.layers import Shape
 from raysweep.models.vgg import Vgg4, Vgg7, Vgg9
-from raysweep.registry import build, fields, is_reference, lookup, user_function
 
 if TYPE_CHECKING:
     from torch import nn

@@ -8,21 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from annotated_types import MinLen
 from pydantic.dataclasses import dataclass
 
-from raysweep.models.layers import (
-    Shape,
-    Width,
-    activation,
-    dropouts,
-    refuse_channels,
-    sequence,
-)
+from raysweep.models.layers import Shape, Width, activation, dropouts, refuse_channels, sequence
 
 if TYPE_CHECKING:
     from torch import nn
 
     from raysweep.models.layers import Plan
 
+
 Hidden = Annotated[tuple[Width, ...], MinLen(1)]
+
 DenseActivation = Literal["relu", "tanh", "sigmoid"]
 
 

@@ -14,10 +14,15 @@ if TYPE_CHECKING:
 
     Plan = list[tuple[str, nn.Module | None]]
 
+
 Activation = Literal["relu", "tanh"]
+
 Norm = Literal["batch", "group"]
+
 Shape = tuple[int, ...]
+
 Width = Annotated[int, Gt(0)]
+
 MOST_GROUPS = 32
 """Wu & He 2018: 32 groups where the width allows it."""
 
@@ -43,7 +48,7 @@ def sequence(layers: Plan) -> nn.Module:
     """Return the named layers in order, leaving out those that are None."""
     from collections import OrderedDict
 
-    from raysweep.layers import Layers
+    from raysweep.models.fast_layers import Layers
 
     return Layers(OrderedDict((name, layer) for name, layer in layers if layer is not None))
 
@@ -52,7 +57,7 @@ def dropouts(number: int, dropout: float, spatial: float = 0.0) -> Plan:
     """Return the dropout layers after hidden block ``number``; those of probability 0 are None."""
     from torch import nn
 
-    from raysweep.layers import Dropout
+    from raysweep.models.fast_layers import Dropout
 
     return [
         (f"spatial_dropout{number}", nn.Dropout2d(spatial) if spatial > 0 else None),

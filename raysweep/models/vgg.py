@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from raysweep.models.layers import Plan
 
+
 POOL = 0
 """A pooling among widths."""
 

@@ -10,7 +10,7 @@ from conftest import SMALL
 from test_object_store import drivers_at_once, leave_behind
 from test_sweep import finished, run, start
 
-from raysweep.results import load
+from raysweep.records.results import load
 
 pytestmark = pytest.mark.timeout(600)
 ROUNDS = 2

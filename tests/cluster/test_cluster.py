@@ -15,7 +15,8 @@ from typing import ClassVar
 import pandas as pd
 import pytest
 
-from raysweep.results import front, load
+from raysweep.records.fronts import front
+from raysweep.records.results import load
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
 ROOT = Path(__file__).parent.parent.parent

@@ -19,7 +19,7 @@ import pytest
 from conftest import SMALL
 
 from cluster.on_nfs import FIGURES
-from raysweep.results import load
+from raysweep.records.results import load
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1000)]
 ROOT = Path(__file__).parent.parent.parent

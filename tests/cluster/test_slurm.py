@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from raysweep.results import load
+from raysweep.records.results import load
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parent.parent.parent

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from raysweep.config import Training
     from raysweep.data import Split, Splits
     from raysweep.defences.dpsgd.gradients import PrivateGradients
-    from raysweep.train import PrivacySpent, Recipe
+    from raysweep.training.recipe import PrivacySpent, Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ class DPSGD:
 
     def _spent(self, noise: float, steps: int, sample_rate: float, clipping: str) -> PrivacySpent:
         from raysweep.defences.dpsgd import accounting
-        from raysweep.train import PrivacySpent
+        from raysweep.training.recipe import PrivacySpent
 
         epsilon, answered = accounting.spent(
             noise,

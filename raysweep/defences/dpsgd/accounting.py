@@ -19,18 +19,23 @@ from opacus.accountants.analysis.rdp import compute_rdp, get_privacy_spent
 from scipy.optimize import brentq
 
 from raysweep.errors import PrivacyError
-from raysweep.signals import Floats
+from raysweep.training.signals import Floats
 
 AccountantName = Literal["rdp", "prv"]
 
 WHOLE_ORDERS = (*range(2, 65), 72, 80, 96, 112, 128, 160, 192, 256, 384, 512, 1024)
+
 FRACTIONAL_ORDERS = (1.01, 1.05, *np.arange(1.1, 2.0, 0.1).round(1), *np.arange(2.25, 6, 0.25))
+
 ORDERS = tuple(sorted({float(order) for order in (*WHOLE_ORDERS, *FRACTIONAL_ORDERS)}))
+
 PRV_LIMIT = 100.0
+
 SETTINGS = {
     "rdp": f"{len(ORDERS)} orders {ORDERS[0]:g} - {ORDERS[-1]:g}; conversion of Balle et al. 2020",
     "prv": "upper bound; eps_error 0.01, delta_error delta/1000",
 }
+
 NOISE_RANGE = (1e-4, 1e5)
 
 

@@ -20,6 +20,7 @@ from raysweep.defences.dpsgd.rules import Rule, rule_of
 from raysweep.errors import PrivacyError
 
 Loss = Callable[[Tensor], Tensor]
+
 NUDGE = 1e-6  # as in Opacus: the factor is C / (norm + 1e-6), at most 1
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from raysweep.defences.dpsgd.clipping import OpacusClipping, clipping
 from raysweep.defences.dpsgd.rules import GROUPED
 from raysweep.errors import PrivacyError
-from raysweep.train import PrivacySpent
+from raysweep.training.recipe import PrivacySpent
 
 PHYSICAL_BUDGET = {"cpu": 64 * 2**20, "cuda": 2**30}
 """Bytes that the examples of a physical batch take at once. On a CPU as much as its cache holds: a

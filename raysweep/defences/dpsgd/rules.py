@@ -19,10 +19,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raysweep.layers import PackedLinear
+from raysweep.training.packing import PackedLinear
 
 GROUPED = 32  # examples in one grouped convolution
+
 FEW_INPUTS = 32  # up to as many inputs to an output pixel, patches are cheaper than groups
+
 GRAM_COST = 4  # a multiplication in a Gram matrix costs as many of those in a convolution
 
 Shape = tuple[int, ...]

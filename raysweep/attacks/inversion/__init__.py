@@ -1,0 +1,1 @@
+"""One inversion attack a file, and the decoders that it learns."""

@@ -1,0 +1,96 @@
+"""Rebuild examples from the activations of a layer (He et al. 2019)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+import numpy as np
+from annotated_types import Gt, MinLen
+from pydantic.dataclasses import dataclass
+
+from raysweep.config import sub_seed
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from raysweep.attacks.contract import Knowledge, Observed, Reconstruction
+    from raysweep.attacks.inversion.decoder import Decoder
+    from raysweep.data import Split
+    from raysweep.training.target import TrainedTarget
+
+
+HELD_OUT = 0.2
+
+TOLERANCE = 1.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActivationDecoder:
+    """Decoders trained on the pool; the one with the least error on held-out pool data counts.
+
+    ``layers`` are names of the model's layers, ``output`` is the prediction vector (black-box);
+    ``decoders`` to try; ``epochs`` and ``examples`` bound the work of each.
+    """
+
+    needs_pool: ClassVar[bool] = True
+
+    layers: Annotated[tuple[str, ...], MinLen(1)] = ("output",)
+    decoders: Annotated[tuple[Literal["ridge", "convolutional"], ...], MinLen(1)] = (
+        "ridge",
+        "convolutional",
+    )
+    epochs: Annotated[int, Gt(0)] = 10
+    examples: Annotated[int, Gt(9)] = 10_000
+
+    def reconstruct(
+        self, target: TrainedTarget, observed: Observed, knowledge: Knowledge, *, seed: int
+    ) -> Reconstruction:
+        """Return what the better decoder makes of ``observed``.
+
+        Converged: no worse on held-out data than the mean image, which sees no model.
+        """
+        from raysweep.attacks.contract import Reconstruction
+
+        assert observed.layer is not None
+        assert observed.activations is not None
+        order = np.random.default_rng(sub_seed(seed, "pool")).permutation(len(knowledge.pool))
+        pool = knowledge.pool.rows(order[: self.examples])
+        activations = target.activations(pool, observed.layer)
+        images = pool.pixels().reshape(len(pool), -1)
+        held_out = np.random.default_rng(sub_seed(seed, "held out")).random(len(pool)) < HELD_OUT
+        fitted = {
+            name: self._fit(name, activations, images, held_out, pool, target, seed)
+            for name in self.decoders
+        }
+        best = min(fitted, key=lambda name: fitted[name].held_out_mse)
+        floor = np.mean((images[held_out] - images[~held_out].mean(axis=0)) ** 2)
+        converged = fitted[best].held_out_mse <= TOLERANCE * floor
+        rebuilt = fitted[best].decode(observed.activations).reshape(-1, *pool.shape)
+        return Reconstruction(
+            images=rebuilt, converged=np.full(len(rebuilt), converged), decoder=best
+        )
+
+    def _fit(
+        self,
+        name: str,
+        activations: Tensor,
+        images: np.ndarray,
+        held_out: np.ndarray,
+        pool: Split,
+        target: TrainedTarget,
+        seed: int,
+    ) -> Decoder:
+        from raysweep.attacks.inversion import convolutional, ridge
+
+        own = sub_seed(seed, name)
+        if name == "ridge":
+            return ridge.fit(activations, images, held_out, seed=own)
+        return convolutional.fit(
+            activations,
+            images,
+            held_out,
+            pool.shape,
+            epochs=self.epochs,
+            seed=own,
+            device=target.device,
+        )

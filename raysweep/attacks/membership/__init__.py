@@ -1,0 +1,1 @@
+"""One membership attack a file; the catalogue is :mod:`raysweep.attacks`."""

@@ -1,0 +1,90 @@
+"""A shadow on another data set teaches what members look like (Salem et al. 2019, adversary 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from annotated_types import Gt
+from pydantic.dataclasses import dataclass
+
+from raysweep import data
+from raysweep.config import sub_seed
+from raysweep.errors import SpaceError
+
+if TYPE_CHECKING:
+    from raysweep.attacks.contract import Access, Knowledge, Scores
+    from raysweep.data import Split
+    from raysweep.training.target import TrainedTarget
+
+
+PAIRS = {
+    "mnist": "fashion_mnist",
+    "fashion_mnist": "mnist",
+    "cifar10": "cifar100",
+    "cifar100": "cifar10",
+}
+"""What ``dataset: auto`` takes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataTransfer:
+    """Black-box, with data of another kind alone.
+
+    ``n_shadows`` shadows follow the target's whole recipe on ``dataset`` (a name, a mapping with
+    parameters, or auto), dealt in the target's sizes, in its own shape and classes. A classifier
+    learns members from nonmembers by their three highest posteriors: ``mlp`` or ``logistic``.
+    """
+
+    access: ClassVar[Access] = "black-box"
+    knows_training_loss: ClassVar[bool] = False
+    needs_shadows: ClassVar[bool] = False
+    needs_known: ClassVar[bool] = False
+
+    dataset: str | dict[str, Any] = "auto"
+    n_shadows: Annotated[int, Gt(0)] = 1
+    classifier: Literal["mlp", "logistic"] = "mlp"
+
+    def other(self, dataset: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the data set of the shadows, complete, for a target on ``dataset`` (complete).
+
+        Raises:
+            SpaceError: it is the target's own, unknown, or ``auto`` has no pair for it.
+
+        """
+        given = self.dataset
+        if given == "auto":
+            given = PAIRS.get(str(dataset["name"]), "")
+            if not given:
+                law = f"`dataset: auto` pairs {', '.join(PAIRS)} alone"
+                told = f"attack 'data_transfer': {law}, got {dataset['name']!r}; name another"
+                raise SpaceError(told, ["dataset"])
+        asked = {"name": given} if isinstance(given, str) else dict(given)
+        if not isinstance(asked.get("name"), str):
+            raise SpaceError(f"`dataset` must be a name or have one, got {given!r}", ["dataset"])
+        sizes = {key: dataset[key] for key in ("split", *data.SPLITS)}
+        found = data.describe({**sizes, **asked})[2]
+        if _contents(found) == _contents(dataset):
+            law = "must be another data set than the target's"
+            raise SpaceError(f"`dataset` of 'data_transfer' {law}, got {given!r}", ["dataset"])
+        return found
+
+    def score(
+        self, target: TrainedTarget, examples: Split, knowledge: Knowledge, *, seed: int
+    ) -> Scores:
+        """Return the log-odds of being a member; the classifier's own threshold is 0."""
+        from raysweep.attacks.contract import Scores
+        from raysweep.attacks.membership.classifier import learn
+
+        lessons = [
+            (shadow.target, shadow.members, shadow.nonmembers)
+            for shadow in knowledge.shadows(self.n_shadows, dataset=self.dataset)
+        ]
+        own = sub_seed(seed, "classifier")
+        predict = learn(lessons, kind=self.classifier, top=3, seed=own)
+        return Scores(values=predict(target, examples), threshold=0.0)
+
+
+def _contents(dataset: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a data set is, whatever the sizes that it is dealt in."""
+    return {k: v for k, v in dataset.items() if k not in ("split", *data.SPLITS)}

@@ -1,0 +1,74 @@
+"""A fresh inference model against the target (Nasr et al. 2018)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+import numpy as np
+from annotated_types import Gt
+from pydantic.dataclasses import dataclass
+
+from raysweep.errors import DataError
+from raysweep.training import signals
+
+if TYPE_CHECKING:
+    from raysweep.attacks.contract import Access, Knowledge, Scores
+    from raysweep.data import Split
+    from raysweep.training.inference_model import Columns
+    from raysweep.training.target import TrainedTarget
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferenceModel:
+    """Black-box with the label and some known members (attacks.known_share).
+
+    The model h of adversarial regularisation, trained anew on log-posteriors and labels of known
+    members, and of the ``reference`` set as published, or of the ``known`` nonmembers; at most
+    ``steps`` steps.
+    """
+
+    access: ClassVar[Access] = "black-box"
+    knows_training_loss: ClassVar[bool] = False
+    needs_shadows: ClassVar[bool] = False
+    needs_known: ClassVar[bool] = True
+
+    nonmembers: Literal["reference", "known"] = "reference"
+    steps: Annotated[int, Gt(0)] = 1500
+
+    def score(
+        self, target: TrainedTarget, examples: Split, knowledge: Knowledge, *, seed: int
+    ) -> Scores:
+        """Return the log-odds of being a member; the model's own threshold is 0.
+
+        Raises:
+            DataError: there are no known members, or no such nonmembers.
+
+        """
+        from raysweep.attacks.contract import Scores
+        from raysweep.training.inference_model import fit
+
+        known = knowledge.known
+        others = None if known is None else known.nonmembers
+        if self.nonmembers == "reference":
+            others = knowledge.reference
+        if known is None or others is None or len(others) < 2:
+            law = f"learns from known members and the {self.nonmembers} nonmembers"
+            remedy = "enlarge dataset.reference, or take `nonmembers: known`"
+            raise DataError(f"attack 'inference_model' {law}, and there are none; {remedy}")
+        predict = fit(
+            _columns(target, known.members),
+            _columns(target, others),
+            n_classes=target.n_classes,
+            steps=self.steps,
+            seed=seed,
+        )
+        return Scores(values=predict(_columns(target, examples)), threshold=0.0)
+
+
+def _columns(target: TrainedTarget, examples: Split) -> Columns:
+    """Return what a black-box attacker sees of labelled examples, on the target's device."""
+    import torch
+
+    view = signals.inversion_view(target.logits(examples)).astype(np.float32)
+    labels = torch.from_numpy(examples.labels)
+    return torch.from_numpy(view).to(target.device), labels.to(target.device)

@@ -1,0 +1,47 @@
+"""A shadow model teaches what members look like (Salem et al. 2019, adversary 1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from annotated_types import Gt
+from pydantic.dataclasses import dataclass
+
+from raysweep.config import sub_seed
+
+if TYPE_CHECKING:
+    from raysweep.attacks.contract import Access, Knowledge, Scores
+    from raysweep.data import Split
+    from raysweep.training.target import TrainedTarget
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shadow:
+    """Black-box with data of the same distribution.
+
+    ``n_shadows`` shadows follow the target's whole recipe on the pool; a classifier learns members
+    from nonmembers by their three highest posteriors: ``mlp`` (64 units) or ``logistic``.
+    """
+
+    access: ClassVar[Access] = "black-box"
+    knows_training_loss: ClassVar[bool] = False
+    needs_shadows: ClassVar[bool] = True
+    needs_known: ClassVar[bool] = False
+
+    n_shadows: Annotated[int, Gt(0)] = 1
+    classifier: Literal["mlp", "logistic"] = "mlp"
+
+    def score(
+        self, target: TrainedTarget, examples: Split, knowledge: Knowledge, *, seed: int
+    ) -> Scores:
+        """Return the log-odds of being a member; the classifier's own threshold is 0."""
+        from raysweep.attacks.contract import Scores
+        from raysweep.attacks.membership.classifier import learn
+
+        lessons = [
+            (shadow.target, shadow.members, shadow.nonmembers)
+            for shadow in knowledge.shadows(self.n_shadows)
+        ]
+        own = sub_seed(seed, "classifier")
+        predict = learn(lessons, kind=self.classifier, top=3, seed=own)
+        return Scores(values=predict(target, examples), threshold=0.0)

@@ -1,0 +1,52 @@
+"""A classifier taught by known members (Kaya et al. 2020, after Salem et al. 2019)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from annotated_types import Gt
+from pydantic.dataclasses import dataclass
+
+from raysweep.errors import DataError
+
+if TYPE_CHECKING:
+    from raysweep.attacks.contract import Access, Knowledge, Scores
+    from raysweep.data import Split
+    from raysweep.training.target import TrainedTarget
+
+
+@dataclass(frozen=True, kw_only=True)
+class Supervised:
+    """Black-box with some known members and nonmembers (attacks.known_share).
+
+    A classifier learns members from nonmembers by the target's own sorted posteriors: ``mlp`` (64
+    units) or ``logistic``, on the ``top`` highest (null: on all, which learns worse from few).
+    """
+
+    access: ClassVar[Access] = "black-box"
+    knows_training_loss: ClassVar[bool] = False
+    needs_shadows: ClassVar[bool] = False
+    needs_known: ClassVar[bool] = True
+
+    classifier: Literal["mlp", "logistic"] = "mlp"
+    top: Annotated[int, Gt(0)] | None = 3
+
+    def score(
+        self, target: TrainedTarget, examples: Split, knowledge: Knowledge, *, seed: int
+    ) -> Scores:
+        """Return the log-odds of being a member; the classifier's own threshold is 0.
+
+        Raises:
+            DataError: ``knowledge`` holds nobody known.
+
+        """
+        from raysweep.attacks.contract import Scores
+        from raysweep.attacks.membership.classifier import learn
+
+        known = knowledge.known
+        if known is None:
+            law = "learns from known members and nonmembers"
+            raise DataError(f"attack 'supervised' {law}, got none; give Knowledge(known=...)")
+        lessons = [(target, known.members, known.nonmembers)]
+        predict = learn(lessons, kind=self.classifier, top=self.top, seed=seed)
+        return Scores(values=predict(target, examples), threshold=0.0)

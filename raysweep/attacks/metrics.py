@@ -1,0 +1,224 @@
+"""Scores -> figures with their intervals. NumPy and scipy.special; no torch.
+
+Scores say "higher = more likely a member"; an AUC below 0.5 is reported as it is, never flipped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from raysweep.training.signals import Floats
+
+Bools = NDArray[np.bool_]
+
+
+class Interval(NamedTuple):
+    """A figure and the two ends of its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TprAtFpr:
+    """The true-positive rate at the largest reachable false-positive rate within the asked one."""
+
+    tpr: Interval
+    realised_fpr: float
+
+
+def auc(scores: Floats, is_member: Bools) -> float:
+    """Return P(member's score > nonmember's), ties counting one half (Mann & Whitney 1947).
+
+    >>> auc(np.array([0.9, 0.4, 0.4, 0.1]), np.array([True, True, False, False]))
+    0.875
+    """
+    members, nonmembers = np.sort(scores[is_member]), np.sort(scores[~is_member])
+    below = np.searchsorted(nonmembers, members, side="left").sum()
+    up_to = np.searchsorted(nonmembers, members, side="right").sum()
+    return float((below + up_to) / 2 / len(members) / len(nonmembers))
+
+
+def roc(scores: Floats, is_member: Bools) -> tuple[Floats, Floats]:
+    """Return the false- and true-positive rates of all thresholds, from (0, 0) to (1, 1).
+
+    Equal scores are one step, drawn slanted: the area below is :func:`auc`.
+
+    >>> roc(np.array([0.9, 0.4, 0.1]), np.array([True, True, False]))[1].tolist()
+    [0.0, 0.5, 1.0, 1.0]
+    """
+    values, group = np.unique(-scores, return_inverse=True)
+    said = [np.bincount(group[which], minlength=len(values)) for which in (~is_member, is_member)]
+    fpr, tpr = (np.append(0.0, np.cumsum(count) / count.sum()) for count in said)
+    return fpr, tpr
+
+
+def auc_interval(
+    scores: Floats, is_member: Bools, *, seed: int, level: float = 0.95, resamples: int = 1000
+) -> Interval:
+    """Return the AUC with its bootstrap interval (percentile; members and nonmembers apart).
+
+    Each resample is counted on the ranks of the scores, so nothing is sorted twice.
+    """
+    rng = np.random.default_rng(seed)
+    values, group = np.unique(scores, return_inverse=True)
+    members, nonmembers = group[is_member], group[~is_member]
+    draws = np.empty(resamples)
+    for i in range(resamples):
+        up = _resampled_counts(members, len(values), rng)
+        down = _resampled_counts(nonmembers, len(values), rng)
+        draws[i] = up @ (np.cumsum(down) - down / 2) / len(members) / len(nonmembers)
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(auc(scores, is_member), float(low), float(high))
+
+
+def _resampled_counts(ranks: NDArray[np.int64], size: int, rng: np.random.Generator) -> Floats:
+    drawn = ranks[rng.integers(len(ranks), size=len(ranks))]
+    return np.bincount(drawn, minlength=size).astype(np.float64)
+
+
+def proportion(successes: int, n: int, level: float = 0.95) -> Interval:
+    """Return successes / n with its exact interval (Clopper & Pearson 1934).
+
+    >>> [round(x, 4) for x in proportion(0, 10)]
+    [0.0, 0.0, 0.3085]
+    """
+    tail = (1 - level) / 2
+    low = special.betaincinv(successes, n - successes + 1, tail) if successes else 0.0
+    high = special.betaincinv(successes + 1, n - successes, 1 - tail) if successes < n else 1.0
+    return Interval(successes / n, float(low), float(high))
+
+
+def _wilson(p: float, n: int, level: float) -> tuple[float, float]:
+    z = float(special.ndtri((1 + level) / 2))
+    centre = p + z * z / (2 * n)
+    spread = z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return (centre - spread) / (1 + z * z / n), (centre + spread) / (1 + z * z / n)
+
+
+def advantage(scores: Floats, is_member: Bools, threshold: float, level: float = 0.95) -> Interval:
+    """Return TPR - FPR of "member when score >= threshold", in [-1, 1] (Yeom et al. 2018).
+
+    ``threshold`` must have been set without the judged examples. The interval is Newcombe's
+    hybrid score interval for a difference of proportions (Newcombe 1998, method 10).
+    """
+    said = scores >= threshold
+    tpr, fpr = float(said[is_member].mean()), float(said[~is_member].mean())
+    t_low, t_high = _wilson(tpr, int(is_member.sum()), level)
+    f_low, f_high = _wilson(fpr, int((~is_member).sum()), level)
+    gap = tpr - fpr
+    low = gap - np.hypot(tpr - t_low, f_high - fpr)
+    high = gap + np.hypot(t_high - tpr, fpr - f_low)
+    return Interval(gap, max(-1.0, float(low)), min(1.0, float(high)))
+
+
+def advantage_oracle(scores: Floats, is_member: Bools) -> float:
+    """Return the largest TPR - FPR over all thresholds, >= 0: chosen on the judged, biased up."""
+    values, group = np.unique(scores, return_inverse=True)
+    members = np.bincount(group[is_member], minlength=len(values))
+    nonmembers = np.bincount(group[~is_member], minlength=len(values))
+    tpr = 1 - np.cumsum(members) / members.sum()
+    fpr = 1 - np.cumsum(nonmembers) / nonmembers.sum()
+    return max(0.0, float((tpr - fpr).max()))
+
+
+def tpr_at_fpr(
+    scores: Floats, is_member: Bools, fpr: float, *, seed: int, level: float = 0.95
+) -> TprAtFpr | None:
+    """Return the TPR at the largest false-positive rate <= ``fpr`` that n nonmembers can show.
+
+    Ties are broken at random under ``seed``. The interval is exact for the threshold found.
+    None when one false positive among the nonmembers is already more than ``fpr``.
+    """
+    n_nonmembers = int((~is_member).sum())
+    allowed = int(np.floor(fpr * n_nonmembers + 1e-9))
+    if allowed == 0:
+        return None
+    tie_break = np.random.default_rng(seed).random(len(scores))
+    falling = np.lexsort((tie_break, scores))[::-1]
+    false_positives = np.cumsum(~is_member[falling])
+    true_positives = int(is_member[falling][false_positives <= allowed].sum())
+    tpr = proportion(true_positives, int(is_member.sum()), level)
+    return TprAtFpr(tpr=tpr, realised_fpr=allowed / n_nonmembers)
+
+
+def relative_gap(
+    members: Floats, nonmembers: Floats, *, seed: int, level: float = 0.95, resamples: int = 1000
+) -> Interval:
+    """Return (mean over nonmembers - mean over members) / mean over nonmembers.
+
+    Of figures > 0, with its bootstrap interval (percentile; members and nonmembers apart).
+
+    >>> relative_gap(np.array([1.0, 1.0]), np.array([4.0, 4.0]), seed=0)
+    Interval(value=0.75, low=0.75, high=0.75)
+    """
+    rng = np.random.default_rng(seed)
+
+    def means(figures: Floats) -> Floats:
+        n = len(figures)
+        return np.array([figures[rng.integers(n, size=n)].mean() for _ in range(resamples)])
+
+    draws = 1 - means(members) / means(nonmembers)
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(1 - members.mean() / nonmembers.mean()), float(low), float(high))
+
+
+def squared_errors(images: NDArray[np.floating], originals: NDArray[np.floating]) -> Floats:
+    """Return each image's mean over pixels, (n,), in [0, 1]; one original may do for all.
+
+    >>> squared_errors(np.array([[0.0, 1.0], [1.0, 1.0]]), np.array([[0.0, 0.0]]))
+    array([0.5, 1. ])
+    """
+    gap = np.asarray(images, dtype=np.float64) - np.asarray(originals, dtype=np.float64)
+    errors: Floats = np.mean(gap.reshape(len(gap), -1) ** 2, axis=1)
+    return errors
+
+
+def mean_squared_error(images: NDArray[np.floating], originals: NDArray[np.floating]) -> float:
+    """Return the mean over pixels and images, each pixel in [0, 1]."""
+    return float(squared_errors(images, originals).mean())
+
+
+def _gaussian_band(size: int, window: int, sigma: float = 1.5) -> Floats:
+    """Return the (size - window + 1, size) matrix that averages with a Gaussian window."""
+    offsets = np.arange(window) - (window - 1) / 2
+    weights = np.exp(-(offsets**2) / (2 * sigma**2))
+    weights /= weights.sum()
+    band = np.zeros((size - window + 1, size))
+    for row in range(len(band)):
+        band[row, row : row + window] = weights
+    return band
+
+
+def ssim(images: NDArray[np.floating], originals: NDArray[np.floating]) -> float:
+    """Return the mean of :func:`similarities`."""
+    return float(similarities(images, originals).mean())
+
+
+def similarities(images: NDArray[np.floating], originals: NDArray[np.floating]) -> Floats:
+    """Return each image's structural similarity, (n,) (Wang et al. 2004).
+
+    Of images (n, c, h, w) in [0, 1].
+
+    Gaussian window of 11 pixels (the largest odd size that fits smaller images), sigma 1.5,
+    K1 = 0.01, K2 = 0.03, no padding. 1 for equal images.
+    """
+    x, y = np.asarray(images, dtype=np.float64), np.asarray(originals, dtype=np.float64)
+    height, width = x.shape[-2:]
+    window = min(11, height - 1 + height % 2, width - 1 + width % 2)
+    rows, columns = _gaussian_band(height, window), _gaussian_band(width, window).T
+    mean_x, mean_y = rows @ x @ columns, rows @ y @ columns
+    var_x = rows @ (x * x) @ columns - mean_x**2
+    var_y = rows @ (y * y) @ columns - mean_y**2
+    both = rows @ (x * y) @ columns - mean_x * mean_y
+    c1, c2 = 0.01**2, 0.03**2
+    likeness = (2 * mean_x * mean_y + c1) * (2 * both + c2)
+    local = likeness / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
+    found: Floats = local.mean(axis=(1, 2, 3))
+    return found

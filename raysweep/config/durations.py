@@ -1,0 +1,35 @@
+"""Durations as people write them."""
+
+from __future__ import annotations
+
+import re
+
+FORM = re.compile(r"(\d+(?:\.\d+)?)\s*([smh]?)")
+
+UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+
+
+def seconds(text: str | float) -> float:
+    """Return a duration such as 90, 90s, 10m or 2h in seconds; raise ValueError otherwise.
+
+    >>> seconds("10m"), seconds(90)
+    (600.0, 90.0)
+    """
+    found = FORM.fullmatch(str(text).strip())
+    if found is None or float(found[1]) == 0:
+        raise ValueError(f"must be a duration above 0 such as 90s, 10m or 2h, got {text!r}")
+    return float(found[1]) * UNITS[found[2]]
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as a person says them.
+
+    >>> duration(75), duration(4000)
+    ('1 min 15 s', '1 h 06 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -1,0 +1,115 @@
+"""YAML -> plain values with the line of every key. Safe: no tags, no aliases, no doubled keys."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+from raysweep.errors import SpaceError
+
+Path = tuple[str | int, ...]
+
+LONGEST = 2**20
+
+_NUMBER = re.compile(r"[-+]?(\d[\d_]*)(\.\d*)?([eE][-+]?\d+)?|[-+]?\.\d+([eE][-+]?\d+)?")
+
+_INFINITY = re.compile(r"[-+]?\.?inf", re.IGNORECASE)
+
+_TAGS = {
+    f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null")
+}
+
+
+class Document:
+    """A parsed YAML document: ``value`` and the line of every place in it.
+
+    ``overridden`` (place -> key) holds what was set from outside, which has no line.
+    """
+
+    def __init__(self, text: str, name: str) -> None:
+        self.name = name
+        self.overridden: dict[Path, str] = {}
+        self._lines: dict[Path, int] = {}
+        if len(text) > LONGEST:
+            raise SpaceError(f"a search space has at most {LONGEST:,} letters ({name})")
+        try:
+            if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+                raise SpaceError(f"aliases (*name) are not read: write the value out ({name})")
+            node = yaml.compose(text, Loader=yaml.SafeLoader)
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            line = f", line {mark.line + 1}" if mark else ""
+            told = getattr(error, "problem", None) or error
+            raise SpaceError(f"this is not YAML: {told} ({name}{line})") from None
+        except RecursionError:
+            raise SpaceError(f"this is nested too deeply ({name})") from None
+        self.value: Any = None if node is None else self._read(node, ())
+
+    def where(self, path: Path) -> str:
+        """Return the file with the line, or the override, of ``path`` or the nearest key above."""
+        for end in range(len(path), -1, -1):
+            if path[:end] in self.overridden:
+                return f"{self.name} with --set {self.overridden[path[:end]]}"
+            if path[:end] in self._lines:
+                return f"{self.name}, line {self._lines[path[:end]]}"
+        return self.name
+
+    def locate(self, error: SpaceError) -> SpaceError:
+        """Return ``error`` with the file and the line of its place in the message."""
+        where = self.where(error.path)
+        place = ".".join(str(part) for part in error.path)
+        named = "" if not place or f"`{place}`" in str(error) else f"`{place}`: "
+        return SpaceError(f"{named}{error} ({where})", error.path)
+
+    def _read(self, node: yaml.Node, path: Path) -> Any:
+        self._lines.setdefault(path, node.start_mark.line + 1)
+        if node.tag not in _TAGS:
+            raise self.locate(
+                SpaceError(f"the tag {node.tag} is not read: write plain values", path)
+            )
+        if isinstance(node, yaml.MappingNode):
+            return self._read_mapping(node, path)
+        if isinstance(node, yaml.SequenceNode):
+            return [self._read(item, (*path, i)) for i, item in enumerate(node.value)]
+        assert isinstance(node, yaml.ScalarNode)
+        try:
+            return _scalar(node)
+        except (ValueError, LookupError) as error:
+            told = str(error).partition(";")[0]
+            raise self.locate(
+                SpaceError(f"{node.value[:40]!r} cannot be read: {told}", path)
+            ) from None
+
+    def _read_mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = str(key_node.value)
+            place = (*path, key)
+            if key in result:
+                self._lines[place] = key_node.start_mark.line + 1
+                raise self.locate(SpaceError(f"the key {key!r} stands twice", place))
+            self._lines[place] = key_node.start_mark.line + 1
+            result[key] = self._read(value_node, place)
+        return result
+
+
+def _scalar(node: yaml.ScalarNode) -> Any:
+    """Return a scalar as YAML reads it, but take ``1e-6`` and ``inf`` as the numbers they mean."""
+    text = node.value
+    if node.tag.endswith(":str") and node.style is None:
+        if _NUMBER.fullmatch(text):
+            return float(text)
+        if _INFINITY.fullmatch(text):
+            return float(text.replace(".", ""))
+    return yaml.SafeLoader("").construct_object(node)
+
+
+def scalar(text: str) -> Any:
+    """Return the value of one line of YAML, as in ``--set key=value``.
+
+    >>> scalar("1e-6"), scalar("[output]"), scalar(".inf")
+    (1e-06, ['output'], inf)
+    """
+    return Document(text, "--set").value

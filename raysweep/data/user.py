@@ -1,0 +1,149 @@
+"""A user's own data: a folder of images, an .npz file, a function."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass as plain_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic.dataclasses import dataclass
+
+from raysweep.config.registry import user_function
+from raysweep.data.examples import Examples, as_examples
+from raysweep.errors import DataError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFolder:
+    """Your own images: one folder a class below ``path``, all images of one size."""
+
+    path: str
+
+    def find(self) -> Path | None:
+        """Return the folder, or None."""
+        return Path(self.path) if Path(self.path).is_dir() else None
+
+    def read(self) -> Examples:
+        """Return (n, channels, height, width) bytes; labels follow the sorted folder names."""
+        root = Path(self.path)
+        if not root.is_dir():
+            raise DataError(f"image_folder: there is no folder {root}; check dataset.path")
+        classes = sorted(folder for folder in root.iterdir() if folder.is_dir())
+        if not classes:
+            raise DataError(f"image_folder: {root} holds no class folders with images")
+        return read_classes(classes, "image_folder")
+
+
+def read_classes(
+    folders: Sequence[Path], name: str, order: Callable[[Path], Any] | None = None
+) -> Examples:
+    """Return the images of one folder a class, labelled by the folders' order.
+
+    Raises:
+        DataError: a folder has no or one image, or an image is torn or of another size.
+
+    """
+    images: list[NDArray[np.uint8]] = []
+    labels: list[int] = []
+    for label, folder in enumerate(folders):
+        files = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES]
+        if not files:
+            raise DataError(f"{name}: class folder {folder} is empty; fill or remove it")
+        for path in sorted(files, key=order):
+            images.append(_read_image(path))
+            labels.append(label)
+            if images[-1].shape != images[0].shape:
+                told = f"{path} is {images[-1].shape}, the first one {images[0].shape}"
+                raise DataError(f"{name}: images differ in size: {told}; resize them")
+        if len(files) == 1:
+            law = "has a single image; members and nonmembers cannot both have some of it"
+            raise DataError(f"{name}: class folder {folder} {law}; add one, or remove the folder")
+    return Examples(features=np.stack(images), labels=np.array(labels), top=255)
+
+
+def _read_image(path: Path) -> NDArray[np.uint8]:
+    """Return (channels, height, width) bytes: grey images have one channel, others three."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            if image.mode.startswith("I;16"):
+                return (np.asarray(image) // 257).astype(np.uint8)[None]
+            if image.mode in ("I", "F"):
+                raise ValueError(f"mode {image.mode} has no known range; save it as 8 or 16 bits")
+            grey = image.mode in ("1", "L", "LA")
+            pixels = np.asarray(image.convert("L" if grey else "RGB"))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise DataError(f"{path} cannot be read as an image ({error}); remove or mend it") from None
+    return pixels[None] if grey else pixels.transpose(2, 0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Npz:
+    """Your own arrays: ``path`` to an .npz with ``features`` (images or flat) and ``labels``.
+
+    ``range: [low, high]`` states what stands for 0 and 1; without it images of bytes are divided by
+    255, and other numbers are scaled by the pool's own range, feature by feature.
+    """
+
+    path: str
+    range: tuple[float, float] | None = None
+
+    def find(self) -> Path | None:
+        """Return the file, or None."""
+        return Path(self.path) if Path(self.path).is_file() else None
+
+    def read(self) -> Examples:
+        """Return what the file holds; images as (n, channels, height, width)."""
+        path = Path(self.path)
+        if not path.is_file():
+            raise DataError(f"npz: there is no file {path}; check dataset.path")
+        return as_examples(*read_npz(path), value_range=self.range)
+
+
+def read_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the arrays ``features`` and ``labels`` of a file; raise DataError if it is torn."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            missing = {"features", "labels"} - set(arrays.files)
+            if missing:
+                has = ", ".join(arrays.files) or "nothing"
+                raise DataError(f"npz: {path} has no {sorted(missing)}; it holds {has}")
+            return arrays["features"], arrays["labels"]
+    except (OSError, ValueError, EOFError, TypeError, zlib.error, zipfile.BadZipFile) as error:
+        raise DataError(f"npz: {path} is not a whole .npz file ({error})") from None
+
+
+@plain_dataclass(frozen=True, kw_only=True)
+class UserFunction:
+    """Your own ``package.module:function(**parameters) -> (features, labels[, groups])``."""
+
+    reference: str
+    parameters: Mapping[str, Any]
+
+    def find(self) -> Path | None:
+        """Return the working directory: the function is known to be there only once it runs."""
+        return Path.cwd()
+
+    def read(self) -> Examples:
+        """Return what the function returns."""
+        function = user_function(self.reference, "dataset")
+        try:
+            result = function(**self.parameters)
+        except Exception as error:
+            told = f"{type(error).__name__}: {error}"
+            raise DataError(f"dataset {self.reference!r} raised {told}") from error
+        if not isinstance(result, tuple) or len(result) not in (2, 3):
+            told = "must return (features, labels) or (features, labels, groups)"
+            raise DataError(f"dataset {self.reference!r} {told}, got {type(result).__name__}")
+        try:
+            return as_examples(*result)
+        except (ValueError, TypeError, DataError) as error:
+            raise DataError(f"dataset {self.reference!r}: {error}") from None

@@ -1,0 +1,1 @@
+"""Many trials: Ray Tune schedules, Optuna proposes, the records decide."""

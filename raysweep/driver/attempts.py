@@ -1,0 +1,71 @@
+"""Why the attempts at a trial failed: what Ray wrote of them, as one line each."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from pathlib import Path
+
+from ray.tune.experiment import Trial
+
+MEMORY = re.compile(
+    r"OutOfMemory|out of memory|running low on memory|memory usage threshold", re.IGNORECASE
+)
+
+ADVICE = "Refer to the documentation"  # how Ray goes on after a kill for want of memory
+
+LONGEST = 500  # characters
+
+ATTEMPT = re.compile(r"^Failure # \d+ .*$", re.MULTILINE)  # the line that Tune puts before each
+
+
+def lacks_memory(failure: str) -> bool:
+    """Return whether an attempt failed for want of memory."""
+    return MEMORY.search(failure) is not None
+
+
+class Attempts:
+    """Remembers of every trial that runs when its attempt began and why those before it failed."""
+
+    def __init__(self, time_limit: float | None) -> None:
+        self._time_limit = time_limit
+        self._began: dict[str, float] = {}
+        self._failures: dict[str, list[str]] = {}
+
+    def begin(self, trial: Trial) -> None:
+        """Note that an attempt begins now."""
+        self._began[trial.trial_id] = time.monotonic()
+
+    def failed(self, trial: Trial) -> list[str]:
+        """Note why the latest attempt failed; return the reasons of all, oldest first."""
+        failures = self._failures.setdefault(trial.trial_id, [])
+        failures.append(self._reason(trial))
+        return failures
+
+    def end(self, trial: Trial) -> list[str]:
+        """Forget a trial; return why its attempts failed, oldest first."""
+        self._began.pop(trial.trial_id, None)
+        return self._failures.pop(trial.trial_id, [])
+
+    def _reason(self, trial: Trial) -> str:
+        began = self._began.get(trial.trial_id, time.monotonic())
+        if self._time_limit is not None and time.monotonic() - began >= self._time_limit:
+            return f"it ran longer than its time limit of {self._time_limit:g} s"
+        text = ""
+        with contextlib.suppress(OSError, TypeError):
+            text = Path(trial.error_file).read_text(encoding="utf-8")
+        return reason(text)
+
+
+def reason(text: str) -> str:
+    r"""Return the line that says most of the last failure in ``text``, a trial's error file.
+
+    >>> reason("Failure # 1 (now)\nlast words\nFailure # 2 (now)\nThe worker died.\nNode: x")
+    'The worker died.'
+    """
+    lines = [line.strip() for line in ATTEMPT.split(text)[-1].splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith(ADVICE)]
+    memory = [line for line in lines if lacks_memory(line)]
+    died = [line for line in lines if "died" in line or "Died" in line]
+    return (memory[-1:] or died[:1] or lines[-1:] or ["unknown"])[0][:LONGEST]

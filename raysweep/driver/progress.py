@@ -1,0 +1,114 @@
+"""The live table: what is done, what is best, how long it will take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+
+from raysweep.config.durations import duration
+from raysweep.records.fronts import covered, front
+
+REFRESH = 0.5  # seconds between redraws of the live table
+
+QUIET = 10.0  # seconds between lines where there is no terminal
+
+
+class Progress:
+    """Counts what a sweep does and shows it: live in a terminal, a line now and then elsewhere."""
+
+    def __init__(
+        self,
+        console: Console,
+        rows: Mapping[str, Mapping[str, Any]],
+        *,
+        total: int,
+        objectives: Mapping[str, str],
+    ) -> None:
+        self._console, self._total, self._objectives = console, total, objectives
+        self._rows = rows
+        self._before = len(rows)
+        self._start = time.monotonic()
+        self._next = 0.0
+        self._measured = -1
+        self._figures: tuple[int, float] = (0, 0.0)
+        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+
+    def __enter__(self) -> Progress:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def update(self, running: int, *, force: bool = False) -> None:
+        """Redraw, at most every REFRESH seconds and for at most a twentieth of the time."""
+        began = time.monotonic()
+        if not force and began < self._next:
+            return
+        if self._live is not None:
+            self._live.update(self._table(running), refresh=True)
+        else:
+            cells = [f"{name} {value}" for name, value in self._cells(running).items()]
+            self._console.print(" | ".join(cells), soft_wrap=True)
+        now = time.monotonic()
+        self._next = now + max(REFRESH if self._live else QUIET, 20 * (now - began))
+
+    def say(self, text: str) -> None:
+        """Print a line above the table."""
+        self._console.print(text, soft_wrap=True, markup=False)
+
+    def _cells(self, running: int) -> dict[str, str]:
+        rows = list(self._rows.values())
+        failed = sum(row["status"] == "failed" for row in rows)
+        pruned = sum(row["status"] == "pruned" for row in rows)
+        size, volume = self._front(rows)
+        return {
+            "done": f"{len(rows)}/{self._total}",
+            "running": str(running),
+            "failed": f"{failed}, pruned {pruned}" if pruned else str(failed),
+            "best accuracy": _best(rows, "accuracy", max),
+            "least attack AUC": _best(rows, "attack_auc", min),
+            "highest inversion MSE": _best(rows, "inversion_mse", max, 4),
+            "front": str(size),
+            "hypervolume": f"{volume:.5f}",
+            "time left": self._time_left(),
+        }
+
+    def _table(self, running: int) -> Panel:
+        """Return three columns of three figures: they fit a terminal of 80 columns."""
+        cells = [f"{name} [bold]{value}[/bold]" for name, value in self._cells(running).items()]
+        grid = Table.grid(padding=(0, 3))
+        for i in range(3):
+            grid.add_row(*cells[i::3])
+        return Panel(grid, title="raysweep", title_align="left", expand=False)
+
+    def _front(self, rows: list[Mapping[str, Any]]) -> tuple[int, float]:
+        """Return the size of the front and its hypervolume, measured anew when records came."""
+        if len(rows) != self._measured:
+            self._measured = len(rows)
+            frame = pd.DataFrame(rows)
+            if len(frame):
+                found = front(frame, self._objectives)
+                self._figures = len(found), covered(frame, self._objectives)
+        return self._figures
+
+    def _time_left(self) -> str:
+        new = len(self._rows) - self._before
+        if new == 0:
+            return "?"
+        seconds = (time.monotonic() - self._start) / new * (self._total - len(self._rows))
+        return duration(seconds)
+
+
+def _best(rows: list[Mapping[str, Any]], key: str, choose: Any, digits: int = 3) -> str:
+    values = [row[key] for row in rows if row["status"] == "ok" and not pd.isna(row[key])]
+    return f"{choose(values):.{digits}f}" if values else "-"

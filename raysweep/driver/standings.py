@@ -1,0 +1,54 @@
+"""Who goes on: every trial is compared, at each rung, with all that were seen there before it.
+
+The standings are rebuilt from the records, so a continued sweep decides by all that it measured.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from raysweep.records.columns import EpochRecord
+from raysweep.records.fronts import comparable_row
+from raysweep.records.pareto import leading
+from raysweep.records.results import records
+from raysweep.space.objectives import rung_objectives
+from raysweep.space.settings import Pruning
+from raysweep.space.space import Space
+
+
+class Standings:
+    """The figures seen at each rung so far, and what they mean for the next trial there.
+
+    ``epochs`` are rows of the table of that name, of finished trials.
+    """
+
+    def __init__(self, space: Space, pruning: Pruning, epochs: pd.DataFrame) -> None:
+        self._pruning = pruning
+        self._objectives = rung_objectives(space.objectives, space.config().attacks)
+        self._seen: dict[int, dict[str, list[float]]] = {epoch: {} for epoch in space.rungs()}
+        for row in records(epochs[epochs["epoch"].isin(self._seen)]):
+            self._seen[row["epoch"]][row["trial_id"]] = self._values(row)
+
+    def goes_on(self, figures: EpochRecord) -> bool:
+        """Return whether a trial is to go on after a rung, and keep its figures there.
+
+        A trial that comes a second time (its worker died later on) was let through before.
+        """
+        seen = self._seen[figures.epoch]
+        if figures.trial_id in seen:
+            return True
+        seen[figures.trial_id] = self._values(dataclasses.asdict(figures))
+        n = self._pruning.quota(len(seen))
+        ahead = leading(np.array(list(seen.values())), list(self._objectives.values()), n)
+        return bool(ahead[-1])
+
+    def _values(self, row: Mapping[str, Any]) -> list[float]:
+        """Return the objectives as dominance sees them; a collapsed model has none to show."""
+        if row["collapsed"]:
+            return [np.nan] * len(self._objectives)
+        return comparable_row(row, self._objectives)

@@ -1,0 +1,1 @@
+"""What a sweep leaves behind: columns, Parquet in and out, fronts, choices."""

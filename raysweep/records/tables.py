@@ -1,0 +1,181 @@
+"""A trial's rows as Parquet: the schemas, and what a worker packs."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raysweep import defences
+from raysweep.records.columns import AttackRecord, EpochRecord, TrialRecord, TrialResult
+
+FEW_ROWS = 100
+
+DENSE = {"compression": "zstd"}
+
+PLAIN = {"compression": "none", "use_dictionary": False, "write_statistics": False}
+"""How few rows are written: in half of the time, and read in half; compressed they are larger."""
+
+ARROW = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_()}
+
+
+def _arrow_type(hint: Any) -> pa.DataType:
+    parts = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    kind = next(part for part in parts if part is not type(None))
+    return ARROW.get(kind, pa.string())
+
+
+def _schema_of(record: type[Any]) -> pa.Schema:
+    hints = typing.get_type_hints(record)
+    columns = {name: _arrow_type(hint) for name, hint in hints.items() if name != "defences"}
+    return pa.schema(list(columns.items()))
+
+
+def _trials_schema() -> pa.Schema:
+    own = _schema_of(TrialRecord)
+    columns = list(zip(own.names, own.types, strict=True))
+    for key, value in defences.neutral().items():
+        if key not in own.names:
+            columns.append((key, pa.string() if isinstance(value, str) else pa.float64()))
+    return pa.schema(columns)
+
+
+_IMAGE = pa.list_(pa.float32())
+
+SCHEMAS: dict[str, pa.Schema] = {
+    "scores": pa.schema(
+        {
+            "trial_id": pa.string(),
+            "attack": pa.string(),
+            "example": pa.int64(),
+            "member": pa.bool_(),
+            "score": pa.float64(),
+            "reached": pa.bool_(),
+        }
+    ),
+    "reconstructions": pa.schema(
+        {
+            "trial_id": pa.string(),
+            "attack": pa.string(),
+            "layer": pa.string(),
+            "example": pa.int64(),
+            "label": pa.int64(),
+            "converged": pa.bool_(),
+            "mse": pa.float64(),
+            "ssim": pa.float64(),
+            "cost": pa.float64(),
+            "recognised": pa.bool_(),
+            "shape": pa.list_(pa.int64()),
+            "original": _IMAGE,
+            "image": _IMAGE,
+        }
+    ),
+    "attacks": _schema_of(AttackRecord),
+    "epochs": _schema_of(EpochRecord),
+    "trials": _trials_schema(),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packed:
+    """What one trial leaves behind, ready to be written: its row, and the other tables' files.
+
+    Workers pack, so that the one process that writes for all of them has little to do.
+    """
+
+    trial: TrialRecord
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)  # Tune prints results
+
+    def numbered(
+        self, *, number: int, scenario: str | None = None, retries: Sequence[str] = ()
+    ) -> Packed:
+        """Return the same with its proposal's place, and why the attempts before it failed."""
+        trial = dataclasses.replace(
+            self.trial,
+            number=number,
+            scenario=scenario,
+            attempts=1 + len(retries),
+            retries=json.dumps(list(retries)) if retries else None,
+        )
+        return dataclasses.replace(self, trial=trial)
+
+
+def pack(result: TrialResult) -> Packed:
+    """Return a trial's rows as files of Parquet, one for each table that has any."""
+    files = {name: _encoded(rows) for name, rows in tables_of(result).items() if len(rows)}
+    return Packed(trial=result.trial, files=files)
+
+
+def tables_of(result: TrialResult) -> dict[str, pa.Table]:
+    """Return the tables of one trial but for ``trials``, whose row is not yet numbered."""
+    tables = {"scores": _scores_table(result.trial.trial_id, result)}
+    tables["reconstructions"] = _images(result)
+    for name, records in {"attacks": result.attacks, "epochs": result.epochs}.items():
+        rows = [vars(record) for record in records]
+        tables[name] = pa.Table.from_pylist(rows, schema=SCHEMAS[name])
+    return tables
+
+
+def row_of(trial: TrialRecord) -> pa.Table:
+    """Return the table of one row in ``trials``."""
+    return pa.Table.from_pylist([trial.row()], schema=SCHEMAS["trials"])
+
+
+def _encoded(rows: pa.Table) -> bytes:
+    """Return rows as one file of Parquet."""
+    buffer = io.BytesIO()
+    pq.write_table(rows, buffer, **(DENSE if len(rows) > FEW_ROWS else PLAIN))
+    return buffer.getvalue()
+
+
+def _scores_table(trial_id: str, result: TrialResult) -> pa.Table:
+    parts = [
+        pa.table(
+            [
+                pa.array([trial_id] * len(rows.score)),
+                pa.array([rows.attack] * len(rows.score)),
+                rows.example,
+                rows.member,
+                rows.score,
+                pa.nulls(len(rows.score), pa.bool_()) if rows.reached is None else rows.reached,
+            ],
+            schema=SCHEMAS["scores"],
+        )
+        for rows in result.scores
+    ]
+    return pa.concat_tables([SCHEMAS["scores"].empty_table(), *parts])
+
+
+def _images(result: TrialResult) -> pa.Table:
+    schema = SCHEMAS["reconstructions"]
+    parts = [schema.empty_table()]
+    for found in result.reconstructions:
+        n = len(found.example)
+        columns = vars(found) | {
+            "trial_id": [result.trial.trial_id] * n,
+            "attack": [found.attack] * n,
+            "layer": [found.layer] * n,
+            "shape": [list(found.original.shape[1:])] * n,
+            "original": list(found.original.reshape(n, -1)),
+            "image": list(found.image.reshape(n, -1)),
+        }
+        arrays = [
+            pa.nulls(n, kind) if columns[key] is None else pa.array(columns[key], kind)
+            for key, kind in zip(schema.names, schema.types, strict=True)
+        ]
+        parts.append(pa.table(arrays, schema=schema))
+    return pa.concat_tables(parts)
+
+
+def numeric(table: str) -> list[str]:
+    """Return the names of the columns of a table that hold numbers."""
+    kinds = zip(SCHEMAS[table].names, SCHEMAS[table].types, strict=True)
+    return [name for name, kind in kinds if pa.types.is_integer(kind) or pa.types.is_floating(kind)]

@@ -1,0 +1,168 @@
+"""Tables -> the figures of a report: what each setting did, what attacks found. Compute first.
+
+Names in the records may be a stranger's: :func:`plain` keeps them from being read as formulas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from raysweep.report.figures import LABELS
+
+
+def plain(text: object, most: int = 60) -> str:
+    """Return text that no renderer takes for a formula, in at most so many letters."""
+    told = "".join(c if c.isprintable() else " " for c in str(text))
+    return (told if len(told) <= most else f"{told[: most - 1]}…").replace("$", r"\$")
+
+
+def against(
+    drawn: pd.DataFrame, axis: str, objectives: list[str], *, is_log: bool | None = None
+) -> Figure:
+    """Return what trials reached at each value of ``axis``: a panel an objective, one over another.
+
+    The line joins the medians of six equal shares of the trials. Values without a place (no DP, no
+    L2 on a logarithmic axis) stand by themselves at the side. The axis is logarithmic when the
+    values differ tenfold, unless ``is_log`` says.
+    """
+    x, is_log, aside = _places(drawn[axis], is_log)
+    with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
+        size = (5.0, 2.5 * len(objectives) + 1.1)
+        figure = Figure(figsize=size, layout="constrained")
+        panels = np.atleast_1d(figure.subplots(len(objectives), 1, sharex=True))
+        for axes, name in zip(panels, objectives, strict=True):
+            _against(axes, drawn, x, name, aside)
+        last = panels[-1]
+        below = 34
+        if set(x) <= set(aside):
+            last.set_xticks([])
+            below = 16
+        if is_log:
+            last.set_xscale("log")
+            last.xaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
+        for place, label in aside.items():
+            last.annotate(
+                *(label, (place, 0), (0, -below)),
+                xycoords=last.get_xaxis_transform(),
+                textcoords="offset points",
+                ha="right" if len(aside) > 4 else "center",
+                rotation=30 if len(aside) > 4 else 0,
+                fontsize="small",
+                fontweight="bold",
+            )
+        last.set_xlabel(plain(LABELS.get(axis, axis.replace("_", " "))), labelpad=18)
+        figure.suptitle(plain(axis), fontsize="large", fontweight="bold")
+        figure.legend(handles=_legend_against(), loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def _places(
+    values: pd.Series[Any], is_log: bool | None
+) -> tuple[pd.Series[float], bool, dict[float, str]]:
+    """Return where each value is drawn, whether the axis is logarithmic, and what stands aside."""
+    if not pd.api.types.is_numeric_dtype(values):
+        codes, names = pd.factorize(values.astype(str), sort=True)
+        found = {float(place): plain(name, 18) for place, name in enumerate(names)}
+        return pd.Series(codes, index=values.index, dtype=float), False, found
+    values = values.astype(float)
+    usual = values[np.isfinite(values) & (values > 0)]
+    low, high = (float(usual.min()), float(usual.max())) if len(usual) else (1.0, 1.0)
+    is_log = high > 10 * low if is_log is None else is_log and high > low
+    step = (high / low) ** 0.13 if is_log else 0.13 * (high - low)
+    right, left = (high * step, low / step) if is_log else (high + (step or 1.0), 0.0)
+    x = values.where(np.isfinite(values), right)
+    aside = {} if np.isfinite(values).all() else {right: "off"}
+    if is_log and (values <= 0).any():
+        x, aside = x.where(values > 0, left), aside | {left: "off"}
+    return x, is_log, aside
+
+
+def _against(
+    axes: Axes, drawn: pd.DataFrame, x: pd.Series[float], y: str, aside: Mapping[float, str]
+) -> None:
+    ahead = drawn["on_front"].to_numpy()
+    axes.scatter(x[~ahead], drawn[y][~ahead], color="#7a8ba6", s=26, alpha=0.45, linewidth=0)
+    axes.scatter(x[ahead], drawn[y][ahead], color="#1b3a6b", s=46, edgecolor="white", zorder=3)
+    free = pd.DataFrame({"x": x, "y": drawn[y]})[~x.isin(list(aside))].sort_values("x")
+    shares = np.arange(len(free)) * min(6, max(1, len(free) // 3)) // max(1, len(free))
+    middle = free.groupby(shares).median()
+    axes.plot(middle["x"], middle["y"], color="crimson", marker="D", markersize=6, zorder=4)
+    for place in aside:
+        axes.plot([place], [drawn[y][x == place].median()], "D", color="crimson", zorder=4)
+        axes.axvline(place, color="lightgrey", linewidth=8, alpha=0.5, zorder=0)
+    axes.set_ylabel(LABELS.get(y, y).partition(" (")[0])
+    if y == "epsilon":
+        axes.set_yscale("log")
+    if y == "attack_auc":
+        axes.axhline(0.5, color="grey", linestyle=":", linewidth=1.2, zorder=1)
+
+
+def _legend_against() -> list[Line2D]:
+    dot: dict[str, Any] = {"marker": "o", "linestyle": ""}
+    return [
+        Line2D([], [], color="#7a8ba6", alpha=0.6, label="trial", **dot),
+        Line2D([], [], color="#1b3a6b", label="on the front", **dot),
+        Line2D([], [], color="crimson", marker="D", label="median"),
+    ]
+
+
+def rocs(named: Mapping[str, tuple[Any, Any]], *, floor: float, xlabel: str, ylabel: str) -> Figure:
+    """Return receiver operating characteristics, logarithmic from ``floor``: name -> (x, y)."""
+    with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
+        figure = Figure(figsize=(6.0, 5.6), layout="constrained")
+        axes = figure.subplots()
+        for (name, (x, y)), colour in zip(named.items(), _colours(len(named)), strict=True):
+            axes.plot(np.maximum(x, floor), np.maximum(y, floor), color=colour, label=plain(name))
+        axes.plot([floor, 1], [floor, 1], color="grey", linestyle=":", label="a guess")
+        axes.set(xscale="log", yscale="log", xlim=(floor, 1), ylim=(floor, 1.05))
+        axes.set(xlabel=xlabel, ylabel=ylabel)
+        figure.legend(loc="outside lower center", ncols=1, frameon=False)
+    return figure
+
+
+def by_layer(errors: pd.DataFrame, floors: Mapping[str, float]) -> Figure:
+    """Return the error of each ``trial`` at each ``layer``, and the ``floors`` without a model."""
+    order = list(dict.fromkeys(errors["layer"]))
+    with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
+        size = (6.4, 5.2) if len(order) > 1 else (6.4, 1.9 + 0.45 * len(errors))
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots()
+        (_layers if len(order) > 1 else _one_layer)(axes, errors, order)
+        line = axes.axhline if len(order) > 1 else axes.axvline
+        for (label, height), style in zip(floors.items(), ("--", ":"), strict=True):
+            line(height, color="black", linestyle=style, label=label)
+        axes.set_ylim(bottom=0) if len(order) > 1 else axes.set_xlim(left=0)
+        figure.legend(loc="outside lower center", ncols=1, frameon=False)
+    return figure
+
+
+def _layers(axes: Axes, errors: pd.DataFrame, order: list[str]) -> None:
+    names = list(dict.fromkeys(errors["trial"]))
+    for name, colour in zip(names, _colours(len(names)), strict=True):
+        own = errors[errors["trial"] == name]
+        x = [order.index(layer) for layer in own["layer"]]
+        axes.plot(x, own["mse"], marker="o", markersize=8, color=colour, label=plain(name))
+    axes.set_xticks(range(len(order)), [plain(layer, 18) for layer in order])
+    axes.tick_params(axis="x", rotation=45 if len(order) > 5 else 0)
+    axes.set(xlabel="layer that the attacker sees", ylabel=LABELS["inversion_mse"])
+
+
+def _one_layer(axes: Axes, errors: pd.DataFrame, order: list[str]) -> None:
+    places = range(len(errors))[::-1]
+    axes.barh(places, errors["mse"], color=_colours(len(errors)), height=0.6)
+    axes.set_yticks(places, [plain(name) for name in errors["trial"]])
+    axes.set(xlabel=f"inversion MSE, from {plain(order[0])}")
+    axes.grid(visible=False, axis="y")
+
+
+def _colours(n: int) -> list[Any]:
+    return list(sns.color_palette("colorblind", n))

@@ -1,0 +1,220 @@
+"""Tables -> figures. The only seaborn. Compute first, then draw: nothing is measured here."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+if TYPE_CHECKING:
+    pass
+
+
+def _draw(results: Any, name: str) -> str | None:
+    """Write the front as a figure into the results folder; return where, or None without one."""
+    from raysweep.records.fronts import eligible
+    from raysweep.report import figures
+
+    trials, front = results.trials, results.front()
+    if front.empty:
+        return None
+    drawn = trials[eligible(trials, results.objectives)]
+    title = f"{name}: {len(front)} of {len(drawn)} trials on the front"
+    figure = figures.pareto_front(drawn, front, results.objectives, title=title)
+    store = results.stores[0]
+    store.folder.write_bytes(figures.png(figure), "front.png")
+    return f"{store.path}/front.png"
+
+
+LABELS = {
+    "accuracy": "accuracy (validation)",
+    "attack_auc": "attack AUC (0.5 = a guess)",
+    "inversion_mse": "inversion MSE (higher = worse images)",
+    "epsilon": "epsilon spent",
+    "train_seconds": "training time (s)",
+}
+
+PALETTE = "viridis"
+
+NO_DP = "#444444"
+
+DOMINATED = 0.22
+
+
+def pareto_front(
+    trials: pd.DataFrame, front: pd.DataFrame, objectives: Mapping[str, str], *, title: str
+) -> Figure:
+    """Return the front in every pair of objectives.
+
+    Dominated trials are pale, the undefended baseline is a star, epsilon is colour (grey without
+    DP-SGD). Trials that may not stand on a front (collapsed, not converged) are left out.
+    """
+    drawn = trials.assign(on_front=trials["trial_id"].isin(front["trial_id"]))
+    pairs = list(itertools.combinations(objectives, 2)) or [(next(iter(objectives)),) * 2]
+    norm = _epsilon_norm(drawn["epsilon"])
+    with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
+        figure = Figure(figsize=(4.6 * len(pairs) + 1.2, 5.4), layout="constrained")
+        for axes, (x, y) in zip(np.atleast_1d(figure.subplots(1, len(pairs))), pairs, strict=True):
+            _pair(axes, drawn, x, y, objectives, norm)
+        axes_list = figure.axes
+        if norm is not None:
+            colours = mpl.cm.ScalarMappable(norm=norm, cmap=PALETTE)
+            bar = figure.colorbar(colours, ax=axes_list, pad=0.01, fraction=0.03)
+            bar.set_label("epsilon (smaller = more private)")
+            bar.ax.yaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
+            bar.ax.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+        figure.suptitle(title, fontsize="x-large", fontweight="bold")
+        columns = 4 if len(pairs) > 1 else 2
+        figure.legend(
+            handles=_legend(norm), loc="outside lower center", ncols=columns, frameon=False
+        )
+    return figure
+
+
+def _epsilon_norm(epsilon: pd.Series[float]) -> LogNorm | None:
+    finite = epsilon[np.isfinite(epsilon) & (epsilon > 0)]
+    if finite.empty:
+        return None
+    low, high = float(finite.min()), float(finite.max())
+    return LogNorm(low, high if high > low else low * 2)
+
+
+def _pair(
+    axes: Axes,
+    drawn: pd.DataFrame,
+    x: str,
+    y: str,
+    objectives: Mapping[str, str],
+    norm: LogNorm | None,
+) -> None:
+    private = np.isfinite(drawn["epsilon"])
+    is_baseline = drawn["number"] == 0
+    for on_front in (False, True):
+        look: dict[str, Any] = {
+            "alpha": 1.0 if on_front else DOMINATED,
+            "zorder": 3 if on_front else 2,
+        }
+        look |= {"s": 80 if on_front else 45, "linewidth": 0.8 if on_front else 0}
+        look |= {"edgecolor": "black", "legend": False, "ax": axes, "x": x, "y": y}
+        chosen = (drawn["on_front"] == on_front) & ~is_baseline
+        with_dp, without = drawn[chosen & private], drawn[chosen & ~private]
+        if len(with_dp):
+            sns.scatterplot(with_dp, hue="epsilon", hue_norm=norm, palette=PALETTE, **look)
+        if len(without):
+            sns.scatterplot(without, color=NO_DP, marker="s", **look)
+    star = {"marker": "*", "s": 380, "color": "crimson", "edgecolor": "black", "zorder": 4}
+    if is_baseline.any():
+        sns.scatterplot(drawn[is_baseline], x=x, y=y, ax=axes, legend=False, **star)
+    axes.set(xlabel=LABELS.get(x, x), ylabel=LABELS.get(y, y))
+    # More ticks would run into one another in a narrow panel.
+    axes.semilogx() if x == "epsilon" else axes.locator_params("x", nbins=5)
+    axes.semilogy() if y == "epsilon" else axes.locator_params("y", nbins=5)
+    if "attack_auc" in (x, y):
+        line = axes.axvline if x == "attack_auc" else axes.axhline
+        line(0.5, color="grey", linestyle=":", linewidth=1.2, zorder=1)
+    _point_to_better(axes, objectives[x], objectives[y])
+
+
+def _point_to_better(axes: Axes, x_direction: str, y_direction: str) -> None:
+    """Name the corner that every trial would like to be in."""
+    right, up = x_direction == "max", y_direction == "max"
+    axes.annotate(
+        "better",
+        xy=(0.98 if right else 0.02, 0.98 if up else 0.02),
+        xytext=(0.82 if right else 0.18, 0.86 if up else 0.14),
+        xycoords="axes fraction",
+        textcoords="axes fraction",
+        ha="center",
+        va="center",
+        color="seagreen",
+        fontsize="small",
+        arrowprops={"arrowstyle": "->", "color": "seagreen", "linewidth": 1.5},
+    )
+
+
+def _legend(norm: LogNorm | None) -> list[Line2D]:
+    colour = mpl.colormaps[PALETTE](0.6) if norm is not None else NO_DP
+    entries: list[tuple[str, Any, dict[str, Any]]] = [
+        ("undefended", "crimson", {"marker": "*", "markersize": 16}),
+        ("front, DP-SGD", colour, {"marker": "o", "markersize": 9}),
+        ("front, without DP", NO_DP, {"marker": "s", "markersize": 9}),
+        ("dominated (pale)", colour, {"marker": "o", "markersize": 7, "alpha": 0.35}),
+    ]
+    return [
+        Line2D([], [], color=c, label=label, linestyle="", markeredgecolor="black", **look)
+        for label, c, look in entries
+    ]
+
+
+def best_by_loss(best: pd.DataFrame, by: str, objectives: list[str]) -> Figure:
+    """Return each objective of the best configuration ``by`` a figure, against accuracy given up.
+
+    ``best`` has one row for each ``accuracy_loss`` (a share), with the trial's figures.
+    """
+    shown = [name for name in objectives if name != "accuracy"] or ["accuracy"]
+    with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
+        figure = Figure(figsize=(5.2 * len(shown), 4.4), layout="constrained")
+        for axes, name in zip(np.atleast_1d(figure.subplots(1, len(shown))), shown, strict=True):
+            data = best.assign(points=100 * best["accuracy_loss"])
+            sns.lineplot(data, x="points", y=name, drawstyle="steps-post", ax=axes, color="grey")
+            sns.scatterplot(data, x="points", y=name, s=70, ax=axes, color="crimson", zorder=3)
+            for _, row in data.drop_duplicates("trial_id").iterrows():
+                epsilon = "no DP" if np.isinf(row["epsilon"]) else f"ε {row['epsilon']:.2g}"
+                at, offset = (row["points"], row[name]), (6, 8)
+                axes.annotate(epsilon, at, offset, textcoords="offset points", fontsize="small")
+            axes.set(xlabel="accuracy given up (points)", ylabel=LABELS.get(name, name))
+            axes.margins(x=0.08, y=0.15)
+        figure.suptitle(f"Best configuration by {by}", fontsize="x-large", fontweight="bold")
+    return figure
+
+
+def png(figure: Figure) -> bytes:
+    """Return a figure as the bytes of a PNG, 150 dots an inch."""
+    import io
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150)
+    return buffer.getvalue()
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG and return where."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(png(figure))
+    return path
+
+
+def lines(table: pd.DataFrame, x: str, y: str, hue: str, *, title: str) -> Figure:
+    """Return ``y`` against ``x`` as one line a ``hue``, a marker for each row."""
+    with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
+        figure = Figure(figsize=(7.4, 5.0), layout="constrained")
+        axes = figure.subplots()
+        data = table.assign(**{hue: table[hue].fillna("-").astype(str)})
+        sns.lineplot(data, x=x, y=y, hue=hue, style=hue, markers=True, dashes=False, ax=axes)
+        axes.set(xlabel=x.replace("_", " "), ylabel=y.replace("_", " "))
+        figure.suptitle(title, fontsize="x-large", fontweight="bold")
+    return figure
+
+
+def bars(table: pd.DataFrame, by: str, columns: list[str], *, title: str) -> Figure:
+    """Return a panel a column: a bar for each ``by`` with the half-width ``<column>_pm``."""
+    with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
+        figure = Figure(figsize=(4.6 * len(columns), 4.6), layout="constrained")
+        panels = np.atleast_1d(figure.subplots(1, len(columns), sharey=True))
+        for axes, column in zip(panels, columns, strict=True):
+            sns.barplot(table, x=column, y=by, ax=axes, color=mpl.colormaps[PALETTE](0.5))
+            places = range(len(table))
+            axes.errorbar(table[column], places, xerr=table[f"{column}_pm"], fmt="none", color="k")
+            axes.set(xlabel=column.replace("_", " "), ylabel="")
+        figure.suptitle(title, fontsize="x-large", fontweight="bold")
+    return figure

@@ -1,0 +1,200 @@
+"""YAML -> a checked space: every law is checked before anything runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import pydantic
+
+from raysweep import defences, models
+from raysweep.config.registry import explain, lookup, suggestion
+from raysweep.config.yaml import Document
+from raysweep.errors import RaysweepError, SpaceError
+from raysweep.space import objectives as blocks
+from raysweep.space import scenarios
+from raysweep.space.axes import Axis
+from raysweep.space.settings import SAMPLERS, Pruning, Resources, Sampler, _block
+from raysweep.space.space import Space, _check_axis_name, _complete, _place, _seed
+
+BLOCKS = (
+    *("name", "dataset", "model", "training", "defences", "search", "scenarios", "attacks"),
+    *("objectives", "sampler", "pruning", "resources", "seed"),
+)
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def load_space(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Space:
+    """Return the space in a YAML file, every law checked.
+
+    ``overrides`` (dotted key -> value) win over the file, as ``--set`` does.
+
+    Raises:
+        SpaceError: with the file, the line, the key, the law and the value.
+
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpaceError(f"the search space {path} cannot be read ({error})") from None
+    return parse_space(text, str(path), overrides)
+
+
+def parse_space(text: str, name: str, overrides: Mapping[str, Any] | None = None) -> Space:
+    """Return the space in ``text``; ``name`` is what errors call it."""
+    document = Document(text, name)
+    try:
+        value = document.value
+        if not isinstance(value, dict):
+            raise SpaceError("a search space is a mapping with the keys name, dataset, model ...")
+        for key, override in (overrides or {}).items():
+            document.overridden[_place(value, key, override)] = key
+        return _checked(value)
+    except SpaceError as error:
+        raise document.locate(error) from None
+    except RaysweepError as error:
+        raise SpaceError(f"{error} ({name})") from None
+
+
+def _checked(document: dict[str, Any]) -> Space:
+    for key in document:
+        if key not in BLOCKS:
+            raise SpaceError(f"unknown key {key!r}{suggestion(key, BLOCKS)}", [key])
+    for key in ("dataset", "model"):
+        block = document.get(key)
+        if not isinstance(block, dict) or not isinstance(block.get("name"), str):
+            raise SpaceError(f"`{key}` must be a mapping with a `name`, got {block!r}", [key])
+    seed = _seed(document.get("seed", 0))
+    name = document.get("name")
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        law = "must be letters, digits, dots, dashes and underscores"
+        raise SpaceError(f"`name` {law}, got {name!r}", ["name"])
+    config = _complete(document)
+    space = Space(
+        document=document,
+        name=name,
+        axes=_axes(document.get("search") or {}),
+        scenarios=scenarios.checked(document.get("scenarios") or {}),
+        objectives=blocks.objectives(document.get("objectives"), config.attacks),
+        sampler=_block(Sampler, document, "sampler"),
+        pruning=None if document.get("pruning") is None else _block(Pruning, document, "pruning"),
+        resources=_block(Resources, document, "resources"),
+        seed=seed,
+    )
+    space = _with_group_norm(space)
+    _check_sampler(space)
+    _check_extremes(space)
+    _check_pruning(space)
+    return space
+
+
+def _with_group_norm(space: Space) -> Space:
+    """Return the space with GroupNorm all through when a trial of it may have DP.
+
+    So the anchor has the architecture of the private trials; the baseline with BatchNorm is run
+    beside it, as a scenario. A space that says which `norm` it wants keeps it.
+    """
+    model = space.document["model"]
+    varies = {"model.name", "model.norm"} & {*space.axes}
+    has_choice = "norm" in models.complete(model) and "norm" not in model and not varies
+    if not has_choice or not _may_be_private(space):
+        return space
+    beside = {"batch_norm": {"model.norm": "batch", "epsilon": inf, "noise_multiplier": 0.0}}
+    document = {**space.document, "model": {**model, "norm": "group"}}
+    return dataclasses.replace(space, document=document, scenarios={**beside, **space.scenarios})
+
+
+def _may_be_private(space: Space) -> bool:
+    neutral = defences.neutral()
+    fixed = [space.document.get("defences") or {}]
+    named = [values for _, values in scenarios.points(space.scenarios)]
+    for key in ("epsilon", "noise_multiplier"):
+        values = [point[key] for point in (*fixed, *named) if key in point]
+        values += space.axes[key].extremes() if key in space.axes else []
+        if any(value != neutral[key] for value in values):
+            return True
+    return False
+
+
+def _axes(search: Any) -> dict[str, Axis]:
+    if not isinstance(search, dict):
+        raise SpaceError(f"`search` must be a mapping of axes, got {search!r}", ["search"])
+    axes = {}
+    for key, given in search.items():
+        place = ("search", key)
+        _check_axis_name(key, place)
+        if not isinstance(given, dict):
+            law = "an axis is {low: .., high: ..} or {values: [..]}"
+            raise SpaceError(f"{law}, got {given!r}", place)
+        known = [field.alias or name for name, field in Axis.model_fields.items()]
+        for part in given:
+            if part not in known:
+                raise SpaceError(f"unknown key {part!r}{suggestion(part, known)}", (*place, part))
+        try:
+            axes[key] = Axis.model_validate(given)
+        except pydantic.ValidationError as error:
+            raise explain(error).under(*place) from None
+    return axes
+
+
+def _check_sampler(space: Space) -> None:
+    try:
+        lookup(SAMPLERS, space.sampler.name, "sampler")
+    except SpaceError as error:
+        raise error.under("sampler", "name") from None
+    if space.sampler.name == "grid" and space.size() is None:
+        open_ = [key for key, axis in space.axes.items() if axis.choices() is None]
+        law = "sampler grid needs `values: [...]` or `points: n` on every axis"
+        raise SpaceError(f"{law}; {open_[0]!r} has neither", ("search", open_[0]))
+
+
+def _check_extremes(space: Space) -> None:
+    """Build the configurations at the ends, so that no trial meets a broken law."""
+    for name, values in scenarios.points(space.scenarios):
+        for key in values:
+            _check_axis_name(key, ("scenarios", name, key))
+    for place, values in space.extremes():
+        try:
+            space.config(values)
+        except RaysweepError as error:
+            raise SpaceError(str(error), place) from None
+
+
+def _check_pruning(space: Space) -> None:
+    if space.pruning is None:
+        return
+    if not space.rungs():
+        law = "must be below the epochs of training, so that there is a rung"
+        given = space.pruning.grace_epochs or "60 % of them"
+        raise SpaceError(f"`grace_epochs` {law}, got {given}", ("pruning", "grace_epochs"))
+    if not blocks.rung_objectives(space.objectives, space.config().attacks):
+        law = "needs an objective that a rung measures"
+        remedy = "add accuracy to `objectives`"
+        raise SpaceError(f"`pruning` {law}, got {list(space.objectives)}; {remedy}", ("pruning",))
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Return ``key: old -> new`` for what may not change when a sweep continues."""
+    before, after = _flat(old), _flat(new)
+    free = ("name", "resources", "sampler.trials")
+    keys = [k for k in sorted({*before, *after}) if not k.startswith(free)]
+    absent = "(absent)"
+    return [
+        f"{key}: {before.get(key, absent)} -> {after.get(key, absent)}"
+        for key in keys
+        if before.get(key, absent) != after.get(key, absent)
+    ]
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        return {prefix: list(value) if isinstance(value, tuple) else value}
+    found: dict[str, Any] = {}
+    for key, inner in value.items():
+        found |= _flat(inner, f"{prefix}.{key}" if prefix else str(key))
+    return found

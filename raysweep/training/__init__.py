@@ -1,0 +1,1 @@
+"""From a recipe to a trained target: the one training loop."""

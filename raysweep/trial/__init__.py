@@ -1,0 +1,1 @@
+"""One configuration -> its rows. Read :mod:`raysweep.trial.run` first."""

@@ -1,0 +1,38 @@
+"""What a trial ran on and the memory that it took."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import torch
+
+
+class _PeakMemory:
+    """The most memory that this process held since the object was made, GPU memory included."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        with contextlib.suppress(OSError):  # else the peak is that of the process's life
+            Path("/proc/self/clear_refs").write_text("5")
+
+    def mib(self) -> float:
+        """Return the peak so far, in MiB."""
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        status = Path("/proc/self/status")
+        if status.exists():
+            line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
+            peak = int(line.split()[1]) / 1024
+        if self._device.type == "cuda":
+            peak += torch.cuda.max_memory_allocated(self._device) / 2**20
+        return peak
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    return device.type

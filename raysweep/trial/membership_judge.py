@@ -1,0 +1,114 @@
+"""The judge of membership attacks, who alone knows who is a member."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysweep.attacks import metrics
+from raysweep.attacks.contract import Distances, Knowledge, MembershipAttack, Scores
+from raysweep.config import plain, sub_seed
+from raysweep.data import Split, concatenate
+from raysweep.records.columns import AttackRecord, ScoreRows
+
+if TYPE_CHECKING:
+    from raysweep.training.target import TrainedTarget
+
+
+FPRS = {"0_001": 0.001, "0_01": 0.01, "0_1": 0.1}
+
+
+def parameters_json(attack: Any) -> str:
+    """Return an attack's parameters as strict JSON."""
+    return json.dumps(plain(asdict(attack)), sort_keys=True)
+
+
+def judge_membership(
+    name: str,
+    attack: MembershipAttack,
+    target: TrainedTarget,
+    *,
+    members: Split,
+    nonmembers: Split,
+    knowledge: Knowledge,
+    trial_id: str,
+    seed: int,
+) -> tuple[AttackRecord, ScoreRows]:
+    """Shuffle members among nonmembers, let ``attack`` score them, and compare with the truth.
+
+    Those that ``knowledge`` holds as known are left out, whatever the attack.
+    """
+    start = time.perf_counter()
+    own = sub_seed(seed, "membership", name)
+    members, nonmembers = knowledge.unknown(members, nonmembers)
+    truth = np.repeat([True, False], [len(members), len(nonmembers)])
+    order = np.random.default_rng(sub_seed(seed, "judge")).permutation(len(truth))
+    examples, truth = concatenate(members, nonmembers, order), truth[order]
+    granted = knowledge.granted(attack, target)
+    scores = attack.score(target, examples, granted, seed=own)
+    record = AttackRecord(
+        trial_id=trial_id,
+        family="membership",
+        attack=name,
+        parameters=parameters_json(attack),
+        n_members=len(members),
+        n_nonmembers=len(nonmembers),
+        n_known_members=None if granted.known is None else len(granted.known.members),
+        n_known_nonmembers=None if granted.known is None else len(granted.known.nonmembers),
+        **_figures(scores, truth, seed=own),
+        seconds=time.perf_counter() - start,
+    )
+    rows = ScoreRows(
+        attack=name,
+        example=examples.indices,
+        member=truth,
+        score=scores.values.astype(np.float64),
+        reached=None if scores.distances is None else scores.distances.reached,
+    )
+    return record, rows
+
+
+def _figures(scores: Scores, truth: NDArray[np.bool_], *, seed: int) -> dict[str, Any]:
+    values = scores.values.astype(np.float64)
+    area = metrics.auc_interval(values, truth, seed=sub_seed(seed, "bootstrap"))
+    figures: dict[str, Any] = {
+        "auc": area.value,
+        "auc_low": area.low,
+        "auc_high": area.high,
+        "advantage_oracle": metrics.advantage_oracle(values, truth),
+    }
+    if scores.threshold is not None:
+        gap = metrics.advantage(values, truth, scores.threshold)
+        figures |= {"advantage": gap.value, "advantage_low": gap.low, "advantage_high": gap.high}
+    if scores.distances is not None:
+        figures |= _distance_figures(scores.distances, truth, seed=seed)
+    for label, fpr in FPRS.items():
+        found = metrics.tpr_at_fpr(values, truth, fpr, seed=sub_seed(seed, "ties"))
+        if found is not None:
+            key = f"tpr_at_fpr_{label}"
+            figures |= {key: found.tpr.value, f"{key}_low": found.tpr.low}
+            figures |= {f"{key}_high": found.tpr.high, f"{key}_realised_fpr": found.realised_fpr}
+    return figures
+
+
+def _distance_figures(found: Distances, truth: NDArray[np.bool_], *, seed: int) -> dict[str, Any]:
+    """Return the mean distances and their gap, over all and over those unsure at first."""
+    figures: dict[str, Any] = {
+        "n_unsure_members": int((found.unsure & truth).sum()),
+        "n_unsure_nonmembers": int((found.unsure & ~truth).sum()),
+        "unreached_members": float((~found.reached[truth]).mean()),
+        "unreached_nonmembers": float((~found.reached[~truth]).mean()),
+    }
+    for kind, chosen in (("distance", np.ones_like(truth)), ("unsure_distance", found.unsure)):
+        members, nonmembers = found.values[chosen & truth], found.values[chosen & ~truth]
+        if len(members) and len(nonmembers):
+            gap = metrics.relative_gap(members, nonmembers, seed=sub_seed(seed, "gap", kind))
+            figures |= {f"{kind}_members": float(members.mean()), f"{kind}_gap": gap.value}
+            figures |= {f"{kind}_nonmembers": float(nonmembers.mean())}
+            figures |= {f"{kind}_gap_low": gap.low, f"{kind}_gap_high": gap.high}
+    return figures

@@ -1,0 +1,93 @@
+"""What only the data and the model can show, checked before anything is trained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from raysweep import defences, models
+from raysweep.attacks import INVERSION, MEMBERSHIP
+from raysweep.config import TrialConfig
+from raysweep.config.registry import build, is_reference, suggestion
+from raysweep.data import Splits
+from raysweep.errors import DataError, ModelError
+
+if TYPE_CHECKING:
+    from raysweep.training.recipe import Recipe
+
+
+LEAST = 10  # examples of a kind, for an attacker to learn from or a figure to be taken on
+
+
+def recipe_of(config: TrialConfig, splits: Splits) -> Recipe:
+    """Return the defended recipe of a configuration."""
+    from raysweep.training.recipe import plain_recipe
+
+    plain = plain_recipe(models.model(config.model).build, config.training)
+    return defences.defend(plain, config.defences, splits.reference)
+
+
+def check(config: TrialConfig, splits: Splits) -> None:
+    """Raise a :class:`~raysweep.errors.RaysweepError` for what would make the trial fail."""
+    defences.check(config.defences, splits)
+    _check_pool(config, splits)
+    _check_known(config, splits)
+    _check_model(config, splits)
+
+
+def check_here(config: TrialConfig) -> None:
+    """Raise :class:`ModelError` when this machine computes in no precision that is asked for."""
+    from raysweep.training.devices import autocast, default_device
+
+    autocast(default_device(), config.training.precision)
+
+
+def _check_pool(config: TrialConfig, splits: Splits) -> None:
+    needed = len(splits.members) + len(splits.nonmembers)
+    for name, parameters in config.attacks["membership"].items():
+        if build(MEMBERSHIP[name], parameters).needs_shadows and len(splits.pool) < needed:
+            law = f"needs a pool of at least members + nonmembers = {needed:,} examples"
+            remedy = "enlarge dataset.pool"
+            if splits.is_published:
+                remedy += " (the published training set has to spare it), or leave `split` out"
+            raise DataError(f"attack {name!r} {law}, got {len(splits.pool):,}; {remedy}")
+    for name in config.attacks["inversion"]:
+        if INVERSION[name].needs_pool and len(splits.pool) < LEAST:
+            law = f"needs at least {LEAST} pool examples to learn from"
+            raise DataError(f"attack {name!r} {law}, got {len(splits.pool)}; enlarge dataset.pool")
+
+
+def _check_known(config: TrialConfig, splits: Splits) -> None:
+    """Refuse to teach an attacker by, or to judge attacks on, fewer than LEAST of a side."""
+    share = config.attacks.get("known_share")
+    if share is None:
+        return
+    for name in ("members", "nonmembers"):
+        total = len(getattr(splits, name))
+        known = round(share * total)
+        if min(known, total - known) < LEAST:
+            told = f"{known:,} {name} to learn from and {total - known:,} to be judged on"
+            law = f"attacks.known_share {share:g} leaves {told}, and needs {LEAST} of each"
+            raise DataError(f"{law}; enlarge dataset.{name}")
+
+
+def _check_model(config: TrialConfig, splits: Splits) -> None:
+    """Build the model once: its shape, its layers, and what DP-SGD would refuse of a user's own."""
+    shape, n_classes = splits.members.shape, splits.members.n_classes
+    import torch
+
+    from raysweep.training.loop import isolated_rng
+
+    recipe = recipe_of(config, splits)
+    with isolated_rng(0, torch.device("cpu")):
+        module = recipe.build_model(shape, n_classes)
+    names = {"output", *(name for name, _ in module.named_modules() if name)}
+    for attack, parameters in config.attacks["inversion"].items():
+        for layer in parameters.get("layers", ()):
+            if layer not in names:
+                hint = suggestion(layer, names)
+                raise ModelError(f"attack {attack!r}: the model has no layer {layer!r}{hint}")
+    trusted = not is_reference(config.model["name"]) and config.model.get("norm") != "batch"
+    if defences.is_private(defences.build_all(config.defences)) and not trusted:
+        from raysweep.defences.dpsgd.gradients import refuse_unsafe_layers
+
+        refuse_unsafe_layers(module)

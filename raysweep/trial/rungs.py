@@ -1,0 +1,106 @@
+"""What a trial measures at a rung: cheap attacks on the model as it is, a share of an epoch.
+
+Threshold attacks on a sample of the judged examples, and ridge regression from the prediction
+vector to a sample of the members. The full attacks are left to the trials that go on to the end.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from raysweep.attacks import MEMBERSHIP, metrics
+from raysweep.attacks.contract import Knowledge, Observed
+from raysweep.attacks.inversion.activation_decoder import ActivationDecoder
+from raysweep.config import TrialConfig, sub_seed
+from raysweep.config.registry import build
+from raysweep.data import Split, Splits, concatenate
+from raysweep.training import signals
+from raysweep.training.loop import Epoch
+from raysweep.training.target import TrainedTarget
+from raysweep.trial.inversion_judge import Examples, floors
+
+THRESHOLD_ATTACKS = ("loss", "max_posterior", "entropy")
+
+N_JUDGED = 500  # members, and as many nonmembers
+
+N_KNOWN = 1000  # pool examples that the inverter learns from
+
+
+def rung_figures(
+    config: TrialConfig, splits: Splits, epoch: Epoch, device: torch.device
+) -> dict[str, float]:
+    """Return attack_auc, inversion_mse with its floor, and rung_seconds of a model in training.
+
+    ``attack_auc`` is the one that counts in the end, of the configured threshold attacks alone
+    (``loss`` when there is none). Without membership attacks there is none, and no reconstruction
+    unless the black-box one counts. The examples are the same for all trials.
+    """
+    began = time.perf_counter()
+    target = TrainedTarget(
+        model=epoch.model,
+        n_classes=splits.members.n_classes,
+        privacy=epoch.privacy,
+        member_loss=(epoch.loss, epoch.loss),
+        device=device,
+    )
+    members, nonmembers, pool = (
+        _sample(split, name, n, seed=config.seed)
+        for name, split, n in (
+            ("members", splits.members, N_JUDGED),
+            ("nonmembers", splits.nonmembers, N_JUDGED),
+            ("pool", splits.pool, N_KNOWN),
+        )
+    )
+    judged = concatenate(members, nonmembers)
+    knowledge = Knowledge(pool=pool)
+    figures: dict[str, float] = {}
+    if config.attacks["membership"]:
+        truth = np.repeat([True, False], [len(members), len(nonmembers)])
+        figures |= _membership(config, target, judged, truth, knowledge)
+    if config.attacks["inversion"] and config.attacks["inversion_mse"] == "output":
+        seen = torch.from_numpy(signals.inversion_view(target.logits(judged)[: len(members)]))
+        figures |= _inversion(target, members, seen.float(), knowledge, seed=config.seed)
+    return figures | {"rung_seconds": time.perf_counter() - began}
+
+
+def _sample(split: Split, name: str, n: int, *, seed: int) -> Split:
+    order = np.random.default_rng(sub_seed(seed, "rung", name)).permutation(len(split))
+    return split.rows(order[:n])
+
+
+def _membership(
+    config: TrialConfig,
+    target: TrainedTarget,
+    judged: Split,
+    truth: np.ndarray,
+    knowledge: Knowledge,
+) -> dict[str, float]:
+    given: Mapping[str, Any] = config.attacks["membership"]
+    counted = config.attacks["attack_auc"]
+    names = [counted] if counted in THRESHOLD_ATTACKS else THRESHOLD_ATTACKS
+    cheap = {name: given[name] for name in names if name in given} or {"loss": {}}
+    aucs = []
+    for name, parameters in cheap.items():
+        attack = build(MEMBERSHIP[name], parameters)
+        seed = sub_seed(config.seed, "rung", name)
+        scores = attack.score(target, judged, knowledge, seed=seed)
+        aucs.append(metrics.auc(scores.values, truth))
+    return {"attack_auc": float(np.mean(aucs)) if counted == "mean" else max(aucs)}
+
+
+def _inversion(
+    target: TrainedTarget, members: Split, seen: torch.Tensor, knowledge: Knowledge, *, seed: int
+) -> dict[str, float]:
+    observed = Observed(layer="output", activations=seen, labels=members.labels)
+    attack = ActivationDecoder(decoders=("ridge",), examples=N_KNOWN)
+    own = sub_seed(seed, "rung", "ridge")
+    images = attack.reconstruct(target, observed, knowledge, seed=own).images
+    return {
+        "inversion_mse": metrics.mean_squared_error(images, members.pixels()),
+        "inversion_floor": floors(knowledge.pool, Examples(members=members))[0],
+    }
