@@ -15,7 +15,7 @@ from ray.autoscaler._private.aws.config import _configure_security_group, bootst
 from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 FILES = ("cluster.yaml", "cluster.local.yaml")
 
 
