@@ -1,40 +1,59 @@
 """Every error that raysweep raises on purpose, as one tree.
 
 RaysweepError
-    SpaceError          a search space, a configuration or an option breaks a law
+    SpaceError          a search space, a configuration or an option breaks a rule
     DataError           a data set cannot be found, read or dealt into splits
     ModelError          a model cannot be built, or does not do what a target must
     PrivacyError        differential privacy was asked for and cannot be guaranteed
     TrainingDiverged    the loss stopped being a finite number
-    MachineFailure      a trial failed for its machine's sake: worth another try elsewhere
-        OutOfMemory     it needed more memory than the machine or its share of a GPU has
+    MachineFailure      the machine, not the configuration, caused a trial to fail
+        OutOfMemory     a trial needed more memory than the machine or its share of a GPU has
     StoreError          a results folder cannot be read, written or trusted
-        StoreBusy       another sweep is writing to it
-    ClusterError        Ray cannot give what the sweep asks for
+        StoreBusy       another sweep is writing to the results folder
+    ClusterError        Ray cannot provide what the sweep asks for
 
-The command line prints the message of each and exits with code 2. A message names the place, the
-law, the value and the remedy.
+The command line prints the message and exits with code 2. A message names the place, the rule,
+the value and the remedy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+_NOTHING: Any = object()
 
 
 class RaysweepError(Exception):
-    """The root of the tree: a mistake that a user can mend, told in one message."""
+    """A mistake that the user can correct, explained in one message.
+
+    ``rule`` says what must hold or what went wrong, ``got`` is the value that broke it, ``remedy``
+    says what to do, and ``place`` is the key's path inside the YAML document.
+
+    >>> print(RaysweepError("`epochs` must be > 0", got=-1, remedy="give at least 1"))
+    `epochs` must be > 0, got -1; give at least 1
+    """
+
+    def __init__(
+        self, rule: str, *, got: Any = _NOTHING, remedy: str = "", place: Sequence[str | int] = ()
+    ) -> None:
+        value = "" if got is _NOTHING else f", got {_written(got)}"
+        super().__init__(f"{rule}{value}" + (f"; {remedy}" if remedy else ""))
+        self.place = tuple(place)
+
+
+def _written(value: Any) -> str:
+    """Return a value as messages write it: whole numbers with a comma every three digits."""
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return f"{value:,}" if is_whole else repr(value)
 
 
 class SpaceError(RaysweepError):
-    """A law of a search space is broken; ``path`` is the key's place inside the YAML document."""
-
-    def __init__(self, message: str, path: Sequence[str | int] = ()) -> None:
-        super().__init__(message)
-        self.path = tuple(path)
+    """A search space, a configuration or an option breaks a rule."""
 
     def under(self, *prefix: str | int) -> SpaceError:
         """Return the same error, placed below ``prefix``."""
-        return SpaceError(str(self), (*prefix, *self.path))
+        return SpaceError(str(self), place=(*prefix, *self.place))
 
 
 class DataError(RaysweepError):
@@ -54,7 +73,7 @@ class TrainingDiverged(RaysweepError):
 
 
 class MachineFailure(RaysweepError):
-    """A trial failed for its machine's sake, and the worker should not be used again."""
+    """The machine, not the configuration, caused a trial to fail; its worker is not used again."""
 
 
 class OutOfMemory(MachineFailure):
@@ -70,4 +89,4 @@ class StoreBusy(StoreError):
 
 
 class ClusterError(RaysweepError):
-    """Ray cannot give what the sweep asks for."""
+    """Ray cannot provide what the sweep asks for."""

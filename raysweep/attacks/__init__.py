@@ -32,21 +32,21 @@ def attacks(given: Mapping[str, Any]) -> dict[str, Any]:
     known = ("membership", "inversion", "attack_auc", "inversion_mse", "known_share")
     for key in given:
         if key not in known:
-            raise SpaceError(f"unknown key {key!r}{suggestion(key, known)}", [key])
+            raise SpaceError(f"unknown key {key!r}{suggestion(key, known)}", place=[key])
     membership = _family(given.get("membership"), MEMBERSHIP, "membership")
     inversion = _family(given.get("inversion"), INVERSION, "inversion")
     counted = given.get("attack_auc", "strongest")
     if counted not in ("strongest", "mean", *membership):
         hint = suggestion(str(counted), ["strongest", "mean", *membership])
         raise SpaceError(
-            f"`attack_auc` names no configured attack: {counted!r}{hint}", ["attack_auc"]
+            f"`attack_auc` names no configured attack: {counted!r}{hint}", place=["attack_auc"]
         )
     layers = [layer for attack in inversion.values() for layer in attack.get("layers", ())]
     usual = "output" if "output" in layers or not inversion else layers[-1] if layers else None
     layer = given.get("inversion_mse", usual)
     if inversion and layer not in (layers or [None]):
         law = f"`inversion_mse` must be one of the attacked layers {layers}"
-        raise SpaceError(f"{law}, got {layer!r}", ["inversion_mse"])
+        raise SpaceError(f"{law}, got {layer!r}", place=["inversion_mse"])
     block = {
         "membership": membership,
         "inversion": inversion,
@@ -65,10 +65,10 @@ def _known_share(given: Any, needy: list[str]) -> float:
     if not needy:
         names = ", ".join(name for name, kind in MEMBERSHIP.items() if kind.needs_known)
         raise SpaceError(
-            f"`known_share` is for attacks that know members ({names}): name one", place
+            f"`known_share` is for attacks that know members ({names}): name one", place=place
         )
     if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < 1:
-        raise SpaceError(f"`known_share` must be between 0 and 1, got {given!r}", place)
+        raise SpaceError(f"`known_share` must be between 0 and 1, got {given!r}", place=place)
     return float(given)
 
 
@@ -85,11 +85,11 @@ def _family(given: Any, table: Mapping[str, type[Any]], family: str) -> dict[str
         given = dict.fromkeys(given)
     if not isinstance(given, dict | None):
         law = f"`attacks.{family}` must be a list of names, or a mapping of name to parameters"
-        raise SpaceError(f"{law}, got {given!r}", [family])
+        raise SpaceError(f"{law}, got {given!r}", place=[family])
     complete = {}
     for name, parameters in (given or {}).items():
         if not isinstance(parameters, dict | None):
-            raise SpaceError(f"parameters are a mapping, got {parameters!r}", [family, name])
+            raise SpaceError(f"parameters are a mapping, got {parameters!r}", place=[family, name])
         try:
             attack = build(lookup(table, name, f"{family} attack"), parameters or {})
         except SpaceError as error:

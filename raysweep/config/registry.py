@@ -49,7 +49,7 @@ def build(kind: type[T], parameters: Mapping[str, Any]) -> T:
     known = fields(kind)
     for key in parameters:
         if key not in known:
-            raise SpaceError(f"unknown key {key!r}{suggestion(str(key), known)}", [key])
+            raise SpaceError(f"unknown key {key!r}{suggestion(str(key), known)}", place=[key])
     try:
         return kind(**parameters)
     except pydantic.ValidationError as error:
@@ -67,13 +67,13 @@ def explain(error: pydantic.ValidationError) -> SpaceError:
     path = [str(part) if not isinstance(part, int) else part for part in first["loc"]]
     law = first["msg"].removeprefix("Value error, ")
     if first["type"] == "missing":
-        return SpaceError(f"`{path[-1]}` is required", path)
+        return SpaceError(f"`{path[-1]}` is required", place=path)
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        return SpaceError(f"unknown key {path[-1]!r}", path)
+        return SpaceError(f"unknown key {path[-1]!r}", place=path)
     if first["type"] == "value_error":
-        return SpaceError(law, path)
+        return SpaceError(law, place=path)
     name = ".".join(str(part) for part in path)
-    return SpaceError(f"`{name}`: {law[0].lower()}{law[1:]}, got {first['input']!r}", path)
+    return SpaceError(f"`{name}`: {law[0].lower()}{law[1:]}, got {first['input']!r}", place=path)
 
 
 def user_function(reference: str, kind: str) -> Callable[..., Any]:

@@ -58,16 +58,16 @@ class Document:
 
     def locate(self, error: SpaceError) -> SpaceError:
         """Return ``error`` with the file and the line of its place in the message."""
-        where = self.where(error.path)
-        place = ".".join(str(part) for part in error.path)
+        where = self.where(error.place)
+        place = ".".join(str(part) for part in error.place)
         named = "" if not place or f"`{place}`" in str(error) else f"`{place}`: "
-        return SpaceError(f"{named}{error} ({where})", error.path)
+        return SpaceError(f"{named}{error} ({where})", place=error.place)
 
     def _read(self, node: yaml.Node, path: Path) -> Any:
         self._lines.setdefault(path, node.start_mark.line + 1)
         if node.tag not in _TAGS:
             raise self.locate(
-                SpaceError(f"the tag {node.tag} is not read: write plain values", path)
+                SpaceError(f"the tag {node.tag} is not read: write plain values", place=path)
             )
         if isinstance(node, yaml.MappingNode):
             return self._read_mapping(node, path)
@@ -79,7 +79,7 @@ class Document:
         except (ValueError, LookupError) as error:
             told = str(error).partition(";")[0]
             raise self.locate(
-                SpaceError(f"{node.value[:40]!r} cannot be read: {told}", path)
+                SpaceError(f"{node.value[:40]!r} cannot be read: {told}", place=path)
             ) from None
 
     def _read_mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
@@ -89,7 +89,7 @@ class Document:
             place = (*path, key)
             if key in result:
                 self._lines[place] = key_node.start_mark.line + 1
-                raise self.locate(SpaceError(f"the key {key!r} stands twice", place))
+                raise self.locate(SpaceError(f"the key {key!r} stands twice", place=place))
             self._lines[place] = key_node.start_mark.line + 1
             result[key] = self._read(value_node, place)
         return result

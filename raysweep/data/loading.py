@@ -81,7 +81,7 @@ def describe(dataset: Mapping[str, Any]) -> tuple[Source, Sizes | PublishedSizes
     name, split = given.pop("name"), given.pop("split", "dealt")
     if split not in ("dealt", "published"):
         law = "`split` must be `dealt` (all examples pooled) or `published`"
-        raise SpaceError(f"{law}, got {split!r}", ["split"])
+        raise SpaceError(f"{law}, got {split!r}", place=["split"])
     kind: type[Sizes] | type[PublishedSizes] = Sizes if split == "dealt" else PublishedSizes
     sizes = build(kind, {k: given.pop(k) for k in fields(kind) if k in given})
     found = source(name, given)

@@ -81,7 +81,7 @@ def build_all(values: Mapping[str, Any]) -> tuple[Defence, ...]:
     known = known_keys()
     for key in values:
         if key not in known:
-            raise SpaceError(f"unknown defence {key!r}{suggestion(str(key), known)}", [key])
+            raise SpaceError(f"unknown defence {key!r}{suggestion(str(key), known)}", place=[key])
     built = tuple(
         build(kind, {key: values[key] for key in fields(kind) if key in values})
         for kind in DEFENCES
@@ -98,7 +98,7 @@ def _refuse_broken_privacy(built: tuple[Defence, ...]) -> None:
         if isinstance(defence, BREAK_PRIVACY) and not defence.is_neutral:
             key = next(iter(fields(type(defence))))
             law = f"`{key}` breaks the guarantee of DP-SGD: {defence.breaks_privacy}"
-            raise SpaceError(f"{law}; sweep one or the other", [key])
+            raise SpaceError(f"{law}; sweep one or the other", place=[key])
 
 
 def is_private(built: tuple[Defence, ...]) -> bool:

@@ -51,4 +51,4 @@ class EarlyStopping:
         if epochs < self.early_stopping < inf:
             law = f"must be at most training.epochs = {epochs}"
             told = f"`early_stopping` {law}, got {self.early_stopping:g}"
-            raise SpaceError(told, ["early_stopping"])
+            raise SpaceError(told, place=["early_stopping"])

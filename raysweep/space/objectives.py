@@ -17,7 +17,9 @@ def objectives(given: Any, attacks: Mapping[str, Any]) -> dict[str, Literal["max
     if given is None:
         chosen = {name: OBJECTIVES[name] for name in ("accuracy", "attack_auc", "inversion_mse")}
     if not isinstance(chosen, dict) or not chosen:
-        raise SpaceError("`objectives` must be a mapping such as {accuracy: max}", ["objectives"])
+        raise SpaceError(
+            "`objectives` must be a mapping such as {accuracy: max}", place=["objectives"]
+        )
     sources = {
         "attack_auc": ("membership", counting(attacks)),
         "inversion_mse": (
@@ -28,9 +30,13 @@ def objectives(given: Any, attacks: Mapping[str, Any]) -> dict[str, Literal["max
     for name, direction in chosen.items():
         place = ("objectives", name)
         if name not in OBJECTIVES:
-            raise SpaceError(f"unknown objective {name!r}{suggestion(name, OBJECTIVES)}", place)
+            raise SpaceError(
+                f"unknown objective {name!r}{suggestion(name, OBJECTIVES)}", place=place
+            )
         if direction != OBJECTIVES[name]:
-            raise SpaceError(f"`{name}` must be `{OBJECTIVES[name]}`, got {direction!r}", place)
+            raise SpaceError(
+                f"`{name}` must be `{OBJECTIVES[name]}`, got {direction!r}", place=place
+            )
         family, found = sources.get(name, ("", [name]))
         if not found:
             remedy = f"name one under attacks.{family}"
@@ -38,7 +44,9 @@ def objectives(given: Any, attacks: Mapping[str, Any]) -> dict[str, Literal["max
                 remedy = (
                     f"{', '.join(attacks[family])} is white-box: set attacks.{name} to count it"
                 )
-            raise SpaceError(f"objective {name!r} needs an attack that yields it: {remedy}", place)
+            raise SpaceError(
+                f"objective {name!r} needs an attack that yields it: {remedy}", place=place
+            )
     return {name: OBJECTIVES[name] for name in chosen}
 
 

@@ -64,16 +64,16 @@ def parse_space(text: str, name: str, overrides: Mapping[str, Any] | None = None
 def _checked(document: dict[str, Any]) -> Space:
     for key in document:
         if key not in BLOCKS:
-            raise SpaceError(f"unknown key {key!r}{suggestion(key, BLOCKS)}", [key])
+            raise SpaceError(f"unknown key {key!r}{suggestion(key, BLOCKS)}", place=[key])
     for key in ("dataset", "model"):
         block = document.get(key)
         if not isinstance(block, dict) or not isinstance(block.get("name"), str):
-            raise SpaceError(f"`{key}` must be a mapping with a `name`, got {block!r}", [key])
+            raise SpaceError(f"`{key}` must be a mapping with a `name`, got {block!r}", place=[key])
     seed = _seed(document.get("seed", 0))
     name = document.get("name")
     if not isinstance(name, str) or not NAME.fullmatch(name):
         law = "must be letters, digits, dots, dashes and underscores"
-        raise SpaceError(f"`name` {law}, got {name!r}", ["name"])
+        raise SpaceError(f"`name` {law}, got {name!r}", place=["name"])
     config = _complete(document)
     space = Space(
         document=document,
@@ -123,18 +123,20 @@ def _may_be_private(space: Space) -> bool:
 
 def _axes(search: Any) -> dict[str, Axis]:
     if not isinstance(search, dict):
-        raise SpaceError(f"`search` must be a mapping of axes, got {search!r}", ["search"])
+        raise SpaceError(f"`search` must be a mapping of axes, got {search!r}", place=["search"])
     axes = {}
     for key, given in search.items():
         place = ("search", key)
         _check_axis_name(key, place)
         if not isinstance(given, dict):
             law = "an axis is {low: .., high: ..} or {values: [..]}"
-            raise SpaceError(f"{law}, got {given!r}", place)
+            raise SpaceError(f"{law}, got {given!r}", place=place)
         known = [field.alias or name for name, field in Axis.model_fields.items()]
         for part in given:
             if part not in known:
-                raise SpaceError(f"unknown key {part!r}{suggestion(part, known)}", (*place, part))
+                raise SpaceError(
+                    f"unknown key {part!r}{suggestion(part, known)}", place=(*place, part)
+                )
         try:
             axes[key] = Axis.model_validate(given)
         except pydantic.ValidationError as error:
@@ -150,7 +152,7 @@ def _check_sampler(space: Space) -> None:
     if space.sampler.name == "grid" and space.size() is None:
         open_ = [key for key, axis in space.axes.items() if axis.choices() is None]
         law = "sampler grid needs `values: [...]` or `points: n` on every axis"
-        raise SpaceError(f"{law}; {open_[0]!r} has neither", ("search", open_[0]))
+        raise SpaceError(f"{law}; {open_[0]!r} has neither", place=("search", open_[0]))
 
 
 def _check_extremes(space: Space) -> None:
@@ -162,7 +164,7 @@ def _check_extremes(space: Space) -> None:
         try:
             space.config(values)
         except RaysweepError as error:
-            raise SpaceError(str(error), place) from None
+            raise SpaceError(str(error), place=place) from None
 
 
 def _check_pruning(space: Space) -> None:
@@ -171,11 +173,13 @@ def _check_pruning(space: Space) -> None:
     if not space.rungs():
         law = "must be below the epochs of training, so that there is a rung"
         given = space.pruning.grace_epochs or "60 % of them"
-        raise SpaceError(f"`grace_epochs` {law}, got {given}", ("pruning", "grace_epochs"))
+        raise SpaceError(f"`grace_epochs` {law}, got {given}", place=("pruning", "grace_epochs"))
     if not blocks.rung_objectives(space.objectives, space.config().attacks):
         law = "needs an objective that a rung measures"
         remedy = "add accuracy to `objectives`"
-        raise SpaceError(f"`pruning` {law}, got {list(space.objectives)}; {remedy}", ("pruning",))
+        raise SpaceError(
+            f"`pruning` {law}, got {list(space.objectives)}; {remedy}", place=("pruning",)
+        )
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -16,15 +16,15 @@ def checked(given: Any) -> dict[str, dict[str, Any]]:
     """
     if not isinstance(given, dict):
         law = "`scenarios` must be a mapping of names, such as {dp2: {epsilon: 2}}"
-        raise SpaceError(f"{law}, got {given!r}", ["scenarios"])
+        raise SpaceError(f"{law}, got {given!r}", place=["scenarios"])
     for name, settings in given.items():
         if not isinstance(settings, dict):
             law = "a scenario is a mapping of axes to values, such as {epsilon: 2}"
-            raise SpaceError(f"{law}, got {settings!r}", ["scenarios", name])
+            raise SpaceError(f"{law}, got {settings!r}", place=["scenarios", name])
         for key, values in settings.items():
             if values == []:
                 law = "must have at least one value, got []"
-                raise SpaceError(f"`{key}` {law}", ["scenarios", name, key])
+                raise SpaceError(f"`{key}` {law}", place=["scenarios", name, key])
     return given
 
 

@@ -111,7 +111,7 @@ class Pruning:
 def _block(kind: type[Any], document: Mapping[str, Any], key: str) -> Any:
     given = document.get(key) or {}
     if not isinstance(given, dict):
-        raise SpaceError(f"`{key}` must be a mapping, got {given!r}", [key])
+        raise SpaceError(f"`{key}` must be a mapping, got {given!r}", place=[key])
     try:
         return build(kind, given)
     except SpaceError as error:

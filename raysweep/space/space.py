@@ -141,7 +141,7 @@ def _axis_values(axis: Axis) -> dict[str, Any]:
 
 def _seed(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise SpaceError(f"`seed` must be a whole number >= 0, got {value!r}", ["seed"])
+        raise SpaceError(f"`seed` must be a whole number >= 0, got {value!r}", place=["seed"])
     return value
 
 
@@ -158,7 +158,7 @@ def _complete(document: Mapping[str, Any]) -> TrialConfig:
     for key, fill in fillers.items():
         given = document.get(key) or {}
         if not isinstance(given, dict):
-            raise SpaceError(f"`{key}` must be a mapping, got {given!r}", [key])
+            raise SpaceError(f"`{key}` must be a mapping, got {given!r}", place=[key])
         try:
             parts[key] = fill(given)
         except SpaceError as error:
@@ -179,7 +179,7 @@ def _check_axis_name(key: str, place: Sequence[str]) -> None:
         names = [*defences.known_keys(), "seed"]
         hint = suggestion(key, names)
         told = "or a dotted key such as training.learning_rate"
-        raise SpaceError(f"unknown axis {key!r}{hint}; {told}", place)
+        raise SpaceError(f"unknown axis {key!r}{hint}; {told}", place=place)
 
 
 def _place(document: dict[str, Any], key: str, value: Any) -> tuple[str, ...]:

@@ -58,15 +58,19 @@ class DataTransfer:
             if not given:
                 law = f"`dataset: auto` pairs {', '.join(PAIRS)} alone"
                 told = f"attack 'data_transfer': {law}, got {dataset['name']!r}; name another"
-                raise SpaceError(told, ["dataset"])
+                raise SpaceError(told, place=["dataset"])
         asked = {"name": given} if isinstance(given, str) else dict(given)
         if not isinstance(asked.get("name"), str):
-            raise SpaceError(f"`dataset` must be a name or have one, got {given!r}", ["dataset"])
+            raise SpaceError(
+                f"`dataset` must be a name or have one, got {given!r}", place=["dataset"]
+            )
         sizes = {key: dataset[key] for key in ("split", *data.SPLITS)}
         found = data.describe({**sizes, **asked})[2]
         if _contents(found) == _contents(dataset):
             law = "must be another data set than the target's"
-            raise SpaceError(f"`dataset` of 'data_transfer' {law}, got {given!r}", ["dataset"])
+            raise SpaceError(
+                f"`dataset` of 'data_transfer' {law}, got {given!r}", place=["dataset"]
+            )
         return found
 
     def score(
