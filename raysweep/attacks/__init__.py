@@ -1,9 +1,15 @@
-"""The catalogue of membership attacks: a new one is one file and one line here."""
+"""The catalogues of attacks, and the ``attacks`` block of a space.
+
+A new attack is one file, its import and its entry in ``MEMBERSHIP`` or ``INVERSION``.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from raysweep.attacks.inversion.activation_decoder import ActivationDecoder
 from raysweep.attacks.inversion.mi_face import MiFace
@@ -18,88 +24,10 @@ from raysweep.attacks.membership.supervised import Supervised
 from raysweep.config.registry import build, fields, lookup, suggestion
 from raysweep.errors import SpaceError
 
-KNOWN_SHARE = 0.5
+if TYPE_CHECKING:
+    from raysweep.attacks.contract import InversionAttack, MembershipAttack
+    from raysweep.data import Dataset
 
-DEFAULT_ATTACKS: dict[str, Any] = {
-    "membership": ["max_posterior", "loss", "entropy", "shadow"],
-    "inversion": {"activation_decoder": {"layers": ["output"]}},
-}
-
-
-def attacks(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the attacks block complete: name -> parameters, and which figures count."""
-    given = dict(given) or DEFAULT_ATTACKS
-    known = ("membership", "inversion", "attack_auc", "inversion_mse", "known_share")
-    for key in given:
-        if key not in known:
-            raise SpaceError(f"unknown key {key!r}{suggestion(key, known)}", place=[key])
-    membership = _family(given.get("membership"), MEMBERSHIP, "membership")
-    inversion = _family(given.get("inversion"), INVERSION, "inversion")
-    counted = given.get("attack_auc", "strongest")
-    if counted not in ("strongest", "mean", *membership):
-        hint = suggestion(str(counted), ["strongest", "mean", *membership])
-        raise SpaceError(
-            f"`attack_auc` names no configured attack: {counted!r}{hint}", place=["attack_auc"]
-        )
-    layers = [layer for attack in inversion.values() for layer in attack.get("layers", ())]
-    usual = "output" if "output" in layers or not inversion else layers[-1] if layers else None
-    layer = given.get("inversion_mse", usual)
-    if inversion and layer not in (layers or [None]):
-        law = f"`inversion_mse` must be one of the attacked layers {layers}"
-        raise SpaceError(f"{law}, got {layer!r}", place=["inversion_mse"])
-    block = {
-        "membership": membership,
-        "inversion": inversion,
-        "attack_auc": counted,
-        "inversion_mse": layer,
-    }
-    needy = [name for name in membership if MEMBERSHIP[name].needs_known]
-    if needy or "known_share" in given:
-        block["known_share"] = _known_share(given.get("known_share", KNOWN_SHARE), needy)
-    return block
-
-
-def _known_share(given: Any, needy: list[str]) -> float:
-    """Return the share of members and nonmembers that attackers know, left out of judging."""
-    place = ["known_share"]
-    if not needy:
-        names = ", ".join(name for name, kind in MEMBERSHIP.items() if kind.needs_known)
-        raise SpaceError(
-            f"`known_share` is for attacks that know members ({names}): name one", place=place
-        )
-    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < 1:
-        raise SpaceError(f"`known_share` must be between 0 and 1, got {given!r}", place=place)
-    return float(given)
-
-
-def counting(attacks: Mapping[str, Any]) -> list[str]:
-    """Return the membership attacks that `attack_auc` may be taken from: black-box, or named."""
-    if attacks["attack_auc"] in attacks["membership"]:
-        return [attacks["attack_auc"]]
-    return [name for name in attacks["membership"] if MEMBERSHIP[name].access == "black-box"]
-
-
-def _family(given: Any, table: Mapping[str, type[Any]], family: str) -> dict[str, dict[str, Any]]:
-    """Return name -> complete parameters; a list is shorthand for names without parameters."""
-    if isinstance(given, list) and all(isinstance(name, str) for name in given):
-        given = dict.fromkeys(given)
-    if not isinstance(given, dict | None):
-        law = f"`attacks.{family}` must be a list of names, or a mapping of name to parameters"
-        raise SpaceError(f"{law}, got {given!r}", place=[family])
-    complete = {}
-    for name, parameters in (given or {}).items():
-        if not isinstance(parameters, dict | None):
-            raise SpaceError(f"parameters are a mapping, got {parameters!r}", place=[family, name])
-        try:
-            attack = build(lookup(table, name, f"{family} attack"), parameters or {})
-        except SpaceError as error:
-            raise error.under(family, name) from None
-        found = {key: getattr(attack, key) for key in fields(type(attack))}
-        complete[name] = {k: list(v) if isinstance(v, tuple) else v for k, v in found.items()}
-    return complete
-
-
-INVERSION: dict[str, type[Any]] = {"activation_decoder": ActivationDecoder, "mi_face": MiFace}
 
 MEMBERSHIP: dict[str, type[Any]] = {
     "max_posterior": MaxPosterior,
@@ -112,20 +40,150 @@ MEMBERSHIP: dict[str, type[Any]] = {
     "dtc": Dtc,
 }
 
+INVERSION: dict[str, type[Any]] = {"activation_decoder": ActivationDecoder, "mi_face": MiFace}
 
-def other_datasets(attacks: Mapping[str, Any], dataset: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the data sets, complete, that the attacks read beside the target's ``dataset``.
+DEFAULT_KNOWN_SHARE = 0.5
 
-    Raises:
-        SpaceError: an attack asks for one that is the target's own or unknown.
+DEFAULT_ATTACKS: dict[str, Any] = {
+    "membership": ["max_posterior", "loss", "entropy", "shadow"],
+    "inversion": {"activation_decoder": {"layers": ["output"]}},
+}
 
+
+@dataclass(frozen=True, kw_only=True)
+class Attacks:
+    """The attacks of one configuration by name, and which of their figures count.
+
+    ``attack_auc`` is "strongest", "mean" or the name of a membership attack. ``inversion_mse`` is
+    the layer whose reconstruction error counts, None where only whole classes are rebuilt.
+    ``known_share``, in (0, 1), is the share of members and of nonmembers whose status attackers
+    know, None where no attack uses it.
     """
-    found = []
-    for name, parameters in attacks["membership"].items():
-        attack = build(MEMBERSHIP[name], parameters)
-        if isinstance(attack, DataTransfer):
-            try:
-                found.append(attack.other(dataset))
-            except SpaceError as error:
-                raise error.under("attacks", "membership", name) from None
-    return found
+
+    membership: Mapping[str, MembershipAttack]
+    inversion: Mapping[str, InversionAttack]
+    attack_auc: str
+    inversion_mse: str | None
+    known_share: float | None = None
+
+    @classmethod
+    def parse(cls, settings: Mapping[str, Any]) -> Attacks:
+        """Return the attacks of a space's ``attacks`` block, defaults for an empty one.
+
+        Raises:
+            SpaceError: an unknown attack or key, or a value that breaks a rule.
+
+        """
+        given = dict(settings) or DEFAULT_ATTACKS
+        keys = [field.name for field in dataclasses.fields(cls)]
+        for key in given:
+            if key not in keys:
+                raise SpaceError(f"unknown key {key!r}{suggestion(key, keys)}", place=[key])
+
+        membership = _family(given.get("membership"), MEMBERSHIP, "membership")
+        inversion = _family(given.get("inversion"), INVERSION, "inversion")
+        return cls(
+            membership=membership,
+            inversion=inversion,
+            attack_auc=_counted_auc(given, membership),
+            inversion_mse=_counted_layer(given, inversion),
+            known_share=_known_share(given, membership),
+        )
+
+    @functools.cached_property
+    def settings(self) -> dict[str, Any]:
+        """The whole ``attacks`` block as plain values, every default filled in."""
+        share = {} if self.known_share is None else {"known_share": self.known_share}
+        return {
+            "membership": {name: _parameters(attack) for name, attack in self.membership.items()},
+            "inversion": {name: _parameters(attack) for name, attack in self.inversion.items()},
+            "attack_auc": self.attack_auc,
+            "inversion_mse": self.inversion_mse,
+            **share,
+        }
+
+    @property
+    def counted(self) -> list[str]:
+        """The membership attacks that ``attack_auc`` may come from: black-box, or named."""
+        if self.attack_auc in self.membership:
+            return [self.attack_auc]
+        return [name for name, attack in self.membership.items() if attack.access == "black-box"]
+
+    def other_datasets(self, dataset: Dataset) -> list[Dataset]:
+        """Return the data sets that the attacks read beside the target's ``dataset``.
+
+        Raises:
+            SpaceError: an attack names an unknown one, or the target's own.
+
+        """
+        others = []
+        for name, attack in self.membership.items():
+            if isinstance(attack, DataTransfer):
+                try:
+                    others.append(attack.other(dataset))
+                except SpaceError as error:
+                    raise error.under("attacks", "membership", name) from None
+        return others
+
+
+def _family(given: Any, catalogue: Mapping[str, type[Any]], family: str) -> dict[str, Any]:
+    """Return name -> attack. A list is shorthand for names without parameters."""
+    if isinstance(given, list) and all(isinstance(name, str) for name in given):
+        given = dict.fromkeys(given)
+    if not isinstance(given, dict | None):
+        rule = f"`attacks.{family}` must be a list of names, or a mapping of name to parameters"
+        raise SpaceError(rule, got=given, place=[family])
+
+    attacks = {}
+    for name, parameters in (given or {}).items():
+        if not isinstance(parameters, dict | None):
+            raise SpaceError("parameters are a mapping", got=parameters, place=[family, name])
+        try:
+            attacks[name] = build(lookup(catalogue, name, f"{family} attack"), parameters or {})
+        except SpaceError as error:
+            raise error.under(family, name) from None
+    return attacks
+
+
+def _parameters(attack: Any) -> dict[str, Any]:
+    values = {key: getattr(attack, key) for key in fields(type(attack))}
+    return {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
+
+
+def _counted_auc(given: Mapping[str, Any], membership: Mapping[str, Any]) -> str:
+    counted = given.get("attack_auc", "strongest")
+    choices = ["strongest", "mean", *membership]
+    if counted not in choices:
+        hint = suggestion(str(counted), choices)
+        rule = f"`attack_auc` names no configured attack: {counted!r}{hint}"
+        raise SpaceError(rule, place=["attack_auc"])
+    return str(counted)
+
+
+def _counted_layer(given: Mapping[str, Any], inversion: Mapping[str, Any]) -> str | None:
+    layers = [
+        layer for attack in inversion.values() for layer in attack.layers if layer is not None
+    ]
+    default = "output" if "output" in layers or not inversion else layers[-1] if layers else None
+    layer: str | None = given.get("inversion_mse", default)
+    if inversion and layer not in (layers or [None]):
+        rule = f"`inversion_mse` must be one of the attacked layers {layers}"
+        raise SpaceError(rule, got=layer, place=["inversion_mse"])
+    return layer
+
+
+def _known_share(given: Mapping[str, Any], membership: Mapping[str, Any]) -> float | None:
+    """Return the share of members and nonmembers that attackers know; judging leaves them out."""
+    is_used = any(attack.needs_known for attack in membership.values())
+    if not is_used and "known_share" not in given:
+        return None
+    if not is_used:
+        names = ", ".join(name for name, kind in MEMBERSHIP.items() if kind.needs_known)
+        rule = f"`known_share` is for attacks that know members ({names}): name one"
+        raise SpaceError(rule, place=["known_share"])
+
+    share = given.get("known_share", DEFAULT_KNOWN_SHARE)
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1:
+        rule = "`known_share` must be between 0 and 1"
+        raise SpaceError(rule, got=share, place=["known_share"])
+    return float(share)

@@ -1,21 +1,15 @@
-"""One trial as plain frozen data, and what turns text and names into it."""
+"""Reading and checking settings: YAML, registries of names, seeds, the `training` block."""
 
-from raysweep.config.trial_config import (
-    Optimizer,
-    Positive,
-    PrivateTraining,
-    Training,
-    TrialConfig,
-    plain,
-    sub_seed,
-)
+from raysweep.config.plain_values import plain, restore
+from raysweep.config.seeds import sub_seed
+from raysweep.config.training import Optimizer, Positive, PrivateTraining, Training
 
 __all__ = [
     "Optimizer",
     "Positive",
     "PrivateTraining",
     "Training",
-    "TrialConfig",
     "plain",
+    "restore",
     "sub_seed",
 ]

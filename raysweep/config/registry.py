@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import functools
 import importlib
 import importlib.util
 import os
@@ -56,9 +57,15 @@ def build(kind: type[T], parameters: Mapping[str, Any]) -> T:
         raise explain(error) from None
 
 
-def fields(kind: type[Any]) -> dict[str, dataclasses.Field[Any]]:
-    """Return the public fields of a dataclass by name."""
-    return {field.name: field for field in dataclasses.fields(kind)}
+def fields(kind: type[Any]) -> tuple[str, ...]:
+    """Return the names of the fields of a dataclass."""
+    names: tuple[str, ...] = _fields(kind)  # type: ignore[arg-type]
+    return names
+
+
+@functools.cache
+def _fields(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
 
 
 def explain(error: pydantic.ValidationError) -> SpaceError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -62,6 +63,14 @@ class Document:
         place = ".".join(str(part) for part in error.place)
         named = "" if not place or f"`{place}`" in str(error) else f"`{place}`: "
         return SpaceError(f"{named}{error} ({where})", place=error.place)
+
+    def rename_places(self, names: Mapping[str, str]) -> None:
+        """Let every place be found by its keys' new ``names`` (old -> new) too."""
+        renamed = {
+            tuple(names.get(str(part), part) for part in path): line
+            for path, line in self._lines.items()
+        }
+        self._lines = renamed | self._lines
 
     def _read(self, node: yaml.Node, path: Path) -> Any:
         self._lines.setdefault(path, node.start_mark.line + 1)

@@ -1,21 +1,16 @@
-"""Data sets dealt into splits: the same deal for every trial of a sweep.
+"""Data sets dealt into splits, the same for every trial of a sweep. Read :func:`load`."""
 
-Read :func:`load`. ``sources`` is the catalogue, ``deal`` the arithmetic of splits.
-"""
-
-from raysweep.data.loading import deal_key, describe, find, load, share
+from raysweep.data.loading import Dataset, deal_key, load
 from raysweep.data.sources import SOURCES
 from raysweep.data.splits import SPLITS, Split, Splits, concatenate
 
 __all__ = [
     "SOURCES",
     "SPLITS",
+    "Dataset",
     "Split",
     "Splits",
     "concatenate",
     "deal_key",
-    "describe",
-    "find",
     "load",
-    "share",
 ]

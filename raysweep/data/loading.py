@@ -1,14 +1,16 @@
-"""Data sets dealt into splits: the same deal for every trial of a sweep.
+"""A data set as a space describes it, read and dealt into splits.
 
-Read :func:`load`. ``sources`` holds the readers, ``deal`` the arithmetic of splits.
+Read :func:`load`. ``sources`` is the catalogue of data sets, ``deal`` the arithmetic of splits.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,100 +20,87 @@ from raysweep.config.registry import build, fields
 from raysweep.data.deal import PublishedSizes, Sizes, deal, deal_published
 from raysweep.data.examples import Examples, Source
 from raysweep.data.sources import SOURCES, source
-from raysweep.data.splits import SPLITS, Split, Splits, concatenate
+from raysweep.data.splits import Split, Splits
 from raysweep.errors import DataError, SpaceError
 
-if TYPE_CHECKING:
-    pass
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A data set and the sizes of its splits, checked; nothing is read yet.
+
+    ``sizes`` says whether its published training and test sets are kept apart.
+    """
+
+    name: str
+    source: Source
+    sizes: Sizes | PublishedSizes
+
+    @classmethod
+    def parse(cls, settings: Mapping[str, Any]) -> Dataset:
+        """Return the data set of a space's ``dataset`` block.
+
+        Raises:
+            SpaceError: an unknown name or key, or a value that breaks a rule.
+
+        """
+        given = dict(settings)
+        name, split = given.pop("name"), given.pop("split", "dealt")
+        if split not in ("dealt", "published"):
+            rule = "`split` must be `dealt` (all examples pooled) or `published`"
+            raise SpaceError(rule, got=split, place=["split"])
+
+        kind: type[Sizes] | type[PublishedSizes] = Sizes if split == "dealt" else PublishedSizes
+        sizes = build(kind, {key: given.pop(key) for key in fields(kind) if key in given})
+        return cls(name=name, source=source(name, given), sizes=sizes)
+
+    @property
+    def split(self) -> str:
+        """``published``, or ``dealt`` where all examples are pooled."""
+        return "published" if isinstance(self.sizes, PublishedSizes) else "dealt"
+
+    @functools.cached_property
+    def parameters(self) -> dict[str, Any]:
+        """The source's own parameters, every default filled in."""
+        if self.name not in SOURCES:  # the user's own function
+            return dict(self.source.parameters)  # type: ignore[attr-defined]
+        return {key: getattr(self.source, key) for key in fields(SOURCES[self.name])}
+
+    @functools.cached_property
+    def settings(self) -> dict[str, Any]:
+        """The whole ``dataset`` block as plain values, every default filled in."""
+        sizes = {key: getattr(self.sizes, key) for key in fields(type(self.sizes))}
+        return {"name": self.name, "split": self.split, **sizes, **self.parameters}
+
+    def find(self) -> Path | None:
+        """Return where it lies on this machine, or None; nothing is read or downloaded."""
+        return self.source.find()
 
 
-__all__ = [
-    "SOURCES",
-    "SPLITS",
-    "Split",
-    "Splits",
-    "concatenate",
-    "describe",
-    "find",
-    "load",
-    "share",
-]
-
-_LOADED: dict[str, Splits] = {}
-
-KEPT = 2
+def deal_key(dataset: Dataset, seed: int) -> str:
+    """Return a text that is the same for the same data set, sizes and seed."""
+    return json.dumps([plain(dataset.settings), seed], sort_keys=True)
 
 
-def deal_key(dataset: Mapping[str, Any], seed: int) -> str:
-    """Name a deal: the same text for the same data set, sizes and seed."""
-    return json.dumps([plain(dataset), seed], sort_keys=True)
+def load(dataset: Dataset | Mapping[str, Any], *, seed: int) -> Splits:
+    """Return the splits of ``dataset``, or of the one that its settings describe.
 
-
-def load(dataset: Mapping[str, Any], *, seed: int) -> Splits:
-    """Return the splits of ``dataset`` (a ``name``, sizes, parameters), the same for a seed.
-
-    The last two deals of this process are kept: a trial may read another data set than its own.
+    The same data set, sizes and seed give the same splits.
 
     Raises:
-        DataError: it cannot be found, read, or dealt as asked.
+        DataError: the data set cannot be found, read, or dealt as asked.
         SpaceError: an unknown name or key.
 
     """
-    key = deal_key(dataset, seed)
-    if key not in _LOADED:
-        _keep(key, _deal(dataset, seed))
-    return _LOADED[key]
-
-
-def _keep(key: str, splits: Splits) -> None:
-    _LOADED.pop(key, None)
-    for old in list(_LOADED)[: len(_LOADED) + 1 - KEPT]:
-        del _LOADED[old]
-    _LOADED[key] = splits
-
-
-def share(dataset: Mapping[str, Any], splits: Splits, *, seed: int) -> None:
-    """Let :func:`load` answer with ``splits``, which lie in memory that all workers share."""
-    _keep(deal_key(dataset, seed), splits)
-
-
-def describe(dataset: Mapping[str, Any]) -> tuple[Source, Sizes | PublishedSizes, dict[str, Any]]:
-    """Return the source, the sizes and the complete mapping with every default filled in."""
-    given = dict(dataset)
-    name, split = given.pop("name"), given.pop("split", "dealt")
-    if split not in ("dealt", "published"):
-        law = "`split` must be `dealt` (all examples pooled) or `published`"
-        raise SpaceError(f"{law}, got {split!r}", place=["split"])
-    kind: type[Sizes] | type[PublishedSizes] = Sizes if split == "dealt" else PublishedSizes
-    sizes = build(kind, {k: given.pop(k) for k in fields(kind) if k in given})
-    found = source(name, given)
-    filled = {k: getattr(sizes, k) for k in fields(kind)}
-    own = given if name not in SOURCES else {k: getattr(found, k) for k in fields(SOURCES[name])}
-    return found, sizes, {"name": name, "split": split, **filled, **own}
-
-
-def find(dataset: Mapping[str, Any]) -> Path | None:
-    """Return where the data set lies on this machine, or None; nothing is read or downloaded."""
-    return describe(dataset)[0].find()
-
-
-def _deal(dataset: Mapping[str, Any], seed: int) -> Splits:
-    found, sizes, _ = describe(dataset)
-    examples = found.read()
-    labels = _checked_labels(examples, str(dataset["name"]))
-    own_seed = sub_seed(seed, "splits")
-    if isinstance(sizes, PublishedSizes):
-        if examples.published is None:
-            remedy = "leave `split` out"
-            raise DataError(f"dataset {dataset['name']!r} has no published split; {remedy}")
-        indices = deal_published(labels, examples.published, sizes, seed=own_seed)
-    else:
-        groups = None if examples.groups is None else np.asarray(examples.groups)
-        indices = deal(labels, groups, sizes.counts(len(labels)), seed=own_seed)
-    features, top = _scaled(examples, indices["pool"], str(dataset["name"]))
+    if not isinstance(dataset, Dataset):
+        dataset = Dataset.parse(dataset)
+    examples = dataset.source.read()
+    labels = _checked_labels(examples, dataset.name)
+    indices = _deal(dataset, examples, labels, seed=sub_seed(seed, "splits"))
+    features, top = _scaled(examples, indices["pool"], dataset.name)
     n_classes = int(labels.max()) + 1
+
     return Splits(
-        is_published=isinstance(sizes, PublishedSizes),
+        is_published=isinstance(dataset.sizes, PublishedSizes),
         **{
             name: Split(
                 features=np.ascontiguousarray(features[rows]),
@@ -123,6 +112,21 @@ def _deal(dataset: Mapping[str, Any], seed: int) -> Splits:
             for name, rows in indices.items()
         },
     )
+
+
+def _deal(
+    dataset: Dataset, examples: Examples, labels: NDArray[np.int64], *, seed: int
+) -> dict[str, NDArray[np.int64]]:
+    """Return the rows of every split."""
+    if isinstance(dataset.sizes, PublishedSizes):
+        if examples.published is None:
+            raise DataError(
+                f"dataset {dataset.name!r} has no published split", remedy="leave `split` out"
+            )
+        return deal_published(labels, examples.published, dataset.sizes, seed=seed)
+
+    groups = None if examples.groups is None else np.asarray(examples.groups)
+    return deal(labels, groups, dataset.sizes.counts(len(labels)), seed=seed)
 
 
 def _checked_labels(examples: Examples, name: str) -> NDArray[np.int64]:

@@ -1,12 +1,14 @@
 """The catalogue of defences, in the order in which they are applied.
 
-A defence is a frozen dataclass whose fields are its keys in a space; every default is neutral,
-which means plain training. A new defence is one file and one line here.
+A defence is a frozen dataclass whose fields are its keys in a space. Every default is neutral,
+which means plain training. A new defence is one file, its import and its entry in ``DEFENCES``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pydantic
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 
 DEFENCES: tuple[type[Any], ...] = (
-    Distillation,  # first: its teacher is made by the recipe before any defence
+    Distillation,  # first: its teacher is trained with the recipe before any other defence
     LabelSmoothing,
     Dropout,
     SpatialDropout,
@@ -42,11 +44,14 @@ DEFENCES: tuple[type[Any], ...] = (
     DPSGD,
 )
 
-WHOLE = ("random_crop", "early_stopping", "reference_size", "adversary_batches")
-"""The keys that count something: a range of them between whole numbers takes whole numbers."""
+COUNTS = ("random_crop", "early_stopping", "reference_size", "adversary_batches")
+"""Keys that count something: a range between whole numbers takes whole numbers only."""
 
 BREAK_PRIVACY = (Distillation, AdversarialRegularisation)
-"""What touches the members outside DP-SGD's guarantee, and says how."""
+"""Defences that use the members outside DP-SGD's guarantee. Each says how."""
+
+OLDER_NAMES = {"epsilon": "target_epsilon"}
+"""Keys by which spaces and records may still name a setting. ``epsilon`` is what was spent."""
 
 
 class Defence(Protocol):
@@ -60,85 +65,158 @@ class Defence(Protocol):
         """Return a defended recipe; the given one is unchanged."""
 
 
+@dataclass(frozen=True)
+class Defences(Mapping[str, float | str]):
+    """All defences of one configuration, in the catalogue's order, and a mapping of their keys.
+
+    >>> Defences.parse({"dropout": 0.5})["dropout"], Defences.parse({})["l2"]
+    (0.5, 0.0)
+    """
+
+    in_order: tuple[Defence, ...]
+
+    @classmethod
+    def parse(cls, settings: Mapping[str, Any]) -> Defences:
+        """Return every defence with its ``settings`` (key -> value); others are neutral.
+
+        The settings of a neutral defence have no effect, so they are put back to their defaults:
+        configurations that mean the same are the same.
+
+        Raises:
+            SpaceError: an unknown key, a value that breaks a rule, or DP-SGD beside a defence that
+                breaks its guarantee.
+
+        """
+        renamed = rename_older(settings)
+        known = known_keys()
+        for key in renamed:
+            if key not in known:
+                raise SpaceError(
+                    f"unknown defence {key!r}{suggestion(str(key), known)}", place=[key]
+                )
+
+        built = tuple(
+            build(kind, {key: renamed[key] for key in fields(kind) if key in renamed})
+            for kind in DEFENCES
+        )
+        _refuse_broken_privacy(built)
+        return cls(tuple(type(d)() if d.is_neutral else d for d in built))
+
+    @functools.cached_property
+    def settings(self) -> dict[str, float | str]:
+        """A value for every key of every defence. Numbers are floats, as in stored JSON."""
+        values = {key: getattr(d, key) for d in self.in_order for key in fields(type(d))}
+        return {key: v if isinstance(v, str) else float(v) for key, v in values.items()}
+
+    @property
+    def is_private(self) -> bool:
+        """Whether DP-SGD is on."""
+        return any(isinstance(d, DPSGD) and not d.is_neutral for d in self.in_order)
+
+    def limit(self, training: Training) -> Defences:
+        """Return the defences for ``training``: stopping after the last epoch is neutral.
+
+        Raises:
+            SpaceError: early stopping after more epochs than there are.
+
+        """
+        limited = tuple(
+            d.limit(training.epochs) if isinstance(d, EarlyStopping) else d for d in self.in_order
+        )
+        return Defences(limited)
+
+    def check(self, splits: Splits) -> None:
+        """Raise a :class:`~raysweep.errors.RaysweepError` for what the data do not allow."""
+        for defence in self.in_order:
+            if isinstance(defence, DPSGD | RandomCrop | AdversarialRegularisation):
+                defence.check(splits)
+
+    def apply(self, recipe: Recipe, reference: Split) -> Recipe:
+        """Return ``recipe`` with every defence that is not neutral, in the catalogue's order."""
+        for defence in self.in_order:
+            if not defence.is_neutral:
+                recipe = defence.apply(recipe, reference)
+        return recipe
+
+    def __getitem__(self, key: str) -> float | str:
+        return self.settings[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.settings)
+
+    def __len__(self) -> int:
+        return len(self.settings)
+
+
+def rename_older(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``settings`` with the names that keys have now.
+
+    Raises:
+        SpaceError: a key stands under its older name and under its present one.
+
+    >>> rename_older({"epsilon": 2, "dropout": 0.5})
+    {'target_epsilon': 2, 'dropout': 0.5}
+
+    """
+    for older, name in OLDER_NAMES.items():
+        if older in settings and name in settings:
+            rule = f"`{older}` is the older name of `{name}`, and both are given"
+            raise SpaceError(rule, remedy=f"keep `{name}`", place=[older])
+    return {OLDER_NAMES.get(str(key), key): value for key, value in settings.items()}
+
+
+def present_names(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a space's document in which defences, axes and scenarios have their present names.
+
+    Raises:
+        SpaceError: a key stands under its older name and under its present one.
+
+    """
+    renamed = dict(document)
+    for block in ("defences", "search"):
+        if isinstance(document.get(block), dict):
+            renamed[block] = _rename_at(document[block], block)
+    named = document.get("scenarios")
+    if isinstance(named, dict):
+        renamed["scenarios"] = {
+            name: _rename_at(values, "scenarios", name) if isinstance(values, dict) else values
+            for name, values in named.items()
+        }
+    return renamed
+
+
+def _rename_at(settings: Mapping[str, Any], *place: str) -> dict[str, Any]:
+    try:
+        return rename_older(settings)
+    except SpaceError as error:
+        raise error.under(*place) from None
+
+
+@functools.cache
 def known_keys() -> dict[str, type[Any]]:
     """Return every key of every defence, with the defence that it belongs to."""
     return {key: kind for kind in DEFENCES for key in fields(kind)}
 
 
+@functools.cache
 def neutral() -> dict[str, float | str]:
     """Return every key at the value at which training is plain."""
     return {key: getattr(kind(), key) for kind in DEFENCES for key in fields(kind)}
 
 
 def descriptions() -> dict[str, str]:
-    """Return what every key means, in a line."""
+    """Return the meaning of every key, one line each."""
     schemas = [pydantic.TypeAdapter(kind).json_schema() for kind in DEFENCES]
     return {key: part["description"] for s in schemas for key, part in s["properties"].items()}
 
 
-def build_all(values: Mapping[str, Any]) -> tuple[Defence, ...]:
-    """Return every defence with its ``values``, neutral ones too; check names and laws."""
-    known = known_keys()
-    for key in values:
-        if key not in known:
-            raise SpaceError(f"unknown defence {key!r}{suggestion(str(key), known)}", place=[key])
-    built = tuple(
-        build(kind, {key: values[key] for key in fields(kind) if key in values})
-        for kind in DEFENCES
-    )
-    _refuse_broken_privacy(built)
-    return built
-
-
 def _refuse_broken_privacy(built: tuple[Defence, ...]) -> None:
-    """Raise :class:`SpaceError` for DP-SGD beside what touches the members outside it."""
-    if not is_private(built):
+    """Raise :class:`SpaceError` for DP-SGD beside a defence that uses the members without noise."""
+    if not Defences(built).is_private:
         return
+
     for defence in built:
         if isinstance(defence, BREAK_PRIVACY) and not defence.is_neutral:
             key = next(iter(fields(type(defence))))
-            law = f"`{key}` breaks the guarantee of DP-SGD: {defence.breaks_privacy}"
-            raise SpaceError(f"{law}; sweep one or the other", place=[key])
-
-
-def is_private(built: tuple[Defence, ...]) -> bool:
-    """Return whether DP-SGD is on."""
-    return any(isinstance(defence, DPSGD) and not defence.is_neutral for defence in built)
-
-
-def complete(values: Mapping[str, Any]) -> dict[str, float | str]:
-    """Return a value for every key.
-
-    The settings of a neutral defence mean nothing, so they are put back to their defaults, and
-    configurations that mean the same are the same.
-    """
-    built = [type(d)() if d.is_neutral else d for d in build_all(values)]
-    return {key: getattr(defence, key) for defence in built for key in fields(type(defence))}
-
-
-def within(values: Mapping[str, float | str], training: Training) -> dict[str, float | str]:
-    """Return complete ``values`` beside ``training``: stopping after the last epoch is neutral.
-
-    Raises:
-        SpaceError: early stopping after the last epoch.
-
-    """
-    stop = EarlyStopping(early_stopping=float(values["early_stopping"]))
-    stop.check_epochs(training.epochs)
-    is_last = stop.early_stopping == training.epochs
-    return {**values, **({"early_stopping": EarlyStopping().early_stopping} if is_last else {})}
-
-
-def check(values: Mapping[str, Any], splits: Splits) -> None:
-    """Raise a :class:`~raysweep.errors.RaysweepError` for what the data do not allow."""
-    for defence in build_all(values):
-        if isinstance(defence, DPSGD | RandomCrop | AdversarialRegularisation):
-            defence.check(splits)
-
-
-def defend(recipe: Recipe, values: Mapping[str, Any], reference: Split) -> Recipe:
-    """Return ``recipe`` under every defence that is not neutral, in the catalogue's order."""
-    for defence in build_all(values):
-        if not defence.is_neutral:
-            recipe = defence.apply(recipe, reference)
-    return recipe
+            rule = f"`{key}` breaks the guarantee of DP-SGD: {defence.breaks_privacy}"
+            raise SpaceError(rule, remedy="sweep one or the other", place=[key])

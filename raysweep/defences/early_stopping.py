@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class EarlyStopping:
-    """``early_stopping``: the epoch after which training stops; inf, or all epochs, is plain.
+    """``early_stopping``: the epoch after which training stops. inf, or the last epoch, is plain.
 
-    Under DP-SGD the noise is solved for the steps that are really taken.
+    Under DP-SGD the noise multiplier is solved for the steps that are taken.
     """
 
     early_stopping: Annotated[
@@ -42,13 +42,20 @@ class EarlyStopping:
 
     def apply(self, recipe: Recipe, reference: Split) -> Recipe:
         """Return the recipe with fewer epochs."""
-        self.check_epochs(recipe.training.epochs)
         training = replace(recipe.training, epochs=int(self.early_stopping))
         return replace(recipe, training=training)
 
-    def check_epochs(self, epochs: int) -> None:
-        """Raise :class:`SpaceError` when it would stop after the last epoch."""
+    def limit(self, epochs: int) -> EarlyStopping:
+        """Return this, or the neutral value where it stops after the last of ``epochs`` anyway.
+
+        Raises:
+            SpaceError: it would stop after more epochs than there are.
+
+        """
         if epochs < self.early_stopping < inf:
-            law = f"must be at most training.epochs = {epochs}"
-            told = f"`early_stopping` {law}, got {self.early_stopping:g}"
-            raise SpaceError(told, place=["early_stopping"])
+            raise SpaceError(
+                f"`early_stopping` must be at most training.epochs = {epochs}",
+                got=int(self.early_stopping),
+                place=["early_stopping"],
+            )
+        return EarlyStopping() if self.early_stopping == epochs else self

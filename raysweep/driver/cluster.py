@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from raysweep import data
-from raysweep.attacks import other_datasets
 from raysweep.driver import user_code as code
 from raysweep.driver.designs import DESIGNS
 from raysweep.errors import ClusterError
@@ -21,8 +20,8 @@ from raysweep.space.axes import grid
 from raysweep.space.space import Space
 
 if TYPE_CHECKING:
-    from raysweep.config import TrialConfig
     from raysweep.data import Splits
+    from raysweep.records.trial_config import TrialConfig
 
 
 ALLOCATION = {
@@ -60,7 +59,7 @@ def _add_deals(deals: dict[str, Any], config: TrialConfig) -> None:
     """Add the deals of every data set that a trial of ``config`` reads."""
     import ray
 
-    for dataset in (config.dataset, *other_datasets(config.attacks, config.dataset)):
+    for dataset in (config.dataset, *config.attacks.other_datasets(config.dataset)):
         key = data.deal_key(dataset, config.seed)
         if key not in deals:
             deals[key] = ray.put(data.load(dataset, seed=config.seed))

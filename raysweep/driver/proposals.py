@@ -7,6 +7,7 @@ proposals of random, qmc and grid are functions of (seed, number) alone.
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from raysweep.config import TrialConfig, sub_seed
+from raysweep.config import restore, sub_seed
 from raysweep.driver.designs import DESIGNS, _design
 from raysweep.driver.study import (
     MAX_REPEATS,
@@ -26,11 +27,11 @@ from raysweep.driver.study import (
     _is_pruned,
     _study,
     _suggested,
-    _value_of,
     _values,
     _worth_learning,
 )
 from raysweep.records.results import kept, records
+from raysweep.records.trial_config import TrialConfig, setting
 from raysweep.space.axes import grid
 from raysweep.space.space import Space
 
@@ -195,10 +196,10 @@ class Proposals:
 
     def _told(self, row: Mapping[str, Any]) -> FrozenTrial:
         """Return a record as a finished Optuna trial."""
-        config = TrialConfig.from_json(str(row["config"]))
+        config = restore(json.loads(str(row["config"])))
         params: dict[str, Any] = {}
         for key, axis in self._space.axes.items():
-            value = _value_of(config, key)
+            value = setting(config, key)
             params |= _encoded(key, axis, value) if axis.holds(value) else {}
         distributions = _distributions(self._space.axes)
         constraint = {f"constraints:{name}": v for name, v in _constraints(row).items()}

@@ -22,7 +22,6 @@ from optuna.distributions import (
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from raysweep.config import TrialConfig
 from raysweep.records.fronts import comparable_row
 from raysweep.records.pareto import leading
 from raysweep.space.axes import Axis
@@ -135,16 +134,6 @@ def _suggested(asked: optuna.Trial, space: Space) -> dict[str, Any]:
         if not on:
             values[key] = axis.otherwise
     return values
-
-
-def _value_of(config: TrialConfig, key: str) -> Any:
-    """Return what a configuration has on an axis, None where it was left to a default."""
-    if key in config.defences:
-        return config.defences[key]
-    value: Any = json.loads(config.to_json())
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    return value
 
 
 def _values(row: Mapping[str, Any], objectives: Mapping[str, str]) -> list[float] | None:

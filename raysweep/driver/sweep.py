@@ -46,8 +46,8 @@ from raysweep.space.space import Space
 from raysweep.trial import preflight
 
 if TYPE_CHECKING:
-    from raysweep.config import TrialConfig
     from raysweep.data import Splits
+    from raysweep.records.trial_config import TrialConfig
 
 
 MAX_RETRIES = 3

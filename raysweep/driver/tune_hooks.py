@@ -12,7 +12,6 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from raysweep.config import TrialConfig
 from raysweep.driver.attempts import Attempts, lacks_memory
 from raysweep.driver.progress import QUIET, Progress
 from raysweep.driver.proposals import Proposals
@@ -20,6 +19,7 @@ from raysweep.driver.standings import Standings
 from raysweep.driver.worker import MEMORY_PARTS, RECORDED
 from raysweep.records.provenance import failed_record
 from raysweep.records.tables import Packed
+from raysweep.records.trial_config import TrialConfig
 
 PATIENCE = 60.0  # seconds without a running trial before a word is said
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from raysweep.config import TrialConfig
 from raysweep.errors import StoreError
+from raysweep.records.trial_config import TrialConfig
 from raysweep.space.space import Space
 
 REFERENCE = re.compile(r'"[\w.]+:\w+"')
@@ -70,7 +70,7 @@ def refuse_foreign(space: Space, rows: Iterable[Mapping[str, Any]]) -> None:
     references = _references(json.loads(json.dumps(space.resolved())))
     for row in rows:
         config = TrialConfig.from_json(row["config"])
-        named = {config.dataset["name"], config.model["name"]} - known
+        named = {config.dataset.name, config.model.name} - known
         foreign = sorted(named | (_references(json.loads(config.to_json())) - references))
         if foreign:
             told = f"the record of trial {row['trial_id']} names {foreign[0]!r}"

@@ -9,10 +9,10 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from raysweep.attacks import other_datasets
-from raysweep.config import TrialConfig
-from raysweep.data import deal_key, share
+from raysweep import data
+from raysweep.data import Dataset, Splits, deal_key
 from raysweep.records.columns import Rung
+from raysweep.records.trial_config import TrialConfig
 
 # Notes of the driver to a later attempt, beside the proposal's own keys.
 RECORDED = "recorded"  # the trial's record is written: there is nothing left to do
@@ -62,13 +62,21 @@ def run(
         return True  # where the pruner says stop, Tune ends this thread inside the report
 
     with _watched(time_limit):
-        for dataset in (*other_datasets(config.attacks, config.dataset), config.dataset):
-            deal = deals.get(deal_key(dataset, config.seed))
-            if deal is not None:
-                share(dataset, ray.get(deal), seed=config.seed)
-        parts = proposal.get(MEMORY_PARTS, 1)
+        datasets = (config.dataset, *config.attacks.other_datasets(config.dataset))
+        keys = {deal_key(dataset, config.seed) for dataset in datasets} & deals.keys()
+        shared: dict[str, Splits] = {key: ray.get(deals[key]) for key in keys}
+
+        def load(dataset: Dataset, *, seed: int) -> Splits:
+            splits = shared.get(deal_key(dataset, seed))
+            return data.load(dataset, seed=seed) if splits is None else splits
+
         result = run_recorded(
-            config, device=device, on_rung=on_rung, rungs=rungs, memory_parts=parts
+            config,
+            load=load,
+            device=device,
+            on_rung=on_rung,
+            rungs=rungs,
+            memory_parts=proposal.get(MEMORY_PARTS, 1),
         )
     tune.report({"result": pack(result)})
 

@@ -6,6 +6,7 @@ Every module that an attacker may observe is named after its layer (``conv1``, `
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass as plain_dataclass
@@ -96,19 +97,36 @@ MODELS: dict[str, type[Any]] = {
 }
 
 
-def model(spec: Mapping[str, Any]) -> Model:
-    """Return the model that a space names, with its parameters checked."""
-    given = dict(spec)
-    name = given.pop("name")
-    if is_reference(name):
-        return UserModel(reference=name, parameters=given)
-    built: Model = build(lookup(MODELS, name, "model"), given)
-    return built
+@plain_dataclass(frozen=True, kw_only=True)
+class NamedModel:
+    """A model with the name by which a space chooses it, its parameters checked."""
 
+    name: str
+    model: Model
 
-def complete(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``spec`` with every default of its model filled in."""
-    built = model(spec)
-    if isinstance(built, UserModel):
-        return dict(spec)
-    return {"name": spec["name"], **{key: getattr(built, key) for key in fields(type(built))}}
+    @classmethod
+    def parse(cls, settings: Mapping[str, Any]) -> NamedModel:
+        """Return the model of a space's ``model`` block.
+
+        Raises:
+            SpaceError: an unknown name or key, or a value that breaks a rule.
+
+        """
+        given = dict(settings)
+        name = given.pop("name")
+        if is_reference(name):
+            return cls(name=name, model=UserModel(reference=name, parameters=given))
+        return cls(name=name, model=build(lookup(MODELS, name, "model"), given))
+
+    @property
+    def is_users(self) -> bool:
+        """Whether it is a function of the user's own."""
+        return isinstance(self.model, UserModel)
+
+    @functools.cached_property
+    def settings(self) -> dict[str, Any]:
+        """The whole ``model`` block as plain values, every default filled in."""
+        if isinstance(self.model, UserModel):
+            return {"name": self.name, **self.model.parameters}
+        parameters = {key: getattr(self.model, key) for key in fields(type(self.model))}
+        return {"name": self.name, **parameters}

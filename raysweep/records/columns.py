@@ -31,7 +31,6 @@ class TrialRecord:
     stopped_epoch: int | None = None
     scenario: str | None = None
     defences: Mapping[str, float | str] = field(default_factory=dict)
-    target_epsilon: float | None = None
     epsilon: float | None = None
     noise_multiplier: float | None = None
     sample_rate: float | None = None
@@ -73,11 +72,13 @@ class TrialRecord:
     started_at: str | None = None
 
     def row(self) -> dict[str, Any]:
-        """Return the record as one flat row; a spent figure wins over the defence that asked it."""
-        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        del own["defences"]
-        spent = {"epsilon", "noise_multiplier", "accountant"}
-        return own | {key: value for key, value in self.defences.items() if key not in spent}
+        """Return the record as one flat row, with a column for each defence's key.
+
+        ``noise_multiplier`` and ``accountant`` are those of the training, not those asked for.
+        """
+        row = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        del row["defences"]
+        return {**self.defences, **row}
 
 
 @dataclass(frozen=True, kw_only=True)

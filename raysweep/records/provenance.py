@@ -8,8 +8,8 @@ import json
 import platform
 from functools import lru_cache
 
-from raysweep.config import TrialConfig
 from raysweep.records.columns import TrialRecord
+from raysweep.records.trial_config import TrialConfig
 
 PACKAGES = ("raysweep", "torch", "opacus", "numpy", "ray", "optuna")
 
@@ -33,10 +33,9 @@ def failed_record(config: TrialConfig, error: str) -> TrialRecord:
         status="failed",
         error=error,
         defences=config.defences,
-        target_epsilon=float(config.defences["epsilon"]),
         seed=config.seed,
-        dataset=str(config.dataset["name"]),
-        model=str(config.model["name"]),
+        dataset=config.dataset.name,
+        model=config.model.name,
         config=config.to_json(),
         versions=versions(),
         node=platform.node(),

@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from raysweep.config.yaml import Document
+from raysweep.defences import present_names
 from raysweep.errors import SpaceError, StoreError
 from raysweep.records.folder import SPACE, Folder, Gone
 from raysweep.records.tables import SCHEMAS, Packed, _encoded, row_of
@@ -260,4 +261,4 @@ class Store:
             raise StoreError(f"{name} is not a space that raysweep wrote: {error}") from None
         if not isinstance(document, dict) or not isinstance(document.get("objectives"), dict):
             raise StoreError(f"{name} is not a space that raysweep wrote")
-        return document
+        return present_names(document)

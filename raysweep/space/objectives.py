@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from raysweep.attacks import counting
+from raysweep.attacks import Attacks
 from raysweep.config.registry import suggestion
 from raysweep.errors import SpaceError
 from raysweep.records.fronts import OBJECTIVES
 
 
-def objectives(given: Any, attacks: Mapping[str, Any]) -> dict[str, Literal["max", "min"]]:
+def objectives(given: Any, attacks: Attacks) -> dict[str, Literal["max", "min"]]:
     """Return objective -> direction, each with an attack that yields it."""
     chosen = dict(OBJECTIVES.items()) if given is None else given
     if given is None:
@@ -21,10 +21,10 @@ def objectives(given: Any, attacks: Mapping[str, Any]) -> dict[str, Literal["max
             "`objectives` must be a mapping such as {accuracy: max}", place=["objectives"]
         )
     sources = {
-        "attack_auc": ("membership", counting(attacks)),
+        "attack_auc": ("membership", attacks.counted),
         "inversion_mse": (
             "inversion",
-            [name for name, found in attacks["inversion"].items() if found.get("layers")],
+            [name for name, attack in attacks.inversion.items() if any(attack.layers)],
         ),
     }
     for name, direction in chosen.items():
@@ -40,10 +40,9 @@ def objectives(given: Any, attacks: Mapping[str, Any]) -> dict[str, Literal["max
         family, found = sources.get(name, ("", [name]))
         if not found:
             remedy = f"name one under attacks.{family}"
-            if name == "attack_auc" and attacks[family]:
-                remedy = (
-                    f"{', '.join(attacks[family])} is white-box: set attacks.{name} to count it"
-                )
+            if name == "attack_auc" and attacks.membership:
+                names = ", ".join(attacks.membership)
+                remedy = f"{names} is white-box: set attacks.{name} to count it"
             raise SpaceError(
                 f"objective {name!r} needs an attack that yields it: {remedy}", place=place
             )
@@ -51,11 +50,11 @@ def objectives(given: Any, attacks: Mapping[str, Any]) -> dict[str, Literal["max
 
 
 def rung_objectives(
-    objectives: Mapping[str, Literal["max", "min"]], attacks: Mapping[str, Any]
+    objectives: Mapping[str, Literal["max", "min"]], attacks: Attacks
 ) -> dict[str, Literal["max", "min"]]:
     """Return the objectives that a rung can measure cheaply, the ones that it compares.
 
     Reconstruction error counts there when the black-box one (layer ``output``) counts in the end.
     """
-    black_box = attacks["inversion_mse"] == "output"
+    black_box = attacks.inversion_mse == "output"
     return {k: v for k, v in objectives.items() if k != "inversion_mse" or black_box}

@@ -11,15 +11,16 @@ from typing import Any
 
 import pydantic
 
-from raysweep import defences, models
+from raysweep import defences
 from raysweep.config.registry import explain, lookup, suggestion
 from raysweep.config.yaml import Document
 from raysweep.errors import RaysweepError, SpaceError
+from raysweep.records.trial_config import TrialConfig
 from raysweep.space import objectives as blocks
 from raysweep.space import scenarios
 from raysweep.space.axes import Axis
 from raysweep.space.settings import SAMPLERS, Pruning, Resources, Sampler, _block
-from raysweep.space.space import Space, _check_axis_name, _complete, _place, _seed
+from raysweep.space.space import Space, check_axis_name, set_key
 
 BLOCKS = (
     *("name", "dataset", "model", "training", "defences", "search", "scenarios", "attacks"),
@@ -49,11 +50,12 @@ def parse_space(text: str, name: str, overrides: Mapping[str, Any] | None = None
     """Return the space in ``text``; ``name`` is what errors call it."""
     document = Document(text, name)
     try:
-        value = document.value
-        if not isinstance(value, dict):
+        if not isinstance(document.value, dict):
             raise SpaceError("a search space is a mapping with the keys name, dataset, model ...")
+        value = defences.present_names(document.value)
+        document.rename_places(defences.OLDER_NAMES)
         for key, override in (overrides or {}).items():
-            document.overridden[_place(value, key, override)] = key
+            document.overridden[set_key(value, key, override)] = key
         return _checked(value)
     except SpaceError as error:
         raise document.locate(error) from None
@@ -69,12 +71,11 @@ def _checked(document: dict[str, Any]) -> Space:
         block = document.get(key)
         if not isinstance(block, dict) or not isinstance(block.get("name"), str):
             raise SpaceError(f"`{key}` must be a mapping with a `name`, got {block!r}", place=[key])
-    seed = _seed(document.get("seed", 0))
     name = document.get("name")
     if not isinstance(name, str) or not NAME.fullmatch(name):
         law = "must be letters, digits, dots, dashes and underscores"
         raise SpaceError(f"`name` {law}, got {name!r}", place=["name"])
-    config = _complete(document)
+    config = TrialConfig.parse(document)
     space = Space(
         document=document,
         name=name,
@@ -84,7 +85,7 @@ def _checked(document: dict[str, Any]) -> Space:
         sampler=_block(Sampler, document, "sampler"),
         pruning=None if document.get("pruning") is None else _block(Pruning, document, "pruning"),
         resources=_block(Resources, document, "resources"),
-        seed=seed,
+        seed=config.seed,
     )
     space = _with_group_norm(space)
     _check_sampler(space)
@@ -101,10 +102,10 @@ def _with_group_norm(space: Space) -> Space:
     """
     model = space.document["model"]
     varies = {"model.name", "model.norm"} & {*space.axes}
-    has_choice = "norm" in models.complete(model) and "norm" not in model and not varies
+    has_choice = "norm" in space.config().model.settings and "norm" not in model and not varies
     if not has_choice or not _may_be_private(space):
         return space
-    beside = {"batch_norm": {"model.norm": "batch", "epsilon": inf, "noise_multiplier": 0.0}}
+    beside = {"batch_norm": {"model.norm": "batch", "target_epsilon": inf, "noise_multiplier": 0.0}}
     document = {**space.document, "model": {**model, "norm": "group"}}
     return dataclasses.replace(space, document=document, scenarios={**beside, **space.scenarios})
 
@@ -113,7 +114,7 @@ def _may_be_private(space: Space) -> bool:
     neutral = defences.neutral()
     fixed = [space.document.get("defences") or {}]
     named = [values for _, values in scenarios.points(space.scenarios)]
-    for key in ("epsilon", "noise_multiplier"):
+    for key in ("target_epsilon", "noise_multiplier"):
         values = [point[key] for point in (*fixed, *named) if key in point]
         values += space.axes[key].extremes() if key in space.axes else []
         if any(value != neutral[key] for value in values):
@@ -127,7 +128,7 @@ def _axes(search: Any) -> dict[str, Axis]:
     axes = {}
     for key, given in search.items():
         place = ("search", key)
-        _check_axis_name(key, place)
+        check_axis_name(key, place)
         if not isinstance(given, dict):
             law = "an axis is {low: .., high: ..} or {values: [..]}"
             raise SpaceError(f"{law}, got {given!r}", place=place)
@@ -159,7 +160,7 @@ def _check_extremes(space: Space) -> None:
     """Build the configurations at the ends, so that no trial meets a broken law."""
     for name, values in scenarios.points(space.scenarios):
         for key in values:
-            _check_axis_name(key, ("scenarios", name, key))
+            check_axis_name(key, ("scenarios", name, key))
     for place, values in space.extremes():
         try:
             space.config(values)

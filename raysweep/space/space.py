@@ -1,20 +1,19 @@
-"""A search space: YAML -> axes -> configurations, with every law checked before anything runs."""
+"""A checked search space, and the configurations in it."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Literal
 
-from raysweep import attacks as blocks
-from raysweep import attacks as membership
-from raysweep import data, defences, models
-from raysweep.config import Training, TrialConfig
-from raysweep.config.registry import build, suggestion
+from raysweep import defences
+from raysweep.config.registry import suggestion
 from raysweep.errors import SpaceError
+from raysweep.records.trial_config import TrialConfig
 from raysweep.space import scenarios
 from raysweep.space.axes import Axis, grid
 from raysweep.space.settings import Pruning, Resources, Sampler
@@ -36,22 +35,28 @@ class Space:
 
     def config(self, values: Mapping[str, Any] | None = None) -> TrialConfig:
         """Return the configuration at ``values`` (axis -> value); other axes are neutral."""
-        document = copy.deepcopy(self.document)
-        for key, value in (values or {}).items():
-            _check_axis_name(key, ())
-            _place(document, key, self._rounded(key, value))
-        return _complete(document)
+        document = copy.deepcopy(self._fixed)
+        for key, value in defences.rename_older(values or {}).items():
+            check_axis_name(key, ())
+            set_key(document, key, self._round(key, value))
+        return TrialConfig.parse(document)
 
-    def _rounded(self, key: str, value: Any) -> Any:
-        """Return ``value``, whole where what counts something ranges between whole numbers."""
+    @functools.cached_property
+    def _fixed(self) -> dict[str, Any]:
+        """The blocks of the document that are in every configuration."""
+        blocks = ("dataset", "model", "training", "defences", "attacks", "seed")
+        return {key: self.document[key] for key in blocks if key in self.document}
+
+    def _round(self, key: str, value: Any) -> Any:
+        """Return ``value``, rounded where the key counts something and its range is whole."""
         axis = self.axes.get(key)
-        is_count = key in defences.WHOLE or key not in defences.known_keys()
-        counts = axis is not None and axis.is_whole and is_count
-        return round(value) if counts and isinstance(value, float) else value
+        is_count = key in defences.COUNTS or key not in defences.known_keys()
+        rounds = axis is not None and axis.is_whole and is_count
+        return round(value) if rounds and isinstance(value, float) else value
 
     def baseline(self) -> TrialConfig:
-        """Return the undefended configuration: the anchor of every comparison."""
-        return _complete({**copy.deepcopy(self.document), "defences": {}})
+        """Return the undefended configuration, to which all others are compared."""
+        return TrialConfig.parse({**self._fixed, "defences": {}})
 
     def named(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield (scenario, axis -> value): defences that a scenario does not name are as fixed.
@@ -104,13 +109,13 @@ class Space:
         pruning = {} if self.pruning is None else {"pruning": dataclasses.asdict(self.pruning)}
         return {
             "name": self.name,
-            "dataset": self._block("dataset", config.dataset),
-            "model": self._block("model", config.model),
+            "dataset": self._block("dataset", config.dataset.settings),
+            "model": self._block("model", config.model.settings),
             "training": dataclasses.asdict(config.training),
             "defences": copy.deepcopy(self.document.get("defences") or {}),
             "search": {key: _axis_values(axis) for key, axis in self.axes.items()},
             **({"scenarios": copy.deepcopy(self.scenarios)} if self.scenarios else {}),
-            "attacks": config.attacks,
+            "attacks": config.attacks.settings,
             "objectives": dict(self.objectives),
             "sampler": dataclasses.asdict(self.sampler),
             **pruning,
@@ -126,72 +131,51 @@ class Space:
 
 def fixed_space(config: TrialConfig, name: str, objectives: Mapping[str, str]) -> dict[str, Any]:
     """Return a space without axes that holds ``config`` alone, as plain values."""
-    document = dataclasses.asdict(config)
-    for block in ("dataset", "model"):
-        document[block] = {"name": document[block].pop("name"), **document[block]}
-    document["training"]["private"] = {
-        key: value for key, value in document["training"]["private"].items() if value is not None
-    }
+    document = copy.deepcopy(config.settings)
+    private = document["training"]["private"]
+    document["training"]["private"] = {k: v for k, v in private.items() if v is not None}
     return {"name": name, **document, "search": {}, "objectives": dict(objectives)}
 
 
-def _axis_values(axis: Axis) -> dict[str, Any]:
-    return axis.model_dump(by_alias=True, exclude_none=True)
-
-
-def _seed(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise SpaceError(f"`seed` must be a whole number >= 0, got {value!r}", place=["seed"])
-    return value
-
-
-def _complete(document: Mapping[str, Any]) -> TrialConfig:
-    """Return the configuration that the fixed part of ``document`` describes."""
-    parts: dict[str, Any] = {}
-    fillers = {
-        "dataset": lambda given: data.describe(given)[2],
-        "model": models.complete,
-        "training": lambda given: build(Training, given),
-        "defences": defences.complete,
-        "attacks": blocks.attacks,
-    }
-    for key, fill in fillers.items():
-        given = document.get(key) or {}
-        if not isinstance(given, dict):
-            raise SpaceError(f"`{key}` must be a mapping, got {given!r}", place=[key])
-        try:
-            parts[key] = fill(given)
-        except SpaceError as error:
-            raise error.under(key) from None
-    try:
-        parts["defences"] = defences.within(parts["defences"], parts["training"])
-    except SpaceError as error:
-        raise error.under("defences") from None
-    membership.other_datasets(parts["attacks"], parts["dataset"])
-    return TrialConfig(**parts, seed=_seed(document.get("seed", 0)))
-
-
-def _check_axis_name(key: str, place: Sequence[str]) -> None:
+def check_axis_name(key: str, where: Sequence[str]) -> None:
+    """Raise :class:`SpaceError` at the place ``where`` unless ``key`` can vary."""
     block = key.partition(".")[0]
     if key == "seed" or ("." in key and block in ("dataset", "model", "training", "attacks")):
         return
     if key not in defences.known_keys():
-        names = [*defences.known_keys(), "seed"]
-        hint = suggestion(key, names)
-        told = "or a dotted key such as training.learning_rate"
-        raise SpaceError(f"unknown axis {key!r}{hint}; {told}", place=place)
+        hint = suggestion(key, [*defences.known_keys(), *defences.OLDER_NAMES, "seed"])
+        remedy = "or a dotted key such as training.learning_rate"
+        raise SpaceError(f"unknown axis {key!r}{hint}", remedy=remedy, place=where)
 
 
-def _place(document: dict[str, Any], key: str, value: Any) -> tuple[str, ...]:
-    """Set a dotted key and return its place; a bare key that is a defence's is of ``defences``."""
-    path = key.split(".")
-    if len(path) == 1 and key in defences.known_keys():
-        path = ["defences", key]
+def set_key(document: dict[str, Any], key: str, value: Any) -> tuple[str, ...]:
+    """Set a dotted key and return its place. A bare key of a defence belongs to ``defences``."""
+    path = _path(key)
     inner = document
     for part in path[:-1]:
-        if not isinstance(inner.get(part), dict):
-            listed = inner.get(part)
-            inner[part] = {key_0: {} for key_0 in listed} if isinstance(listed, list) else {}
+        block = inner.get(part)
+        if not isinstance(block, dict):
+            # A list of attacks' names is shorthand for a mapping without parameters.
+            inner[part] = {name: {} for name in block} if isinstance(block, list) else {}
         inner = inner[part]
     inner[path[-1]] = value
     return tuple(path)
+
+
+def _path(key: str) -> list[str]:
+    """Return the place of a dotted key, by the names that keys have now.
+
+    >>> _path("epsilon"), _path("search.epsilon.low"), _path("training.epochs")
+    (['defences', 'target_epsilon'], ['search', 'target_epsilon', 'low'], ['training', 'epochs'])
+    """
+    path = key.split(".")
+    if len(path) == 1:
+        name = defences.OLDER_NAMES.get(key, key)
+        return ["defences", name] if name in defences.known_keys() else path
+    if path[0] in ("defences", "search", "scenarios"):
+        return [path[0], *(defences.OLDER_NAMES.get(part, part) for part in path[1:])]
+    return path
+
+
+def _axis_values(axis: Axis) -> dict[str, Any]:
+    return axis.model_dump(by_alias=True, exclude_none=True)

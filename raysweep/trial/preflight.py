@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raysweep import defences, models
-from raysweep.attacks import INVERSION, MEMBERSHIP
-from raysweep.config import TrialConfig
-from raysweep.config.registry import build, is_reference, suggestion
+from raysweep.config.registry import suggestion
 from raysweep.data import Splits
 from raysweep.errors import DataError, ModelError
+from raysweep.records.trial_config import TrialConfig
 
 if TYPE_CHECKING:
     from raysweep.training.recipe import Recipe
@@ -22,13 +20,13 @@ def recipe_of(config: TrialConfig, splits: Splits) -> Recipe:
     """Return the defended recipe of a configuration."""
     from raysweep.training.recipe import plain_recipe
 
-    plain = plain_recipe(models.model(config.model).build, config.training)
-    return defences.defend(plain, config.defences, splits.reference)
+    plain = plain_recipe(config.model.model.build, config.training)
+    return config.defences.apply(plain, splits.reference)
 
 
 def check(config: TrialConfig, splits: Splits) -> None:
     """Raise a :class:`~raysweep.errors.RaysweepError` for what would make the trial fail."""
-    defences.check(config.defences, splits)
+    config.defences.check(splits)
     _check_pool(config, splits)
     _check_known(config, splits)
     _check_model(config, splits)
@@ -43,22 +41,22 @@ def check_here(config: TrialConfig) -> None:
 
 def _check_pool(config: TrialConfig, splits: Splits) -> None:
     needed = len(splits.members) + len(splits.nonmembers)
-    for name, parameters in config.attacks["membership"].items():
-        if build(MEMBERSHIP[name], parameters).needs_shadows and len(splits.pool) < needed:
+    for name, attack in config.attacks.membership.items():
+        if attack.needs_shadows and len(splits.pool) < needed:
             law = f"needs a pool of at least members + nonmembers = {needed:,} examples"
             remedy = "enlarge dataset.pool"
             if splits.is_published:
                 remedy += " (the published training set has to spare it), or leave `split` out"
             raise DataError(f"attack {name!r} {law}, got {len(splits.pool):,}; {remedy}")
-    for name in config.attacks["inversion"]:
-        if INVERSION[name].needs_pool and len(splits.pool) < LEAST:
+    for name, inversion in config.attacks.inversion.items():
+        if inversion.needs_pool and len(splits.pool) < LEAST:
             law = f"needs at least {LEAST} pool examples to learn from"
             raise DataError(f"attack {name!r} {law}, got {len(splits.pool)}; enlarge dataset.pool")
 
 
 def _check_known(config: TrialConfig, splits: Splits) -> None:
     """Refuse to teach an attacker by, or to judge attacks on, fewer than LEAST of a side."""
-    share = config.attacks.get("known_share")
+    share = config.attacks.known_share
     if share is None:
         return
     for name in ("members", "nonmembers"):
@@ -81,13 +79,13 @@ def _check_model(config: TrialConfig, splits: Splits) -> None:
     with isolated_rng(0, torch.device("cpu")):
         module = recipe.build_model(shape, n_classes)
     names = {"output", *(name for name, _ in module.named_modules() if name)}
-    for attack, parameters in config.attacks["inversion"].items():
-        for layer in parameters.get("layers", ()):
-            if layer not in names:
+    for name, attack in config.attacks.inversion.items():
+        for layer in attack.layers:
+            if layer is not None and layer not in names:
                 hint = suggestion(layer, names)
-                raise ModelError(f"attack {attack!r}: the model has no layer {layer!r}{hint}")
-    trusted = not is_reference(config.model["name"]) and config.model.get("norm") != "batch"
-    if defences.is_private(defences.build_all(config.defences)) and not trusted:
+                raise ModelError(f"attack {name!r}: the model has no layer {layer!r}{hint}")
+    trusted = not config.model.is_users and config.model.settings.get("norm") != "batch"
+    if config.defences.is_private and not trusted:
         from raysweep.defences.dpsgd.gradients import refuse_unsafe_layers
 
         refuse_unsafe_layers(module)

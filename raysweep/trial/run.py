@@ -12,18 +12,16 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from math import inf
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from raysweep import data
-from raysweep.attacks import INVERSION, MEMBERSHIP, other_datasets
-from raysweep.attacks.contract import DatasetName, Knowledge, draw_known
+from raysweep.attacks.contract import DatasetName, InversionAttack, Knowledge, draw_known
 from raysweep.attacks.membership.data_transfer import DataTransfer
 from raysweep.attacks.shadows import Shadow, train_shadows
-from raysweep.config import TrialConfig, sub_seed
-from raysweep.config.registry import build
-from raysweep.data import Split, concatenate
+from raysweep.config import sub_seed
+from raysweep.data import Dataset, Splits, concatenate, deal_key
 from raysweep.errors import MachineFailure, OutOfMemory, RaysweepError
 from raysweep.records.columns import (
     AttackRecord,
@@ -36,6 +34,7 @@ from raysweep.records.columns import (
     TrialResult,
 )
 from raysweep.records.provenance import failed_record, now, versions
+from raysweep.records.trial_config import TrialConfig
 from raysweep.training.devices import default_device
 from raysweep.training.loop import Epoch, train
 from raysweep.training.recipe import PrivacySpent
@@ -47,9 +46,17 @@ from raysweep.trial.membership_judge import judge_membership
 from raysweep.trial.rungs import rung_figures
 
 
+class Load(Protocol):
+    """Gives the splits of a data set, the same ones for the same seed."""
+
+    def __call__(self, dataset: Dataset, *, seed: int) -> Splits:
+        """Return the splits."""
+
+
 def run_trial(
     config: TrialConfig,
     *,
+    load: Load = data.load,
     device: torch.device | None = None,
     on_epoch: Callable[[EpochRecord], None] | None = None,
     on_rung: Callable[[Rung], bool] | None = None,
@@ -58,21 +65,23 @@ def run_trial(
 ) -> TrialResult:
     """Return the rows of one configuration: train the target, attack it, measure.
 
-    ``on_epoch`` is shown every epoch of the target as it ends. After the epochs in ``rungs`` the
-    model is attacked cheaply, and ``on_rung`` says whether to go on: where it says False the
-    status is ``pruned``, the figures are those of the stop, and no full attack is run.
-    ``memory_parts`` makes physical batches so many times smaller.
+    ``load`` gives the splits of a data set. ``on_epoch`` is called after every epoch. After the
+    epochs in ``rungs`` the model is attacked cheaply and ``on_rung`` decides: if it returns False,
+    the status is ``pruned``, the figures are those of that epoch, and no full attack is run.
+    ``memory_parts`` makes physical batches that many times smaller.
 
     Raises:
         RaysweepError: the configuration cannot be run as asked; nothing is recorded.
 
     """
-    return _Trial(config, device or default_device(), on_epoch, on_rung, rungs, memory_parts).run()
+    device = device or default_device()
+    return _Trial(config, load, device, on_epoch, on_rung, rungs, memory_parts).run()
 
 
 def run_recorded(
     config: TrialConfig,
     *,
+    load: Load = data.load,
     device: torch.device | None = None,
     on_rung: Callable[[Rung], bool] | None = None,
     rungs: Collection[int] = (),
@@ -86,7 +95,12 @@ def run_recorded(
     """
     try:
         return run_trial(
-            config, device=device, on_rung=on_rung, rungs=rungs, memory_parts=memory_parts
+            config,
+            load=load,
+            device=device,
+            on_rung=on_rung,
+            rungs=rungs,
+            memory_parts=memory_parts,
         )
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise OutOfMemory(f"out of memory: {error}") from error
@@ -110,13 +124,15 @@ class _Trial:
     def __init__(
         self,
         config: TrialConfig,
+        load: Load,
         device: torch.device,
         on_epoch: Callable[[EpochRecord], None] | None,
         on_rung: Callable[[Rung], bool] | None,
         rungs: Collection[int],
         memory_parts: int,
     ) -> None:
-        self.config, self.device, self.memory_parts = config, device, memory_parts
+        self.config, self.load, self.device = config, load, device
+        self.memory_parts = memory_parts
         self.show = on_epoch or (lambda _record: None)
         self.goes_on = on_rung or (lambda _rung: True)
         self.rungs = {epoch for epoch in rungs if epoch < config.training.epochs}
@@ -129,9 +145,12 @@ class _Trial:
     def run(self) -> TrialResult:
         """Run all steps."""
         self.started_at, self.memory = now(), _PeakMemory(self.device)
-        for other in other_datasets(self.config.attacks, self.config.dataset):
-            data.load(other, seed=self.config.seed)  # now: what is missing shows before training
-        self.splits = data.load(self.config.dataset, seed=self.config.seed)
+        seed = self.config.seed
+        self.other_splits = {  # loaded now, so that a missing data set is seen before training
+            deal_key(other, seed): self.load(other, seed=seed)
+            for other in self.config.attacks.other_datasets(self.config.dataset)
+        }
+        self.splits = self.load(self.config.dataset, seed=seed)
         preflight.check(self.config, self.splits)
         recipe = preflight.recipe_of(self.config, self.splits)
         self.recipe = replace(recipe, memory_parts=self.memory_parts)
@@ -145,7 +164,9 @@ class _Trial:
             train_seconds=train_seconds,
             attack_seconds=time.perf_counter() - attacks_start,
             **self._privacy(target.privacy),
-            **self._accuracy(target),
+            train_accuracy=self._train_accuracy(target),
+            accuracy=self.epochs[-1].accuracy,
+            collapsed=self.epochs[-1].collapsed,
             **verdict.strongest_membership(self.config, self.attacks, self.scores),
             **verdict.counting_inversion(self.config, self.attacks),
         )
@@ -163,8 +184,8 @@ class _Trial:
             node=platform.node(),
             started_at=self.started_at,
             peak_memory_mib=self.memory.mib(),
-            dataset=str(self.config.dataset["name"]),
-            model=str(self.config.model["name"]),
+            dataset=self.config.dataset.name,
+            model=self.config.model.name,
             split=self.splits.kind,
             split_hash=self.splits.hash,
             n_classes=self.splits.members.n_classes,
@@ -229,7 +250,8 @@ class _Trial:
 
     def _attack(self, target: TrainedTarget) -> None:
         seed, splits, trial_id = self.config.seed, self.splits, self.config.trial_id
-        share, known = self.config.attacks.get("known_share"), None
+        share = self.config.attacks.known_share
+        known = None
         if share is not None:
             known = draw_known(splits.members, splits.nonmembers, share, seed=seed)
         knowledge = Knowledge(
@@ -238,10 +260,10 @@ class _Trial:
             reference=splits.reference,
             known=known,
         )
-        for name, parameters in self.config.attacks["membership"].items():
+        for name, attack in self.config.attacks.membership.items():
             record, scores = judge_membership(
                 name,
-                build(MEMBERSHIP[name], parameters),
+                attack,
                 target,
                 members=splits.members,
                 nonmembers=splits.nonmembers,
@@ -251,10 +273,10 @@ class _Trial:
             )
             self.attacks.append(record)
             self.scores.append(scores)
-        for name, layer, attack in self._inversions():
+        for name, layer, inversion in self._inversions():
             rebuilt, images = judge_inversion(
                 name,
-                attack,
+                inversion,
                 layer,
                 target,
                 members=splits.members,
@@ -266,32 +288,38 @@ class _Trial:
             self.attacks.append(rebuilt)
             self.reconstructions.append(images)
 
-    def _inversions(self) -> Iterator[tuple[str, str | None, Any]]:
-        for name, parameters in self.config.attacks["inversion"].items():
-            attack = build(INVERSION[name], parameters)
+    def _inversions(self) -> Iterator[tuple[str, str | None, InversionAttack]]:
+        for name, attack in self.config.attacks.inversion.items():
             for layer in attack.layers:
                 yield name, layer, attack
 
     def _shadows(self, numbers: Sequence[int], dataset: DatasetName | None) -> list[Shadow]:
         """Return shadows on the pool, or on another data set dealt in the same sizes."""
-        recipe, known, seed = self.recipe, self.splits.pool, self.config.seed
-        if dataset is not None:
-            other = DataTransfer(dataset=dataset).other(self.config.dataset)
-            splits = data.load(other, seed=seed)
-            recipe = preflight.recipe_of(self.config, splits)
-            known = concatenate(splits.members, splits.nonmembers)
-            seed = sub_seed(seed, "transfer")
-        n = len(self.splits.members if dataset is None else splits.members)
-        return train_shadows(recipe, known, n, numbers, seed=seed, device=self.device)
+        seed, device = self.config.seed, self.device
+        if dataset is None:
+            n = len(self.splits.members)
+            return train_shadows(
+                self.recipe, self.splits.pool, n, numbers, seed=seed, device=device
+            )
+
+        other = DataTransfer(dataset=dataset).other(self.config.dataset)
+        splits = self.other_splits[deal_key(other, seed)]
+        recipe = preflight.recipe_of(self.config, splits)
+        examples = concatenate(splits.members, splits.nonmembers)
+        seed, n = sub_seed(seed, "transfer"), len(splits.members)
+        return train_shadows(recipe, examples, n, numbers, seed=seed, device=device)
+
+    def _train_accuracy(self, target: TrainedTarget) -> float:
+        members = self.splits.members
+        return float((target.logits(members).argmax(axis=1) == members.labels).mean())
 
     def _sizes(self) -> dict[str, Any]:
         return {f"n_{name}": size for name, size in self.splits.sizes.items()}
 
     def _privacy(self, spent: PrivacySpent | None) -> dict[str, Any]:
-        asked = {"target_epsilon": float(self.config.defences["epsilon"])}
         if spent is None:
-            return asked | {"epsilon": inf, "noise_multiplier": 0.0}
-        return asked | {
+            return {"epsilon": inf, "noise_multiplier": 0.0}
+        return {
             "epsilon": spent.epsilon,
             "noise_multiplier": spent.noise_multiplier,
             "sample_rate": spent.sample_rate,
@@ -300,15 +328,3 @@ class _Trial:
             "accountant_settings": spent.accountant_settings,
             "clipping": spent.clipping,
         }
-
-    def _accuracy(self, target: TrainedTarget) -> dict[str, Any]:
-        reached = _accuracy(target, self.splits.validation)
-        return {
-            "train_accuracy": _accuracy(target, self.splits.members),
-            "accuracy": reached,
-            "collapsed": verdict.is_collapsed(reached, self.splits.validation.labels),
-        }
-
-
-def _accuracy(target: TrainedTarget, examples: Split) -> float:
-    return float((target.logits(examples).argmax(axis=1) == examples.labels).mean())

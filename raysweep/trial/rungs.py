@@ -7,18 +7,17 @@ vector to a sample of the members. The full attacks are left to the trials that 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
 
-from raysweep.attacks import MEMBERSHIP, metrics
+from raysweep.attacks import metrics
 from raysweep.attacks.contract import Knowledge, Observed
 from raysweep.attacks.inversion.activation_decoder import ActivationDecoder
-from raysweep.config import TrialConfig, sub_seed
-from raysweep.config.registry import build
+from raysweep.attacks.membership.loss import Loss
+from raysweep.config import sub_seed
 from raysweep.data import Split, Splits, concatenate
+from raysweep.records.trial_config import TrialConfig
 from raysweep.training import signals
 from raysweep.training.loop import Epoch
 from raysweep.training.target import TrainedTarget
@@ -59,10 +58,10 @@ def rung_figures(
     judged = concatenate(members, nonmembers)
     knowledge = Knowledge(pool=pool)
     figures: dict[str, float] = {}
-    if config.attacks["membership"]:
+    if config.attacks.membership:
         truth = np.repeat([True, False], [len(members), len(nonmembers)])
         figures |= _membership(config, target, judged, truth, knowledge)
-    if config.attacks["inversion"] and config.attacks["inversion_mse"] == "output":
+    if config.attacks.inversion and config.attacks.inversion_mse == "output":
         seen = torch.from_numpy(signals.inversion_view(target.logits(judged)[: len(members)]))
         figures |= _inversion(target, members, seen.float(), knowledge, seed=config.seed)
     return figures | {"rung_seconds": time.perf_counter() - began}
@@ -80,13 +79,12 @@ def _membership(
     truth: np.ndarray,
     knowledge: Knowledge,
 ) -> dict[str, float]:
-    given: Mapping[str, Any] = config.attacks["membership"]
-    counted = config.attacks["attack_auc"]
+    configured, counted = config.attacks.membership, config.attacks.attack_auc
     names = [counted] if counted in THRESHOLD_ATTACKS else THRESHOLD_ATTACKS
-    cheap = {name: given[name] for name in names if name in given} or {"loss": {}}
+    cheap = {name: configured[name] for name in names if name in configured} or {"loss": Loss()}
+
     aucs = []
-    for name, parameters in cheap.items():
-        attack = build(MEMBERSHIP[name], parameters)
+    for name, attack in cheap.items():
         seed = sub_seed(config.seed, "rung", name)
         scores = attack.score(target, judged, knowledge, seed=seed)
         aucs.append(metrics.auc(scores.values, truth))

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from raysweep.attacks import counting, metrics
-from raysweep.config import TrialConfig, sub_seed
+from raysweep.attacks import metrics
+from raysweep.config import sub_seed
 from raysweep.records.columns import AttackRecord, ScoreRows
+from raysweep.records.trial_config import TrialConfig
 
 
 def is_collapsed(accuracy: float, labels: NDArray[np.int64]) -> bool:
@@ -28,11 +29,11 @@ def strongest_membership(
     White-box attacks count only by name: a front compares what an outsider can do.
     """
     records = {r.attack: r for r in attacks if r.family == "membership"}
-    named = {name: records[name].auc for name in counting(config.attacks)}
+    named = {name: records[name].auc for name in config.attacks.counted}
     aucs = {name: auc for name, auc in named.items() if auc is not None}
     if not aucs:
         return {}
-    asked = config.attacks["attack_auc"]
+    asked = config.attacks.attack_auc
     winner = max(aucs, key=lambda name: aucs[name]) if asked == "strongest" else asked
     if asked == "mean":
         return {"attack_auc": float(np.mean(list(aucs.values())))}
@@ -55,7 +56,7 @@ def strongest_membership(
 
 def counting_inversion(config: TrialConfig, attacks: Sequence[AttackRecord]) -> dict[str, Any]:
     """Return the reconstruction error at the layer that counts, beside its floor."""
-    layer = config.attacks["inversion_mse"]
+    layer = config.attacks.inversion_mse
     if layer is None:  # classes alone are rebuilt: their error ranks a grey image first
         return {}
     found = [r for r in attacks if r.family == "inversion" and r.layer == layer]

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from raysweep import data
 from raysweep.attacks import MEMBERSHIP, metrics
 from raysweep.attacks.contract import Knowledge, draw_known
 from raysweep.attacks.shadows import train_shadows
 from raysweep.config import Training
-from raysweep.data import concatenate
+from raysweep.data import Dataset, concatenate
 from raysweep.errors import DataError, SpaceError
 from raysweep.models import MODELS
 from raysweep.training.inference_model import InferenceModel
@@ -217,10 +216,10 @@ def test_a_supervised_attack_without_known_members_says_what_it_needs(memorised)
     ],
 )
 def test_the_transfer_data_set_is_another_in_the_same_sizes(own, asked, other):
-    dataset = data.describe({"name": own, "members": 50, "nonmembers": 20})[2]
+    dataset = Dataset.parse({"name": own, "members": 50, "nonmembers": 20})
     found = MEMBERSHIP["data_transfer"](dataset=asked).other(dataset)
-    assert found["name"] == other
-    assert (found["members"], found["nonmembers"]) == (9 if own == "digits" else 50, 20)
+    assert found.name == other
+    assert (found.sizes.members, found.sizes.nonmembers) == (9 if own == "digits" else 50, 20)
 
 
 @pytest.mark.parametrize(
@@ -234,7 +233,7 @@ def test_the_transfer_data_set_is_another_in_the_same_sizes(own, asked, other):
     ],
 )
 def test_a_transfer_data_set_that_cannot_serve_is_refused(own, asked, law):
-    dataset = data.describe({"name": own})[2]
+    dataset = Dataset.parse({"name": own})
     with pytest.raises(SpaceError, match=law):
         MEMBERSHIP["data_transfer"](dataset=asked).other(dataset)
 

@@ -14,7 +14,7 @@ from conftest import DIGITS
 from raysweep import data, defences
 from raysweep.config import Training, plain
 from raysweep.config.registry import fields
-from raysweep.defences import dpsgd
+from raysweep.defences import Defences, dpsgd
 from raysweep.errors import DataError, SpaceError
 from raysweep.models import MODELS
 from raysweep.training.loop import train
@@ -35,7 +35,7 @@ STRONG = {
         "reference_size": 30.0,
         "adversary_batches": 9,
     },
-    "DPSGD": {"epsilon": 4.0},
+    "DPSGD": {"target_epsilon": 4.0},
 }
 CATALOGUE = defences.DEFENCES
 
@@ -63,8 +63,8 @@ def test_every_defence_has_a_strong_setting_here():
 
 @pytest.mark.parametrize("kind", CATALOGUE)
 def test_zero_strength_is_plain_training(kind, splits):
-    neutral = defences.complete({})
-    defended = defences.defend(recipe(), neutral, splits.reference)
+    neutral = Defences.parse({})
+    defended = neutral.apply(recipe(), splits.reference)
     assert kind().is_neutral
     assert torch.equal(weights(defended, splits), weights(recipe(), splits))
 
@@ -105,7 +105,7 @@ def alone(splits):
     found = {}
     for kind in CATALOGUE:
         values = longer[kind.__name__]
-        defended = defences.defend(recipe(epochs=3), values, splits.reference)
+        defended = Defences.parse(values).apply(recipe(epochs=3), splits.reference)
         found[kind] = values, weights(defended, splits)
     return found
 
@@ -113,7 +113,7 @@ def alone(splits):
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: "-".join(k.__name__ for k in pair))
 def test_each_of_two_defences_acts_beside_the_other(pair, alone, splits):
     (first, with_first), (second, with_second) = (alone[kind] for kind in pair)
-    both = defences.defend(recipe(epochs=3), first | second, splits.reference)
+    both = Defences.parse(first | second).apply(recipe(epochs=3), splits.reference)
     with_both = weights(both, splits)
     assert torch.isfinite(with_both).all()
     assert not torch.equal(with_both, with_first)
@@ -125,7 +125,7 @@ def test_all_defences_that_may_stand_together_act_together(splits, private):
     left_out = [k.__name__ for k in (defences.BREAK_PRIVACY if private else (dpsgd.DPSGD,))]
     chosen = [strong for name, strong in STRONG.items() if name not in left_out]
     values = {key: value for strong in chosen for key, value in strong.items()}
-    together = defences.defend(recipe(), values, splits.reference)
+    together = Defences.parse(values).apply(recipe(), splits.reference)
     target = train(together, splits.members, seed=0, device=CPU)
     assert (target.privacy is not None) == private
     assert any(isinstance(m, torch.nn.Dropout) for m in target.model.modules())
@@ -136,8 +136,8 @@ def test_all_defences_that_may_stand_together_act_together(splits, private):
 @pytest.mark.parametrize("budget", [{"epsilon": 4.0}, {"noise_multiplier": 1.0}])
 def test_what_breaks_the_guarantee_of_dp_is_refused_with_the_reason(kind, budget):
     with pytest.raises(SpaceError, match="is trained on the members without noise"):
-        defences.complete({**STRONG[kind.__name__], **budget})
-    defences.complete({**STRONG[kind.__name__], "epsilon": math.inf})
+        Defences.parse({**STRONG[kind.__name__], **budget})
+    Defences.parse({**STRONG[kind.__name__], "epsilon": math.inf})
 
 
 @pytest.mark.parametrize(("scope", "factor"), [("output", 2.0), ("all", 1.0)])
@@ -164,7 +164,7 @@ def test_l2_on_the_output_needs_a_linear_layer():
 
 def test_an_unknown_defence_lists_the_known_ones():
     with pytest.raises(SpaceError, match="did you mean 'dropout'"):
-        defences.complete({"dropuot": 0.1})
+        Defences.parse({"dropuot": 0.1})
 
 
 def built(name, **values):
@@ -209,8 +209,8 @@ def test_a_students_labels_are_its_teachers_posteriors_at_the_temperature(splits
 
 def test_a_teacher_is_undefended_whatever_its_student_has(splits):
     values = {"distillation_temperature": 5.0, "dropout": 0.5, "early_stopping": 1}
-    both = defences.defend(recipe(), values, splits.reference)
-    alone = defences.defend(recipe(), {"distillation_temperature": 5.0}, splits.reference)
+    both = Defences.parse(values).apply(recipe(), splits.reference)
+    alone = Defences.parse({"distillation_temperature": 5.0}).apply(recipe(), splits.reference)
     labels = [r.relabel(splits.members, seed=3, device=CPU) for r in (both, alone)]
     assert torch.equal(*labels)
 
@@ -246,7 +246,7 @@ def test_noise_has_its_sigma_and_stays_among_pixels():
 
 def test_inputs_are_cropped_before_noise_is_added_and_an_empty_batch_passes():
     values = {"random_crop": 7, "gaussian_noise": 0.2}
-    augment = defences.defend(recipe(), values, None).augment
+    augment = Defences.parse(values).apply(recipe(), None).augment
     with torch.random.fork_rng():
         seen = augment(torch.ones(200, 1, 8, 8))
         assert augment(torch.ones(0, 1, 8, 8)).shape == (0, 1, 8, 8)
@@ -269,7 +269,7 @@ def test_early_stopping_gives_the_model_as_it_is_after_that_epoch(splits):
 
 def test_early_stopping_spends_the_whole_budget_on_the_epochs_that_it_takes(splits):
     values = {"epsilon": 4.0, "early_stopping": 2}
-    stopped = defences.defend(recipe(epochs=8), values, splits.reference)
+    stopped = Defences.parse(values).apply(recipe(epochs=8), splits.reference)
     spent = train(stopped, splits.members, seed=0, device=CPU).privacy
     assert spent.steps == 4
     assert spent.epsilon == pytest.approx(4.0, rel=1e-3)
@@ -318,7 +318,7 @@ def test_the_inner_adversary_learns_who_is_a_member(splits):
 )
 def test_a_value_outside_its_law_is_named(values, law):
     with pytest.raises(SpaceError, match=law):
-        defences.complete(values)
+        Defences.parse(values)
 
 
 @pytest.mark.parametrize(
@@ -333,7 +333,7 @@ def test_a_value_outside_its_law_is_named(values, law):
 )
 def test_what_the_data_do_not_allow_is_named(values, law, splits):
     with pytest.raises(DataError, match=law):
-        defences.check(values, splits)
+        Defences.parse(values).check(splits)
 
 
 def test_cropping_records_and_an_empty_reference_set_are_refused(splits):
@@ -341,15 +341,15 @@ def test_cropping_records_and_an_empty_reference_set_are_refused(splits):
         splits.members, features=splits.members.features.reshape(len(splits.members), -1)
     )
     with pytest.raises(DataError, match="needs images"):
-        defences.check({"random_crop": 1}, dataclasses.replace(splits, members=flat))
+        Defences.parse({"random_crop": 1}).check(dataclasses.replace(splits, members=flat))
     empty = dataclasses.replace(splits, reference=splits.reference.rows(np.array([], int)))
     with pytest.raises(DataError, match=r"give dataset\.reference"):
-        defences.check({"adversarial_regularisation": 1.0}, empty)
+        Defences.parse({"adversarial_regularisation": 1.0}).check(empty)
 
 
 def test_stopping_after_the_last_epoch_is_neutral_and_later_is_refused():
     training = Training(epochs=5)
-    neutral = defences.complete({})
-    assert defences.within({**neutral, "early_stopping": 5.0}, training) == neutral
+    neutral = Defences.parse({})
+    assert Defences.parse({"early_stopping": 5.0}).limit(training) == neutral
     with pytest.raises(SpaceError, match=r"at most training\.epochs = 5, got 6"):
-        defences.within({**neutral, "early_stopping": 6.0}, training)
+        Defences.parse({"early_stopping": 6.0}).limit(training)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import raysweep
-from raysweep import defences
 from raysweep.config import Training
+from raysweep.defences import Defences
 from raysweep.defences.dpsgd import accounting
 from raysweep.defences.dpsgd.clipping import LayerwiseClipping, OpacusClipping, clipping
 from raysweep.defences.dpsgd.gradients import PrivateGradients, refuse_unsafe_layers
@@ -331,7 +331,7 @@ def private_training(values, build, splits, **training):
         **training,
     }
     recipe = plain_recipe(build, Training(**settings_))
-    recipe = defences.defend(recipe, values, splits.reference)
+    recipe = Defences.parse(values).apply(recipe, splits.reference)
     return train(recipe, splits.members, seed=0, device=CPU)
 
 
@@ -441,9 +441,8 @@ def test_bf16_is_refused_where_the_bound_or_the_hardware_is_missing(splits, monk
         return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.LayerNorm(8), nn.Linear(8, 10))
 
     training = Training(epochs=1, batch_size=60, precision="bf16")
-    plan = defences.defend(
-        plain_recipe(build, training), {"noise_multiplier": 1.0}, splits.reference
-    )
+    private = Defences.parse({"noise_multiplier": 1.0})
+    plan = private.apply(plain_recipe(build, training), splits.reference)
     with pytest.raises(PrivacyError, match="in bf16, Opacus' norms are not shown to bound"):
         train(plan, splits.members, seed=0, device=CPU)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)

@@ -20,7 +20,7 @@ def a_space(sampler="random", search=None):
 
 
 def row(proposal, **changes):
-    epsilon = proposal.config.defences["epsilon"]
+    epsilon = proposal.config.defences["target_epsilon"]
     return {
         "trial_id": proposal.trial_id,
         "number": proposal.number,
@@ -49,16 +49,19 @@ def run(space, n, records=()):
 def test_every_sampler_starts_at_the_baseline_and_proposes_within_the_axes(sampler):
     rows = run(a_space(sampler), 14)
     configs = [parse_config(r) for r in rows]
-    assert configs[0].defences["epsilon"] == math.inf
+    assert configs[0].defences["target_epsilon"] == math.inf
     assert configs[0].defences["dropout"] == 0.0
     assert len({r["trial_id"] for r in rows}) == 14
     for config in configs:
         assert 0 <= config.defences["dropout"] <= 0.5
-        assert config.defences["epsilon"] == math.inf or 2 <= config.defences["epsilon"] <= 16
+        assert (
+            config.defences["target_epsilon"] == math.inf
+            or 2 <= config.defences["target_epsilon"] <= 16
+        )
 
 
 def parse_config(record):
-    from raysweep.config import TrialConfig
+    from raysweep.records.trial_config import TrialConfig
 
     return TrialConfig.from_json(record["config"])
 
@@ -119,7 +122,7 @@ def test_a_proposal_that_outlives_its_study_is_learnt_from_all_the_same():
 
 def test_half_of_random_proposals_take_the_way_out():
     rows = run(a_space(), 200)
-    without = sum(parse_config(r).defences["epsilon"] == math.inf for r in rows)
+    without = sum(parse_config(r).defences["target_epsilon"] == math.inf for r in rows)
     assert 75 <= without <= 125
 
 
@@ -142,7 +145,7 @@ def test_a_baseline_beyond_the_axes_still_comes_first(sampler):
     )
     assert parse_config(rows[0]).defences["dropout"] == 0.0
     assert all(0.2 <= parse_config(r).defences["dropout"] <= 0.4 for r in rows[1:])
-    assert {tuple(parse_config(r).model["hidden"]) for r in rows[1:]} <= {(8,), (9,)}
+    assert {tuple(parse_config(r).model.settings["hidden"]) for r in rows[1:]} <= {(8,), (9,)}
 
 
 def test_a_running_proposal_is_not_made_twice():

@@ -74,7 +74,7 @@ def test_a_stopped_trial_has_spent_the_epsilon_of_its_own_steps(space):
     config = space.config({"epsilon": 4.0})
     stopped = run_trial(config, on_rung=lambda _: False, rungs=(2,)).trial
     whole = run_trial(config).trial
-    assert stopped.target_epsilon == whole.target_epsilon == 4.0
+    assert stopped.defences["target_epsilon"] == whole.defences["target_epsilon"] == 4.0
     assert (stopped.steps, whole.steps) == (4, 8)
     epsilon, _ = accounting.spent(
         stopped.noise_multiplier,

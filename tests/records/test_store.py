@@ -29,7 +29,7 @@ def result(trial_id="a", accuracy=0.9, auc=0.6, mse=0.02, **changes):
     given = {
         "trial_id": trial_id,
         "status": "ok",
-        "defences": {"dropout": 0.1, "l2": 0.0, "l2_scope": "output", "epsilon": 2.0},
+        "defences": {"dropout": 0.1, "l2": 0.0, "l2_scope": "output", "target_epsilon": 2.0},
         "accuracy": accuracy,
         "attack_auc": auc,
         "inversion_mse": mse,
@@ -38,7 +38,6 @@ def result(trial_id="a", accuracy=0.9, auc=0.6, mse=0.02, **changes):
         "collapsed": False,
         "n_classes": 10,
         "epsilon": 1.9,
-        "target_epsilon": 2.0,
     }
     scores = ScoreRows(
         attack="loss",

@@ -89,7 +89,7 @@ BAD = {
     "epsilon of zero": (
         "low: 2, high: 16, log: true",
         "low: 0, high: 16",
-        r"`epsilon`: input should be greater than 0, got 0.*line 10",
+        r"`target_epsilon`: input should be greater than 0, got 0.*line 10",
     ),
     "dropout of one": (
         "high: 0.5}",
@@ -185,7 +185,7 @@ BAD = {
     "both budgets": (
         "seed: 3",
         "defences: {noise_multiplier: 1.0}",
-        r"give `epsilon` or `noise_multiplier`, not both",
+        r"give `target_epsilon` or `noise_multiplier`, not both",
     ),
     "doubled key": ("seed: 3", "seed: 3\nseed: 4", r"the key 'seed' stands twice"),
     "a path for a name": ("name: small", "name: ../small", r"`name` must be letters"),
@@ -228,7 +228,7 @@ def test_text_that_yaml_misreads_is_taken_as_the_number_that_was_meant():
 
 def test_the_baseline_has_every_defence_neutral_and_everything_else_equal(space):
     baseline, other = space.baseline(), space.config({"epsilon": 2.0, "dropout": 0.3})
-    assert baseline.defences["epsilon"] == math.inf
+    assert baseline.defences["target_epsilon"] == math.inf
     assert (baseline.defences["dropout"], baseline.defences["l2"]) == (0.0, 0.0)
     assert (baseline.dataset, baseline.model, baseline.training) == (
         other.dataset,
@@ -253,7 +253,7 @@ def test_a_config_survives_its_json(space):
     config = space.config({"epsilon": 2.5})
     again = type(config).from_json(config.to_json())
     assert again.trial_id == config.trial_id
-    assert type(config).from_json(space.baseline().to_json()).defences["epsilon"] == math.inf
+    assert type(config).from_json(space.baseline().to_json()).defences["target_epsilon"] == math.inf
 
 
 def test_a_dotted_axis_reaches_training_data_and_model():
@@ -262,7 +262,7 @@ def test_a_dotted_axis_reaches_training_data_and_model():
     assert space.config({"training.epochs": 2.7}).training.epochs == 3
     assert parse_space(
         SMALL.replace("  dropout: {low", "  model.hidden: {values: [[4]]}\n  dropout: {low"), "b"
-    ).config({"model.hidden": [4]}).model["hidden"] == (4,)
+    ).config({"model.hidden": [4]}).model.settings["hidden"] == (4,)
 
 
 def test_a_defence_that_counts_takes_whole_numbers():
@@ -300,8 +300,8 @@ def test_a_resolved_space_resolves_to_itself(space):
 
 def test_known_members_have_a_share_where_an_attack_needs_them():
     text = SMALL.replace("[max_posterior, loss]", "[loss, supervised]")
-    assert parse_space(text, "a").config().attacks["known_share"] == 0.5
-    assert "known_share" not in parse_space(SMALL, "b").config().attacks
+    assert parse_space(text, "a").config().attacks.known_share == 0.5
+    assert parse_space(SMALL, "b").config().attacks.known_share is None
 
 
 def test_a_missing_file_is_named():
@@ -332,7 +332,7 @@ search: {dropout: {low: 0.0, high: 0.5}}
 
 def test_a_space_without_dp_keeps_batch_norm():
     space = parse_space(VGG, "vgg.yaml")
-    assert space.baseline().model["norm"] == "batch"
+    assert space.baseline().model.settings["norm"] == "batch"
     assert space.scenarios == {}
 
 
@@ -347,17 +347,20 @@ def test_a_space_without_dp_keeps_batch_norm():
 def test_where_a_trial_may_have_dp_all_have_group_norm_and_batch_norm_stands_beside(private):
     text = "\n".join([*VGG.splitlines()[:3], private])
     space = parse_space(text, "vgg.yaml")
-    assert space.baseline().model["norm"] == "group"
+    assert space.baseline().model.settings["norm"] == "group"
     name, values = next(space.named())
     beside = space.config(values)
-    assert (name, beside.model["norm"]) == ("batch_norm", "batch")
-    assert (beside.defences["epsilon"], beside.defences["noise_multiplier"]) == (math.inf, 0.0)
+    assert (name, beside.model.settings["norm"]) == ("batch_norm", "batch")
+    assert (beside.defences["target_epsilon"], beside.defences["noise_multiplier"]) == (
+        math.inf,
+        0.0,
+    )
 
 
 def test_a_space_that_says_which_norm_it_wants_keeps_it():
     text = VGG.replace("name: vgg4", "name: vgg4, norm: batch").replace("dropout:", "epsilon:")
     space = parse_space(text.replace("low: 0.0", "low: 0.1"), "vgg.yaml")
-    assert space.baseline().model["norm"] == "batch"
+    assert space.baseline().model.settings["norm"] == "batch"
     assert space.scenarios == {}
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from raysweep import defences
 from raysweep.config import Training
+from raysweep.defences import Defences
 from raysweep.models import MODELS
 from raysweep.training import packing
 from raysweep.training.loop import train
@@ -29,7 +29,9 @@ def float64():
 
 def packings(splits, values, cpu, build=MLP, n=5, **training):
     options = {"epochs": 6, "batch_size": 25, "learning_rate": 1e-2, **training}
-    recipe = defences.defend(plain_recipe(build, Training(**options)), values, splits.reference)
+    recipe = Defences.parse(values).apply(
+        plain_recipe(build, Training(**options)), splits.reference
+    )
     orders = [np.random.default_rng(k).permutation(len(splits.pool))[:100] for k in range(n)]
     members = [splits.pool.rows(order) for order in orders]
     return packing._Packing(recipe, members, list(range(n)), cpu)

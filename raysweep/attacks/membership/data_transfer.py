@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from annotated_types import Gt
 from pydantic.dataclasses import dataclass
 
-from raysweep import data
 from raysweep.config import sub_seed
+from raysweep.data import SPLITS, Dataset
 from raysweep.errors import SpaceError
 
 if TYPE_CHECKING:
@@ -45,8 +44,8 @@ class DataTransfer:
     n_shadows: Annotated[int, Gt(0)] = 1
     classifier: Literal["mlp", "logistic"] = "mlp"
 
-    def other(self, dataset: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the data set of the shadows, complete, for a target on ``dataset`` (complete).
+    def other(self, dataset: Dataset) -> Dataset:
+        """Return the data set of the shadows, for a target on ``dataset``.
 
         Raises:
             SpaceError: it is the target's own, unknown, or ``auto`` has no pair for it.
@@ -54,24 +53,20 @@ class DataTransfer:
         """
         given = self.dataset
         if given == "auto":
-            given = PAIRS.get(str(dataset["name"]), "")
-            if not given:
-                law = f"`dataset: auto` pairs {', '.join(PAIRS)} alone"
-                told = f"attack 'data_transfer': {law}, got {dataset['name']!r}; name another"
-                raise SpaceError(told, place=["dataset"])
-        asked = {"name": given} if isinstance(given, str) else dict(given)
-        if not isinstance(asked.get("name"), str):
-            raise SpaceError(
-                f"`dataset` must be a name or have one, got {given!r}", place=["dataset"]
-            )
-        sizes = {key: dataset[key] for key in ("split", *data.SPLITS)}
-        found = data.describe({**sizes, **asked})[2]
-        if _contents(found) == _contents(dataset):
-            law = "must be another data set than the target's"
-            raise SpaceError(
-                f"`dataset` of 'data_transfer' {law}, got {given!r}", place=["dataset"]
-            )
-        return found
+            if dataset.name not in PAIRS:
+                rule = f"attack 'data_transfer': `dataset: auto` pairs {', '.join(PAIRS)} alone"
+                raise SpaceError(rule, got=dataset.name, remedy="name another", place=["dataset"])
+            given = PAIRS[dataset.name]
+        settings = {"name": given} if isinstance(given, str) else dict(given)
+        if not isinstance(settings.get("name"), str):
+            raise SpaceError("`dataset` must be a name or have one", got=given, place=["dataset"])
+
+        sizes = {key: dataset.settings[key] for key in ("split", *SPLITS)}
+        other = Dataset.parse({**sizes, **settings})
+        if (other.name, other.parameters) == (dataset.name, dataset.parameters):
+            rule = "`dataset` of 'data_transfer' must be another data set than the target's"
+            raise SpaceError(rule, got=given, place=["dataset"])
+        return other
 
     def score(
         self, target: TrainedTarget, examples: Split, knowledge: Knowledge, *, seed: int
@@ -87,8 +82,3 @@ class DataTransfer:
         own = sub_seed(seed, "classifier")
         predict = learn(lessons, kind=self.classifier, top=3, seed=own)
         return Scores(values=predict(target, examples), threshold=0.0)
-
-
-def _contents(dataset: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a data set is, whatever the sizes that it is dealt in."""
-    return {k: v for k, v in dataset.items() if k not in ("split", *data.SPLITS)}

@@ -21,20 +21,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class DPSGD:
-    """``epsilon``: the budget at ``delta``, inf is plain; or ``noise_multiplier``, 0 is plain.
+    """DP-SGD with the budget ``target_epsilon`` at ``delta``, or with a ``noise_multiplier``.
 
+    ``target_epsilon`` inf together with ``noise_multiplier`` 0 is plain training.
     ``max_grad_norm`` bounds each example's gradient; ``accountant`` is rdp (fast) or prv
     (5 - 9 % less noise, slower to solve).
     """
 
-    epsilon: Annotated[float, Gt(0), Field(description="DP-SGD's budget at delta; inf: no DP")] = (
-        inf
-    )
+    target_epsilon: Annotated[
+        float, Gt(0), Field(description="DP-SGD's budget at delta; inf: no DP")
+    ] = inf
     noise_multiplier: Annotated[
         float,
         Ge(0),
         Lt(inf),
-        Field(description="DP-SGD by its noise in place of epsilon; 0: no DP"),
+        Field(description="DP-SGD by its noise in place of target_epsilon; 0: no DP"),
     ] = 0.0
     delta: Annotated[
         float, Gt(0), Lt(1), Field(description="DP-SGD: must be below 1 / members")
@@ -48,15 +49,17 @@ class DPSGD:
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
-        if self.epsilon < inf and self.noise_multiplier > 0:
-            told = f"epsilon {self.epsilon} and noise_multiplier {self.noise_multiplier}"
-            raise ValueError(f"give `epsilon` or `noise_multiplier`, not both; got {told}")
+        if self.target_epsilon < inf and self.noise_multiplier > 0:
+            raise ValueError(
+                "give `target_epsilon` or `noise_multiplier`, not both; "
+                f"got {self.target_epsilon} and {self.noise_multiplier}"
+            )
         return self
 
     @property
     def is_neutral(self) -> bool:
         """Whether training is plain."""
-        return self.epsilon == inf and self.noise_multiplier == 0
+        return self.target_epsilon == inf and self.noise_multiplier == 0
 
     def apply(self, recipe: Recipe, reference: Split) -> Recipe:
         """Return the recipe with its private settings and this mechanism."""
@@ -76,11 +79,13 @@ class DPSGD:
         sample_rate = 1 / steps_per_epoch
         rule = {"delta": self.delta, "sample_rate": sample_rate, "accountant": self.accountant}
         noise = self.noise_multiplier
-        if self.epsilon < inf:
-            noise = accounting.noise_for(self.epsilon, steps=steps, **rule)
+        if self.target_epsilon < inf:
+            noise = accounting.noise_for(self.target_epsilon, steps=steps, **rule)
         if not noise > 0:
-            told = f"epsilon {self.epsilon} was asked for and the noise multiplier is {noise}"
-            raise PrivacyError(f"DP-SGD: {told}; nothing is trained")
+            raise PrivacyError(
+                f"DP-SGD: epsilon {self.target_epsilon} was asked for and the noise multiplier "
+                f"is {noise}; nothing is trained"
+            )
         return PrivateGradients(
             n,
             sample_rate=sample_rate,
@@ -101,9 +106,9 @@ class DPSGD:
             steps=steps,
             accountant=self.accountant,
         )
-        if epsilon > self.epsilon * 1.001:
+        if epsilon > self.target_epsilon * 1.001:
             raise PrivacyError(
-                f"DP-SGD spent epsilon {epsilon}, more than the {self.epsilon} asked"
+                f"DP-SGD spent epsilon {epsilon}, more than the {self.target_epsilon} asked"
             )
         return PrivacySpent(
             epsilon=epsilon,

@@ -1,0 +1,142 @@
+"""One configuration of a trial: typed values, canonical JSON, and the hash that names it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from raysweep import defences
+from raysweep.attacks import Attacks
+from raysweep.config import Training, plain, restore
+from raysweep.config.registry import build
+from raysweep.data import Dataset
+from raysweep.defences import OLDER_NAMES, Defences
+from raysweep.errors import RaysweepError, SpaceError, StoreError
+from raysweep.models import NamedModel
+
+_STORED_NAMES = {name: older for older, name in OLDER_NAMES.items()}
+"""Keys of defences that stored configurations keep under an older name: it is in every hash."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialConfig:
+    """One configuration, checked and complete: every defence has a value, neutral where it is off.
+
+    Two configurations that mean the same have the same ``trial_id``.
+    """
+
+    dataset: Dataset
+    model: NamedModel
+    training: Training
+    defences: Defences
+    attacks: Attacks
+    seed: int = 0
+
+    @classmethod
+    def parse(cls, document: Mapping[str, Any]) -> TrialConfig:
+        """Return the configuration that the fixed blocks of a space describe.
+
+        Raises:
+            SpaceError: an unknown key or a value that breaks a rule, with its place.
+
+        """
+        parsers: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+            "dataset": Dataset.parse,
+            "model": NamedModel.parse,
+            "training": functools.partial(build, Training),
+            "defences": Defences.parse,
+            "attacks": Attacks.parse,
+        }
+        blocks = {key: _parse_block(document, key, parse) for key, parse in parsers.items()}
+        try:
+            blocks["defences"] = blocks["defences"].limit(blocks["training"])
+        except SpaceError as error:
+            raise error.under("defences") from None
+
+        config = cls(**blocks, seed=parse_seed(document.get("seed", 0)))
+        config.attacks.other_datasets(config.dataset)  # raises for one that is the target's own
+        return config
+
+    @functools.cached_property
+    def settings(self) -> dict[str, Any]:
+        """The configuration as plain values, in the blocks of a space."""
+        return {
+            "dataset": self.dataset.settings,
+            "model": self.model.settings,
+            "training": dataclasses.asdict(self.training),
+            "defences": self.defences.settings,
+            "attacks": self.attacks.settings,
+            "seed": self.seed,
+        }
+
+    @functools.cached_property
+    def trial_id(self) -> str:
+        """The first 16 hex digits of the SHA-256 of the canonical JSON."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+
+    def to_json(self) -> str:
+        """Return canonical JSON: sorted keys, no blanks, infinity as the text "inf"."""
+        return self._json
+
+    @functools.cached_property
+    def _json(self) -> str:
+        stored = {_STORED_NAMES.get(key, key): value for key, value in self.defences.items()}
+        document = plain({**self.settings, "defences": stored})
+        return json.dumps(document, sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> TrialConfig:
+        """Return the configuration that ``to_json`` wrote.
+
+        Raises:
+            StoreError: the text is not a configuration.
+
+        """
+        try:
+            return cls.parse(restore(json.loads(text)))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            reason = str(error).splitlines()[0]
+        except RaysweepError as error:
+            reason = str(error)
+        raise StoreError(f"a record's `config` is not raysweep's: {reason}")
+
+
+def setting(document: Mapping[str, Any], key: str) -> Any:
+    """Return what a configuration, as plain values, has at an axis' key; None where it has nothing.
+
+    >>> setting({"defences": {"epsilon": 2.0}, "training": {"epochs": 5}}, "target_epsilon")
+    2.0
+    """
+    path = key.split(".")
+    if key in defences.known_keys():
+        block = document.get("defences")
+        stored = isinstance(block, dict) and key not in block
+        path = ["defences", _STORED_NAMES.get(key, key) if stored else key]
+    value: Any = document
+    for part in path:
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def parse_seed(value: Any) -> int:
+    """Return a whole number >= 0; raise :class:`SpaceError` otherwise."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise SpaceError("`seed` must be a whole number >= 0", got=value, place=["seed"])
+    return value
+
+
+def _parse_block(
+    document: Mapping[str, Any], key: str, parse: Callable[[Mapping[str, Any]], Any]
+) -> Any:
+    given = document.get(key) or {}
+    if not isinstance(given, dict):
+        raise SpaceError(f"`{key}` must be a mapping", got=given, place=[key])
+    try:
+        return parse(given)
+    except SpaceError as error:
+        raise error.under(key) from None
