@@ -1,4 +1,4 @@
-"""Durations as people write them."""
+"""Durations as text: 90s, 10m or 2h, and back."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def seconds(text: str | float) -> float:
     >>> seconds("10m"), seconds(90)
     (600.0, 90.0)
     """
-    found = FORM.fullmatch(str(text).strip())
-    if found is None or float(found[1]) == 0:
+    match = FORM.fullmatch(str(text).strip())
+    if match is None or float(match[1]) == 0:
         raise ValueError(f"must be a duration above 0 such as 90s, 10m or 2h, got {text!r}")
-    return float(found[1]) * UNITS[found[2]]
+    return float(match[1]) * UNITS[match[2]]
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as a person says them.
+    """Return seconds as text for people.
 
     >>> duration(75), duration(4000)
     ('1 min 15 s', '1 h 06 min')

@@ -1,4 +1,4 @@
-"""Tables of names: looking one up, building what it names, and importing a user's own function."""
+"""Catalogues of names: look one up, build the object it names, import a user's own function."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ T = TypeVar("T")
 
 
 def suggestion(name: str, names: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'? Known: a, b"`` for a name that no table holds.
+    """Return ``"; did you mean 'x'? Known: a, b"`` for a name that is not among ``names``.
 
     >>> suggestion("digts", ["digits", "mnist"])
     "; did you mean 'digits'? Known: digits, mnist"
     """
-    known = sorted(names)
-    close = difflib.get_close_matches(name, known, n=1)
+    valid = sorted(names)
+    close = difflib.get_close_matches(name, valid, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"; {hint}Known: {', '.join(known)}"
+    return f"; {hint}Known: {', '.join(valid)}"
 
 
-def lookup(table: Mapping[str, T], name: str, kind: str) -> T:
-    """Return ``table[name]``; raise :class:`SpaceError` that lists the names otherwise."""
-    if name in table:
-        return table[name]
-    raise SpaceError(f"unknown {kind} {name!r}{suggestion(str(name), table)}")
+def lookup(catalogue: Mapping[str, T], name: str, kind: str) -> T:
+    """Return ``catalogue[name]``; raise :class:`SpaceError` that lists the names otherwise."""
+    if name in catalogue:
+        return catalogue[name]
+    raise SpaceError(f"unknown {kind} {name!r}{suggestion(str(name), catalogue)}")
 
 
 def is_reference(name: object) -> bool:
@@ -46,11 +46,16 @@ def is_reference(name: object) -> bool:
 
 
 def build(kind: type[T], parameters: Mapping[str, Any]) -> T:
-    """Return ``kind(**parameters)``, a pydantic dataclass; raise :class:`SpaceError` by key."""
-    known = fields(kind)
+    """Return ``kind(**parameters)``, a pydantic dataclass.
+
+    Raises:
+        SpaceError: an unknown key, or a value that breaks a rule, placed at its key.
+
+    """
+    valid = fields(kind)
     for key in parameters:
-        if key not in known:
-            raise SpaceError(f"unknown key {key!r}{suggestion(str(key), known)}", place=[key])
+        if key not in valid:
+            raise SpaceError(f"unknown key {key!r}{suggestion(str(key), valid)}", place=[key])
     try:
         return kind(**parameters)
     except pydantic.ValidationError as error:
@@ -69,18 +74,20 @@ def _fields(kind: type[Any]) -> tuple[str, ...]:
 
 
 def explain(error: pydantic.ValidationError) -> SpaceError:
-    """Return the first law that ``error`` reports, with its place and the value that broke it."""
+    """Return the first rule that ``error`` reports, with its place and the value that broke it."""
     first = error.errors(include_url=False)[0]
     path = [str(part) if not isinstance(part, int) else part for part in first["loc"]]
-    law = first["msg"].removeprefix("Value error, ")
+    rule = first["msg"].removeprefix("Value error, ")
+
     if first["type"] == "missing":
         return SpaceError(f"`{path[-1]}` is required", place=path)
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return SpaceError(f"unknown key {path[-1]!r}", place=path)
     if first["type"] == "value_error":
-        return SpaceError(law, place=path)
+        return SpaceError(rule, place=path)
+
     name = ".".join(str(part) for part in path)
-    return SpaceError(f"`{name}`: {law[0].lower()}{law[1:]}, got {first['input']!r}", place=path)
+    return SpaceError(f"`{name}`: {rule[0].lower()}{rule[1:]}, got {first['input']!r}", place=path)
 
 
 def user_function(reference: str, kind: str) -> Callable[..., Any]:
@@ -95,16 +102,19 @@ def user_function(reference: str, kind: str) -> Callable[..., Any]:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     _refuse_foreign(module_name, f"{kind} {reference!r}")
+
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        remedy = "run from the folder that holds it, or put it on PYTHONPATH"
         raise SpaceError(
-            f"{kind} {reference!r}: no module named {error.name!r}; {remedy}"
+            f"{kind} {reference!r}: no module named {error.name!r}",
+            remedy="run from the folder that holds it, or put it on PYTHONPATH",
         ) from None
     except Exception as error:
-        told = f"{type(error).__name__}: {error}"
-        raise SpaceError(f"{kind} {reference!r}: importing {module_name} raised {told}") from error
+        raise SpaceError(
+            f"{kind} {reference!r}: importing {module_name} raised {type(error).__name__}: {error}"
+        ) from error
+
     function = getattr(module, function_name, None)
     if not callable(function):
         names = [name for name, value in vars(module).items() if callable(value) and name[0] != "_"]
@@ -116,16 +126,19 @@ def user_function(reference: str, kind: str) -> Callable[..., Any]:
 def _refuse_foreign(module_name: str, what: str) -> None:
     """Raise :class:`SpaceError` for Python's own modules and installed packages.
 
-    A space may come from a stranger, and `subprocess:run` with parameters would be a command.
+    A space may come from a stranger: `subprocess:run` with parameters would run a command.
     """
     top = module_name.partition(".")[0]
-    found = None
+    spec = None
     with contextlib.suppress(ImportError, ValueError):
-        found = importlib.util.find_spec(top)
-    places = (*map(sysconfig.get_path, ("purelib", "platlib")), "site-packages", "dist-packages")
-    origins = [found.origin, *(found.submodule_search_locations or [])] if found else []
-    installed = any(place in str(origin) for place in places for origin in origins)
-    own = __name__.partition(".")[0]
-    if top in sys.stdlib_module_names or top == own or installed:
-        remedy = "write a function of your own that calls it"
-        raise SpaceError(f"{what}: {top} is not a module of your own; {remedy}")
+        spec = importlib.util.find_spec(top)
+
+    folders = (*map(sysconfig.get_path, ("purelib", "platlib")), "site-packages", "dist-packages")
+    origins = [spec.origin, *(spec.submodule_search_locations or [])] if spec else []
+    is_installed = any(folder in str(origin) for folder in folders for origin in origins)
+    is_raysweep = top == __name__.partition(".")[0]
+    if top in sys.stdlib_module_names or is_raysweep or is_installed:
+        raise SpaceError(
+            f"{what}: {top} is not a module of your own",
+            remedy="write a function of your own that calls it",
+        )

@@ -1,4 +1,4 @@
-"""YAML -> plain values with the line of every key. Safe: no tags, no aliases, no doubled keys."""
+"""Safe YAML with the line of every key: no tags, no aliases, no key twice."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from raysweep.errors import SpaceError
 
 Path = tuple[str | int, ...]
 
-LONGEST = 2**20
+MAX_LETTERS = 2**20
 
 _NUMBER = re.compile(r"[-+]?(\d[\d_]*)(\.\d*)?([eE][-+]?\d+)?|[-+]?\.\d+([eE][-+]?\d+)?")
 
@@ -24,17 +24,17 @@ _TAGS = {
 
 
 class Document:
-    """A parsed YAML document: ``value`` and the line of every place in it.
+    """A parsed YAML document: its ``value``, and the line of every place in it.
 
-    ``overridden`` (place -> key) holds what was set from outside, which has no line.
+    ``overridden`` (place -> key) holds the places that were set from outside and have no line.
     """
 
     def __init__(self, text: str, name: str) -> None:
         self.name = name
         self.overridden: dict[Path, str] = {}
         self._lines: dict[Path, int] = {}
-        if len(text) > LONGEST:
-            raise SpaceError(f"a search space has at most {LONGEST:,} letters ({name})")
+        if len(text) > MAX_LETTERS:
+            raise SpaceError(f"a search space has at most {MAX_LETTERS:,} letters ({name})")
         try:
             if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
                 raise SpaceError(f"aliases (*name) are not read: write the value out ({name})")
@@ -42,8 +42,8 @@ class Document:
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             line = f", line {mark.line + 1}" if mark else ""
-            told = getattr(error, "problem", None) or error
-            raise SpaceError(f"this is not YAML: {told} ({name}{line})") from None
+            problem = getattr(error, "problem", None) or error
+            raise SpaceError(f"this is not YAML: {problem} ({name}{line})") from None
         except RecursionError:
             raise SpaceError(f"this is nested too deeply ({name})") from None
         self.value: Any = None if node is None else self._read(node, ())
@@ -86,9 +86,9 @@ class Document:
         try:
             return _scalar(node)
         except (ValueError, LookupError) as error:
-            told = str(error).partition(";")[0]
+            reason = str(error).partition(";")[0]
             raise self.locate(
-                SpaceError(f"{node.value[:40]!r} cannot be read: {told}", place=path)
+                SpaceError(f"{node.value[:40]!r} cannot be read: {reason}", place=path)
             ) from None
 
     def _read_mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class Document:
 
 
 def _scalar(node: yaml.ScalarNode) -> Any:
-    """Return a scalar as YAML reads it, but take ``1e-6`` and ``inf`` as the numbers they mean."""
+    """Return a scalar as YAML reads it, but ``1e-6`` and ``inf`` as numbers."""
     text = node.value
     if node.tag.endswith(":str") and node.style is None:
         if _NUMBER.fullmatch(text):
