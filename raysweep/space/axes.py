@@ -1,4 +1,4 @@
-"""What varies: one axis of a search space, from [0, 1) to a value."""
+"""One axis of a search space: the values that a setting takes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Value = float | int | str
 
 
 class Axis(BaseModel):
-    """``low`` to ``high`` (``log`` where factors count), or ``values``; ``or`` is a way out.
+    """A range from ``low`` to ``high``, or a list of ``values``.
 
-    ``or`` is the value of "without", taken in half of all random proposals. ``points`` makes a
-    range a grid.
+    ``log`` searches the range in its logarithm, and ``points`` makes it a grid. ``or`` is one extra
+    value outside the range, usually "off". Half of all random proposals take it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
@@ -40,30 +40,30 @@ class Axis(BaseModel):
         if self.low is None or self.high is None:
             raise ValueError("an axis needs `low` and `high`, or `values: [...]`")
         if not (isfinite(self.low) and isfinite(self.high)):
-            remedy = "end the range and add `or: .inf`"
             raise ValueError(
-                f"`low` and `high` must be finite, got {self.low}, {self.high}; {remedy}"
+                f"`low` and `high` must be finite, got {self.low}, {self.high}; "
+                "end the range and add `or: .inf`"
             )
         if not self.low < self.high:
             raise ValueError(f"`low` must be below `high`, got {self.low} and {self.high}")
         if self.log and self.low <= 0:
-            remedy = "start above 0 and add `or: 0`"
-            raise ValueError(f"`low` of a log axis must be > 0, got {self.low}; {remedy}")
+            raise ValueError(
+                f"`low` of a log axis must be > 0, got {self.low}; start above 0 and add `or: 0`"
+            )
         return self
 
     def choices(self) -> list[Value] | None:
         """Return every value of a finite axis, or None for a continuous one."""
-        found: list[Value] | None = None
         if self.values is not None:
-            found = list(self.values)
+            choices = list(self.values)
         elif self.points is not None:
-            found = [self._within(i / (self.points - 1)) for i in range(self.points)]
-        if found is not None and self.otherwise is not None:
-            found.append(self.otherwise)
-        return found
+            choices = [self._interpolate(i / (self.points - 1)) for i in range(self.points)]
+        else:
+            return None
+        return choices if self.otherwise is None else [*choices, self.otherwise]
 
     def at(self, u: float) -> Value:
-        """Return the value at ``u`` in [0, 1); the first half is ``or`` where there is one.
+        """Return the value at ``u`` in [0, 1). If there is an ``or``, it takes the first half.
 
         >>> Axis(low=1, high=100, log=True).at(0.5)
         10.0
@@ -77,10 +77,10 @@ class Axis(BaseModel):
             u = 2 * u - 1
         if choices is not None:
             return choices[int(u * (len(choices) - 1))]
-        return self._within(u)
+        return self._interpolate(u)
 
     def holds(self, value: Any) -> bool:
-        """Return whether ``value`` lies on the axis; the baseline's may not."""
+        """Return whether ``value`` lies on the axis. The baseline's value may not."""
         choices = self.choices()
         if choices is not None:
             return value in choices
@@ -90,18 +90,18 @@ class Axis(BaseModel):
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is a range between two numbers that are written without a point."""
+        """Whether it is a range between two whole numbers, written without a decimal point."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     def extremes(self) -> list[Value]:
-        """Return the values that must obey the laws for all of the axis to obey them."""
+        """Return the values that must be valid for the whole axis to be valid."""
         choices = self.choices()
         if choices is not None:
             return choices
-        ends: list[Value] = [self._within(0.0), self._within(1.0)]
+        ends: list[Value] = [self._interpolate(0.0), self._interpolate(1.0)]
         return ends if self.otherwise is None else [*ends, self.otherwise]
 
-    def _within(self, u: float) -> float:
+    def _interpolate(self, u: float) -> float:
         low, high = float(self.low or 0.0), float(self.high or 0.0)
         if u in (0.0, 1.0):
             return high if u else low
@@ -111,7 +111,7 @@ class Axis(BaseModel):
 
 
 def grid(axes: Mapping[str, Axis]) -> Iterator[dict[str, Value]]:
-    """Yield every combination of the axes' values, the last axis turning fastest."""
+    """Yield every combination of the axes' values; the last axis changes fastest."""
     choices = [axis.choices() or [] for axis in axes.values()]
     for combination in itertools.product(*choices):
         yield dict(zip(axes, combination, strict=True))

@@ -1,4 +1,4 @@
-"""YAML -> a checked space: every law is checked before anything runs."""
+"""From YAML to a checked space: every rule is checked before anything runs."""
 
 from __future__ import annotations
 
@@ -23,20 +23,31 @@ from raysweep.space.settings import SAMPLERS, Pruning, Resources, Sampler, _bloc
 from raysweep.space.space import Space, check_axis_name, set_key
 
 BLOCKS = (
-    *("name", "dataset", "model", "training", "defences", "search", "scenarios", "attacks"),
-    *("objectives", "sampler", "pruning", "resources", "seed"),
+    "name",
+    "dataset",
+    "model",
+    "training",
+    "defences",
+    "search",
+    "scenarios",
+    "attacks",
+    "objectives",
+    "sampler",
+    "pruning",
+    "resources",
+    "seed",
 )
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def load_space(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Space:
-    """Return the space in a YAML file, every law checked.
+    """Return the space in a YAML file, with every rule checked.
 
-    ``overrides`` (dotted key -> value) win over the file, as ``--set`` does.
+    ``overrides`` (dotted key -> value) replace values of the file, as ``--set`` does.
 
     Raises:
-        SpaceError: with the file, the line, the key, the law and the value.
+        SpaceError: with the file, the line, the key, the rule and the value.
 
     """
     try:
@@ -47,7 +58,7 @@ def load_space(path: str | Path, overrides: Mapping[str, Any] | None = None) -> 
 
 
 def parse_space(text: str, name: str, overrides: Mapping[str, Any] | None = None) -> Space:
-    """Return the space in ``text``; ``name`` is what errors call it."""
+    """Return the space in ``text``. Errors name it ``name``."""
     document = Document(text, name)
     try:
         if not isinstance(document.value, dict):
@@ -56,31 +67,32 @@ def parse_space(text: str, name: str, overrides: Mapping[str, Any] | None = None
         document.rename_places(defences.OLDER_NAMES)
         for key, override in (overrides or {}).items():
             document.overridden[set_key(value, key, override)] = key
-        return _checked(value)
+        return _check_space(value)
     except SpaceError as error:
         raise document.locate(error) from None
     except RaysweepError as error:
         raise SpaceError(f"{error} ({name})") from None
 
 
-def _checked(document: dict[str, Any]) -> Space:
+def _check_space(document: dict[str, Any]) -> Space:
     for key in document:
         if key not in BLOCKS:
             raise SpaceError(f"unknown key {key!r}{suggestion(key, BLOCKS)}", place=[key])
     for key in ("dataset", "model"):
         block = document.get(key)
         if not isinstance(block, dict) or not isinstance(block.get("name"), str):
-            raise SpaceError(f"`{key}` must be a mapping with a `name`, got {block!r}", place=[key])
+            raise SpaceError(f"`{key}` must be a mapping with a `name`", got=block, place=[key])
     name = document.get("name")
     if not isinstance(name, str) or not NAME.fullmatch(name):
-        law = "must be letters, digits, dots, dashes and underscores"
-        raise SpaceError(f"`name` {law}, got {name!r}", place=["name"])
+        rule = "`name` must be letters, digits, dots, dashes and underscores"
+        raise SpaceError(rule, got=name, place=["name"])
+
     config = TrialConfig.parse(document)
     space = Space(
         document=document,
         name=name,
         axes=_axes(document.get("search") or {}),
-        scenarios=scenarios.checked(document.get("scenarios") or {}),
+        scenarios=scenarios.parse_scenarios(document.get("scenarios") or {}),
         objectives=blocks.objectives(document.get("objectives"), config.attacks),
         sampler=_block(Sampler, document, "sampler"),
         pruning=None if document.get("pruning") is None else _block(Pruning, document, "pruning"),
@@ -95,10 +107,10 @@ def _checked(document: dict[str, Any]) -> Space:
 
 
 def _with_group_norm(space: Space) -> Space:
-    """Return the space with GroupNorm all through when a trial of it may have DP.
+    """Return the space with GroupNorm in every trial if one of them may use DP-SGD.
 
-    So the anchor has the architecture of the private trials; the baseline with BatchNorm is run
-    beside it, as a scenario. A space that says which `norm` it wants keeps it.
+    The baseline then has the same architecture as the private trials. The baseline with BatchNorm
+    is run as well, as a scenario. A space that states a `norm` keeps it.
     """
     model = space.document["model"]
     varies = {"model.name", "model.norm"} & {*space.axes}
@@ -124,19 +136,20 @@ def _may_be_private(space: Space) -> bool:
 
 def _axes(search: Any) -> dict[str, Axis]:
     if not isinstance(search, dict):
-        raise SpaceError(f"`search` must be a mapping of axes, got {search!r}", place=["search"])
+        raise SpaceError("`search` must be a mapping of axes", got=search, place=["search"])
+
     axes = {}
     for key, given in search.items():
         place = ("search", key)
         check_axis_name(key, place)
         if not isinstance(given, dict):
-            law = "an axis is {low: .., high: ..} or {values: [..]}"
-            raise SpaceError(f"{law}, got {given!r}", place=place)
-        known = [field.alias or name for name, field in Axis.model_fields.items()]
+            rule = "an axis is {low: .., high: ..} or {values: [..]}"
+            raise SpaceError(rule, got=given, place=place)
+        valid = [field.alias or name for name, field in Axis.model_fields.items()]
         for part in given:
-            if part not in known:
+            if part not in valid:
                 raise SpaceError(
-                    f"unknown key {part!r}{suggestion(part, known)}", place=(*place, part)
+                    f"unknown key {part!r}{suggestion(part, valid)}", place=(*place, part)
                 )
         try:
             axes[key] = Axis.model_validate(given)
@@ -151,13 +164,13 @@ def _check_sampler(space: Space) -> None:
     except SpaceError as error:
         raise error.under("sampler", "name") from None
     if space.sampler.name == "grid" and space.size() is None:
-        open_ = [key for key, axis in space.axes.items() if axis.choices() is None]
-        law = "sampler grid needs `values: [...]` or `points: n` on every axis"
-        raise SpaceError(f"{law}; {open_[0]!r} has neither", place=("search", open_[0]))
+        key = next(key for key, axis in space.axes.items() if axis.choices() is None)
+        rule = "sampler grid needs `values: [...]` or `points: n` on every axis"
+        raise SpaceError(f"{rule}; {key!r} has neither", place=("search", key))
 
 
 def _check_extremes(space: Space) -> None:
-    """Build the configurations at the ends, so that no trial meets a broken law."""
+    """Build the configurations at the ends of the axes, so that no trial breaks a rule."""
     for name, values in scenarios.points(space.scenarios):
         for key in values:
             check_axis_name(key, ("scenarios", name, key))
@@ -172,14 +185,15 @@ def _check_pruning(space: Space) -> None:
     if space.pruning is None:
         return
     if not space.rungs():
-        law = "must be below the epochs of training, so that there is a rung"
+        rule = "`grace_epochs` must be below the epochs of training, so that there is a rung"
         given = space.pruning.grace_epochs or "60 % of them"
-        raise SpaceError(f"`grace_epochs` {law}, got {given}", place=("pruning", "grace_epochs"))
+        raise SpaceError(f"{rule}, got {given}", place=("pruning", "grace_epochs"))
     if not blocks.rung_objectives(space.objectives, space.config().attacks):
-        law = "needs an objective that a rung measures"
-        remedy = "add accuracy to `objectives`"
         raise SpaceError(
-            f"`pruning` {law}, got {list(space.objectives)}; {remedy}", place=("pruning",)
+            "`pruning` needs an objective that a rung measures",
+            got=list(space.objectives),
+            remedy="add accuracy to `objectives`",
+            place=["pruning"],
         )
 
 

@@ -1,4 +1,4 @@
-"""Named settings of a space: a scenario is a mapping from axes to a value, or to several."""
+"""Named settings of a space. A scenario maps axes to a value or to several values."""
 
 from __future__ import annotations
 
@@ -9,22 +9,25 @@ from typing import Any
 from raysweep.errors import SpaceError
 
 
-def checked(given: Any) -> dict[str, dict[str, Any]]:
-    """Return name -> axis -> value or list of values; raise :class:`SpaceError` for another form.
+def parse_scenarios(given: Any) -> dict[str, dict[str, Any]]:
+    """Return name -> axis -> value or list of values. An empty mapping names the baseline.
 
-    An empty mapping is the baseline under a name.
+    Raises:
+        SpaceError: it has another form.
+
     """
     if not isinstance(given, dict):
-        law = "`scenarios` must be a mapping of names, such as {dp2: {epsilon: 2}}"
-        raise SpaceError(f"{law}, got {given!r}", place=["scenarios"])
+        rule = "`scenarios` must be a mapping of names, such as {dp2: {target_epsilon: 2}}"
+        raise SpaceError(rule, got=given, place=["scenarios"])
+
     for name, settings in given.items():
         if not isinstance(settings, dict):
-            law = "a scenario is a mapping of axes to values, such as {epsilon: 2}"
-            raise SpaceError(f"{law}, got {settings!r}", place=["scenarios", name])
+            rule = "a scenario is a mapping of axes to values, such as {target_epsilon: 2}"
+            raise SpaceError(rule, got=settings, place=["scenarios", name])
         for key, values in settings.items():
             if values == []:
-                law = "must have at least one value, got []"
-                raise SpaceError(f"`{key}` {law}", place=["scenarios", name, key])
+                rule = f"`{key}` must have at least one value"
+                raise SpaceError(rule, got=[], place=["scenarios", name, key])
     return given
 
 

@@ -59,9 +59,10 @@ class Space:
         return TrialConfig.parse({**self._fixed, "defences": {}})
 
     def named(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield (scenario, axis -> value): defences that a scenario does not name are as fixed.
+        """Yield (scenario, axis -> value) for every trial that a scenario names.
 
-        With the grid sampler each is repeated for all values of the axes that are no defences.
+        Defences that a scenario leaves out are as fixed. With the grid sampler each scenario is
+        repeated for all values of the axes that are not defences.
         """
         others = {k: axis for k, axis in self.axes.items() if k not in defences.known_keys()}
         for name, values in scenarios.points(self.scenarios):
@@ -70,10 +71,10 @@ class Space:
                 yield name, {**around, **values}
 
     def extremes(self) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
-        """Yield (place, axis -> value) of the configurations at which a law would break first.
+        """Yield (place, axis -> value) of the configurations that break a rule if any does.
 
-        As fixed; each axis at its ends and between; all axes at once, at either end that is not
-        neutral; every scenario.
+        They are the fixed one, each axis at its ends and between, all axes together at either end
+        that is not neutral, and every scenario.
         """
         yield ("defences",), {}
         for key, axis in self.axes.items():
@@ -124,7 +125,7 @@ class Space:
         }
 
     def _block(self, block: str, complete: dict[str, Any]) -> dict[str, Any]:
-        """Return ``complete``, or what was written where an axis may change what it means."""
+        """Return ``complete``, or the block as written where an axis varies it."""
         varies = any(key.startswith(f"{block}.") for key in self.axes)
         return copy.deepcopy(self.document[block]) if varies else complete
 

@@ -1,4 +1,4 @@
-"""What a trial ran on and the memory that it took."""
+"""The device of a trial, and the most memory that it used."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 import torch
 
 
-class _PeakMemory:
-    """The most memory that this process held since the object was made, GPU memory included."""
+class PeakMemory:
+    """The peak memory of this process since the object was made, GPU memory included."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        with contextlib.suppress(OSError):  # else the peak is that of the process's life
+        with contextlib.suppress(OSError):  # without it the peak is that of the whole process
             Path("/proc/self/clear_refs").write_text("5")
 
     def mib(self) -> float:
@@ -32,7 +32,8 @@ class _PeakMemory:
         return peak
 
 
-def _device_name(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
+    """Return the name of a device as records store it."""
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
     return device.type

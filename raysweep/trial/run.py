@@ -1,8 +1,8 @@
-"""One configuration -> its rows. Read this first: it is the whole of what raysweep measures.
+"""One trial, from a configuration to its records. Read this file first.
 
     splits -> recipe -> defended recipe -> target -> attacks -> records
 
-No Ray here: ``raysweep trial`` and the workers of a sweep call the same :func:`run_trial`.
+``raysweep trial`` and the workers of a sweep call the same :func:`run_trial`, without Ray.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from raysweep.training.recipe import PrivacySpent
 from raysweep.training.target import TrainedTarget, accuracy
 from raysweep.trial import preflight, verdict
 from raysweep.trial.inversion_judge import judge_inversion
-from raysweep.trial.machine import _device_name, _PeakMemory
+from raysweep.trial.machine import PeakMemory, device_name
 from raysweep.trial.membership_judge import judge_membership
 from raysweep.trial.rungs import rung_figures
 
@@ -90,7 +90,7 @@ def run_recorded(
     """Return the rows of one configuration, with status ``failed`` and the reason if it fails.
 
     Raises:
-        MachineFailure: the machine, not the configuration, may be at fault: worth another try.
+        MachineFailure: the machine, not the configuration, may be at fault, so it is tried again.
 
     """
     try:
@@ -107,19 +107,19 @@ def run_recorded(
     except Exception as error:
         if "can't allocate memory" in str(error) or "CUBLAS_STATUS_ALLOC_FAILED" in str(error):
             raise OutOfMemory(f"out of memory: {error}") from error
-        if "CUDA error" in str(error):  # it sticks to the process: every later trial would fail
+        if "CUDA error" in str(error):  # the process cannot use the GPU any more
             raise MachineFailure(str(error)) from error
         return TrialResult(trial=failed_record(config, reason(error)))
 
 
 def reason(error: BaseException) -> str:
-    """Return an error as one line for a record."""
+    """Return an error as one line of text for a record."""
     kind = "" if isinstance(error, RaysweepError) else f"{type(error).__name__}: "
     return f"{kind}{error}".strip() or type(error).__name__
 
 
 class _Trial:
-    """The state of one trial while it runs, and its steps in order."""
+    """The state of one trial while it runs. :meth:`run` calls its steps in order."""
 
     def __init__(
         self,
@@ -133,8 +133,8 @@ class _Trial:
     ) -> None:
         self.config, self.load, self.device = config, load, device
         self.memory_parts = memory_parts
-        self.show = on_epoch or (lambda _record: None)
-        self.goes_on = on_rung or (lambda _rung: True)
+        self.report = on_epoch or (lambda _record: None)
+        self.decide = on_rung or (lambda _rung: True)
         self.rungs = {epoch for epoch in rungs if epoch < config.training.epochs}
         self.stopped: TrialResult | None = None
         self.epochs: list[EpochRecord] = []
@@ -143,8 +143,8 @@ class _Trial:
         self.reconstructions: list[ReconstructionRows] = []
 
     def run(self) -> TrialResult:
-        """Run all steps."""
-        self.started_at, self.memory = now(), _PeakMemory(self.device)
+        """Return the rows of the trial."""
+        self.started_at, self.memory = now(), PeakMemory(self.device)
         seed = self.config.seed
         self.other_splits = {  # loaded now, so that a missing data set is seen before training
             deal_key(other, seed): self.load(other, seed=seed)
@@ -154,9 +154,11 @@ class _Trial:
         preflight.check(self.config, self.splits)
         recipe = preflight.recipe_of(self.config, self.splits)
         self.recipe = replace(recipe, memory_parts=self.memory_parts)
+
         target, train_seconds = self._train()
         if self.stopped is not None:
             return self.stopped
+
         attacks_start = time.perf_counter()
         self._attack(target)
         return self._result(
@@ -172,7 +174,7 @@ class _Trial:
         )
 
     def _result(self, status: Status, **figures: Any) -> TrialResult:
-        """Return all rows so far, under a record with these ``figures``."""
+        """Return all rows so far, with these ``figures`` in the row of ``trials``."""
         record = TrialRecord(
             trial_id=self.config.trial_id,
             status=status,
@@ -180,7 +182,7 @@ class _Trial:
             seed=self.config.seed,
             config=self.config.to_json(),
             versions=versions(),
-            device=_device_name(self.device),
+            device=device_name(self.device),
             node=platform.node(),
             started_at=self.started_at,
             peak_memory_mib=self.memory.mib(),
@@ -206,7 +208,7 @@ class _Trial:
         def on_epoch(epoch: Epoch) -> bool:
             nonlocal evaluation
             began = time.perf_counter()
-            goes_on = self._look(epoch, train_seconds=began - start - evaluation)
+            goes_on = self._measure_epoch(epoch, train_seconds=began - start - evaluation)
             evaluation += time.perf_counter() - began
             return goes_on
 
@@ -215,36 +217,38 @@ class _Trial:
         target = train(self.recipe, members, seed=seed, device=self.device, on_epoch=on_epoch)
         return target, time.perf_counter() - start - evaluation
 
-    def _look(self, epoch: Epoch, *, train_seconds: float) -> bool:
-        """Measure the model after an epoch; return whether to go on."""
+    def _measure_epoch(self, epoch: Epoch, *, train_seconds: float) -> bool:
+        """Measure the model after an epoch, and return whether training goes on."""
         at_rung = epoch.number in self.rungs
         cheap = rung_figures(self.config, self.splits, epoch, self.device) if at_rung else {}
-        batch = self.recipe.evaluation_batch
-        reached = accuracy(epoch.model, self.splits.validation, self.device, batch=batch)
+        validation, batch = self.splits.validation, self.recipe.evaluation_batch
+        validation_accuracy = accuracy(epoch.model, validation, self.device, batch=batch)
+
         record = EpochRecord(
             trial_id=self.config.trial_id,
             epoch=epoch.number,
             loss=epoch.loss,
             train_accuracy=epoch.train_accuracy,
-            accuracy=reached,
+            accuracy=validation_accuracy,
             epsilon=inf if epoch.privacy is None else epoch.privacy.epsilon,
-            collapsed=verdict.is_collapsed(reached, self.splits.validation.labels),
+            collapsed=verdict.is_collapsed(validation_accuracy, validation.labels),
             train_seconds=train_seconds,
             **cheap,
         )
         self.epochs.append(record)
-        self.show(record)
+        self.report(record)
         if not at_rung:
             return True
+
         stopped = self._result(
             "pruned",
             stopped_epoch=epoch.number,
             train_seconds=train_seconds,
-            accuracy=reached,
+            accuracy=validation_accuracy,
             collapsed=record.collapsed,
             **self._privacy(epoch.privacy),
         )
-        goes_on = self.goes_on(Rung(figures=record, stopped=stopped))
+        goes_on = self.decide(Rung(figures=record, stopped=stopped))
         self.stopped = None if goes_on else stopped
         return goes_on
 

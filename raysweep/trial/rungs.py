@@ -1,7 +1,7 @@
-"""What a trial measures at a rung: cheap attacks on the model as it is, a share of an epoch.
+"""Cheap attacks on a model in training, by which pruning compares trials at a rung.
 
-Threshold attacks on a sample of the judged examples, and ridge regression from the prediction
-vector to a sample of the members. The full attacks are left to the trials that go on to the end.
+They are threshold attacks on a sample of the judged examples, and ridge regression from the
+prediction vector to a sample of the members. Only trials that reach the end get the full attacks.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ THRESHOLD_ATTACKS = ("loss", "max_posterior", "entropy")
 
 N_JUDGED = 500  # members, and as many nonmembers
 
-N_KNOWN = 1000  # pool examples that the inverter learns from
+N_POOL = 1000  # pool examples that the decoder is fitted on
 
 
 def rung_figures(
@@ -35,9 +35,9 @@ def rung_figures(
 ) -> dict[str, float]:
     """Return attack_auc, inversion_mse with its floor, and rung_seconds of a model in training.
 
-    ``attack_auc`` is the one that counts in the end, of the configured threshold attacks alone
-    (``loss`` when there is none). Without membership attacks there is none, and no reconstruction
-    unless the black-box one counts. The examples are the same for all trials.
+    ``attack_auc`` is chosen as at the end, but from the configured threshold attacks only, or from
+    ``loss`` if none is configured. It is left out without membership attacks. Reconstruction is
+    left out unless the black-box layer counts. The examples are the same for all trials.
     """
     began = time.perf_counter()
     target = TrainedTarget(
@@ -47,23 +47,25 @@ def rung_figures(
         member_loss=(epoch.loss, epoch.loss),
         device=device,
     )
+
     members, nonmembers, pool = (
         _sample(split, name, n, seed=config.seed)
         for name, split, n in (
             ("members", splits.members, N_JUDGED),
             ("nonmembers", splits.nonmembers, N_JUDGED),
-            ("pool", splits.pool, N_KNOWN),
+            ("pool", splits.pool, N_POOL),
         )
     )
     judged = concatenate(members, nonmembers)
     knowledge = Knowledge(pool=pool)
+
     figures: dict[str, float] = {}
     if config.attacks.membership:
         truth = np.repeat([True, False], [len(members), len(nonmembers)])
         figures |= _membership(config, target, judged, truth, knowledge)
     if config.attacks.inversion and config.attacks.inversion_mse == "output":
-        seen = torch.from_numpy(signals.inversion_view(target.logits(judged)[: len(members)]))
-        figures |= _inversion(target, members, seen.float(), knowledge, seed=config.seed)
+        outputs = torch.from_numpy(signals.inversion_view(target.logits(judged)[: len(members)]))
+        figures |= _inversion(target, members, outputs.float(), knowledge, seed=config.seed)
     return figures | {"rung_seconds": time.perf_counter() - began}
 
 
@@ -92,12 +94,12 @@ def _membership(
 
 
 def _inversion(
-    target: TrainedTarget, members: Split, seen: torch.Tensor, knowledge: Knowledge, *, seed: int
+    target: TrainedTarget, members: Split, outputs: torch.Tensor, knowledge: Knowledge, *, seed: int
 ) -> dict[str, float]:
-    observed = Observed(layer="output", activations=seen, labels=members.labels)
-    attack = ActivationDecoder(decoders=("ridge",), examples=N_KNOWN)
-    own = sub_seed(seed, "rung", "ridge")
-    images = attack.reconstruct(target, observed, knowledge, seed=own).images
+    observed = Observed(layer="output", activations=outputs, labels=members.labels)
+    attack = ActivationDecoder(decoders=("ridge",), examples=N_POOL)
+    ridge_seed = sub_seed(seed, "rung", "ridge")
+    images = attack.reconstruct(target, observed, knowledge, seed=ridge_seed).images
     return {
         "inversion_mse": metrics.mean_squared_error(images, members.pixels()),
         "inversion_floor": floors(knowledge.pool, Examples(members=members))[0],

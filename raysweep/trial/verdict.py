@@ -1,9 +1,9 @@
-"""What counts of a trial's attacks: the AUC and the reconstruction error that a front compares."""
+"""The figures of a trial's attacks that a front compares: one AUC, one reconstruction error."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf, sqrt
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -24,21 +24,22 @@ def is_collapsed(accuracy: float, labels: NDArray[np.int64]) -> bool:
 def strongest_membership(
     config: TrialConfig, attacks: Sequence[AttackRecord], scores: Sequence[ScoreRows]
 ) -> dict[str, Any]:
-    """Return the AUC that counts; for the strongest of k its interval is at 1 - 0.05 / k.
+    """Return the AUC that counts. The interval of the strongest of k is at level 1 - 0.05 / k.
 
-    White-box attacks count only by name: a front compares what an outsider can do.
+    White-box attacks count only if the space names them: a front compares what outsiders can do.
     """
     records = {r.attack: r for r in attacks if r.family == "membership"}
-    named = {name: records[name].auc for name in config.attacks.counted}
-    aucs = {name: auc for name, auc in named.items() if auc is not None}
+    counted = {name: records[name].auc for name in config.attacks.counted}
+    aucs = {name: auc for name, auc in counted.items() if auc is not None}
     if not aucs:
         return {}
-    asked = config.attacks.attack_auc
-    winner = max(aucs, key=lambda name: aucs[name]) if asked == "strongest" else asked
-    if asked == "mean":
+    choice = config.attacks.attack_auc
+    if choice == "mean":
         return {"attack_auc": float(np.mean(list(aucs.values())))}
+
+    winner = max(aucs, key=lambda name: aucs[name]) if choice == "strongest" else choice
+    k = len(aucs) if choice == "strongest" else 1
     rows = next(rows for rows in scores if rows.attack == winner)
-    k = len(aucs) if asked == "strongest" else 1
     area = metrics.auc_interval(
         rows.score,
         rows.member,
@@ -55,15 +56,19 @@ def strongest_membership(
 
 
 def counting_inversion(config: TrialConfig, attacks: Sequence[AttackRecord]) -> dict[str, Any]:
-    """Return the reconstruction error at the layer that counts, beside its floor."""
+    """Return the reconstruction error at the layer that counts, with its floor."""
     layer = config.attacks.inversion_mse
-    if layer is None:  # classes alone are rebuilt: their error ranks a grey image first
+    if layer is None:  # only whole classes are rebuilt, and a grey image has the least error there
         return {}
-    found = [r for r in attacks if r.family == "inversion" and r.layer == layer]
-    found = [r for r in found if r.mse is not None]
-    if not found:
+    errors = [
+        (record.mse, number)
+        for number, record in enumerate(attacks)
+        if record.family == "inversion" and record.layer == layer and record.mse is not None
+    ]
+    if not errors:
         return {}
-    best = min(found, key=lambda r: r.mse if r.mse is not None else inf)
+
+    best = attacks[min(errors)[1]]
     return {
         "inversion_mse": best.mse,
         "inversion_floor": best.floor_mean,

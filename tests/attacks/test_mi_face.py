@@ -143,7 +143,7 @@ def test_a_class_is_held_against_its_nearest_member(splits):
 def test_the_eye_is_linear_discriminant_analysis(splits):
     real, fresh = splits.members, splits.validation
     eye = recogniser.fit(real.pixels(), real.labels)
-    x, z = recogniser._even(real.pixels()), recogniser._even(fresh.pixels())
+    x, z = recogniser.standardise(real.pixels()), recogniser.standardise(fresh.pixels())
     same = np.full(10, 0.1)
     known = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=recogniser.SHRINKAGE, priors=same)
     assert (eye.names(fresh.pixels()) == known.fit(x, real.labels).predict(z)).mean() >= 0.97
