@@ -1,14 +1,15 @@
-"""Targets: functions of a shape and a number of classes that return an ``nn.Module`` of logits.
+"""The catalogue of target models, and a user's own.
 
-Every module that an attacker may observe is named after its layer (``conv1``, ``pool1`` ...
-``output``), activation included. torch is imported when one is built.
+Each builds an ``nn.Module`` from the shape of an example and the number of classes. Every module
+that an attacker may observe is named after its layer (``conv1``, ``pool1`` ... ``output``) and
+includes the activation. torch is imported only when a target is built.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass as plain_dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -30,7 +31,7 @@ class Model(Protocol):
     def build(
         self, shape: Shape, n_classes: int, *, dropout: float = 0.0, spatial_dropout: float = 0.0
     ) -> nn.Module:
-        """Return a module from (n, *shape) in [0, 1] to logits (n, n_classes)."""
+        """Return a module that maps (n, *shape) in [0, 1] to logits (n, n_classes)."""
 
 
 @plain_dataclass(frozen=True, kw_only=True)
@@ -43,42 +44,67 @@ class UserModel:
     def build(
         self, shape: Shape, n_classes: int, *, dropout: float = 0.0, spatial_dropout: float = 0.0
     ) -> nn.Module:
-        """Return what the function returns, shown to give logits (2, n_classes).
+        """Return the module that the function returns, once it has been tried on two examples.
 
         Raises:
-            ModelError: it raises, returns something else, or takes no ``dropout`` or
-                ``spatial_dropout`` when asked to.
+            ModelError: the function raises, takes no ``dropout`` or ``spatial_dropout`` although
+                one is wanted, or returns anything but a module of logits.
 
         """
-        import torch
         from torch import nn
 
         function = user_function(self.reference, "model")
         options = dict(self.parameters)
         for key, p in (("dropout", dropout), ("spatial_dropout", spatial_dropout)):
-            if p > 0 and key not in inspect.signature(function).parameters:
-                remedy = f"give the function a `{key}` parameter, or leave {key} out of the space"
-                raise ModelError(f"model {self.reference!r} cannot have {key} {p}: {remedy}")
-            options |= {key: p} if p > 0 else {}
+            if p > 0:
+                self._check_takes(function, key, p)
+                options[key] = p
+
         try:
             module = function(shape, n_classes, **options)
-            if not isinstance(module, nn.Module):
-                told = f"must return an nn.Module, got {type(module).__name__}"
-                raise ModelError(f"model {self.reference!r} {told}")
-            with torch.no_grad():
-                logits = module.eval()(torch.zeros(2, *shape))
-        except ModelError:
-            raise
+            logits = _try_out(module, shape) if isinstance(module, nn.Module) else None
         except Exception as error:
-            told = f"{type(error).__name__}: {error}"
-            raise ModelError(f"model {self.reference!r} raised {told} on shape {shape}") from error
-        if not isinstance(logits, torch.Tensor):
-            told = f"must give a tensor of logits, got {type(logits).__name__}"
-            raise ModelError(f"model {self.reference!r} {told}")
-        if tuple(logits.shape) != (2, n_classes):
-            law = f"must give logits of shape (n, {n_classes})"
-            raise ModelError(f"model {self.reference!r} {law}, got {tuple(logits.shape)} for n = 2")
+            raise ModelError(
+                f"model {self.reference!r} raised {type(error).__name__}: {error} on shape {shape}"
+            ) from error
+
+        if not isinstance(module, nn.Module):
+            raise ModelError(
+                f"model {self.reference!r} must return an nn.Module, got {type(module).__name__}"
+            )
+        self._check_logits(logits, n_classes)
         return module.train()
+
+    def _check_takes(self, function: Callable[..., Any], key: str, p: float) -> None:
+        """Raise :class:`ModelError` if the function has no parameter ``key``."""
+        if key not in inspect.signature(function).parameters:
+            raise ModelError(
+                f"model {self.reference!r} cannot have {key} {p}",
+                remedy=f"give the function a `{key}` parameter, or leave {key} out of the space",
+            )
+
+    def _check_logits(self, logits: Any, n_classes: int) -> None:
+        """Raise :class:`ModelError` unless ``logits`` is a tensor (2, n_classes)."""
+        import torch
+
+        if not isinstance(logits, torch.Tensor):
+            raise ModelError(
+                f"model {self.reference!r} must give a tensor of logits, "
+                f"got {type(logits).__name__}"
+            )
+        if tuple(logits.shape) != (2, n_classes):
+            raise ModelError(
+                f"model {self.reference!r} must give logits of shape (n, {n_classes}), "
+                f"got {tuple(logits.shape)} for n = 2"
+            )
+
+
+def _try_out(module: nn.Module, shape: Shape) -> Any:
+    """Return what a module in evaluation mode gives for two examples of zeros."""
+    import torch
+
+    with torch.no_grad():
+        return module.eval()(torch.zeros(2, *shape))
 
 
 MODELS: dict[str, type[Any]] = {

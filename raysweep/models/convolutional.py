@@ -1,8 +1,8 @@
-"""Small convolutional targets: the thesis', Opacus' MNIST example, and one convolution alone."""
+"""Small convolutional targets, from one convolution to three."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from pydantic.dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from raysweep.models.layers import (
     activation,
     dropouts,
     flat_size,
-    image,
+    image_shape,
     sequence,
 )
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ThesisCnn:
-    """Nine layers: three of convolution and pooling, flatten, dense, output; from 8x8 up."""
+    """Three convolutions, each with pooling, then a dense layer; for images from 8x8 up."""
 
     activation: Activation = "relu"
     widths: tuple[Width, Width, Width] = (32, 64, 128)
@@ -37,8 +37,9 @@ class ThesisCnn:
         """Return conv1 pool1 conv2 pool2 conv3 pool3 flatten dense output."""
         from torch import nn
 
-        channels, _, _ = image(shape, 8, "thesis_cnn")
+        channels, _, _ = image_shape(shape, 8, "thesis_cnn")
         layers: Plan = []
+
         for i, width in enumerate(self.widths, start=1):
             convolution = nn.Conv2d(channels, width, 3, padding=1)
             layers += [
@@ -47,6 +48,7 @@ class ThesisCnn:
                 (f"pool{i}", nn.MaxPool2d(2)),
             ]
             channels = width
+
         layers.append(("flatten", nn.Flatten()))
         size = flat_size(layers, shape)
         dense = nn.Sequential(nn.Linear(size, self.dense), activation(self.activation))
@@ -66,10 +68,11 @@ class MnistCnn:
         """Return conv1 pool1 conv2 pool2 flatten dense output."""
         from torch import nn
 
-        channels, _, _ = image(shape, 16, "mnist_cnn")
+        channels, _, _ = image_shape(shape, 16, "mnist_cnn")
         act = self.activation
         first = nn.Sequential(nn.Conv2d(channels, 16, 8, stride=2, padding=3), activation(act))
         second = nn.Sequential(nn.Conv2d(16, 32, 4, stride=2), activation(act))
+
         layers: Plan = [
             ("conv1", first),
             *dropouts(1, dropout, spatial_dropout),
@@ -79,17 +82,15 @@ class MnistCnn:
             ("pool2", nn.MaxPool2d(2, 1)),
             ("flatten", nn.Flatten()),
         ]
+
         dense = nn.Sequential(nn.Linear(flat_size(layers, shape), 32), activation(act))
         output = nn.Linear(32, n_classes)
         return sequence([*layers, ("dense", dense), *dropouts(3, dropout), ("output", output)])
 
 
 @dataclass(frozen=True, kw_only=True)
-class _OneConvolution:
-    """One 3x3 convolution with ``WIDTH`` output channels, then softmax (Gianitsos' faces)."""
-
-    NAME: ClassVar[str]
-    WIDTH: ClassVar[int]
+class Conv1:
+    """One 3x3 convolution with a single output channel, then softmax (Gianitsos' faces)."""
 
     activation: Activation = "relu"
 
@@ -97,27 +98,32 @@ class _OneConvolution:
         self, shape: Shape, n_classes: int, *, dropout: float = 0.0, spatial_dropout: float = 0.0
     ) -> nn.Module:
         """Return conv1 flatten output."""
-        from torch import nn
-
-        channels, _, _ = image(shape, 3, self.NAME)
-        convolution = nn.Conv2d(channels, self.WIDTH, 3, padding=1)
-        layers: Plan = [
-            ("conv1", nn.Sequential(convolution, activation(self.activation))),
-            *dropouts(1, dropout, spatial_dropout),
-            ("flatten", nn.Flatten()),
-        ]
-        return sequence([*layers, ("output", nn.Linear(flat_size(layers, shape), n_classes))])
+        channels, _, _ = image_shape(shape, 3, "conv1")
+        after = dropouts(1, dropout, spatial_dropout)
+        return _one_convolution(channels, 1, self.activation, after, shape, n_classes)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Conv1(_OneConvolution):
-    """One 3x3 convolution with a single output channel, then softmax (Gianitsos' faces)."""
-
-    NAME, WIDTH = "conv1", 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Conv3(_OneConvolution):
+class Conv3:
     """One 3x3 convolution with three output channels, then softmax (Gianitsos' faces)."""
 
-    NAME, WIDTH = "conv3", 3
+    activation: Activation = "relu"
+
+    def build(
+        self, shape: Shape, n_classes: int, *, dropout: float = 0.0, spatial_dropout: float = 0.0
+    ) -> nn.Module:
+        """Return conv1 flatten output."""
+        channels, _, _ = image_shape(shape, 3, "conv3")
+        after = dropouts(1, dropout, spatial_dropout)
+        return _one_convolution(channels, 3, self.activation, after, shape, n_classes)
+
+
+def _one_convolution(
+    channels: int, width: int, act: Activation, after: Plan, shape: Shape, n_classes: int
+) -> nn.Module:
+    """Return a convolution of ``width`` channels, the layers ``after`` it, and the output."""
+    from torch import nn
+
+    convolution = nn.Sequential(nn.Conv2d(channels, width, 3, padding=1), activation(act))
+    layers: Plan = [("conv1", convolution), *after, ("flatten", nn.Flatten())]
+    return sequence([*layers, ("output", nn.Linear(flat_size(layers, shape), n_classes))])

@@ -16,7 +16,7 @@ from raysweep.models.layers import (
     activation,
     dropouts,
     flat_size,
-    image,
+    image_shape,
     normalisation,
     sequence,
 )
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class AlexNet:
-    """AlexNet as it is cut for 32x32 images: five convolutions, three poolings, output."""
+    """AlexNet in the variant for 32x32 images: five convolutions, three poolings, output."""
 
     activation: Activation = "relu"
 
@@ -39,16 +39,20 @@ class AlexNet:
         """Return conv1 pool1 conv2 pool2 conv3 conv4 conv5 pool3 flatten output."""
         from torch import nn
 
-        channels, _, _ = image(shape, 16, "alexnet")
+        channels, _, _ = image_shape(shape, 16, "alexnet")
+        # width, kernel, stride, padding of each convolution
         plan = ((64, 11, 4, 5), (192, 5, 1, 2), (384, 3, 1, 1), (256, 3, 1, 1), (256, 3, 1, 1))
+        pool_after = {1: 1, 2: 2, 5: 3}
         layers: Plan = []
+
         for i, (width, kernel, stride, padding) in enumerate(plan, start=1):
             convolution = nn.Conv2d(channels, width, kernel, stride, padding)
             layers.append((f"conv{i}", nn.Sequential(convolution, activation(self.activation))))
             layers += dropouts(i, dropout, spatial_dropout)
-            if i in (1, 2, 5):
-                layers.append((f"pool{min(i, 3)}", nn.MaxPool2d(2, ceil_mode=True)))
+            if i in pool_after:
+                layers.append((f"pool{pool_after[i]}", nn.MaxPool2d(2, ceil_mode=True)))
             channels = width
+
         layers.append(("flatten", nn.Flatten()))
         return sequence([*layers, ("output", nn.Linear(flat_size(layers, shape), n_classes))])
 
@@ -78,19 +82,21 @@ class DenseNet:
         """Return conv1 block1 transition1 block2 transition2 block3 pool flatten output."""
         from torch import nn
 
-        channels, _, _ = image(shape, 8, "densenet")
+        channels, _, _ = image_shape(shape, 8, "densenet")
         width = 2 * self.growth
         layers: Plan = [("conv1", nn.Conv2d(channels, width, 3, padding=1, bias=False))]
+
         for number in (1, 2, 3):
             steps: Plan = []
             for step in range((self.depth - 4) // 6):
-                grow = self._step(width, dropout, spatial_dropout)
-                steps.append((f"step{step + 1}", grow))
+                steps.append((f"step{step + 1}", self._step(width, dropout, spatial_dropout)))
                 width += self.growth
+
             layers.append((f"block{number}", sequence(steps)))
             if number < 3:
                 layers.append((f"transition{number}", self._transition(width)))
                 width //= 2
+
         pool = nn.Sequential(
             normalisation(self.norm, width),
             activation(self.activation),
@@ -100,25 +106,23 @@ class DenseNet:
         return sequence([*layers, ("pool", pool), ("flatten", nn.Flatten()), ("output", output)])
 
     def _step(self, width: int, dropout: float, spatial_dropout: float) -> nn.Module:
-        """Return the layers of Huang et al.'s H, whose output is stacked onto its input."""
+        """Return Huang et al.'s composite function H, with its output appended to its input."""
         from torch import nn
 
-        inner = 4 * self.growth
-        return _stacking(
-            sequence(
-                [
-                    ("norm1", normalisation(self.norm, width)),
-                    ("activation1", activation(self.activation)),
-                    ("conv1", nn.Conv2d(width, inner, 1, bias=False)),
-                    ("norm2", normalisation(self.norm, inner)),
-                    ("activation2", activation(self.activation)),
-                    ("conv2", nn.Conv2d(inner, self.growth, 3, padding=1, bias=False)),
-                    *dropouts(1, dropout, spatial_dropout),
-                ]
-            )
-        )
+        bottleneck = 4 * self.growth
+        layers: Plan = [
+            ("norm1", normalisation(self.norm, width)),
+            ("activation1", activation(self.activation)),
+            ("conv1", nn.Conv2d(width, bottleneck, 1, bias=False)),
+            ("norm2", normalisation(self.norm, bottleneck)),
+            ("activation2", activation(self.activation)),
+            ("conv2", nn.Conv2d(bottleneck, self.growth, 3, padding=1, bias=False)),
+            *dropouts(1, dropout, spatial_dropout),
+        ]
+        return _append_output(sequence(layers))
 
     def _transition(self, width: int) -> nn.Module:
+        """Return the layers between two blocks: half the channels, half the height and width."""
         from torch import nn
 
         return nn.Sequential(
@@ -129,12 +133,12 @@ class DenseNet:
         )
 
 
-def _stacking(inner: nn.Module) -> nn.Module:
-    """Return a module that gives its input and ``inner`` of it, one upon the other."""
+def _append_output(inner: nn.Module) -> nn.Module:
+    """Return a module that appends the channels that ``inner`` computes to those of its input."""
     import torch
     from torch import nn
 
-    class Stacking(nn.Module):
+    class AppendOutput(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.inner = inner
@@ -142,4 +146,4 @@ def _stacking(inner: nn.Module) -> nn.Module:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return torch.cat([x, self.inner(x)], dim=1)
 
-    return Stacking()
+    return AppendOutput()

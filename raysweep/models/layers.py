@@ -1,4 +1,4 @@
-"""What targets are built of. torch is imported when one is built."""
+"""Parts that targets are built from. torch is imported only when a target is built."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ Shape = tuple[int, ...]
 
 Width = Annotated[int, Gt(0)]
 
-MOST_GROUPS = 32
-"""Wu & He 2018: 32 groups where the width allows it."""
+MAX_GROUPS = 32
+"""Groups of a GroupNorm, where the width is a multiple of it (Wu & He 2018)."""
 
 
 def activation(name: str) -> nn.Module:
@@ -36,53 +36,62 @@ def activation(name: str) -> nn.Module:
 
 
 def normalisation(kind: Norm, width: int) -> nn.Module:
-    """Return BatchNorm, or the GroupNorm that stands in for it where DP forbids mixing examples."""
+    """Return BatchNorm, or GroupNorm: DP needs it, since it does not mix examples."""
     from torch import nn
 
     if kind == "batch":
         return nn.BatchNorm2d(width)
-    return nn.GroupNorm(gcd(MOST_GROUPS, width), width)
+    return nn.GroupNorm(gcd(MAX_GROUPS, width), width)
 
 
 def sequence(layers: Plan) -> nn.Module:
-    """Return the named layers in order, leaving out those that are None."""
+    """Return the named layers as one module, in order; leave out those that are None."""
     from collections import OrderedDict
 
-    from raysweep.models.fast_layers import Layers
+    from raysweep.models.fast_layers import FastSequential
 
-    return Layers(OrderedDict((name, layer) for name, layer in layers if layer is not None))
+    return FastSequential(OrderedDict((name, layer) for name, layer in layers if layer is not None))
 
 
 def dropouts(number: int, dropout: float, spatial: float = 0.0) -> Plan:
     """Return the dropout layers after hidden block ``number``; those of probability 0 are None."""
     from torch import nn
 
-    from raysweep.models.fast_layers import Dropout
+    from raysweep.models.fast_layers import FastDropout
 
     return [
         (f"spatial_dropout{number}", nn.Dropout2d(spatial) if spatial > 0 else None),
-        (f"dropout{number}", Dropout(dropout) if dropout > 0 else None),
+        (f"dropout{number}", FastDropout(dropout) if dropout > 0 else None),
     ]
 
 
-def image(shape: Shape, least: int, name: str) -> tuple[int, int, int]:
-    """Return (channels, height, width), at least ``least`` pixels on a side."""
-    if len(shape) != 3 or min(shape[1:]) < least:
-        law = f"needs images of at least {least}x{least}"
-        raise ModelError(f"model {name!r} {law}, got examples of shape {shape}; use mlp or softmax")
+def image_shape(shape: Shape, min_side: int, name: str) -> tuple[int, int, int]:
+    """Return (channels, height, width) of the examples.
+
+    Raises:
+        ModelError: they are no images, or have fewer than ``min_side`` pixels on a side.
+
+    """
+    if len(shape) != 3 or min(shape[1:]) < min_side:
+        raise ModelError(
+            f"model {name!r} needs images of at least {min_side}x{min_side}, got examples of "
+            f"shape {shape}",
+            remedy="use mlp or softmax",
+        )
     return shape[0], shape[1], shape[2]
 
 
-def refuse_channels(spatial_dropout: float, name: str) -> None:
-    """Raise :class:`ModelError` when spatial dropout is asked of a model without channels."""
+def refuse_spatial_dropout(spatial_dropout: float, name: str) -> None:
+    """Raise :class:`ModelError` if spatial dropout is wanted for a model without channels."""
     if spatial_dropout > 0:
-        told = f"spatial_dropout {spatial_dropout} silences whole channels"
-        remedy = "use an image model, or leave it out"
-        raise ModelError(f"{told}, and model {name!r} has none; {remedy}")
+        raise ModelError(
+            f"spatial_dropout {spatial_dropout} zeroes whole channels, and model {name!r} has none",
+            remedy="use an image model, or leave it out",
+        )
 
 
 def flat_size(layers: Plan, shape: Shape) -> int:
-    """Return how many numbers ``layers`` give for one example."""
+    """Return the number of features that ``layers`` compute for one example."""
     import torch
 
     module = sequence(layers).eval()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from raysweep.config import sub_seed
 from raysweep.data import Split
 from raysweep.errors import TrainingDiverged
-from raysweep.models.fast_layers import KEEPS_ORDER, Dropout
+from raysweep.models.fast_layers import KEEPS_ORDER, FastDropout
 from raysweep.training.loop import isolated_rng, make_optimizer, train, trained
 from raysweep.training.recipe import Recipe
 from raysweep.training.target import TrainedTarget, pixels
@@ -48,7 +48,7 @@ class Packed(nn.Module):
         for leaf in self.leaves:
             if isinstance(leaf, nn.Flatten):
                 x = x.flatten(2)
-            elif not isinstance(leaf, Dropout):
+            elif not isinstance(leaf, FastDropout):
                 x = leaf(x)
             elif leaf.training:
                 mask = torch.zeros_like(x)
@@ -61,7 +61,7 @@ class Packed(nn.Module):
 def pack(models: Sequence[nn.Module], generators: Sequence[torch.Generator]) -> Packed | None:
     """Return the models in one, or None when they have layers that cannot be packed."""
     rows = list(zip(*(_leaves(model) for model in models), strict=True))
-    kinds = (nn.Flatten, nn.Linear, Dropout, *KEEPS_ORDER)
+    kinds = (nn.Flatten, nn.Linear, FastDropout, *KEEPS_ORDER)
     if not rows or any(type(row[0]) not in kinds for row in rows):
         return None
     return Packed(

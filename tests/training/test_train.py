@@ -10,7 +10,7 @@ from raysweep.config import Training, sub_seed
 from raysweep.errors import ModelError, TrainingDiverged
 from raysweep.models import MODELS, model
 from raysweep.models.convolutional import ThesisCnn
-from raysweep.models.fast_layers import Dropout
+from raysweep.models.fast_layers import FastDropout
 from raysweep.training.devices import channels_last
 from raysweep.training.loop import isolated_rng, train
 from raysweep.training.recipe import cross_entropy, plain_recipe
@@ -68,11 +68,11 @@ IMAGE_MODELS = [name for name in MODELS if name not in ("softmax", "mlp", "recor
 
 
 @pytest.mark.parametrize("name", list(MODELS))
-def test_spatial_dropout_silences_whole_channels_or_says_that_there_are_none(name):
+def test_spatial_dropout_zeroes_whole_channels_or_says_that_there_are_none(name):
     with torch.random.fork_rng():
         torch.manual_seed(0)  # a single channel may be born dead
         if name not in IMAGE_MODELS:
-            with pytest.raises(ModelError, match=f"silences whole channels, and model '{name}'"):
+            with pytest.raises(ModelError, match=f"zeroes whole channels, and model '{name}'"):
                 small(name).build((1, 28, 28), 10, spatial_dropout=0.5)
             return
         module = small(name).build((1, 28, 28), 10, spatial_dropout=0.5)
@@ -287,7 +287,7 @@ def test_pooling_before_the_activation_changes_neither_logits_nor_gradients(acti
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.usefixtures("chance")
 def test_dropout_drops_its_share_and_keeps_the_mean(p, layout):
-    dropout = Dropout(p)
+    dropout = FastDropout(p)
     x = torch.ones(64, 8, 16, 16).to(memory_format=layout).requires_grad_()
     n = x.numel()
     given = dropout(x)
