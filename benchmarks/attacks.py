@@ -90,8 +90,8 @@ def membership(seed: int) -> Turn:
     }
     turn: Turn = {}
     for name, (teacher, lesson) in lessons.items():
-        target._known.clear()  # no logits are known beforehand
-        teacher._known.clear()
+        target._cached_logits.clear()  # so that logits are computed anew
+        teacher._cached_logits.clear()
         seconds, found = timed(MEMBERSHIP[name]().score, target, examples, knowledge, seed=seed)
         turn[name] = {"seconds": seconds, "auc": metrics.auc(found.values, truth)}
         for kind, labels in itertools.product(("nn", "rf", "lr"), (False, True)):
@@ -169,9 +169,9 @@ def decoders(seed: int) -> Turn:
     turn: Turn = {}
     for layer in LAYERS:
         depth = [name for name, _ in target.model.named_children()].index(layer) + 1
-        target._known.clear()
+        target._cached_logits.clear()
         found = {"ridge": timed(rebuilt, target, layer, *dealt_out, epochs=0, seed=seed)}
-        target._known.clear()
+        target._cached_logits.clear()
         found["convolutional"] = timed(rebuilt, target, layer, *dealt_out, epochs=EPOCHS, seed=seed)
         found["decoder_plain"] = timed(
             rivals.plain_decoder, plain, depth, *dealt_out, epochs=EPOCHS, seed=seed

@@ -16,7 +16,7 @@ import torch
 import raysweep
 from benchmarks.common import finish, options, spread
 from raysweep import data
-from raysweep.training.packing import _Packing
+from raysweep.training.packing import Packing
 from raysweep.trial.preflight import recipe_of
 
 SPACE = "search_spaces/quickstart.yaml"
@@ -42,7 +42,7 @@ def main() -> None:
         recipe = recipe_of(space.config(values), splits)
         orders = [np.random.default_rng(k).permutation(len(splits.pool)) for k in range(SHADOWS)]
         members = [splits.pool.rows(order[: len(splits.members)]) for order in orders]
-        packing = _Packing(recipe, members, list(range(SHADOWS)), cpu)
+        packing = Packing(recipe, members, list(range(SHADOWS)), cpu)
         assert packing.pays
         packing.train()  # warm up
         ratios, gaps = [], []

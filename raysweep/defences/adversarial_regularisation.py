@@ -124,7 +124,7 @@ class InnerAdversary:
         import torch
 
         from raysweep.config import sub_seed
-        from raysweep.training.inference_model import InferenceModel, InferenceTraining
+        from raysweep.training.inference_model import InferenceNetwork, InferenceTraining
         from raysweep.training.loop import isolated_rng
 
         self._weight, self._batch_size, self._device = weight, batch_size, device
@@ -132,7 +132,7 @@ class InnerAdversary:
         self._epoch = ceil(len(members) / batch_size)
         self._steps = 0
         with isolated_rng(sub_seed(seed, "inference model"), device):
-            self._training = InferenceTraining(InferenceModel(members.n_classes).to(device))
+            self._training = InferenceTraining(InferenceNetwork(members.n_classes).to(device))
         self._training.model.requires_grad_(False)
         generator = torch.Generator().manual_seed(sub_seed(seed, "batches"))
         self._batches = [

@@ -1,1 +1,1 @@
-"""From a recipe to a trained target: the one training loop."""
+"""Recipes, the training loop, and the trained targets that it returns."""

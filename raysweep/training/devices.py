@@ -1,4 +1,4 @@
-"""Where and in which precision a model computes."""
+"""The device, the precision and the memory layout in which a model computes."""
 
 from __future__ import annotations
 
@@ -11,36 +11,41 @@ from raysweep.errors import ModelError
 
 
 def default_device() -> torch.device:
-    """Return the GPU where torch sees one, else the CPU."""
+    """Return the GPU if torch finds one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:
-    """Return what a forward pass runs in: nothing for ``fp32``, torch's autocast for ``bf16``.
+    """Return the context for a forward pass: torch's autocast for ``bf16``, none for ``fp32``.
 
     Raises:
-        ModelError: the device computes no bf16 by itself.
+        ModelError: the device does not support bf16.
 
     """
     if precision == "fp32":
         return contextlib.nullcontext()
-    on_cuda = device.type == "cuda"
-    of_cpu = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    able = torch.cuda.is_bf16_supported() if on_cuda else of_cpu()
-    if not able:
-        remedy = "set training.precision to fp32"
-        raise ModelError(f"training.precision is bf16 and this {device.type} has none; {remedy}")
+
+    if device.type == "cuda":
+        has_bf16 = torch.cuda.is_bf16_supported()
+    else:
+        has_bf16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+    if not has_bf16:
+        raise ModelError(
+            f"training.precision is bf16 and this {device.type} has none",
+            remedy="set training.precision to fp32",
+        )
     return torch.autocast(device.type, torch.bfloat16)
 
 
 def channels_last(model: nn.Module, example: Tensor) -> nn.Module:
-    """Lay out a model of images channels last, in place, where it can take it.
+    """Change the weights of an image model to channels last, in place, and return the model.
 
-    ``example`` (n, *shape) is tried: a model that calls ``view`` on what a convolution gave needs
-    the usual layout and keeps it.
+    It is tried on ``example`` (n, *shape). A model that calls ``view`` on the output of a
+    convolution fails in this layout and keeps the usual one.
     """
     if example.dim() != 4:
         return model
+
     was_training = model.training
     model.eval().to(memory_format=torch.channels_last)
     try:

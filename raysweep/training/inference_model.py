@@ -1,6 +1,6 @@
-"""The inference model h of Nasr et al. 2018: from logits and a label to membership.
+"""The inference model h of Nasr et al. 2018, which predicts membership from logits and a label.
 
-The defence trains one beside the target, the attack trains a fresh one against it.
+The defence trains one alongside the target, and the attack trains a new one against the target.
 """
 
 from __future__ import annotations
@@ -21,14 +21,19 @@ from raysweep.training.optimizers import Adam
 
 LEARNING_RATE = 1e-4
 
-BATCH = 128  # of either side
+SIDE_BATCH_SIZE = 128
+"""Members in a batch; the batch has as many nonmembers."""
 
-HELD_OUT = 0.2
+HELD_OUT_SHARE = 0.2
 
-LOOK, PATIENCE = 25, 10
-"""Steps between two looks at the held-out part, and how many looks may bring nothing new."""
+STEPS_PER_CHECK = 25
+"""Steps between two evaluations on the held-out examples."""
 
-Columns = tuple[Tensor, Tensor]  # logits (n, classes) and labels (n,)
+MAX_CHECKS_WITHOUT_GAIN = 10
+"""Training ends after so many evaluations in a row that are no better than the best."""
+
+Columns = tuple[Tensor, Tensor]
+"""Logits (n, classes) and labels (n,) of members or of nonmembers."""
 
 
 def _dense(widths: Sequence[int]) -> list[nn.Module]:
@@ -38,14 +43,15 @@ def _dense(widths: Sequence[int]) -> list[nn.Module]:
     return layers
 
 
-class InferenceModel(nn.Module):
-    """Two columns, one of logits and one of one-hot labels, that meet in five dense layers.
+class InferenceNetwork(nn.Module):
+    """The network h: one column for logits, one for one-hot labels, then five common dense layers.
 
-    Classes are renamed by rank: the label is the first, the others follow by falling logit, since
-    membership knows no names. Under their own names, as the authors have them, the model learns
-    examples by heart (accuracy 0.52 in place of 0.62 where right or wrong alone tells 0.60; of 60
-    known members AUC 0.49 in place of 0.59), and beside a target that ruins it. The second column,
-    as published, then says the same of every example.
+    Classes are sorted by rank: the label comes first, and the others follow from the highest logit
+    to the lowest, because membership does not depend on which class it is. Nasr et al. keep the
+    classes in their own order. The network then overfits: its accuracy is 0.52 instead of 0.62,
+    where knowing only whether the prediction is right gives 0.60; with 60 known members its AUC is
+    0.49 instead of 0.59. A target that is trained against such a network is ruined. With sorted
+    classes the column for labels, which stays as published, has the same input for every example.
     """
 
     def __init__(self, n_classes: int) -> None:
@@ -57,8 +63,8 @@ class InferenceModel(nn.Module):
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the log-odds of membership, (n,), for logits (n, classes) and labels (n,)."""
-        first = logits.detach().scatter(1, labels[:, None], torch.inf)
-        ranked = logits.gather(1, first.argsort(dim=1, descending=True))
+        label_first = logits.detach().scatter(1, labels[:, None], torch.inf)
+        ranked = logits.gather(1, label_first.argsort(dim=1, descending=True))
         one_hot = F.one_hot(torch.zeros_like(labels), self._n_classes).to(logits.dtype)
         columns = torch.cat([self.outputs(ranked), self.labels(one_hot)], dim=1)
         odds: Tensor = self.both(columns)[:, 0]
@@ -66,14 +72,14 @@ class InferenceModel(nn.Module):
 
 
 class InferenceTraining:
-    """Trains an inference model: Adam at 1e-4 on the mean squared error to 1 (member) and 0."""
+    """Trains an inference model by Adam on the squared error to 1 (member) or 0 (nonmember)."""
 
-    def __init__(self, model: InferenceModel) -> None:
+    def __init__(self, model: InferenceNetwork) -> None:
         self.model = model
         self._optimizer = Adam(model.parameters(), LEARNING_RATE)
 
     def step(self, members: Columns, nonmembers: Columns) -> None:
-        """Take one step on a batch of either side."""
+        """Take one step on a batch of members and a batch of nonmembers."""
         logits, labels = (torch.cat(pair) for pair in zip(members, nonmembers, strict=True))
         truth = torch.zeros(len(labels), device=labels.device)
         truth[: len(members[1])] = 1
@@ -83,60 +89,79 @@ class InferenceTraining:
 
     @torch.no_grad()
     def error(self, members: Columns, nonmembers: Columns) -> float:
-        """Return the mean squared error, both sides weighing the same."""
-        missed = (1 - torch.sigmoid(self.model(*members))).square().mean()
-        mistaken = torch.sigmoid(self.model(*nonmembers)).square().mean()
-        return float(missed + mistaken) / 2
+        """Return the mean squared error; members and nonmembers weigh the same."""
+        of_members = (1 - torch.sigmoid(self.model(*members))).square().mean()
+        of_nonmembers = torch.sigmoid(self.model(*nonmembers)).square().mean()
+        return float(of_members + of_nonmembers) / 2
 
 
 def fit(
     members: Columns, nonmembers: Columns, *, n_classes: int, steps: int, seed: int
 ) -> Callable[[Columns], NDArray[np.float64]]:
-    """Return a function from columns to log-odds of membership, (n,).
+    """Return a trained function that maps columns to log-odds of membership, (n,).
 
-    A fifth of either side is held out, and the model is kept as it was when it told that part
-    apart best; training ends when it no longer gets better at that, after ``steps`` at the latest.
+    A fifth of the members and of the nonmembers is held out, and the model with the least error on
+    them is returned. Training ends early when this error no longer falls, and after ``steps``
+    steps in any case.
     """
     device = members[0].device
-    everything = torch.cat([members[0], nonmembers[0]])
-    middle, spread = everything.mean(), everything.std() + 1e-6
-    members, nonmembers = (((x - middle) / spread, y) for x, y in (members, nonmembers))
+    all_logits = torch.cat([members[0], nonmembers[0]])
+    mean, deviation = all_logits.mean(), all_logits.std() + 1e-6
+    sides = [((logits - mean) / deviation, labels) for logits, labels in (members, nonmembers)]
+
     with isolated_rng(sub_seed(seed, "initialisation"), device):
-        training = InferenceTraining(InferenceModel(n_classes).to(device))
+        training = InferenceTraining(InferenceNetwork(n_classes).to(device))
     generator = torch.Generator().manual_seed(sub_seed(seed, "batches"))
-    sides = [_parted(side, generator) for side in (members, nonmembers)]
-    taught, judged = [side[0] for side in sides], [side[1] for side in sides]
-    best, waited = np.inf, 0
-    state = copy.deepcopy(training.model.state_dict())
-    for step in range(1, steps + 1):
-        training.step(*(_drawn(side, generator) for side in taught))
-        if step % LOOK:
-            continue
-        error, waited = training.error(*judged), waited + 1
-        if error < best:
-            best, waited, state = error, 0, copy.deepcopy(training.model.state_dict())
-        elif waited >= PATIENCE:
-            break
-    training.model.load_state_dict(state)
+    fitted, held_out = zip(*(_hold_out(side, generator) for side in sides), strict=True)
+    _train_to_best(training, fitted, held_out, steps, generator)
 
     def predict(columns: Columns) -> NDArray[np.float64]:
         with torch.inference_mode():
-            odds = training.model((columns[0] - middle) / spread, columns[1])
+            odds = training.model((columns[0] - mean) / deviation, columns[1])
         return odds.double().cpu().numpy()  # type: ignore[no-any-return]
 
     return predict
 
 
-def _parted(side: Columns, generator: torch.Generator) -> tuple[Columns, Columns]:
-    """Return the part to learn from and the part that is held out."""
-    order = torch.randperm(len(side[1]), generator=generator).to(side[1].device)
-    cut = max(1, round(HELD_OUT * len(order)))
-    taught, judged = (tuple(x[rows] for x in side) for rows in (order[cut:], order[:cut]))
-    return (taught[0], taught[1]), (judged[0], judged[1])
+def _train_to_best(
+    training: InferenceTraining,
+    fitted: Sequence[Columns],
+    held_out: Sequence[Columns],
+    steps: int,
+    generator: torch.Generator,
+) -> None:
+    """Train on the ``fitted`` sides; end with the weights of least error on ``held_out``."""
+    least_error, checks_without_gain = np.inf, 0
+    best_state = copy.deepcopy(training.model.state_dict())
+
+    for step in range(1, steps + 1):
+        training.step(*(_draw_batch(side, generator) for side in fitted))
+        if step % STEPS_PER_CHECK:
+            continue
+
+        error = training.error(*held_out)
+        checks_without_gain += 1
+        if error < least_error:
+            least_error, checks_without_gain = error, 0
+            best_state = copy.deepcopy(training.model.state_dict())
+        elif checks_without_gain >= MAX_CHECKS_WITHOUT_GAIN:
+            break
+
+    training.model.load_state_dict(best_state)
 
 
-def _drawn(side: Columns, generator: torch.Generator) -> Columns:
-    """Return a batch of one side."""
-    n = len(side[1])
-    rows = torch.randint(n, (min(n, BATCH),), generator=generator).to(side[1].device)
-    return side[0][rows], side[1][rows]
+def _hold_out(side: Columns, generator: torch.Generator) -> tuple[Columns, Columns]:
+    """Return the examples to train on and the examples that are held out."""
+    logits, labels = side
+    order = torch.randperm(len(labels), generator=generator).to(labels.device)
+    n_held_out = max(1, round(HELD_OUT_SHARE * len(order)))
+    held_out, fitted = order[:n_held_out], order[n_held_out:]
+    return (logits[fitted], labels[fitted]), (logits[held_out], labels[held_out])
+
+
+def _draw_batch(side: Columns, generator: torch.Generator) -> Columns:
+    """Return a random batch of one side, drawn with replacement."""
+    logits, labels = side
+    size = min(len(labels), SIDE_BATCH_SIZE)
+    rows = torch.randint(len(labels), (size,), generator=generator).to(labels.device)
+    return logits[rows], labels[rows]

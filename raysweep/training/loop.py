@@ -1,7 +1,4 @@
-"""The recipe and the one training loop. Read :func:`train` from top to bottom.
-
-A recipe says everything about how a target comes to be; a defence turns one recipe into another.
-"""
+"""The training loop: :func:`train` trains a target by a recipe."""
 
 from __future__ import annotations
 
@@ -20,18 +17,18 @@ from raysweep.errors import TrainingDiverged
 from raysweep.training import signals
 from raysweep.training.devices import autocast, channels_last
 from raysweep.training.optimizers import SGD, Adam, Optimizer
-from raysweep.training.recipe import (
-    EVALUATION_BATCH,
-    Companion,
-    PrivacySpent,
-    Recipe,
-)
-from raysweep.training.target import TrainedTarget, _logits, pixels
+from raysweep.training.recipe import EVALUATION_BATCH, Companion, PrivacySpent, Recipe
+from raysweep.training.target import TrainedTarget, compute_logits, pixels
 
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """The state after an epoch: ``model`` in evaluation mode, ``loss`` the mean over batches."""
+    """The state after an epoch.
+
+    ``model`` is in evaluation mode. ``loss`` is the mean over the examples of all batches, and
+    ``train_accuracy`` the share of them that were classified right, in [0, 1]; it is None if
+    every batch was empty.
+    """
 
     number: int
     model: nn.Module
@@ -50,7 +47,7 @@ def make_optimizer(training: Training, parameters: Iterable[nn.Parameter]) -> Op
 
 @contextlib.contextmanager
 def isolated_rng(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's global generators inside the block and put them back after it."""
+    """Seed torch's global generators inside the block, and restore their state after it."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
@@ -65,9 +62,9 @@ def train(
     device: torch.device,
     on_epoch: Callable[[Epoch], bool] | None = None,
 ) -> TrainedTarget:
-    """Return a target trained on ``members`` by ``recipe``; the same for the same seed on a CPU.
+    """Return a target trained on ``members`` by ``recipe``. A seed gives one target on a CPU.
 
-    ``on_epoch`` sees every finished epoch and stops the training by returning False.
+    ``on_epoch`` is called after every epoch, and stops the training by returning False.
 
     Raises:
         TrainingDiverged: the loss is not finite.
@@ -76,15 +73,18 @@ def train(
     """
     training = recipe.training
     x, y = members.tensors(device)
+
     targets, companion = y, None
     if recipe.relabel is not None:
         targets = recipe.relabel(members, seed=sub_seed(seed, "relabel"), device=device)
     if recipe.companion is not None:
         companion = recipe.companion(members, seed=sub_seed(seed, "companion"), device=device)
+
     with isolated_rng(sub_seed(seed, "initialisation"), device):
         model = recipe.build_model(members.shape, members.n_classes).to(device).train()
     example = pixels(x[:1], members)
     channels_last(model, example)
+
     steps = training.epochs * ceil(len(members) / training.batch_size)
     mechanism = recipe.mechanism(len(members), steps)
     optimizer = make_optimizer(training, model.parameters())
@@ -92,11 +92,13 @@ def train(
     mechanism.hold(model, example, seeds=[sub_seed(seed, "noise")])
     if recipe.memory_parts > 1:
         mechanism.divide(recipe.memory_parts)
+
     order = torch.Generator().manual_seed(sub_seed(seed, "batches"))
     with isolated_rng(sub_seed(seed, "forward"), device):
         for number in range(1, training.epochs + 1):
             model.train()
             tally = _Tally()
+
             for batch in mechanism.batches(order):
                 rows = batch.to(device)
                 inputs = pixels(x[rows], members)
@@ -104,22 +106,25 @@ def train(
                     inputs = recipe.augment(inputs)
                 if companion is not None:
                     companion.update(model)
+
                 optimizer.zero_grad()
-                watched = tally.watch(model, recipe, companion, y[rows], targets[rows])
-                batch_losses = mechanism.gradients(watched, inputs)
+                loss = tally.count(model, recipe, companion, y[rows], targets[rows])
+                batch_losses = mechanism.gradients(loss, inputs)
                 if recipe.penalty is not None:
                     recipe.penalty(model).backward()
                 optimizer.step()
                 tally.add(batch_losses)
+
             epoch = tally.epoch(number, model.eval(), mechanism.spent())
             if on_epoch is not None and not on_epoch(epoch):
                 break
+
     privacy = mechanism.spent()
     mechanism.release()
-    return trained(model, members, privacy, device, batch=recipe.evaluation_batch)
+    return evaluate_target(model, members, privacy, device, batch=recipe.evaluation_batch)
 
 
-def trained(
+def evaluate_target(
     model: nn.Module,
     members: Split,
     privacy: PrivacySpent | None,
@@ -127,17 +132,21 @@ def trained(
     *,
     batch: int = EVALUATION_BATCH,
 ) -> TrainedTarget:
-    """Return a model after its last step as a target, evaluated ``batch`` examples at once.
+    """Return a model after its last step as a target, with its loss on the members.
+
+    The members are evaluated ``batch`` examples at once.
 
     Raises:
-        TrainingDiverged: its logits are not finite.
+        TrainingDiverged: the logits are not finite.
 
     """
     model.eval()
-    logits = _logits(model, members, device, batch)
+    logits = compute_logits(model, members, device, batch)
     if not np.isfinite(logits).all():
-        remedy = "lower the learning rate"
-        raise TrainingDiverged(f"the last step left a loss that is not finite; {remedy}")
+        raise TrainingDiverged(
+            "the last step left a loss that is not finite", remedy="lower the learning rate"
+        )
+
     losses = signals.cross_entropy(logits, members.labels)
     return TrainedTarget(
         model=model,
@@ -150,12 +159,12 @@ def trained(
 
 
 class _Tally:
-    """Counts losses and right answers over the batches of an epoch."""
+    """Sums the losses and counts the right predictions of an epoch."""
 
     def __init__(self) -> None:
-        self.loss, self.right, self.n = 0.0, 0, 0
+        self.loss_sum, self.n_right, self.n = 0.0, 0, 0
 
-    def watch(
+    def count(
         self,
         model: nn.Module,
         recipe: Recipe,
@@ -163,36 +172,44 @@ class _Tally:
         y: Tensor,
         targets: Tensor,
     ) -> Callable[[Tensor], Tensor]:
-        """Return the function from inputs to losses; a part of a batch comes in order."""
+        """Return the loss function of one batch, which also counts right predictions.
+
+        It maps a part of the batch's inputs to losses, (n,). The parts must come in order, see
+        :meth:`Mechanism.gradients`: the labels of a part are found by the examples before it.
+        """
         start = 0
 
-        def losses(x: Tensor) -> Tensor:
+        def loss(x: Tensor) -> Tensor:
             nonlocal start
             part = slice(start, start + len(x))
             start += len(x)
+
             with autocast(x.device, recipe.training.precision):
                 logits = model(x)
             logits, labels = logits.to(x.dtype), y[part]
-            self.right += int((logits.detach().argmax(dim=1) == labels).sum())
-            own = recipe.loss(logits, targets[part])
-            return own if companion is None else own + companion.penalty(logits, labels)
+            self.n_right += int((logits.detach().argmax(dim=1) == labels).sum())
 
-        return losses
+            losses = recipe.loss(logits, targets[part])
+            return losses if companion is None else losses + companion.penalty(logits, labels)
+
+        return loss
 
     def add(self, losses: Tensor) -> None:
-        self.loss += float(losses.sum())
+        self.loss_sum += float(losses.sum())
         self.n += len(losses)
 
     def epoch(self, number: int, model: nn.Module, privacy: PrivacySpent | None) -> Epoch:
-        if not isfinite(self.loss):
-            remedy = "lower the learning rate, or raise max_grad_norm with care"
-            raise TrainingDiverged(f"the loss of epoch {number} is {self.loss}; {remedy}")
-        n = max(1, self.n)
-        accuracy = self.right / n if self.n else None
+        """Return the epoch with its mean loss and its share of right predictions."""
+        if not isfinite(self.loss_sum):
+            raise TrainingDiverged(
+                f"the loss of epoch {number} is {self.loss_sum}",
+                remedy="lower the learning rate, or raise max_grad_norm with care",
+            )
+
         return Epoch(
             number=number,
             model=model,
-            loss=self.loss / n,
-            train_accuracy=accuracy,
+            loss=self.loss_sum / max(1, self.n),
+            train_accuracy=self.n_right / self.n if self.n else None,
             privacy=privacy,
         )

@@ -1,8 +1,11 @@
-"""Several trainings of one recipe in one: small networks leave a processor idle between layers."""
+"""Train several small models of one recipe at once, as one model.
+
+A small network alone leaves a processor idle between its layers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import ceil, isfinite
 
 import torch
@@ -12,13 +15,13 @@ from raysweep.config import sub_seed
 from raysweep.data import Split
 from raysweep.errors import TrainingDiverged
 from raysweep.models.fast_layers import KEEPS_ORDER, FastDropout
-from raysweep.training.loop import isolated_rng, make_optimizer, train, trained
+from raysweep.training.loop import evaluate_target, isolated_rng, make_optimizer, train
 from raysweep.training.recipe import Recipe
 from raysweep.training.target import TrainedTarget, pixels
 
 
 class PackedLinear(nn.Linear):
-    """The linear layers of K models in one: (K, n, in) to (K, n, out)."""
+    """The linear layers of K models as one layer: maps (K, n, in) to (K, n, out)."""
 
     def __init__(self, layers: Sequence[nn.Linear]) -> None:
         first = layers[0]
@@ -33,11 +36,12 @@ class PackedLinear(nn.Linear):
         return torch.baddbmm(self.bias[:, None], x, self.weight.mT)
 
 
-class Packed(nn.Module):
-    """K models of one architecture in one: (K, n, *shape) to (K, n, classes).
+class PackedModels(nn.Module):
+    """K models of one architecture as one: maps (K, n, *shape) to (K, n, classes).
 
-    Made by :func:`pack`. In training ``counts`` are how many of the n rows each model really has,
-    and each model's dropout draws from its own of ``generators``, as it would alone.
+    Made by :func:`pack`. The dropout of each model draws from its own generator, as it does when
+    the model is trained alone. In training, ``counts`` says how many of the n rows are real for
+    each model: the others are padding.
     """
 
     def __init__(self, leaves: Sequence[nn.Module], generators: Sequence[torch.Generator]) -> None:
@@ -51,63 +55,66 @@ class Packed(nn.Module):
             elif not isinstance(leaf, FastDropout):
                 x = leaf(x)
             elif leaf.training:
-                mask = torch.zeros_like(x)
+                mask = torch.zeros_like(x)  # padding gets no draws of the generator
                 for k, (n, generator) in enumerate(zip(counts, self._generators, strict=True)):
                     mask[k, :n] = leaf.mask(x[k, :n], generator)
                 x = x * (mask / leaf.keep)
         return x
 
 
-def pack(models: Sequence[nn.Module], generators: Sequence[torch.Generator]) -> Packed | None:
-    """Return the models in one, or None when they have layers that cannot be packed."""
+def pack(models: Sequence[nn.Module], generators: Sequence[torch.Generator]) -> PackedModels | None:
+    """Return the models as one, or None if they have layers that cannot be packed."""
     rows = list(zip(*(_leaves(model) for model in models), strict=True))
     kinds = (nn.Flatten, nn.Linear, FastDropout, *KEEPS_ORDER)
     if not rows or any(type(row[0]) not in kinds for row in rows):
         return None
-    return Packed(
-        [PackedLinear(row) if type(row[0]) is nn.Linear else row[0] for row in rows], generators
-    )
+
+    leaves = [PackedLinear(row) if type(row[0]) is nn.Linear else row[0] for row in rows]
+    return PackedModels(leaves, generators)
 
 
-def unpack(packed: Packed, models: Sequence[nn.Module]) -> None:
+def unpack(packed: PackedModels, models: Sequence[nn.Module]) -> None:
     """Copy the parameters back into the models."""
     with torch.no_grad():
-        for leaf, *own in zip(packed.leaves, *(_leaves(model) for model in models), strict=True):
+        for leaf, *layers in zip(packed.leaves, *(_leaves(model) for model in models), strict=True):
             for name, parameter in leaf.named_parameters():
-                for k, layer in enumerate(own):
+                for k, layer in enumerate(layers):
                     layer.get_parameter(name).copy_(parameter[k])
 
 
 def _leaves(model: nn.Module) -> list[nn.Module]:
-    """Return the layers of a sequence of sequences in order; nothing of any other model."""
+    """Return the layers of a model in order, or [] if it is not a sequence of sequences."""
     containers = [module for module in model.modules() if any(module.children())]
     if not all(isinstance(module, nn.Sequential) for module in containers):
         return []
     return [module for module in model.modules() if not any(module.children())]
 
 
-AT_ONCE = 16  # models in one: more of them gain nothing and hold more
+MAX_MODELS = 16
+"""Models that are packed into one. More of them are no faster and take more memory."""
 
-PAYS = 1_500_000  # multiplications a forward pass, up to which many at once are clearly faster
+MAX_MULTIPLICATIONS = 1_500_000
+"""Multiplications of one model's forward pass, up to which packing is clearly faster."""
 
 
 def train_all(
     recipe: Recipe, members: Sequence[Split], *, seeds: Sequence[int], device: torch.device
 ) -> list[TrainedTarget]:
-    """Return what :func:`~raysweep.train.train` makes of each members with its seed, to rounding.
+    """Return one target for each of ``members`` and its seed.
 
-    Small models of linear layers are trained many at once, others one after the other.
+    Each is the target that :func:`~raysweep.training.loop.train` returns, up to rounding. Small
+    models of linear layers are trained many at once, and others one after the other.
     """
-    found: list[TrainedTarget] = []
-    for first in range(0, len(members), AT_ONCE):
-        some = slice(first, first + AT_ONCE)
-        packing = _Packing(recipe, members[some], seeds[some], device)
-        found += packing.train() if packing.pays else packing.train_one_by_one()
-    return found
+    targets: list[TrainedTarget] = []
+    for first in range(0, len(members), MAX_MODELS):
+        part = slice(first, first + MAX_MODELS)
+        packing = Packing(recipe, members[part], seeds[part], device)
+        targets += packing.train() if packing.pays else packing.train_one_by_one()
+    return targets
 
 
-class _Packing:
-    """Some trainings of one recipe, on as many members each."""
+class Packing:
+    """Several trainings of one recipe, each on its own members and with its own seed."""
 
     def __init__(
         self,
@@ -120,79 +127,81 @@ class _Packing:
 
     @property
     def pays(self) -> bool:
-        """Whether one training of all is faster than one after the other."""
-        sizes = {len(split) for split in self._members}
+        """Whether the models can be trained at once, and this is faster than one by one."""
         recipe = self._recipe
-        own_turns = recipe.relabel, recipe.augment, recipe.companion
-        if len(self._members) < 2 or len(sizes) > 1 or any(own_turns):
+        sizes = {len(split) for split in self._members}
+        if len(self._members) < 2 or len(sizes) > 1:
+            return False
+        if recipe.relabel is not None or recipe.augment is not None or recipe.companion is not None:
             return False
         if recipe.memory_parts > 1 or recipe.training.precision != "fp32":
             return False
-        model = self._built(self._members[0], self._seeds[0])
-        weights = sum(parameter.numel() for parameter in model.parameters())
-        if weights * recipe.training.batch_size > PAYS:
+
+        model = self._build_model(self._members[0], self._seeds[0])
+        n_weights = sum(parameter.numel() for parameter in model.parameters())
+        if n_weights * recipe.training.batch_size > MAX_MULTIPLICATIONS:
             return False
+
         return pack([model, model], [torch.Generator()] * 2) is not None
 
     def train_one_by_one(self) -> list[TrainedTarget]:
-        """Return every target, trained by itself."""
+        """Return the targets, trained one after the other."""
         return [
             train(self._recipe, split, seed=seed, device=self._device)
             for split, seed in zip(self._members, self._seeds, strict=True)
         ]
 
     def train(self) -> list[TrainedTarget]:
-        """Return all targets, trained in one."""
+        """Return the targets, trained at once."""
         recipe, training, n = self._recipe, self._recipe.training, len(self._members[0])
-        models = [self._built(split, seed) for split, seed in self._pairs()]
+        models = [self._build_model(split, seed) for split, seed in self._pairs()]
         packed = pack(models, [self._generator(seed, "forward") for seed in self._seeds])
         assert packed is not None
         packed.train()
+
         x = torch.stack([split.tensors(self._device)[0] for split in self._members])
         y = torch.stack([split.tensors(self._device)[1] for split in self._members])
+
         mechanism = recipe.mechanism(n, training.epochs * ceil(n / training.batch_size))
         optimizer = make_optimizer(training, packed.parameters())
         examples = pixels(x[:, :1], self._members[0])
         mechanism.check(models[0], examples[0])
         mechanism.hold(packed, examples, seeds=[sub_seed(seed, "noise") for seed in self._seeds])
+
         orders = [torch.Generator().manual_seed(sub_seed(s, "batches")) for s in self._seeds]
         which = torch.arange(len(models), device=self._device)[:, None]
         for number in range(1, training.epochs + 1):
-            total = 0.0
-            for batches in zip(*(mechanism.batches(order) for order in orders), strict=True):
-                rows, present = (part.to(self._device) for part in _side_by_side(batches))
-                counts, labels = [len(batch) for batch in batches], y[which, rows]
+            loss_sum = 0.0
 
-                def losses(
-                    inputs: Tensor,
-                    counts: list[int] = counts,
-                    labels: Tensor = labels,
-                    present: Tensor = present,
-                ) -> Tensor:
-                    logits = packed(inputs, counts)
-                    own = recipe.loss(logits.flatten(0, 1), labels.flatten())
-                    return own.view(labels.shape) * present
+            for batches in zip(*(mechanism.batches(order) for order in orders), strict=True):
+                rows, is_real = (part.to(self._device) for part in _pad(batches))
+                counts = [len(batch) for batch in batches]
 
                 optimizer.zero_grad()
+                loss = _packed_loss(packed, recipe, y[which, rows], counts, is_real)
                 inputs = pixels(x[which, rows], self._members[0])
-                total += float(mechanism.gradients(losses, inputs).sum())
+                loss_sum += float(mechanism.gradients(loss, inputs).sum())
                 if recipe.penalty is not None:
                     recipe.penalty(packed).backward()
                 optimizer.step()
-            if not isfinite(total):
-                raise TrainingDiverged(f"a loss of epoch {number} is {total}; lower learning_rate")
+
+            if not isfinite(loss_sum):
+                raise TrainingDiverged(
+                    f"a loss of epoch {number} is {loss_sum}", remedy="lower learning_rate"
+                )
+
         privacy = mechanism.spent()
         mechanism.release()
         unpack(packed, models)
         return [
-            trained(model, split, privacy, self._device)
+            evaluate_target(model, split, privacy, self._device)
             for model, split in zip(models, self._members, strict=True)
         ]
 
     def _pairs(self) -> Iterator[tuple[Split, int]]:
         return zip(self._members, self._seeds, strict=True)
 
-    def _built(self, members: Split, seed: int) -> nn.Module:
+    def _build_model(self, members: Split, seed: int) -> nn.Module:
         with isolated_rng(sub_seed(seed, "initialisation"), self._device):
             model = self._recipe.build_model(members.shape, members.n_classes)
         return model.to(self._device).train()
@@ -201,11 +210,28 @@ class _Packing:
         return torch.Generator(device=self._device).manual_seed(sub_seed(seed, name))
 
 
-def _side_by_side(batches: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Return the rows of K batches filled up to one length, and 1 where a row is real, (K, n)."""
+def _packed_loss(
+    packed: PackedModels, recipe: Recipe, labels: Tensor, counts: Sequence[int], is_real: Tensor
+) -> Callable[[Tensor], Tensor]:
+    """Return the loss function of one batch: inputs (K, n, *shape) to losses (K, n).
+
+    The loss of a row is 0 where ``is_real`` is 0.
+    """
+
+    def loss(inputs: Tensor) -> Tensor:
+        logits = packed(inputs, counts)
+        losses = recipe.loss(logits.flatten(0, 1), labels.flatten())
+        return losses.view(labels.shape) * is_real
+
+    return loss
+
+
+def _pad(batches: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return the rows of K batches padded to one length, and 1 where a row is real, (K, n)."""
     lengths = torch.tensor([len(batch) for batch in batches])
     if (lengths == lengths[0]).all() and lengths[0] > 0:
         return torch.stack(tuple(batches)), torch.ones(len(batches), int(lengths[0]))
+
     rows = nn.utils.rnn.pad_sequence(list(batches), batch_first=True)
     if rows.shape[1] == 0:
         rows = rows.new_zeros(len(batches), 1)

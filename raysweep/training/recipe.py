@@ -1,4 +1,4 @@
-"""The recipe: everything about how a target comes to be; a defence turns one into another."""
+"""The recipe: how a target is built and trained. A defence turns one recipe into another."""
 
 from __future__ import annotations
 
@@ -14,11 +14,16 @@ from torch import Tensor, nn
 from raysweep.config import Training
 
 EVALUATION_BATCH = 256
+"""Examples that an evaluation holds in memory at once, by default."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrivacySpent:
-    """What a training has cost so far, add-or-remove-one, of the released weights only."""
+    """The privacy that a training has spent so far.
+
+    It holds for the released weights only, and for data sets that differ in one added or removed
+    example.
+    """
 
     epsilon: float
     delta: float
@@ -31,54 +36,66 @@ class PrivacySpent:
 
 
 class Mechanism(Protocol):
-    """Turns examples into gradients: plainly, or by DP-SGD. One serves one training."""
+    """Computes the gradients of a training, plainly or by DP-SGD. One instance per training."""
 
     def batches(self, generator: torch.Generator) -> Iterator[Tensor]:
         """Yield the example indices of each step of one epoch."""
 
     def check(self, model: nn.Module, example: Tensor) -> None:
-        """Refuse a model that it cannot serve; ``example`` is one input."""
+        """Raise an error if the mechanism cannot train this model; ``example`` is one input."""
 
     def hold(self, model: nn.Module, example: Tensor, *, seeds: Sequence[int]) -> None:
-        """Take hold of the model before its first step; of K packed ones with as many seeds."""
+        """Prepare the model before its first step.
+
+        ``seeds`` seed the noise: one, or K for a packed model of K models.
+        """
 
     def divide(self, parts: int) -> None:
-        """Hold ``parts`` times fewer examples in memory at once; after :meth:`hold`."""
+        """Hold ``parts`` times fewer examples in memory at once. Call it after :meth:`hold`."""
 
     def gradients(self, loss: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        """Leave the step's gradient in every ``p.grad``; return the examples' losses (n,).
+        """Write the step's gradient to every ``p.grad``; return the examples' losses, (n,).
 
-        Of K packed models losses are (K, n), and each model has its own gradient.
+        ``loss`` maps inputs to their losses. It is called on consecutive parts of ``x``, from the
+        first example to the last, each exactly once: the caller counts on this order to find the
+        labels of a part. With K packed models losses are (K, n), and each model has its own
+        gradient.
         """
 
     def spent(self) -> PrivacySpent | None:
         """Return the privacy spent by the steps so far; None without a guarantee."""
 
     def release(self) -> None:
-        """Let go of the model after its last step."""
+        """Remove from the model all that :meth:`hold` added, after the last step."""
 
 
 class Companion(Protocol):
-    """Learns beside the model and adds to its loss: an inner adversary. One serves one training."""
+    """An inner adversary, trained alongside the model, that adds to the model's loss.
+
+    One instance per training.
+    """
 
     def update(self, model: nn.Module) -> None:
-        """Take its turn before a step of the model."""
+        """Train the companion, before a step of the model."""
 
     def penalty(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return what is added to each example's loss, (n,)."""
+        """Return the term to add to each example's loss, (n,)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a target comes to be; a slot that is None is plain training.
+    """How a target is built and trained. A part that is None is left out.
 
-    ``build_model(shape, n_classes)`` gives logits; ``loss(logits, targets)`` gives (n,), of labels
-    (n,) or of probabilities (n, classes); ``mechanism(n, steps)`` turns examples into gradients;
-    ``relabel(members, seed=, device=)`` gives the probabilities that replace the labels;
-    ``augment`` changes each batch of inputs (n, *shape) in [0, 1]; ``companion(members, seed=,
-    device=)`` learns beside the model; ``penalty(model)`` is added outside clipping and noise,
-    since it sees no example. ``memory_parts``: a physical batch is so many times smaller than
-    usual; the step's gradient stays that of the whole batch.
+    - ``build_model(shape, n_classes)`` returns a module that computes logits.
+    - ``mechanism(n, steps)`` returns what computes the gradients.
+    - ``loss(logits, targets)`` returns losses (n,); targets are labels (n,) or probabilities
+      (n, classes).
+    - ``relabel(members, seed=, device=)`` returns the probabilities that replace the labels.
+    - ``augment`` changes each batch of inputs (n, *shape) in [0, 1].
+    - ``companion(members, seed=, device=)`` returns an inner adversary.
+    - ``penalty(model)`` is added to the loss outside clipping and noise: it depends on no example.
+    - ``memory_parts`` divides the number of examples that are in memory at once. The gradient of
+      a step stays that of the whole batch.
     """
 
     build_model: Callable[..., nn.Module]
@@ -93,54 +110,56 @@ class Recipe:
 
     @property
     def evaluation_batch(self) -> int:
-        """How many examples an evaluation holds at once."""
+        """The number of examples that an evaluation holds in memory at once."""
         return max(1, EVALUATION_BATCH // self.memory_parts)
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return each example's cross-entropy, (n,), with its label or with probabilities."""
+    """Return each example's cross-entropy with its label or its probabilities, (n,)."""
     return F.cross_entropy(logits, targets, reduction="none")
 
 
 class PlainGradients:
-    """Shuffled batches and the gradient of their mean loss: training without a guarantee."""
+    """Shuffled batches and the gradient of their mean loss, without a privacy guarantee."""
 
     def __init__(self, n: int, batch_size: int) -> None:
         self._n, self._batch_size = n, batch_size
-        self._physical: int | None = None
+        self._physical_batch_size: int | None = None
 
     def batches(self, generator: torch.Generator) -> Iterator[Tensor]:
-        """Yield each example once, in a new order."""
+        """Yield the batches of one epoch: each example once, in random order."""
         yield from torch.randperm(self._n, generator=generator).split(self._batch_size)
 
     def check(self, model: nn.Module, example: Tensor) -> None:
-        """Do nothing: every model will do."""
+        """Accept every model."""
 
     def hold(self, model: nn.Module, example: Tensor, *, seeds: Sequence[int]) -> None:
         """Do nothing: there is no noise to seed and nothing to hook."""
 
     def divide(self, parts: int) -> None:
         """Hold ``parts`` times fewer examples in memory at once."""
-        self._physical = ceil(self._batch_size / parts)
+        self._physical_batch_size = ceil(self._batch_size / parts)
 
     def gradients(self, loss: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        """Leave the gradient of the mean loss in every ``p.grad``."""
-        if self._physical is None:
+        """Write the gradient of the mean loss to every ``p.grad``."""
+        if self._physical_batch_size is None:
             losses = loss(x)
             losses.mean(-1).sum().backward()
             return losses.detach()
-        parts = []
-        for part in x.split(self._physical):
-            parts.append(loss(part))
-            (parts[-1].sum() / len(x)).backward()
-        return torch.cat(parts).detach()
+
+        all_losses = []
+        for part in x.split(self._physical_batch_size):
+            losses = loss(part)
+            (losses.sum() / len(x)).backward()
+            all_losses.append(losses)
+        return torch.cat(all_losses).detach()
 
     def spent(self) -> None:
-        """Return None: nothing is guaranteed."""
+        """Return None: there is no guarantee."""
         return
 
     def release(self) -> None:
-        """Do nothing: the model was left as it is."""
+        """Do nothing: the model was not changed."""
 
 
 def plain_recipe(build_model: Callable[..., nn.Module], training: Training) -> Recipe:

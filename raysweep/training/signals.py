@@ -1,7 +1,8 @@
-"""Logits -> numbers that an attacker reads off a model. NumPy, float64, higher-is-member nowhere.
+"""Quantities that an attacker computes from a model's logits, in NumPy and float64.
 
-Everything is computed from log-probabilities, so that a posterior of 1 - 1e-12 does not tie with
-one of 1 - 1e-13: ties hide members.
+These are raw quantities, not scores: higher does not mean member. All of them are computed from
+log-probabilities, so that posteriors of 1 - 1e-12 and 1 - 1e-13 do not become equal: an attack
+cannot rank examples with equal signals.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ def log_posteriors(logits: NDArray[np.floating]) -> Floats:
     >>> np.exp(log_posteriors(np.zeros((1, 4)))).round(2).tolist()
     [[0.25, 0.25, 0.25, 0.25]]
     """
-    z = np.asarray(logits, dtype=np.float64)
-    z = z - z.max(axis=1, keepdims=True)
-    log_p: Floats = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+    shifted = np.asarray(logits, dtype=np.float64)
+    shifted = shifted - shifted.max(axis=1, keepdims=True)
+    log_p: Floats = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return log_p
 
 
@@ -30,6 +31,8 @@ def log_complements(log_p: Floats) -> Floats:
     """Return log(1 - p), (n, classes), without cancellation where p is close to 1."""
     with np.errstate(divide="ignore"):
         result = np.log1p(-np.exp(log_p))
+
+    # For the highest posterior, which may round to 1: the logarithm of the others' sum.
     top = log_p.argmax(axis=1)[:, None]
     others = log_p.copy()
     np.put_along_axis(others, top, -np.inf, axis=1)
@@ -49,7 +52,10 @@ def cross_entropy(logits: NDArray[np.floating], labels: Labels) -> Floats:
 
 
 def label_log_odds(logits: NDArray[np.floating], labels: Labels) -> Floats:
-    """Return log(p_label / (1 - p_label)), (n,): minus the loss's order, without its rounding."""
+    """Return log(p_label / (1 - p_label)), (n,).
+
+    It orders examples as minus the loss does, and does not round small losses to 0.
+    """
     rows = np.arange(len(labels))
     log_p = log_posteriors(logits)
     odds: Floats = log_p[rows, labels] - log_complements(log_p)[rows, labels]
@@ -57,7 +63,10 @@ def label_log_odds(logits: NDArray[np.floating], labels: Labels) -> Floats:
 
 
 def confidence(logits: NDArray[np.floating]) -> Floats:
-    """Return the log-odds of the highest posterior, (n,): its order, without its rounding."""
+    """Return the log-odds of the highest posterior, (n,).
+
+    They order examples as the posterior does, and high posteriors do not round to 1.
+    """
     log_p = log_posteriors(logits)
     top = log_p.argmax(axis=1)[:, None]
     odds = log_p - log_complements(log_p)
@@ -65,9 +74,9 @@ def confidence(logits: NDArray[np.floating]) -> Floats:
 
 
 def sorted_log_odds(logits: NDArray[np.floating], top: int = 3) -> Floats:
-    """Return the log-odds of the ``top`` highest posteriors in falling order, (n, top).
+    """Return the log-odds of the ``top`` highest posteriors, highest first, (n, top).
 
-    Clipped to [-16, 16], the resolution of a posterior that is handed out in float32.
+    They are clipped to [-16, 16], the resolution of a posterior in float32.
     """
     log_p = log_posteriors(logits)
     odds = log_p - log_complements(log_p)
@@ -77,20 +86,22 @@ def sorted_log_odds(logits: NDArray[np.floating], top: int = 3) -> Floats:
 def modified_entropy(logits: NDArray[np.floating], labels: Labels) -> Floats:
     """Return the modified prediction entropy, (n,), >= 0 (Song & Mittal 2021).
 
-    -(1 - p_y) log p_y - sum over i != y of p_i log(1 - p_i): 0 when sure and right, large when
-    sure and wrong.
+    -(1 - p_y) log p_y - sum over i != y of p_i log(1 - p_i). It is 0 for a confident right
+    prediction and large for a confident wrong one.
     """
     log_p = log_posteriors(logits)
     log_q = log_complements(log_p)
-    with np.errstate(invalid="ignore"):
-        wrong = np.where(log_p > -700, np.exp(log_p) * log_q, 0.0)
     rows = np.arange(len(labels))
-    right = np.exp(log_q[rows, labels]) * log_p[rows, labels]
-    wrong[rows, labels] = 0.0
-    entropy: Floats = -(right + wrong.sum(axis=1))
+    of_label = np.exp(log_q[rows, labels]) * log_p[rows, labels]
+
+    with np.errstate(invalid="ignore"):
+        of_others = np.where(log_p > -700, np.exp(log_p) * log_q, 0.0)
+    of_others[rows, labels] = 0.0
+
+    entropy: Floats = -(of_label + of_others.sum(axis=1))
     return entropy
 
 
 def inversion_view(logits: NDArray[np.floating]) -> Floats:
-    """Return log(max(p, 1e-7)), (n, classes): what a black-box inverter is given."""
+    """Return log(max(p, 1e-7)), (n, classes): the input of a black-box inversion."""
     return np.maximum(log_posteriors(logits), np.log(1e-7))

@@ -1,4 +1,4 @@
-"""A trained model as an attacker meets it."""
+"""The trained target that an attacker observes: its logits and its activations."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from raysweep.training.recipe import EVALUATION_BATCH, PrivacySpent
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedTarget:
-    """A trained model as an attacker meets it: in evaluation mode, on original inputs.
+    """A trained model in evaluation mode, which an attacker may observe on unchanged inputs.
 
-    ``member_loss`` is the (mean, median) cross-entropy over the members: what Yeom's threshold is
-    granted.
+    ``member_loss`` is the (mean, median) cross-entropy over the members, the threshold of the
+    attack of Yeom et al. 2018.
     """
 
     model: nn.Module
@@ -32,20 +32,22 @@ class TrainedTarget:
     member_loss: tuple[float, float]
     device: torch.device
     evaluation_batch: int = EVALUATION_BATCH
-    _known: dict[bytes, NDArray[np.float32]] = field(default_factory=dict, repr=False)
+    _cached_logits: dict[bytes, NDArray[np.float32]] = field(default_factory=dict, repr=False)
 
     def logits(self, examples: Split) -> NDArray[np.float32]:
-        """Return the logits, (n, classes); computed once for the same examples in one order."""
+        """Return the logits, (n, classes). The same examples in one order are evaluated once."""
         key = hashlib.sha256(examples.indices.tobytes()).digest()
-        if key not in self._known:
-            self._known[key] = self._evaluate(examples)
-        return self._known[key]
+        if key not in self._cached_logits:
+            self._cached_logits[key] = compute_logits(
+                self.model, examples, self.device, self.evaluation_batch
+            )
+        return self._cached_logits[key]
 
     def activations(self, examples: Split, layer: str) -> Tensor:
         """Return the flat activations after ``layer``, (n, features), on the CPU.
 
-        ``output`` is the prediction vector as log(max(p, 1e-7)): what a black-box attacker sees.
-        Layers above are not run.
+        For ``output`` this is log(max(p, 1e-7)) of the posteriors, which a black-box attacker
+        sees. The layers after ``layer`` are not run.
 
         Raises:
             ModelError: the model has no such layer, or does not call it.
@@ -53,41 +55,40 @@ class TrainedTarget:
         """
         if layer == "output":
             return torch.from_numpy(signals.inversion_view(self.logits(examples))).float()
+
         modules = dict(self.model.named_modules())
         if layer not in modules:
             names = ", ".join(name for name in modules if name)
             raise ModelError(f"the model has no layer {layer!r}; it has {names}")
 
-        def reach(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-            raise _Reached(output)
+        def stop(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+            raise _LayerReached(output)
 
-        def seen(x: Tensor) -> Tensor:
+        def run_up_to_layer(x: Tensor) -> Tensor:
             try:
                 self.model(x)
-            except _Reached as reached:
+            except _LayerReached as reached:
                 return reached.output.flatten(1)
-            told = f"the model did not call its layer {layer!r}"
-            raise ModelError(f"{told}; its activations cannot be observed")
+            raise ModelError(
+                f"the model did not call its layer {layer!r}; its activations cannot be observed"
+            )
 
-        hook = modules[layer].register_forward_hook(reach)
+        hook = modules[layer].register_forward_hook(stop)
         try:
-            return _outputs(seen, examples, self.device, self.evaluation_batch)
+            return _outputs(run_up_to_layer, examples, self.device, self.evaluation_batch)
         finally:
             hook.remove()
 
-    def _evaluate(self, examples: Split) -> NDArray[np.float32]:
-        return _logits(self.model, examples, self.device, self.evaluation_batch)
 
-
-class _Reached(Exception):
-    """The layer that is asked for has spoken: what lies above it need not run."""
+class _LayerReached(Exception):
+    """Raised by a hook to stop the forward pass at the requested layer."""
 
     def __init__(self, output: Tensor) -> None:
         self.output = output
 
 
 def pixels(x: Tensor, examples: Split) -> Tensor:
-    """Return stored values as torch's default floats in [0, 1]."""
+    """Return stored features as floats in [0, 1], in torch's default dtype."""
     return x.to(torch.get_default_dtype()) / examples.top
 
 
@@ -95,34 +96,39 @@ def pixels(x: Tensor, examples: Split) -> Tensor:
 def _outputs(
     forward: Callable[[Tensor], Tensor], examples: Split, device: torch.device, batch: int
 ) -> Tensor:
-    """Return what ``forward`` gives for examples in [0, 1], (n, ...) on the CPU."""
+    """Return the outputs of ``forward`` for all examples, (n, ...) on the CPU.
+
+    ``forward`` maps inputs in [0, 1] to outputs, ``batch`` examples at once.
+    """
     x, _ = examples.tensors(device)
-    return gathered((forward(pixels(part, examples)) for part in x.split(batch)), len(x))
+    return gather((forward(pixels(part, examples)) for part in x.split(batch)), len(x))
 
 
-def _logits(
+def compute_logits(
     model: nn.Module, examples: Split, device: torch.device, batch: int
 ) -> NDArray[np.float32]:
+    """Return the logits of all examples, (n, classes), computed ``batch`` examples at once."""
     return _outputs(model, examples, device, batch).numpy()
 
 
-def gathered(parts: Iterable[Tensor], n: int) -> Tensor:
+def gather(parts: Iterable[Tensor], n: int) -> Tensor:
     """Return parts (rows, ...) as one tensor of ``n`` rows, fp32, on the CPU.
 
-    They are copied as they come: small results that live on between the large temporaries of a
-    forward pass tear holes into the heap, which a worker then keeps.
+    Each part is copied as soon as it is computed. Small results that stay in memory between the
+    large temporaries of forward passes would fragment a worker's heap.
     """
-    found, done = torch.empty(0, dtype=torch.float32), 0
+    result, done = torch.empty(0, dtype=torch.float32), 0
     for part in parts:
         if done == 0:
-            found = torch.empty(n, *part.shape[1:], dtype=torch.float32)
-        found[done : done + len(part)] = part
+            result = torch.empty(n, *part.shape[1:], dtype=torch.float32)
+        result[done : done + len(part)] = part
         done += len(part)
-    return found
+    return result
 
 
 def accuracy(
     model: nn.Module, examples: Split, device: torch.device, *, batch: int = EVALUATION_BATCH
 ) -> float:
     """Return the share of examples whose highest logit is their label, in [0, 1]."""
-    return float((_logits(model, examples, device, batch).argmax(axis=1) == examples.labels).mean())
+    predicted = compute_logits(model, examples, device, batch).argmax(axis=1)
+    return float((predicted == examples.labels).mean())

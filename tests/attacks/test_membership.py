@@ -13,7 +13,7 @@ from raysweep.config import Training
 from raysweep.data import Dataset, concatenate
 from raysweep.errors import DataError, SpaceError
 from raysweep.models import MODELS
-from raysweep.training.inference_model import InferenceModel
+from raysweep.training.inference_model import InferenceNetwork
 from raysweep.training.loop import isolated_rng, train
 from raysweep.training.recipe import plain_recipe
 from raysweep.trial.membership_judge import judge_membership
@@ -253,7 +253,7 @@ def test_the_inference_model_knows_no_class_by_name():
         torch.arange(6) % 5,
     )
     with isolated_rng(0, CPU):
-        model = InferenceModel(5)
+        model = InferenceNetwork(5)
     names = torch.tensor([3, 0, 4, 1, 2])  # class k is called names[k]
     renamed = torch.empty_like(logits)
     renamed[:, names] = logits

@@ -34,7 +34,7 @@ def packings(splits, values, cpu, build=MLP, n=5, **training):
     )
     orders = [np.random.default_rng(k).permutation(len(splits.pool))[:100] for k in range(n)]
     members = [splits.pool.rows(order) for order in orders]
-    return packing._Packing(recipe, members, list(range(n)), cpu)
+    return packing.Packing(recipe, members, list(range(n)), cpu)
 
 
 def largest_gap(one, other):
@@ -85,7 +85,7 @@ def user_model(shape, n_classes, dropout=0.0):
 
 
 def test_more_trainings_than_fit_in_one_come_back_in_order(splits, cpu, monkeypatch):
-    monkeypatch.setattr(packing, "AT_ONCE", 2)
+    monkeypatch.setattr(packing, "MAX_MODELS", 2)
     found = packings(splits, {}, cpu, epochs=2)
     recipe, members, seeds = found._recipe, found._members, found._seeds
     targets = packing.train_all(recipe, members, seeds=seeds, device=cpu)

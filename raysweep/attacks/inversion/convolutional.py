@@ -16,7 +16,7 @@ from raysweep.config import sub_seed
 from raysweep.training.loop import isolated_rng
 from raysweep.training.optimizers import Adam
 from raysweep.training.recipe import EVALUATION_BATCH
-from raysweep.training.target import gathered
+from raysweep.training.target import gather
 
 BATCH = 64
 
@@ -108,9 +108,9 @@ class _Adversary:
     def decode(self, others: Tensor) -> NDArray[np.float32]:
         self.net.eval()
         parts = (self(part) for part in others.split(EVALUATION_BATCH))
-        return gathered(parts, len(others)).numpy()
+        return gather(parts, len(others)).numpy()
 
     def error(self, x: Tensor, y: Tensor, rows: Tensor) -> float:
         """Return the MSE on ``rows``, which are not taken out of ``x`` all at once."""
         parts = (torch.from_numpy(self.decode(x[part])) for part in rows.split(EVALUATION_BATCH))
-        return float(F.mse_loss(gathered(parts, len(rows)), y[rows]))
+        return float(F.mse_loss(gather(parts, len(rows)), y[rows]))
