@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from raysweep.data.examples import Examples
-from raysweep.data.published import Files
+from raysweep.data.examples import RawData
+from raysweep.data.published import PublishedFiles
 from raysweep.data.user import read_classes
 from raysweep.errors import DataError
 
-ORL_FACES = Files(
-    "orl_faces",
-    None,
-    ("orl_faces", "att_faces", "ORL"),
-    ("s1/1.pgm", "s40/10.pgm"),
+ORL_FACES = PublishedFiles(
+    name="orl_faces",
+    torchvision_name=None,
+    folders=("orl_faces", "att_faces", "ORL"),
+    needed=("s1/1.pgm", "s40/10.pgm"),
     origin="the folders s1 to s40 of AT&T Laboratories Cambridge's Database of Faces",
 )
 
 N_TRAINING = 7
-"""Images of each person in the published training set; which of the ten is unpublished."""
+"""Images of each person in the published training set. Which of the ten they are is unpublished."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,22 +33,24 @@ class OrlFaces:
         """Return the folder of s1 to s40, or None."""
         return ORL_FACES.find()
 
-    def read(self) -> Examples:
-        """Return (400, 1, 112, 92) bytes; label 0 is s1; the first seven of each are published."""
+    def read(self) -> RawData:
+        """Return (400, 1, 112, 92) bytes. Label 0 is s1.
+
+        The first seven images of each person are the published training set.
+        """
         root = ORL_FACES.folder()
         people = [folder for folder in root.glob("s*") if folder.name[1:].isdigit()]
         people.sort(key=lambda folder: int(folder.name[1:]))
         faces = read_classes(people, "orl_faces", order=_number)
-        first = np.concatenate([np.arange(n) for n in np.bincount(faces.labels)])
-        return Examples(
-            features=faces.features,
-            labels=faces.labels,
-            top=faces.top,
-            published=first < N_TRAINING,
-        )
+
+        image_numbers = np.concatenate([np.arange(n) for n in np.bincount(faces.labels)])
+        return replace(faces, published=image_numbers < N_TRAINING)
 
 
 def _number(path: Path) -> int:
+    """Return the number that an image is named by."""
     if not path.stem.isdigit():
-        raise DataError(f"orl_faces: {path} is not named by a number; take it out of the folder")
+        raise DataError(
+            f"orl_faces: {path} is not named by a number", remedy="take it out of the folder"
+        )
     return int(path.stem)

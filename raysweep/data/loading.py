@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from raysweep.config import plain, sub_seed
 from raysweep.config.registry import build, fields
 from raysweep.data.deal import PublishedSizes, Sizes, deal, deal_published
-from raysweep.data.examples import Examples, Source
+from raysweep.data.examples import RawData, Source
 from raysweep.data.sources import SOURCES, source
 from raysweep.data.splits import Split, Splits
 from raysweep.errors import DataError, SpaceError
@@ -115,7 +115,7 @@ def load(dataset: Dataset | Mapping[str, Any], *, seed: int) -> Splits:
 
 
 def _deal(
-    dataset: Dataset, examples: Examples, labels: NDArray[np.int64], *, seed: int
+    dataset: Dataset, examples: RawData, labels: NDArray[np.int64], *, seed: int
 ) -> dict[str, NDArray[np.int64]]:
     """Return the rows of every split."""
     if isinstance(dataset.sizes, PublishedSizes):
@@ -129,7 +129,7 @@ def _deal(
     return deal(labels, groups, dataset.sizes.counts(len(labels)), seed=seed)
 
 
-def _checked_labels(examples: Examples, name: str) -> NDArray[np.int64]:
+def _checked_labels(examples: RawData, name: str) -> NDArray[np.int64]:
     """Return labels 0 .. classes - 1, each of them present."""
     labels = np.asarray(examples.labels)
     if len(labels) != len(examples.features):
@@ -156,7 +156,7 @@ def _checked_labels(examples: Examples, name: str) -> NDArray[np.int64]:
     return labels.astype(np.int64)
 
 
-def _scaled(examples: Examples, pool: NDArray[np.int64], name: str) -> tuple[NDArray[Any], float]:
+def _scaled(examples: RawData, pool: NDArray[np.int64], name: str) -> tuple[NDArray[Any], float]:
     """Return the features and the value that stands for 1.0 in them."""
     features = examples.features
     if features.dtype.kind == "f" and not np.isfinite(features).all():

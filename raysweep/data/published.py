@@ -1,7 +1,7 @@
-"""Published data sets: where their files lie, and how they are read.
+"""Find, download and read published data sets.
 
-Looked for in ``--data-root`` / ``RAYSWEEP_DATA``, the cache, the system's share/datasets, and then
-downloaded through torchvision.
+Files are looked for in ``RAYSWEEP_DATA`` (or ``--data-root``), in the user's cache and in the
+system's share/datasets. What is in none of them is downloaded through torchvision.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
-from raysweep.data.examples import Examples
+from raysweep.data.examples import RawData
 from raysweep.errors import DataError
 
 
@@ -28,31 +28,31 @@ def cache_folder() -> Path:
 
 
 def data_folders() -> list[Path]:
-    """Return where data sets are looked for, in order."""
-    asked = [Path(p) for p in os.environ.get("RAYSWEEP_DATA", "").split(os.pathsep) if p]
+    """Return the folders in which data sets are looked for, in order."""
+    given = [Path(p) for p in os.environ.get("RAYSWEEP_DATA", "").split(os.pathsep) if p]
     system = os.environ.get("XDG_DATA_DIRS") or "/usr/local/share:/usr/share"
     shares = [Path(p) / "datasets" for p in system.split(os.pathsep) if p]
-    return [*asked, cache_folder(), *dict.fromkeys([*shares, Path("/usr/share/datasets")])]
+    return [*given, cache_folder(), *dict.fromkeys([*shares, Path("/usr/share/datasets")])]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Digits:
-    """1,797 handwritten digits, 1x8x8, 10 classes; ships with scikit-learn, nothing to download."""
+    """1,797 handwritten digits, 1x8x8, 10 classes; part of scikit-learn, nothing to download."""
 
     def find(self) -> Path | None:
-        """Return the folder of the package that carries them."""
+        """Return the file of the package that contains them."""
         import importlib.util
 
         spec = importlib.util.find_spec("sklearn")
         return Path(spec.origin) if spec and spec.origin else None
 
-    def read(self) -> Examples:
+    def read(self) -> RawData:
         """Return (1797, 1, 8, 8) values of 0 to 16."""
         from sklearn.datasets import load_digits
 
         digits = load_digits()
         images = digits.images.astype(np.uint8)[:, None]
-        return Examples(features=images, labels=digits.target, top=16)
+        return RawData(features=images, labels=digits.target, top=16)
 
 
 def _read_idx(path: Path) -> NDArray[np.uint8]:
@@ -63,21 +63,26 @@ def _read_idx(path: Path) -> NDArray[np.uint8]:
         shape = np.frombuffer(raw, ">i4", count=raw[3], offset=4)
         return np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape)
     except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
-        remedy = "delete it and fetch it again"
-        raise DataError(f"{path} is not a whole idx file ({error}); {remedy}") from None
+        raise DataError(
+            f"{path} is not a whole idx file ({error})", remedy="delete it and fetch it again"
+        ) from None
 
 
-_IDX = tuple(
-    f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
+_IDX = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
 )
 
 
-@plain_dataclass(frozen=True)
-class Files:
-    """The files of a published data set: where they lie, what they are called, who has them.
+@plain_dataclass(frozen=True, kw_only=True)
+class PublishedFiles:
+    """The files of a published data set.
 
-    ``torchvision_name`` is None for those that torchvision does not fetch; ``origin`` then says
-    where people get them.
+    ``folders`` are the names under which people keep it, and ``needed`` the files inside. If
+    torchvision cannot download it, ``torchvision_name`` is None and ``origin`` says where to get
+    the files.
     """
 
     name: str
@@ -87,39 +92,42 @@ class Files:
     origin: str = ""
 
     def find(self) -> Path | None:
-        """Return the first folder that holds every needed file, or None."""
+        """Return the first folder that contains every needed file, or None."""
         for folder in self.candidates():
-            if all(self._present(folder / name) for name in self.needed):
+            if all(self._exists(folder / name) for name in self.needed):
                 return folder
         return None
 
-    def _present(self, path: Path) -> bool:
-        compressed = path.with_name(path.name + ".gz")  # idx files alone are read compressed
+    def _exists(self, path: Path) -> bool:
+        compressed = path.with_name(path.name + ".gz")  # only idx files can be read compressed
         return path.is_file() or (self.needed == _IDX and compressed.is_file())
 
     def candidates(self) -> list[Path]:
-        """Return the folders that are looked in, in order."""
+        """Return the folders in which the files are looked for, in order."""
         return [root / folder for root in data_folders() for folder in self.folders]
 
     def folder(self) -> Path:
-        """Return where the files lie, fetching them through torchvision when they are nowhere."""
-        found = self.find()
-        if found is None and self.torchvision_name and _download(self.torchvision_name):
-            found = self.find()
-        if found is None:
+        """Return the folder of the files, after a download through torchvision if necessary."""
+        folder = self.find()
+        if folder is None and self.torchvision_name and _download(self.torchvision_name):
+            folder = self.find()
+        if folder is None:
             raise self.missing()
-        return found
+        return folder
 
     def missing(self) -> DataError:
-        """Return the error that says where it was looked for and the three ways to get it."""
+        """Return the error that names the folders that were searched and the ways to get it."""
         tried = "".join(f"\n  - {folder}" for folder in self.candidates())
-        place = f"a folder named {self.name} and pass the folder above it with --data-root or "
-        place += "RAYSWEEP_DATA"
+        place = (
+            f"a folder named {self.name} and pass the folder above it with --data-root or "
+            "RAYSWEEP_DATA"
+        )
         if self.torchvision_name is None:
             return DataError(
                 f"data set {self.name!r} is not on this machine. Looked in:{tried}\nTo get it: put "
                 f"{', '.join(self.needed)} ({self.origin}) into {place}."
             )
+
         return DataError(
             f"data set {self.name!r} is not on this machine and could not be downloaded. "
             f"Looked in:{tried}\nThree ways to get it: (1) put {', '.join(self.needed)} into "
@@ -130,37 +138,45 @@ class Files:
 
 
 def _download(torchvision_name: str) -> bool:
-    """Fetch a data set into the cache through torchvision; return whether that worked."""
+    """Download a data set into the cache through torchvision; return whether that worked."""
     from torchvision import datasets
 
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # torchvision shows its progress
+        with contextlib.redirect_stdout(sys.stderr):  # torchvision prints its progress
             getattr(datasets, torchvision_name)(root=str(cache_folder()), download=True)
     except (OSError, RuntimeError):
         return False
     return True
 
 
-MNIST = Files("mnist", "MNIST", ("mnist", "MNIST/raw"), _IDX)
+MNIST = PublishedFiles(
+    name="mnist", torchvision_name="MNIST", folders=("mnist", "MNIST/raw"), needed=_IDX
+)
 
-FASHION_MNIST = Files(
-    "fashion_mnist",
-    "FashionMNIST",
-    ("fashion_mnist", "fashion-mnist", "FashionMNIST/raw"),
-    _IDX,
+FASHION_MNIST = PublishedFiles(
+    name="fashion_mnist",
+    torchvision_name="FashionMNIST",
+    folders=("fashion_mnist", "fashion-mnist", "FashionMNIST/raw"),
+    needed=_IDX,
 )
 
 
-def _idx_examples(files: Files) -> Examples:
+def _read_idx_files(files: PublishedFiles) -> RawData:
+    """Return the images (n, 1, height, width) of the training set, then of the test set."""
     folder = files.folder()
-    parts = []
+    arrays = []
     for name in _IDX:
-        plain = folder / name
-        parts.append(_read_idx(plain if plain.is_file() else folder / f"{name}.gz"))
-    features = np.concatenate([parts[0], parts[2]])[:, None]
-    labels = np.concatenate([parts[1], parts[3]])
-    published = np.arange(len(labels)) < len(parts[1])
-    return Examples(features=features, labels=labels, top=255, published=published)
+        path = folder / name
+        arrays.append(_read_idx(path if path.is_file() else folder / f"{name}.gz"))
+
+    train_images, train_labels, test_images, test_labels = arrays
+    labels = np.concatenate([train_labels, test_labels])
+    return RawData(
+        features=np.concatenate([train_images, test_images])[:, None],
+        labels=labels,
+        top=255,
+        published=np.arange(len(labels)) < len(train_labels),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,9 +187,9 @@ class Mnist:
         """Return the folder of the idx files, or None."""
         return MNIST.find()
 
-    def read(self) -> Examples:
+    def read(self) -> RawData:
         """Return (70000, 1, 28, 28) bytes."""
-        return _idx_examples(MNIST)
+        return _read_idx_files(MNIST)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +200,6 @@ class FashionMnist:
         """Return the folder of the idx files, or None."""
         return FASHION_MNIST.find()
 
-    def read(self) -> Examples:
+    def read(self) -> RawData:
         """Return (70000, 1, 28, 28) bytes."""
-        return _idx_examples(FASHION_MNIST)
+        return _read_idx_files(FASHION_MNIST)

@@ -1,4 +1,4 @@
-"""The catalogue of data sets: a new one is a frozen dataclass with ``find`` and ``read``."""
+"""The catalogue of data sets. Each is a frozen dataclass with ``find`` and ``read``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SOURCES: dict[str, type[Any]] = {
 
 
 def source(name: str, parameters: Mapping[str, Any]) -> Source:
-    """Return the source that a space names, with its parameters checked."""
+    """Return the source called ``name``, or a user's function, with its parameters checked."""
     if is_reference(name):
         return UserFunction(reference=name, parameters=dict(parameters))
     kind = lookup(SOURCES, name, "dataset")

@@ -1,4 +1,4 @@
-"""Some examples of a data set, and one deal of it."""
+"""Types for a split of a data set, and for all splits of one deal."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ SPLITS = ("members", "nonmembers", "pool", "reference", "validation", "test")
 class Split:
     """Some examples of a data set.
 
-    ``features`` (n, *shape), bytes or float32; ``top`` is the value that stands for 1.0, so that
-    bytes stay bytes until a batch is made. ``labels`` (n,) int64. ``indices`` (n,) in the data set.
+    - ``features`` (n, *shape), bytes or float32. ``top`` is the value that stands for 1.0: bytes
+      are converted to floats only when a batch is made, which saves memory.
+    - ``labels`` (n,), int64.
+    - ``indices`` (n,): the position of each example in the data set.
     """
 
     features: NDArray[Any]
@@ -59,31 +61,36 @@ class Split:
         )
 
     def tensors(self, device: Any) -> tuple[Tensor, Tensor]:
-        """Return (features, labels) on ``device``; features unscaled, without a copy on the CPU."""
+        """Return (features, labels) on ``device``, not scaled. On the CPU nothing is copied."""
         import torch
 
-        with warnings.catch_warnings():  # shared memory is read-only, and nobody writes to it
+        with warnings.catch_warnings():  # arrays in shared memory are read-only; none is written
             warnings.filterwarnings("ignore", message=".*not writable.*")
             x, y = torch.from_numpy(self.features), torch.from_numpy(self.labels)
+
         if torch.device(device).type == "cuda":
             return x.pin_memory().to(device, non_blocking=True), y.to(device)
         return x, y
 
 
 def concatenate(first: Split, second: Split, order: NDArray[np.int64] | None = None) -> Split:
-    """Return the examples of both, first after first or in ``order``, in one copy."""
-    n = len(first) + len(second)
-    rows = np.arange(n) if order is None else np.argsort(order)  # where each of them goes
+    """Return the examples of ``first``, then those of ``second``, or both in ``order``.
 
-    def joined(one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
+    The result is written at once, without a concatenated array that is then put into order.
+    """
+    n = len(first) + len(second)
+    positions = np.arange(n) if order is None else np.argsort(order)
+
+    def join(one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
         both = np.empty((n, *one.shape[1:]), np.result_type(one, other))
-        both[rows[: len(first)]], both[rows[len(first) :]] = one, other
+        both[positions[: len(first)]] = one
+        both[positions[len(first) :]] = other
         return both
 
     return Split(
-        features=joined(first.features, second.features),
-        labels=joined(first.labels, second.labels),
-        indices=joined(first.indices, second.indices),
+        features=join(first.features, second.features),
+        labels=join(first.labels, second.labels),
+        indices=join(first.indices, second.indices),
         top=first.top,
         n_classes=first.n_classes,
     )
@@ -91,11 +98,17 @@ def concatenate(first: Split, second: Split, order: NDArray[np.int64] | None = N
 
 @dataclass(frozen=True, kw_only=True)
 class Splits:
-    """One deal: disjoint splits of one data set (SCIENCE of each in the README).
+    """The splits of one data set, dealt by one seed.
 
-    ``members`` train the target; ``nonmembers`` are never trained on; ``pool`` is the attacker's;
-    ``reference`` is public; ``validation`` judges a sweep; ``test`` is kept for the end. Only a
-    published test set may serve as nonmembers and validation at once, and :attr:`kind` says so.
+    - ``members``: the target is trained on them.
+    - ``nonmembers``: no target is trained on them.
+    - ``pool``: the attacker's own data.
+    - ``reference``: public data.
+    - ``validation``: the accuracy of a trial is measured on it.
+    - ``test``: set aside, never read.
+
+    Splits are disjoint, with one exception: validation examples of a published test set may serve
+    as nonmembers too. :attr:`kind` says so.
     """
 
     members: Split
@@ -111,8 +124,8 @@ class Splits:
         """``dealt``, ``published``, or ``published, validation as nonmembers``."""
         if not self.is_published:
             return "dealt"
-        twice = np.array_equal(self.nonmembers.indices, self.validation.indices)
-        return "published, validation as nonmembers" if twice else "published"
+        is_shared = np.array_equal(self.nonmembers.indices, self.validation.indices)
+        return "published, validation as nonmembers" if is_shared else "published"
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -121,7 +134,7 @@ class Splits:
 
     @property
     def hash(self) -> str:
-        """Name the deal by its indices: 16 hex digits of their SHA-256."""
+        """The first 16 hex digits of the SHA-256 of all indices: it identifies the deal."""
         digest = hashlib.sha256()
         for name in SPLITS:
             digest.update(name.encode() + getattr(self, name).indices.tobytes())

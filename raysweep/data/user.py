@@ -1,4 +1,4 @@
-"""A user's own data: a folder of images, an .npz file, a function."""
+"""Sources for a user's own data: a folder of images, an .npz file, or a function."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass
 
 from raysweep.config.registry import user_function
-from raysweep.data.examples import Examples, as_examples
+from raysweep.data.examples import RawData, to_raw_data
 from raysweep.errors import DataError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
@@ -30,11 +30,11 @@ class ImageFolder:
         """Return the folder, or None."""
         return Path(self.path) if Path(self.path).is_dir() else None
 
-    def read(self) -> Examples:
+    def read(self) -> RawData:
         """Return (n, channels, height, width) bytes; labels follow the sorted folder names."""
         root = Path(self.path)
         if not root.is_dir():
-            raise DataError(f"image_folder: there is no folder {root}; check dataset.path")
+            raise DataError(f"image_folder: there is no folder {root}", remedy="check dataset.path")
         classes = sorted(folder for folder in root.iterdir() if folder.is_dir())
         if not classes:
             raise DataError(f"image_folder: {root} holds no class folders with images")
@@ -43,11 +43,12 @@ class ImageFolder:
 
 def read_classes(
     folders: Sequence[Path], name: str, order: Callable[[Path], Any] | None = None
-) -> Examples:
-    """Return the images of one folder a class, labelled by the folders' order.
+) -> RawData:
+    """Return the images of all folders; the label of an image is the position of its folder.
 
     Raises:
-        DataError: a folder has no or one image, or an image is torn or of another size.
+        DataError: a folder has less than two images, or an image cannot be read or differs in
+            size.
 
     """
     images: list[NDArray[np.uint8]] = []
@@ -55,42 +56,55 @@ def read_classes(
     for label, folder in enumerate(folders):
         files = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES]
         if not files:
-            raise DataError(f"{name}: class folder {folder} is empty; fill or remove it")
+            raise DataError(f"{name}: class folder {folder} is empty", remedy="fill or remove it")
+
         for path in sorted(files, key=order):
             images.append(_read_image(path))
             labels.append(label)
             if images[-1].shape != images[0].shape:
-                told = f"{path} is {images[-1].shape}, the first one {images[0].shape}"
-                raise DataError(f"{name}: images differ in size: {told}; resize them")
+                raise DataError(
+                    f"{name}: images differ in size: {path} is {images[-1].shape}, the first one "
+                    f"{images[0].shape}",
+                    remedy="resize them",
+                )
+
         if len(files) == 1:
-            law = "has a single image; members and nonmembers cannot both have some of it"
-            raise DataError(f"{name}: class folder {folder} {law}; add one, or remove the folder")
-    return Examples(features=np.stack(images), labels=np.array(labels), top=255)
+            raise DataError(
+                f"{name}: class folder {folder} has a single image, so members and nonmembers "
+                "cannot both have one of this class",
+                remedy="add one, or remove the folder",
+            )
+
+    return RawData(features=np.stack(images), labels=np.array(labels), top=255)
 
 
 def _read_image(path: Path) -> NDArray[np.uint8]:
-    """Return (channels, height, width) bytes: grey images have one channel, others three."""
+    """Return (channels, height, width) bytes; a grey image has one channel, others three."""
     from PIL import Image
 
     try:
         with Image.open(path) as image:
             if image.mode.startswith("I;16"):
-                return (np.asarray(image) // 257).astype(np.uint8)[None]
+                return (np.asarray(image) // 257).astype(np.uint8)[None]  # 65535 becomes 255
             if image.mode in ("I", "F"):
-                raise ValueError(f"mode {image.mode} has no known range; save it as 8 or 16 bits")
-            grey = image.mode in ("1", "L", "LA")
-            pixels = np.asarray(image.convert("L" if grey else "RGB"))
+                raise ValueError(f"mode {image.mode} has no fixed range; save it as 8 or 16 bits")
+
+            is_grey = image.mode in ("1", "L", "LA")
+            pixels = np.asarray(image.convert("L" if is_grey else "RGB"))
     except (OSError, ValueError, SyntaxError) as error:
-        raise DataError(f"{path} cannot be read as an image ({error}); remove or mend it") from None
-    return pixels[None] if grey else pixels.transpose(2, 0, 1)
+        raise DataError(
+            f"{path} cannot be read as an image ({error})", remedy="remove or repair it"
+        ) from None
+
+    return pixels[None] if is_grey else pixels.transpose(2, 0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Npz:
     """Your own arrays: ``path`` to an .npz with ``features`` (images or flat) and ``labels``.
 
-    ``range: [low, high]`` states what stands for 0 and 1; without it images of bytes are divided by
-    255, and other numbers are scaled by the pool's own range, feature by feature.
+    ``range: [low, high]`` gives the values that stand for 0 and 1. Without it images of bytes are
+    divided by 255, and other features are each scaled by their range in the pool.
     """
 
     path: str
@@ -100,22 +114,27 @@ class Npz:
         """Return the file, or None."""
         return Path(self.path) if Path(self.path).is_file() else None
 
-    def read(self) -> Examples:
-        """Return what the file holds; images as (n, channels, height, width)."""
+    def read(self) -> RawData:
+        """Return the arrays of the file; images as (n, channels, height, width)."""
         path = Path(self.path)
         if not path.is_file():
-            raise DataError(f"npz: there is no file {path}; check dataset.path")
-        return as_examples(*read_npz(path), value_range=self.range)
+            raise DataError(f"npz: there is no file {path}", remedy="check dataset.path")
+        return to_raw_data(*read_npz(path), value_range=self.range)
 
 
 def read_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the arrays ``features`` and ``labels`` of a file; raise DataError if it is torn."""
+    """Return the arrays ``features`` and ``labels`` of a file.
+
+    Raises:
+        DataError: the file has no such arrays, or is damaged.
+
+    """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             missing = {"features", "labels"} - set(arrays.files)
             if missing:
-                has = ", ".join(arrays.files) or "nothing"
-                raise DataError(f"npz: {path} has no {sorted(missing)}; it holds {has}")
+                names = ", ".join(arrays.files) or "nothing"
+                raise DataError(f"npz: {path} has no {sorted(missing)}; it holds {names}")
             return arrays["features"], arrays["labels"]
     except (OSError, ValueError, EOFError, TypeError, zlib.error, zipfile.BadZipFile) as error:
         raise DataError(f"npz: {path} is not a whole .npz file ({error})") from None
@@ -129,21 +148,25 @@ class UserFunction:
     parameters: Mapping[str, Any]
 
     def find(self) -> Path | None:
-        """Return the working directory: the function is known to be there only once it runs."""
+        """Return the working directory; the function itself is looked for when it is called."""
         return Path.cwd()
 
-    def read(self) -> Examples:
-        """Return what the function returns."""
+    def read(self) -> RawData:
+        """Return the arrays that the function returns."""
         function = user_function(self.reference, "dataset")
         try:
             result = function(**self.parameters)
         except Exception as error:
-            told = f"{type(error).__name__}: {error}"
-            raise DataError(f"dataset {self.reference!r} raised {told}") from error
+            raise DataError(
+                f"dataset {self.reference!r} raised {type(error).__name__}: {error}"
+            ) from error
+
         if not isinstance(result, tuple) or len(result) not in (2, 3):
-            told = "must return (features, labels) or (features, labels, groups)"
-            raise DataError(f"dataset {self.reference!r} {told}, got {type(result).__name__}")
+            raise DataError(
+                f"dataset {self.reference!r} must return (features, labels) or (features, labels, "
+                f"groups), got {type(result).__name__}"
+            )
         try:
-            return as_examples(*result)
+            return to_raw_data(*result)
         except (ValueError, TypeError, DataError) as error:
             raise DataError(f"dataset {self.reference!r}: {error}") from None
