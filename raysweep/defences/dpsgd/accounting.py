@@ -14,12 +14,14 @@ from math import exp, isfinite, log
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from opacus.accountants import PRVAccountant
 from opacus.accountants.analysis.rdp import compute_rdp, get_privacy_spent
 from scipy.optimize import brentq
 
 from raysweep.errors import PrivacyError
-from raysweep.training.signals import Floats
+
+Floats = NDArray[np.float64]
 
 AccountantName = Literal["rdp", "prv"]
 
