@@ -53,13 +53,13 @@ def test_the_same_seed_deals_the_same_and_another_does_not():
     assert data.load(spec, seed=0).hash == first != other
 
 
-def test_digits_are_pixels_in_the_unit_interval(splits):
+def test_digits_are_scaled_to_0_to_1(splits):
     pixels = splits.members.pixels()
     assert pixels.shape == (120, 1, 8, 8)
     assert (pixels.min(), pixels.max()) == (0.0, 1.0)
 
 
-def test_sizes_that_do_not_fit_say_how_much_there_is():
+def test_sizes_that_do_not_fit_name_the_number_of_examples():
     with pytest.raises(DataError, match=r"ask for 2,955 examples, the data set has 1,797"):
         data.load({"name": "digits", "members": 1700}, seed=0)
 
@@ -90,7 +90,7 @@ def test_idx_files_are_read_plain_or_compressed(tmp_path, monkeypatch, folder, s
     assert splits.members.n_classes == 2
 
 
-def test_a_torn_idx_file_is_named(tmp_path, monkeypatch):
+def test_a_damaged_idx_file_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("RAYSWEEP_DATA", str(tmp_path))
     (tmp_path / "mnist").mkdir()
     for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
@@ -99,7 +99,7 @@ def test_a_torn_idx_file_is_named(tmp_path, monkeypatch):
         data.load({"name": "mnist"}, seed=0)
 
 
-def test_the_systems_fashion_mnist_is_found_and_whole():
+def test_the_fashion_mnist_of_the_system_is_complete():
     if FASHION_MNIST.find() is None:
         pytest.skip("Debian's dataset-fashion-mnist is not installed")
     splits = data.load({"name": "fashion_mnist"}, seed=0)
@@ -122,8 +122,8 @@ def test_cifar_batches_are_read_without_running_their_pickle(
     splits = data.load({"name": name}, seed=0)
     assert splits.members.shape == (3, 32, 32)
     assert sum(splits.sizes.values()) == 20 * n_files
-    own = data.load({"name": name, "split": "published"}, seed=0)
-    assert (own.sizes["members"], own.sizes["validation"]) == (20 * (n_files - 1), 20)
+    separate = data.load({"name": name, "split": "published"}, seed=0)
+    assert (separate.sizes["members"], separate.sizes["validation"]) == (20 * (n_files - 1), 20)
 
 
 class Bomb:
@@ -141,15 +141,15 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_missing_data_says_where_it_was_looked_for_and_three_ways(tmp_path, monkeypatch):
+def test_missing_data_name_the_folders_that_were_searched_and_three_remedies(tmp_path, monkeypatch):
     for name in ("RAYSWEEP_DATA", "XDG_CACHE_HOME", "XDG_DATA_DIRS"):
         monkeypatch.setenv(name, str(tmp_path))
     monkeypatch.setattr("raysweep.data.published._download", lambda name: False)
     with pytest.raises(DataError) as error:
         data.load({"name": "cifar10"}, seed=0)
-    told = str(error.value)
-    assert str(tmp_path) in told
-    assert all(way in told for way in ("(1)", "(2)", "(3)", "--data-root"))
+    message = str(error.value)
+    assert str(tmp_path) in message
+    assert all(way in message for way in ("(1)", "(2)", "(3)", "--data-root"))
 
 
 def test_an_image_folder_is_read_by_its_class_folders(tmp_path):
@@ -208,7 +208,7 @@ def test_features_without_a_range_are_scaled_by_the_pool(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("labels", "law"),
+    ("labels", "message"),
     [
         (np.linspace(0, 1, 60), "whole numbers"),
         (np.where(np.arange(60) % 2, 2, 0), "class 1 has no example"),
@@ -217,8 +217,8 @@ def test_features_without_a_range_are_scaled_by_the_pool(tmp_path):
         (np.zeros(59, int), "must pair"),
     ],
 )
-def test_labels_that_do_not_hold_are_refused(tmp_path, labels, law):
-    with pytest.raises(DataError, match=law):
+def test_labels_that_break_a_rule_are_refused(tmp_path, labels, message):
+    with pytest.raises(DataError, match=message):
         data.load(write_npz(tmp_path / "a.npz", labels=labels), seed=0)
 
 
@@ -227,7 +227,7 @@ def test_features_that_are_not_finite_are_refused(tmp_path):
         data.load(write_npz(tmp_path / "a.npz", features=np.full((60, 5), np.nan)), seed=0)
 
 
-def test_an_npz_without_the_keys_or_torn_is_refused(tmp_path):
+def test_an_npz_that_is_damaged_or_lacks_an_array_is_refused(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.zeros(3))
     with pytest.raises(DataError, match=r"has no \['features', 'labels'\]; it holds x"):
         data.load({"name": "npz", "path": str(tmp_path / "a.npz")}, seed=0)
@@ -254,7 +254,7 @@ def user_module(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
 
 
-def test_groups_never_straddle_two_splits(user_module):
+def test_all_examples_of_a_group_are_in_one_split(user_module):
     splits = data.load({"name": "their_data:people", "n": 80}, seed=0)
     groups = [set((getattr(splits, name).indices // 4).tolist()) for name in SIX]
     assert sum(len(g) for g in groups) == len(set().union(*groups))
@@ -262,10 +262,10 @@ def test_groups_never_straddle_two_splits(user_module):
 
 
 @pytest.mark.parametrize(
-    ("function", "law"), [("wrong", "must return"), ("broken", "raised RuntimeError: no disk")]
+    ("function", "message"), [("wrong", "must return"), ("broken", "raised RuntimeError: no disk")]
 )
-def test_a_user_function_that_does_not_hold_is_named(user_module, function, law):
-    with pytest.raises(DataError, match=law):
+def test_a_user_function_that_breaks_a_rule_is_named(user_module, function, message):
+    with pytest.raises(DataError, match=message):
         data.load({"name": f"their_data:{function}"}, seed=0)
 
 
@@ -358,7 +358,7 @@ def test_a_published_split_keeps_the_training_set_and_the_test_set_apart(publish
     assert splits.kind == "published"
 
 
-def test_without_nonmembers_validation_serves_as_such_and_the_split_says_so(published):
+def test_without_nonmembers_the_validation_examples_serve_as_nonmembers(published):
     splits = data.load({**published, "members": 0.5, "reference": 6}, seed=0)
     assert np.array_equal(splits.nonmembers.indices, splits.validation.indices)
     assert (len(splits.members), len(splits.validation)) == (20, 20)
@@ -366,7 +366,7 @@ def test_without_nonmembers_validation_serves_as_such_and_the_split_says_so(publ
 
 
 @pytest.mark.parametrize(
-    ("sizes", "law"),
+    ("sizes", "message"),
     [
         (
             {"members": 40, "reference": 1},
@@ -377,8 +377,8 @@ def test_without_nonmembers_validation_serves_as_such_and_the_split_says_so(publ
         ({"test": 20}, "dataset.validation must hold at least one"),
     ],
 )
-def test_a_published_split_that_does_not_fit_is_refused(published, sizes, law):
-    with pytest.raises(DataError, match=law):
+def test_a_published_split_that_does_not_fit_is_refused(published, sizes, message):
+    with pytest.raises(DataError, match=message):
         data.load({**published, **sizes}, seed=0)
 
 
@@ -387,7 +387,7 @@ def test_a_reference_set_larger_than_the_data_is_refused():
         data.load({"name": "digits", "reference": 2000}, seed=0)
 
 
-def test_data_without_a_published_split_say_so():
+def test_a_published_split_of_data_without_one_is_refused():
     with pytest.raises(DataError, match="'digits' has no published split"):
         data.load({"name": "digits", "split": "published"}, seed=0)
 
@@ -398,7 +398,7 @@ def test_an_unknown_split_is_refused():
 
 
 @pytest.mark.parametrize("labels", ["from 1", "one-hot", "from 0"])
-def test_purchase_records_are_bytes_whatever_form_their_labels_have(tmp_path, monkeypatch, labels):
+def test_purchase_records_are_bytes_for_every_form_of_labels(tmp_path, monkeypatch, labels):
     monkeypatch.setenv("RAYSWEEP_DATA", str(tmp_path))
     features = np.random.default_rng(0).integers(0, 2, (60, 600)).astype(float)
     classes = np.arange(60) % 3
@@ -419,24 +419,24 @@ def test_records_that_are_not_binary_are_refused(tmp_path, monkeypatch):
         data.load({"name": "texas100"}, seed=0)
 
 
-def test_missing_records_say_where_to_put_them(tmp_path, monkeypatch):
+def test_missing_records_are_an_error_that_says_where_to_put_them(tmp_path, monkeypatch):
     for name in ("RAYSWEEP_DATA", "XDG_CACHE_HOME", "XDG_DATA_DIRS"):
         monkeypatch.setenv(name, str(tmp_path))
     with pytest.raises(DataError, match=r"put purchase100\.npz .* into a folder named purchase100"):
         data.load({"name": "purchase100"}, seed=0)
 
 
-def test_synthetic_records_are_the_same_each_time_and_classes_have_tastes():
+def test_synthetic_records_are_the_same_each_time_and_differ_by_class():
     spec = {"name": "synthetic_purchase", "records": 600, "features": 50, "classes": 3}
     first = data.load({**spec, "spread": 2.0}, seed=0).members
     again = data.load({**spec, "spread": 2.0}, seed=0).members
     assert np.array_equal(first.features, again.features)
-    tastes = np.stack([first.pixels()[first.labels == c].mean(axis=0) for c in range(3)])
-    nearest = ((first.pixels()[:, None] - tastes) ** 2).sum(axis=2).argmin(axis=1)
+    class_means = np.stack([first.pixels()[first.labels == c].mean(axis=0) for c in range(3)])
+    nearest = ((first.pixels()[:, None] - class_means) ** 2).sum(axis=2).argmin(axis=1)
     assert (nearest == first.labels).mean() > 0.95
 
 
-def test_two_splits_are_joined_in_any_order(splits):
+def test_two_splits_are_concatenated_in_any_order(splits):
     both = data.concatenate(splits.members, splits.validation)
     assert both.indices.tolist() == [*splits.members.indices, *splits.validation.indices]
     order = np.random.default_rng(0).permutation(len(both))

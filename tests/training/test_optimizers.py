@@ -1,4 +1,4 @@
-"""The optimizers step as torch's classes do, and import no compiler."""
+"""The optimizers give the results of torch's classes, and import no compiler."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ from torch import nn
 
 from raysweep.training.optimizers import SGD, Adam
 
-TWINS = {
+OPTIMIZERS = {
     "sgd": (SGD, torch.optim.SGD, {}),
     "momentum": (SGD, torch.optim.SGD, {"momentum": 0.9, "weight_decay": 0.1}),
     "adam": (Adam, torch.optim.Adam, {"weight_decay": 0.1}),
@@ -17,29 +17,31 @@ TWINS = {
 }
 
 
-def walk(make, parameters, **settings):
+def parameters_after_five_steps(make, parameters, **settings):
     optimizer = make(parameters, 0.1, **settings)
     for step in range(5):
         optimizer.zero_grad()
-        (parameters[0].sin() * (step + 1)).sum().backward()  # the other one has no gradient
+        (parameters[0].sin() * (step + 1)).sum().backward()  # the second parameter has no gradient
         optimizer.step()
     return torch.cat([p.detach().flatten() for p in parameters])
 
 
-@pytest.mark.parametrize("name", TWINS)
-def test_each_steps_as_its_twin_of_torch(name):
-    own, twin, settings = TWINS[name]
-    drawn = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
-    walked, expected = (
-        walk(make, [nn.Parameter(x.clone()) for x in drawn], **more, **settings)
-        for make, more in ((own, {}), (twin, {"fused": True}))
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_each_optimizer_gives_the_parameters_of_torchs_class(name):
+    ours, theirs, settings = OPTIMIZERS[name]
+    start = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
+    actual, expected = (
+        parameters_after_five_steps(
+            make, [nn.Parameter(x.clone()) for x in start], **more, **settings
+        )
+        for make, more in ((ours, {}), (theirs, {"fused": True}))
     )
-    assert not torch.equal(walked[:12], drawn[0].flatten())
-    assert torch.equal(walked, expected)
+    assert not torch.equal(actual[:12], start[0].flatten())
+    assert torch.equal(actual, expected)
 
 
-def test_a_trial_does_not_import_the_compiler():
-    told = """
+def test_a_trial_does_not_import_torchs_compiler():
+    script = """
 import sys
 import raysweep
 space = raysweep.load_space("search_spaces/quickstart.yaml")
@@ -47,5 +49,7 @@ raysweep.run_trial(space.config({"epsilon": 8, "training.epochs": 1}))
 raysweep.run_trial(space.config({"training.epochs": 1}))
 print("torch._dynamo" in sys.modules)
 """
-    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "False"

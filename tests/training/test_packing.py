@@ -1,4 +1,4 @@
-"""Many trainings in one give what each gives alone."""
+"""Models that are trained at once equal those that are trained alone."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def float64():
     torch.set_default_dtype(torch.float32)
 
 
-def packings(splits, values, cpu, build=MLP, n=5, **training):
+def make_packing(splits, values, cpu, build=MLP, n=5, **training):
     options = {"epochs": 6, "batch_size": 25, "learning_rate": 1e-2, **training}
     recipe = Defences.parse(values).apply(
         plain_recipe(build, Training(**options)), splits.reference
@@ -53,8 +53,8 @@ def largest_gap(one, other):
 def test_after_training_in_float64_every_model_is_the_one_trained_alone(
     splits, cpu, values, optimizer
 ):
-    found = packings(splits, values, cpu, optimizer=optimizer)
-    together, alone = found.train(), found.train_one_by_one()
+    trainings = make_packing(splits, values, cpu, optimizer=optimizer)
+    together, alone = trainings.train(), trainings.train_one_by_one()
     assert largest_gap(together, alone) < 1e-5
     assert [a.privacy for a in together] == [a.privacy for a in alone]
     for one, other in zip(together, alone, strict=True):
@@ -64,30 +64,30 @@ def test_after_training_in_float64_every_model_is_the_one_trained_alone(
 
 @pytest.mark.parametrize("values", DEFENDED)
 def test_after_one_step_in_float32_every_model_is_the_one_trained_alone(splits, cpu, values):
-    found = packings(splits, values, cpu, epochs=1, batch_size=100)
-    assert largest_gap(found.train(), found.train_one_by_one()) < 1e-5
+    trainings = make_packing(splits, values, cpu, epochs=1, batch_size=100)
+    assert largest_gap(trainings.train(), trainings.train_one_by_one()) < 1e-5
 
 
-def test_it_is_chosen_where_it_pays_and_nowhere_else(splits, cpu):
-    assert packings(splits, {}, cpu).pays
-    assert not packings(splits, {}, cpu, n=1).pays
-    assert not packings(splits, {}, cpu, build=MODELS["mlp"](hidden=(3000,)).build).pays
-    assert not packings(splits, {}, cpu, build=MODELS["thesis_cnn"]().build).pays
-    assert not packings(splits, {}, cpu, build=user_model).pays
+def test_only_several_small_models_of_linear_layers_are_packed(splits, cpu):
+    assert make_packing(splits, {}, cpu).pays
+    assert not make_packing(splits, {}, cpu, n=1).pays
+    assert not make_packing(splits, {}, cpu, build=MODELS["mlp"](hidden=(3000,)).build).pays
+    assert not make_packing(splits, {}, cpu, build=MODELS["thesis_cnn"]().build).pays
+    assert not make_packing(splits, {}, cpu, build=user_model).pays
 
 
 def user_model(shape, n_classes, dropout=0.0):
-    class Own(torch.nn.Linear):
+    class Doubled(torch.nn.Linear):
         def forward(self, x):
             return super().forward(x.flatten(1)) * 2
 
-    return Own(int(np.prod(shape)), n_classes)
+    return Doubled(int(np.prod(shape)), n_classes)
 
 
-def test_more_trainings_than_fit_in_one_come_back_in_order(splits, cpu, monkeypatch):
+def test_more_models_than_are_packed_at_once_come_back_in_order(splits, cpu, monkeypatch):
     monkeypatch.setattr(packing, "MAX_MODELS", 2)
-    found = packings(splits, {}, cpu, epochs=2)
-    recipe, members, seeds = found._recipe, found._members, found._seeds
+    trainings = make_packing(splits, {}, cpu, epochs=2)
+    recipe, members, seeds = trainings._recipe, trainings._members, trainings._seeds
     targets = packing.train_all(recipe, members, seeds=seeds, device=cpu)
     alone = [train(recipe, m, seed=s, device=cpu) for m, s in zip(members, seeds, strict=True)]
     assert largest_gap(targets, alone) < 1e-4

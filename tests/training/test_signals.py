@@ -27,9 +27,9 @@ def test_modified_entropy_is_its_definition(logits):
     labels = np.array([0, 1, 2, 3, 0])
     p = posteriors(logits)
     rows = np.arange(5)
-    own = p[rows, labels]
-    others = -(p * np.log1p(-p)).sum(axis=1) + own * np.log1p(-own)
-    expected = -(1 - own) * np.log(own) + others
+    p_label = p[rows, labels]
+    others = -(p * np.log1p(-p)).sum(axis=1) + p_label * np.log1p(-p_label)
+    expected = -(1 - p_label) * np.log(p_label) + others
     np.testing.assert_allclose(
         signals.modified_entropy(logits, labels), expected, rtol=1e-6, atol=1e-9
     )
@@ -43,21 +43,21 @@ def test_confidence_orders_like_the_highest_posterior(logits):
     )
 
 
-def test_very_sure_predictions_do_not_tie():
+def test_signals_of_very_confident_predictions_differ():
     logits = np.array([[40.0, 0.0, 0.0], [50.0, 0.0, 0.0], [60.0, 0.0, 0.0]])
     assert np.all(np.diff(signals.confidence(logits)) > 0)
     assert np.all(np.diff(signals.modified_entropy(logits, np.zeros(3, int))) < 0)
 
 
-def test_cross_entropy_survives_logits_that_overflow():
-    found = signals.cross_entropy(np.array([[1000.0, 0.0]]), np.array([1]))
-    assert found == pytest.approx([1000.0])
+def test_cross_entropy_is_right_for_logits_whose_exponential_overflows():
+    signal = signals.cross_entropy(np.array([[1000.0, 0.0]]), np.array([1]))
+    assert signal == pytest.approx([1000.0])
 
 
-def test_sorted_log_odds_fall_and_need_no_labels():
-    found = signals.sorted_log_odds(np.random.default_rng(0).normal(size=(6, 5)))
-    assert found.shape == (6, 3)
-    assert np.all(np.diff(found, axis=1) <= 0)
+def test_sorted_log_odds_come_highest_first():
+    signal = signals.sorted_log_odds(np.random.default_rng(0).normal(size=(6, 5)))
+    assert signal.shape == (6, 3)
+    assert np.all(np.diff(signal, axis=1) <= 0)
 
 
 def test_the_inversion_view_is_bounded_below():

@@ -19,7 +19,7 @@ from raysweep.training.target import accuracy
 
 @pytest.fixture
 def chance(cpu):
-    """Keep what a test draws from torch's own generator to itself."""
+    """Seed torch's global generator for one test, and restore it afterwards."""
     with isolated_rng(0, cpu):
         yield
 
@@ -60,7 +60,7 @@ def test_every_target_takes_every_shape(name, shape, n_classes, dropout):
 
 
 def small(name):
-    """The densenet of a hundred layers is the same code as that of sixteen."""
+    """Return a model of the catalogue; a densenet has 16 layers, since 100 take long."""
     return MODELS[name](depth=16) if name == "densenet" else MODELS[name]()
 
 
@@ -70,19 +70,19 @@ IMAGE_MODELS = [name for name in MODELS if name not in ("softmax", "mlp", "recor
 @pytest.mark.parametrize("name", list(MODELS))
 def test_spatial_dropout_zeroes_whole_channels_or_says_that_there_are_none(name):
     with torch.random.fork_rng():
-        torch.manual_seed(0)  # a single channel may be born dead
+        torch.manual_seed(0)  # some initialisations give a channel that is 0 without dropout
         if name not in IMAGE_MODELS:
             with pytest.raises(ModelError, match=f"zeroes whole channels, and model '{name}'"):
                 small(name).build((1, 28, 28), 10, spatial_dropout=0.5)
             return
         module = small(name).build((1, 28, 28), 10, spatial_dropout=0.5)
-        silent = [m for m in module.modules() if isinstance(m, torch.nn.Dropout2d)]
+        dropout_layers = [m for m in module.modules() if isinstance(m, torch.nn.Dropout2d)]
         seen = []
-        silent[0].register_forward_hook(lambda m, i, output: seen.append(output))
+        dropout_layers[0].register_forward_hook(lambda m, i, output: seen.append(output))
         module(torch.rand(16, 1, 28, 28))
-    dead = (seen[0] == 0).flatten(2).all(dim=2)
-    assert dead.any()
-    assert not dead.all()
+    zeroed = (seen[0] == 0).flatten(2).all(dim=2)
+    assert zeroed.any()
+    assert not zeroed.all()
 
 
 @pytest.mark.parametrize("name", ["vgg4", "vgg7", "vgg9", "densenet"])
@@ -110,7 +110,7 @@ def test_a_normalised_target_has_batch_norm_or_group_norm_and_the_same_names(nam
         ("record_mlp", (600,), "flatten dense1 dense2 dense3 dense4 output"),
     ],
 )
-def test_a_papers_target_has_its_layers(name, shape, layers):
+def test_a_target_has_the_layers_of_its_paper(name, shape, layers):
     with torch.random.fork_rng():
         module = MODELS[name]().build(shape, 40)
     assert [child for child, _ in module.named_children()] == layers.split()
@@ -123,23 +123,24 @@ def test_the_thesis_cnn_has_nine_layers_to_observe(splits, cpu):
     assert sizes == [2048, 512, 1024, 256, 512, 128, 128, 128, 10]
 
 
-def test_activations_are_those_of_a_whole_pass_and_nothing_above_is_run(splits, cpu):
+def test_activations_equal_those_of_a_whole_pass_and_later_layers_are_not_run(splits, cpu):
     target = run(splits, cpu, MODELS["thesis_cnn"]().build, epochs=1)
     x = torch.from_numpy(splits.validation.pixels())
-    ran = []
     for name, module in target.model.named_children():
-        found = target.activations(splits.validation, name) if name != "output" else None
         with torch.no_grad():
             x = module(x)
-        if found is not None:
-            np.testing.assert_allclose(found, x.flatten(1), atol=1e-5)
-    watch = target.model.conv2.register_forward_hook(lambda *_: ran.append(1))
+        if name != "output":
+            activations = target.activations(splits.validation, name)
+            np.testing.assert_allclose(activations, x.flatten(1), atol=1e-5)
+
+    calls = []
+    hook = target.model.conv2.register_forward_hook(lambda *_: calls.append(1))
     target.activations(splits.validation, "pool1")
-    watch.remove()
-    assert not ran
+    hook.remove()
+    assert not calls
 
 
-def test_a_layer_that_the_model_does_not_call_cannot_be_observed(splits, cpu):
+def test_a_layer_that_the_model_does_not_call_is_an_error(splits, cpu):
     class Idle(nn.Module):
         def __init__(self, shape, n_classes):
             super().__init__()
@@ -153,12 +154,12 @@ def test_a_layer_that_the_model_does_not_call_cannot_be_observed(splits, cpu):
         target.activations(splits.validation, "idle")
 
 
-def test_activations_of_a_layer_that_is_not_there_name_those_that_are(splits, cpu):
+def test_a_layer_that_does_not_exist_is_an_error_that_lists_the_layers(splits, cpu):
     with pytest.raises(ModelError, match="no layer 'conv9'; it has flatten"):
         run(splits, cpu, epochs=1).activations(splits.validation, "conv9")
 
 
-def test_an_image_model_refuses_what_is_too_small():
+def test_an_image_model_refuses_images_that_are_too_small():
     with pytest.raises(ModelError, match="'mnist_cnn' needs images of at least 16x16"):
         MODELS["mnist_cnn"]().build((1, 8, 8), 10)
 
@@ -176,7 +177,7 @@ def test_a_loss_that_is_not_finite_is_an_error(splits, cpu):
         run(splits, cpu, optimizer="sgd", learning_rate=1e38)
 
 
-def test_a_divergence_in_the_last_step_is_an_error_too(splits, cpu):
+def test_a_loss_that_is_not_finite_after_the_last_step_is_an_error(splits, cpu):
     def build(shape, n_classes):
         return torch.nn.Sequential(MODELS["softmax"]().build(shape, n_classes), Squared())
 
@@ -189,7 +190,7 @@ class Squared(torch.nn.Module):
         return x * x.abs()
 
 
-def test_on_epoch_sees_every_epoch_and_may_stop(splits, cpu):
+def test_on_epoch_is_called_after_every_epoch_and_may_stop_the_training(splits, cpu):
     seen = []
 
     def on_epoch(epoch):
@@ -249,7 +250,7 @@ def test_a_users_model_is_built_with_its_parameters(user_module):
 
 
 @pytest.mark.parametrize(
-    ("name", "dropout", "law"),
+    ("name", "dropout", "message"),
     [
         ("text", 0.0, "must return an nn.Module, got str"),
         ("narrow", 0.0, r"must give logits of shape \(n, 10\), got \(2, 3\)"),
@@ -257,12 +258,12 @@ def test_a_users_model_is_built_with_its_parameters(user_module):
         ("rigid", 0.2, "give the function a `dropout` parameter"),
     ],
 )
-def test_a_users_model_that_does_not_hold_is_named(user_module, name, dropout, law):
-    with torch.random.fork_rng(), pytest.raises(ModelError, match=law):
+def test_a_users_model_that_breaks_a_rule_is_named(user_module, name, dropout, message):
+    with torch.random.fork_rng(), pytest.raises(ModelError, match=message):
         model({"name": f"their_models:{name}"}).build((1, 8, 8), 10, dropout=dropout)
 
 
-def test_plain_training_spends_no_budget_and_claims_none(splits, cpu):
+def test_plain_training_has_no_privacy_guarantee(splits, cpu):
     assert run(splits, cpu, epochs=1).privacy is None
 
 
@@ -273,12 +274,12 @@ def test_pooling_before_the_activation_changes_neither_logits_nor_gradients(acti
     model = ThesisCnn(activation=activation).build((1, 28, 28), 10, dropout=p)
     slow = copy.deepcopy(model)
     slow.forward = types.MethodType(nn.Sequential.forward, slow)
-    x, y, found = torch.rand(6, 1, 28, 28), torch.arange(6), []
+    x, y, logits = torch.rand(6, 1, 28, 28), torch.arange(6), []
     for each in (model, slow):
         with isolated_rng(3, torch.device("cpu")):
-            found.append(each(x))
-        cross_entropy(found[-1], y).sum().backward()
-    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-6)
+            logits.append(each(x))
+        cross_entropy(logits[-1], y).sum().backward()
+    torch.testing.assert_close(logits[0], logits[1], rtol=1e-4, atol=1e-6)
     for fast, plain in zip(model.parameters(), slow.parameters(), strict=True):
         torch.testing.assert_close(fast.grad, plain.grad, rtol=1e-4, atol=1e-6)
 
@@ -302,7 +303,7 @@ def test_dropout_drops_its_share_and_keeps_the_mean(p, layout):
 
 @pytest.mark.parametrize("name", ["conv1", "conv1.1"])
 @pytest.mark.usefixtures("chance")
-def test_a_watched_layer_is_computed_in_its_own_place(name):
+def test_a_layer_with_a_hook_keeps_its_position(name):
     model = ThesisCnn().build((1, 28, 28), 10).eval()
     seen = []
     watched = model.get_submodule(name)
