@@ -108,7 +108,7 @@ def train(
                     companion.update(model)
 
                 optimizer.zero_grad()
-                loss = tally.count(model, recipe, companion, y[rows], targets[rows])
+                loss = tally.loss_function(model, recipe, companion, y[rows], targets[rows])
                 batch_losses = mechanism.gradients(loss, inputs)
                 if recipe.penalty is not None:
                     recipe.penalty(model).backward()
@@ -164,7 +164,7 @@ class _Tally:
     def __init__(self) -> None:
         self.loss_sum, self.n_right, self.n = 0.0, 0, 0
 
-    def count(
+    def loss_function(
         self,
         model: nn.Module,
         recipe: Recipe,
