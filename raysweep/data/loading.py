@@ -94,9 +94,9 @@ def load(dataset: Dataset | Mapping[str, Any], *, seed: int) -> Splits:
     if not isinstance(dataset, Dataset):
         dataset = Dataset.parse(dataset)
     examples = dataset.source.read()
-    labels = _checked_labels(examples, dataset.name)
+    labels = _check_labels(examples, dataset.name)
     indices = _deal(dataset, examples, labels, seed=sub_seed(seed, "splits"))
-    features, top = _scaled(examples, indices["pool"], dataset.name)
+    features, top = _scale(examples, indices["pool"], dataset.name)
     n_classes = int(labels.max()) + 1
 
     return Splits(
@@ -129,44 +129,60 @@ def _deal(
     return deal(labels, groups, dataset.sizes.counts(len(labels)), seed=seed)
 
 
-def _checked_labels(examples: RawData, name: str) -> NDArray[np.int64]:
+def _check_labels(examples: RawData, name: str) -> NDArray[np.int64]:
     """Return labels 0 .. classes - 1, each of them present."""
     labels = np.asarray(examples.labels)
     if len(labels) != len(examples.features):
-        told = f"{len(examples.features):,} features and {len(labels):,} labels"
-        raise DataError(f"dataset {name!r} has {told}; they must pair")
+        raise DataError(
+            f"dataset {name!r} has {len(examples.features):,} features and {len(labels):,} labels; "
+            "they must pair"
+        )
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
-        law = "labels must be one column of whole numbers from 0"
-        raise DataError(f"dataset {name!r}: {law}, got {labels.dtype} of shape {labels.shape}")
+        raise DataError(
+            f"dataset {name!r}: labels must be one column of whole numbers from 0, "
+            f"got {labels.dtype} of shape {labels.shape}"
+        )
     if len(labels) == 0 or labels.min() < 0:
         raise DataError(f"dataset {name!r}: labels must start at 0 and there must be examples")
+
     counts = np.bincount(labels.astype(np.int64))
     if (counts == 0).any():
-        empty = np.flatnonzero(counts == 0).tolist()
         raise DataError(
-            f"dataset {name!r}: class {empty[0]} has no example; number classes 0, 1, 2 ..."
+            f"dataset {name!r}: class {np.flatnonzero(counts == 0)[0]} has no example",
+            remedy="number classes 0, 1, 2 ...",
         )
     if (counts == 1).any():
-        single = np.flatnonzero(counts == 1).tolist()
-        law = "has a single example; members and nonmembers cannot both have some of it"
-        remedy = "add one, or leave the class out"
-        raise DataError(f"dataset {name!r}: class {single[0]} {law}; {remedy}")
+        raise DataError(
+            f"dataset {name!r}: class {np.flatnonzero(counts == 1)[0]} has a single example, so "
+            "members and nonmembers cannot both have one of this class",
+            remedy="add one, or leave the class out",
+        )
     if len(counts) < 2:
         raise DataError(f"dataset {name!r} has one class only; a classifier needs two")
+
     return labels.astype(np.int64)
 
 
-def _scaled(examples: RawData, pool: NDArray[np.int64], name: str) -> tuple[NDArray[Any], float]:
-    """Return the features and the value that stands for 1.0 in them."""
+def _scale(examples: RawData, pool: NDArray[np.int64], name: str) -> tuple[NDArray[Any], float]:
+    """Return the features and the value that stands for 1.0 in them.
+
+    Features of unknown range are scaled to [0, 1] by their range in the pool.
+
+    Raises:
+        DataError: a feature is not finite, or the range is unknown and the pool is empty.
+
+    """
     features = examples.features
     if features.dtype.kind == "f" and not np.isfinite(features).all():
         raise DataError(f"dataset {name!r} holds features that are not finite numbers")
     if examples.top is not None:
-        whole = features.dtype == np.uint8
-        return (features if whole else features.astype(np.float32)), examples.top
+        is_bytes = features.dtype == np.uint8
+        return (features if is_bytes else features.astype(np.float32)), examples.top
+
     x = features.astype(np.float32)
     if x.min() >= 0 and x.max() <= 1:
         return x, 1.0
+
     if len(pool) == 0:
         raise DataError(
             f"dataset {name!r}: state `range: [low, high]`, or give it a pool to scale by"
