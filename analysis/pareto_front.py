@@ -9,7 +9,6 @@ import argparse
 from pathlib import Path
 
 import raysweep
-from raysweep.records.fronts import covered, eligible
 from raysweep.report import figures
 
 
@@ -21,12 +20,19 @@ def main() -> None:
     arguments = parser.parse_args()
     results = raysweep.load(*arguments.results)
     trials, front = results.trials, results.front()
-    drawn = trials[eligible(trials, results.objectives)]
-    volume = covered(trials, results.objectives)
+    drawn = trials[results.objectives.eligible(trials)]
+    volume = results.objectives.hypervolume(trials)
     title = f"{len(front)} of {len(drawn)} trials on the front, hypervolume {volume:.4f}"
     figure = figures.pareto_front(drawn, front, results.objectives, title=title)
     path = figures.save(figure, arguments.out / "front.png")
-    columns = ["trial_id", "epsilon", "dropout", "l2", *results.objectives, "strongest_attack"]
+    columns = [
+        "trial_id",
+        "epsilon",
+        "dropout",
+        "l2",
+        *results.objectives.names,
+        "strongest_attack",
+    ]
     front[columns].to_csv(arguments.out / "front.csv", index=False)
     print(front[columns].to_string(index=False, float_format="{:.4g}".format))
     print(f"Figure: {path}, table: {arguments.out / 'front.csv'}")

@@ -26,7 +26,6 @@ import raysweep
 from benchmarks.common import finish, options, spread
 from raysweep.driver.standings import Standings
 from raysweep.records.columns import EpochRecord
-from raysweep.records.fronts import covered
 from raysweep.records.results import Results, records
 from raysweep.records.store import Store
 from raysweep.space.parsing import load_space
@@ -87,7 +86,7 @@ def replay(results: Results, pruning: Pruning) -> Replay:
                 break
         if end == last:
             kept.append(trial["trial_id"])
-            volume = covered(trials[trials["trial_id"].isin(kept)], results.objectives)
+            volume = results.objectives.hypervolume(trials[trials["trial_id"].isin(kept)])
         spent, stopped = spent + end, stopped + (end < last)
         spents.append(spent)
         volumes.append(volume)

@@ -16,7 +16,6 @@ import typer
 
 from raysweep.config import durations
 from raysweep.errors import RaysweepError, SpaceError
-from raysweep.report.figures import _draw
 
 if TYPE_CHECKING:
     from raysweep.records.columns import EpochRecord
@@ -130,8 +129,10 @@ def sweep(
         console=console,
     )
     results = Results(summary.out)
-    print_front(results, results.front())
-    figure = _draw(results, loaded.name)
+    print_front(results, summary.front)
+    from raysweep.report.figures import write_front  # late: it takes a second to import
+
+    figure = write_front(results, summary.front, loaded.name)
     pruned = f" {summary.pruned} pruned," if loaded.pruning else ""
     print(f"{summary.ok} trials,{pruned} {summary.failed} failed. Records and front: {summary.out}")
     if figure:
@@ -195,19 +196,17 @@ def front(
     ] = False,
 ) -> None:
     """Print the front of one sweep, or of several that measured the same thing."""
-    from raysweep.records.fronts import covered, reference_point
-    from raysweep.records.fronts import front as front_of
     from raysweep.records.results import load, records
     from raysweep.report.terminal import columns_of_front, print_front
 
     results = load(*folders)
     if format is Format.table:
         trials = results.compared(columns_of_front(results))
-        found = front_of(trials, results.objectives, everything=everything)
+        found = results.objectives.front(trials, everything=everything)
         print_front(results, found)
-        corner = reference_point(trials, results.objectives)
+        corner = results.objectives.reference_point(trials)
         told = ", ".join(f"{name} {value:g}" for name, value in corner.items())
-        volume = covered(trials, results.objectives)
+        volume = results.objectives.hypervolume(trials)
         pruned = int((trials["status"] == "pruned").sum())
         count = f"{len(trials)} trials" + (f" ({pruned} pruned)" if pruned else "")
         print(f"{len(found)} of {count}; hypervolume {volume:.5f} against {told}")
@@ -234,16 +233,17 @@ def best(
     """Print the best configuration as a space that `raysweep trial` takes back."""
     import yaml
 
-    from raysweep.records.choice import choose, conditions
+    from raysweep.records.choice import choose, parse_conditions
     from raysweep.records.results import load, records
     from raysweep.records.trial_config import TrialConfig
     from raysweep.space.space import fixed_space
 
     results = load(folder)
-    columns = [condition.column for condition in conditions(where or [])]
-    choice = choose(results.compared(columns), results.objectives, where or [], by)
+    conditions = parse_conditions(where or [])
+    trials = results.compared([condition.column for condition in conditions])
+    choice = choose(trials, results.objectives, conditions, by)
     row = records(results.rows(trials={choice.row["trial_id"]}))[0]
-    told = ", ".join(f"{name} {row[name]:.4g}" for name in (*results.objectives, "epsilon"))
+    told = ", ".join(f"{name} {row[name]:.4g}" for name in (*results.objectives.names, "epsilon"))
     if not choice.fits:
         print(f"no trial fits {' and '.join(where or [])}; the nearest:", file=sys.stderr)
         print(f"  trial {row['trial_id']}: {told}", file=sys.stderr)
@@ -289,7 +289,7 @@ def validate(space: SpaceFile, settings: Settings = None, data_root: DataRoot = 
     if loaded.pruning:
         rungs = ", ".join(str(epoch) for epoch in loaded.rungs())
         print(f"  pruning: {loaded.pruning.name} after epochs {rungs}")
-    print(f"  objectives: {', '.join(f'{k} {v}' for k, v in loaded.objectives.items())}")
+    print(f"  objectives: {', '.join(f'{k} {v}' for k, v in loaded.objectives.to_plain().items())}")
     if dataset.find() is None:
         print(f"warning: data set {dataset.name!r} is not on this machine yet", file=sys.stderr)
 

@@ -67,7 +67,11 @@ def against_baseline(
 
 
 def is_neutral(table: pd.DataFrame) -> pd.Series[bool]:
-    """Return which trials have every defence off."""
+    """Return which trials have every defence off: the baselines that papers' tables compare with.
+
+    A sweep has one baseline, its first trial. A paper's sweep also varies the data set, the model
+    and the seed, so its tables need a trial without defences for each combination of them.
+    """
     off = np.isinf(table["target_epsilon"].to_numpy(dtype=float))
     off &= table["noise_multiplier"].fillna(0).to_numpy(dtype=float) == 0
     for key, value in defences.neutral().items():

@@ -13,7 +13,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from raysweep.config.durations import duration
-from raysweep.records.fronts import covered, front
+from raysweep.records.objectives import Objectives
 
 REFRESH = 0.5  # seconds between redraws of the live table
 
@@ -29,7 +29,7 @@ class Progress:
         rows: Mapping[str, Mapping[str, Any]],
         *,
         total: int,
-        objectives: Mapping[str, str],
+        objectives: Objectives,
     ) -> None:
         self._console, self._total, self._objectives = console, total, objectives
         self._rows = rows
@@ -97,8 +97,8 @@ class Progress:
             self._measured = len(rows)
             frame = pd.DataFrame(rows)
             if len(frame):
-                found = front(frame, self._objectives)
-                self._figures = len(found), covered(frame, self._objectives)
+                size = len(self._objectives.front(frame))
+                self._figures = size, self._objectives.hypervolume(frame)
         return self._figures
 
     def _time_left(self) -> str:

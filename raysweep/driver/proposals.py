@@ -30,6 +30,7 @@ from raysweep.driver.study import (
     _values,
     _worth_learning,
 )
+from raysweep.records.columns import BASELINE
 from raysweep.records.results import kept, records
 from raysweep.records.trial_config import TrialConfig, setting
 from raysweep.space.axes import grid
@@ -45,7 +46,7 @@ journal (3 ms a record) is kept only until then; `raysweep dashboard` reads the 
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """A configuration to run; ``number`` 0 is the undefended baseline, then come scenarios."""
+    """A configuration to run; the baseline comes first, then scenarios."""
 
     number: int
     config: TrialConfig
@@ -101,7 +102,7 @@ class Proposals:
             return self._take(self._queue.pop(0), None)
         baseline = self._baseline
         if not self._seen(baseline.trial_id):
-            proposal = Proposal(number=0, config=baseline, trial_id=baseline.trial_id)
+            proposal = Proposal(number=BASELINE, config=baseline, trial_id=baseline.trial_id)
             return self._take(proposal, None)
         named = self._next_of(self._named)
         if named is not None:
@@ -146,7 +147,7 @@ class Proposals:
     def _begin(self, told: list[FrozenTrial], journal: Path | None) -> optuna.Study:
         """Return a study that has learnt from what is worth it of ``told``, the oldest first."""
         study = _study(self._space, sub_seed(self._seed, "sampler", len(told)) % 2**32, journal)
-        worth = _worth_learning(told, list(self._space.objectives.values()), self._largest)
+        worth = _worth_learning(told, self._space.objectives.directions, self._largest)
         study.add_trials(worth)
         self._learnt = len(worth)
         return study
@@ -202,7 +203,8 @@ class Proposals:
             value = setting(config, key)
             params |= _encoded(key, axis, value) if axis.holds(value) else {}
         distributions = _distributions(self._space.axes)
-        constraint = {f"constraints:{name}": v for name, v in _constraints(row).items()}
+        constraints = _constraints(row, self._space.objectives)
+        constraint = {f"constraints:{name}": v for name, v in constraints.items()}
         return optuna.create_trial(
             state=TrialState.PRUNED if _is_pruned(row) else TrialState.COMPLETE,
             params=params,
@@ -217,7 +219,7 @@ class Proposals:
             self._study.tell(asked, state=TrialState.FAIL)
         else:
             asked.set_user_attr("trial_id", row["trial_id"])
-            for name, value in _constraints(row).items():
+            for name, value in _constraints(row, self._space.objectives).items():
                 asked.set_constraint(name, value)
             values = _values(row, self._space.objectives)
             self._study.tell(asked, values, state=TrialState.PRUNED if values is None else None)

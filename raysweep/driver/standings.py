@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from raysweep.records.columns import EpochRecord
-from raysweep.records.fronts import comparable_row
 from raysweep.records.pareto import leading
 from raysweep.records.results import records
 from raysweep.space.objectives import rung_objectives
@@ -44,11 +43,12 @@ class Standings:
             return True
         seen[figures.trial_id] = self._values(dataclasses.asdict(figures))
         n = self._pruning.quota(len(seen))
-        ahead = leading(np.array(list(seen.values())), list(self._objectives.values()), n)
+        ahead = leading(np.array(list(seen.values())), self._objectives.directions, n)
         return bool(ahead[-1])
 
     def _values(self, row: Mapping[str, Any]) -> list[float]:
         """Return the objectives as dominance sees them; a collapsed model has none to show."""
         if row["collapsed"]:
-            return [np.nan] * len(self._objectives)
-        return comparable_row(row, self._objectives)
+            return [np.nan] * len(self._objectives.names)
+        values: list[float] = self._objectives.comparable(row).tolist()
+        return values

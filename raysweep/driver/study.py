@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from optuna.distributions import (
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from raysweep.records.fronts import comparable_row
+from raysweep.records.objectives import Objectives
 from raysweep.records.pareto import leading
 from raysweep.space.axes import Axis
 from raysweep.space.space import Space
@@ -30,7 +30,9 @@ from raysweep.space.space import Space
 MAX_REPEATS = 100
 
 
-def _worth_learning(told: list[FrozenTrial], directions: list[str], n: int) -> list[FrozenTrial]:
+def _worth_learning(
+    told: list[FrozenTrial], directions: Sequence[str], n: int
+) -> list[FrozenTrial]:
     """Return at most ``n`` of ``told``, in their order: the latest half, the best of the others."""
     if len(told) <= n:
         return told
@@ -55,7 +57,7 @@ def _study(space: Space, seed: int, journal: Path | None) -> optuna.Study:
                 old.unlink()
             storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
     maximize, minimize = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
-    directions = [maximize if d == "max" else minimize for d in space.objectives.values()]
+    directions = [maximize if d == "max" else minimize for d in space.objectives.directions]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study = optuna.create_study(
@@ -64,7 +66,7 @@ def _study(space: Space, seed: int, journal: Path | None) -> optuna.Study:
             directions=directions,
             sampler=_sampler(space, seed),
         )
-        study.set_metric_names(list(space.objectives))
+        study.set_metric_names(list(space.objectives.names))
     return study
 
 
@@ -136,11 +138,11 @@ def _suggested(asked: optuna.Trial, space: Space) -> dict[str, Any]:
     return values
 
 
-def _values(row: Mapping[str, Any], objectives: Mapping[str, str]) -> list[float] | None:
+def _values(row: Mapping[str, Any], objectives: Objectives) -> list[float] | None:
     """Return the objectives as dominance sees them, or None when one is missing."""
     if row.get("status") != "ok":
         return None
-    values = comparable_row(row, objectives)
+    values: list[float] = objectives.comparable(row).tolist()
     return values if all(isfinite(value) for value in values) else None
 
 
@@ -149,9 +151,9 @@ def _is_pruned(row: Mapping[str, Any]) -> bool:
     return row.get("status") == "pruned"
 
 
-def _constraints(row: Mapping[str, Any]) -> dict[str, float]:
+def _constraints(row: Mapping[str, Any], objectives: Objectives) -> dict[str, float]:
     """Return what keeps a trial off the front as constraints: above 0 is infeasible."""
     return {
-        "collapsed": 1.0 if row.get("collapsed") else -1.0,
-        "unconverged": 1.0 if row.get("inversion_converged") is False else -1.0,
+        column: 1.0 if row.get(column) == (not value) else -1.0
+        for column, value in objectives.requirements.items()
     }

@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,7 +56,7 @@ MAX_RETRIES = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """How a sweep ended: ``ended`` is done, interrupted or out of time."""
+    """How a sweep ended, and its front: ``ended`` is done, interrupted or out of time."""
 
     out: str
     ended: str
@@ -64,6 +64,7 @@ class Summary:
     pruned: int
     failed: int
     missing: int
+    front: pd.DataFrame = field(repr=False, compare=False)
 
 
 def journal_path(out: str) -> Path:
@@ -109,10 +110,10 @@ def sweep(
         run = _Run(space, store, lock, found, total, retry_failed=retry_failed, patience=patience)
         if run.missing:
             run.start(splits, address, max_concurrent, time_budget, console)
-        _close(store)
+        front = _write_front(store)
         if run.recorder_error is not None:
             raise run.recorder_error
-        return run.summary()
+        return run.summary(front)
 
 
 def _preflight(space: Space, *, here: bool) -> Splits:
@@ -151,11 +152,13 @@ def _open(store: Store, space: Space) -> None:
     store.folder.write_bytes(yaml.safe_dump(resolved, sort_keys=False).encode(), "space.yaml")
 
 
-def _close(store: Store) -> None:
-    """Write the front beside the records."""
+def _write_front(store: Store) -> pd.DataFrame:
+    """Write the front beside the records, and return it."""
+    front = Results(store.path).front()
     buffer = io.BytesIO()
-    Results(store.path).front().to_parquet(buffer)
+    front.to_parquet(buffer)
     store.folder.write_bytes(buffer.getvalue(), "front.parquet")
+    return front
 
 
 class _Run:
@@ -299,7 +302,7 @@ class _Run:
                 compaction.compact(self.store)
         self.proposals.tell(row)
 
-    def summary(self) -> Summary:
+    def summary(self, front: pd.DataFrame) -> Summary:
         """Return how it ended."""
         count = Counter(row["status"] for row in self.rows.values())
         return Summary(
@@ -309,6 +312,7 @@ class _Run:
             pruned=count["pruned"],
             failed=count["failed"],
             missing=max(0, self.total - len(self.rows)),
+            front=front,
         )
 
 

@@ -17,6 +17,7 @@ from raysweep.driver.progress import QUIET, Progress
 from raysweep.driver.proposals import Proposals
 from raysweep.driver.standings import Standings
 from raysweep.driver.worker import MEMORY_PARTS, RECORDED
+from raysweep.records.columns import BASELINE
 from raysweep.records.provenance import failed_record
 from raysweep.records.tables import Packed
 from raysweep.records.trial_config import TrialConfig
@@ -83,7 +84,7 @@ class Pruner(FIFOScheduler):
         figures = result.get("rung")
         if figures is None:
             return str(Pruner.CONTINUE)
-        goes_on = self._standings.goes_on(figures) or trial.config["number"] == 0
+        goes_on = self._standings.goes_on(figures) or trial.config["number"] == BASELINE
         return str(Pruner.CONTINUE if goes_on else Pruner.STOP)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from raysweep.config.registry import suggestion
 from raysweep.errors import SpaceError, StoreError
-from raysweep.records.fronts import OBJECTIVES, comparable, eligible
+from raysweep.records.objectives import OBJECTIVES, Objectives
 from raysweep.records.results import records
 from raysweep.records.tables import numeric
 
@@ -28,37 +28,41 @@ class Choice:
 
 
 def choose(
-    trials: pd.DataFrame, objectives: Mapping[str, str], where: Sequence[str], by: str
+    trials: pd.DataFrame, objectives: Objectives, conditions: Sequence[Condition], by: str
 ) -> Choice:
-    """Return the trial that is best ``by`` a figure among those that obey every ``where``.
+    """Return the trial that is best ``by`` an objective among those that obey every condition.
 
     Collapsed trials and attacks that did not converge are never chosen.
 
     Raises:
-        SpaceError: a condition or ``by`` does not read, or names no figure.
+        SpaceError: ``by`` is no objective.
         StoreError: no trial may be chosen at all.
 
     """
     if by not in OBJECTIVES:
         raise SpaceError(f"--by {by!r} is no objective{suggestion(by, OBJECTIVES)}")
-    asked = conditions(where)
-    fit = trials[eligible(trials, objectives) & trials[by].notna()]
+    fit = trials[objectives.eligible(trials) & trials[by].notna()]
     if fit.empty:
         raise StoreError("no trial can be chosen: all failed, collapsed or did not converge")
-    figures = comparable(fit, {by: OBJECTIVES[by]})[by].to_numpy()
-    losses = -figures if OBJECTIVES[by] == "max" else figures
+    values = Objectives.of(by).comparable(fit)[:, 0]
+    losses = -values if OBJECTIVES[by] == "max" else values
     obeys, missed = np.ones(len(fit), dtype=bool), np.zeros(len(fit))
-    for one in asked:
-        obeys &= one.fits(fit)
-        missed += one.miss(fit)
+    for condition in conditions:
+        obeys &= condition.fits(fit)
+        missed += condition.miss(fit)
     best = np.lexsort((-fit["accuracy"].to_numpy(), losses, missed, ~obeys))[0]
     return Choice(row=records(fit.iloc[[best]])[0], fits=bool(obeys[best]))
 
 
-def conditions(where: Sequence[str]) -> list[Condition]:
-    """Return the conditions that the texts write, each on a column of ``trials`` with numbers."""
+def parse_conditions(texts: Sequence[str]) -> list[Condition]:
+    """Return the conditions that the texts write, each on a column of ``trials`` with numbers.
+
+    Raises:
+        SpaceError: a text is no condition, or names no such column.
+
+    """
     columns = numeric("trials")
-    return [condition(text, columns) for text in where]
+    return [parse_condition(text, columns) for text in texts]
 
 
 OPERATORS: dict[str, Callable[[Any, float], Any]] = {
@@ -102,10 +106,10 @@ def _numbers(column: pd.Series[Any]) -> NDArray[np.float64]:
     return column.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
-def condition(text: str, columns: list[str]) -> Condition:
+def parse_condition(text: str, columns: list[str]) -> Condition:
     """Return the condition that ``text`` writes; raise :class:`SpaceError` naming what is wrong.
 
-    >>> str(condition("accuracy>=.9", ["accuracy"]))
+    >>> str(parse_condition("accuracy>=.9", ["accuracy"]))
     'accuracy >= 0.9'
     """
     found = FORM.fullmatch(text)

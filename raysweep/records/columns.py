@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 
 Status = Literal["ok", "failed", "pruned"]
 
+BASELINE = 0
+"""The ``number`` of the baseline: the undefended configuration, which a sweep runs first."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrialRecord:

@@ -7,9 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from raysweep.config.registry import suggestion
-from raysweep.errors import StoreError
-from raysweep.records.fronts import OBJECTIVES, front
+from raysweep.errors import SpaceError, StoreError
+from raysweep.records.objectives import OBJECTIVES, Objectives
 from raysweep.records.store import Store
 
 DECISIVE = ("status", "collapsed", "inversion_converged", "inversion_floor", "n_classes")
@@ -22,9 +21,10 @@ class Results:
     def __init__(self, *paths: str) -> None:
         self.stores = [Store(path) for path in paths]
         self.documents = [store.space_document() for store in self.stores]
-        for store, document in zip(self.stores, self.documents, strict=True):
-            _check_objectives(store.path, document["objectives"])
-        self.objectives: dict[str, str] = self.documents[0]["objectives"]
+        self.objectives, *_ = [
+            _parse_objectives(store.path, document["objectives"])
+            for store, document in zip(self.stores, self.documents, strict=True)
+        ]
         self.axes: list[str] = [str(key) for key in self.documents[0].get("search") or {}]
         for store, document in zip(self.stores[1:], self.documents[1:], strict=True):
             _check_comparable(self.stores[0].path, self.documents[0], store.path, document)
@@ -94,17 +94,17 @@ class Results:
         return own.drop_duplicates(subset=keys[table], ignore_index=True)
 
     def front(self, *, everything: bool = False) -> pd.DataFrame:
-        """Return the trials that none dominates, best accuracy first; see :func:`front`."""
-        stand = front(self.compared(), self.objectives, everything=everything)["trial_id"]
+        """Return the trials that none dominates, best accuracy first; see :class:`Objectives`."""
+        stand = self.objectives.front(self.compared(), everything=everything)["trial_id"]
         whole = self.rows(trials=set(stand)).set_index("trial_id", drop=False)
         return whole.loc[stand].reset_index(drop=True)
 
 
-def _check_objectives(path: str, given: Mapping[str, Any]) -> None:
-    for name, direction in given.items():
-        if OBJECTIVES.get(name) != direction:
-            law = f"has the objective {name!r}: {direction!r}{suggestion(str(name), OBJECTIVES)}"
-            raise StoreError(f"{path}/space.yaml is not a space that raysweep wrote: it {law}")
+def _parse_objectives(path: str, given: Mapping[str, Any]) -> Objectives:
+    try:
+        return Objectives.parse(given)
+    except SpaceError as error:
+        raise StoreError(f"{path}/space.yaml is not a space that raysweep wrote: {error}") from None
 
 
 def _check_comparable(
@@ -117,12 +117,12 @@ def _check_comparable(
             raise StoreError(f"these sweeps cannot share a front, {told}")
 
 
-def kept(row: Mapping[str, Any], objectives: Mapping[str, str]) -> dict[str, Any]:
+def kept(row: Mapping[str, Any], objectives: Objectives) -> dict[str, Any]:
     """Return what a running sweep keeps of a record: what fronts, counts and studies ask for.
 
     A whole record takes 5 KB, these 0.6, and a driver holds thousands.
     """
-    return {key: row.get(key) for key in (*_KEPT, *objectives)}
+    return {key: row.get(key) for key in (*_KEPT, *objectives.names)}
 
 
 _KEPT = (

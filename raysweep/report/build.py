@@ -17,6 +17,7 @@ import pandas as pd
 
 from raysweep.attacks import metrics
 from raysweep.errors import StoreError
+from raysweep.records.objectives import Objectives
 from raysweep.records.results import load
 from raysweep.report import charts as exhibits
 from raysweep.report import figures, findings
@@ -57,8 +58,8 @@ def draw(material: Material) -> Iterator[tuple[str, Figure]]:
     drawn, objectives = sample(material), material.objectives
     if drawn.empty:
         return
-    for x, y in itertools.combinations(objectives, 2):
-        pair = {x: objectives[x], y: objectives[y]}
+    for x, y in itertools.combinations(objectives.names, 2):
+        pair = Objectives.of(x, y)
         yield (
             f"front-{x}-{y}",
             figures.pareto_front(drawn, drawn[drawn["on_front"]], pair, title=""),
@@ -70,7 +71,7 @@ def draw(material: Material) -> Iterator[tuple[str, Figure]]:
             is_log = findings.is_logarithmic(material.results.documents[0], axis)
             yield (
                 f"defence-{number}",
-                exhibits.against(shown, axis, list(objectives), is_log=is_log),
+                exhibits.against(shown, axis, list(objectives.names), is_log=is_log),
             )
     ids = {str(row["trial_id"]): name for name, row in material.picks.items()}
     yield from _of_picks(material, ids)

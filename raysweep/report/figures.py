@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -16,25 +15,9 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-if TYPE_CHECKING:
-    pass
-
-
-def _draw(results: Any, name: str) -> str | None:
-    """Write the front as a figure into the results folder; return where, or None without one."""
-    from raysweep.records.fronts import eligible
-    from raysweep.report import figures
-
-    trials, front = results.trials, results.front()
-    if front.empty:
-        return None
-    drawn = trials[eligible(trials, results.objectives)]
-    title = f"{name}: {len(front)} of {len(drawn)} trials on the front"
-    figure = figures.pareto_front(drawn, front, results.objectives, title=title)
-    store = results.stores[0]
-    store.folder.write_bytes(figures.png(figure), "front.png")
-    return f"{store.path}/front.png"
-
+from raysweep.records.columns import BASELINE
+from raysweep.records.objectives import OBJECTIVES, Objectives
+from raysweep.records.results import Results
 
 LABELS = {
     "accuracy": "accuracy (validation)",
@@ -51,8 +34,22 @@ NO_DP = "#444444"
 DOMINATED = 0.22
 
 
+def write_front(results: Results, front: pd.DataFrame, name: str) -> str | None:
+    """Draw the front into the results folder; return the path, or None when it is empty."""
+    if front.empty:
+        return None
+    trials = results.compared()
+    drawn = trials[results.objectives.eligible(trials)]
+    title = f"{name}: {len(front)} of {len(drawn)} trials on the front"
+    figure = pareto_front(drawn, front, results.objectives, title=title)
+
+    store = results.stores[0]
+    store.folder.write_bytes(png(figure), "front.png")
+    return f"{store.path}/front.png"
+
+
 def pareto_front(
-    trials: pd.DataFrame, front: pd.DataFrame, objectives: Mapping[str, str], *, title: str
+    trials: pd.DataFrame, front: pd.DataFrame, objectives: Objectives, *, title: str
 ) -> Figure:
     """Return the front in every pair of objectives.
 
@@ -60,12 +57,13 @@ def pareto_front(
     DP-SGD). Trials that may not stand on a front (collapsed, not converged) are left out.
     """
     drawn = trials.assign(on_front=trials["trial_id"].isin(front["trial_id"]))
-    pairs = list(itertools.combinations(objectives, 2)) or [(next(iter(objectives)),) * 2]
+    names = objectives.names
+    pairs = list(itertools.combinations(names, 2)) or [(names[0], names[0])]
     norm = _epsilon_norm(drawn["epsilon"])
     with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
         figure = Figure(figsize=(4.6 * len(pairs) + 1.2, 5.4), layout="constrained")
         for axes, (x, y) in zip(np.atleast_1d(figure.subplots(1, len(pairs))), pairs, strict=True):
-            _pair(axes, drawn, x, y, objectives, norm)
+            _pair(axes, drawn, x, y, norm)
         axes_list = figure.axes
         if norm is not None:
             colours = mpl.cm.ScalarMappable(norm=norm, cmap=PALETTE)
@@ -94,11 +92,10 @@ def _pair(
     drawn: pd.DataFrame,
     x: str,
     y: str,
-    objectives: Mapping[str, str],
     norm: LogNorm | None,
 ) -> None:
     private = np.isfinite(drawn["epsilon"])
-    is_baseline = drawn["number"] == 0
+    is_baseline = drawn["number"] == BASELINE
     for on_front in (False, True):
         look: dict[str, Any] = {
             "alpha": 1.0 if on_front else DOMINATED,
@@ -122,7 +119,7 @@ def _pair(
     if "attack_auc" in (x, y):
         line = axes.axvline if x == "attack_auc" else axes.axhline
         line(0.5, color="grey", linestyle=":", linewidth=1.2, zorder=1)
-    _point_to_better(axes, objectives[x], objectives[y])
+    _point_to_better(axes, OBJECTIVES[x], OBJECTIVES[y])
 
 
 def _point_to_better(axes: Axes, x_direction: str, y_direction: str) -> None:
@@ -192,29 +189,3 @@ def save(figure: Figure, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(png(figure))
     return path
-
-
-def lines(table: pd.DataFrame, x: str, y: str, hue: str, *, title: str) -> Figure:
-    """Return ``y`` against ``x`` as one line a ``hue``, a marker for each row."""
-    with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
-        figure = Figure(figsize=(7.4, 5.0), layout="constrained")
-        axes = figure.subplots()
-        data = table.assign(**{hue: table[hue].fillna("-").astype(str)})
-        sns.lineplot(data, x=x, y=y, hue=hue, style=hue, markers=True, dashes=False, ax=axes)
-        axes.set(xlabel=x.replace("_", " "), ylabel=y.replace("_", " "))
-        figure.suptitle(title, fontsize="x-large", fontweight="bold")
-    return figure
-
-
-def bars(table: pd.DataFrame, by: str, columns: list[str], *, title: str) -> Figure:
-    """Return a panel a column: a bar for each ``by`` with the half-width ``<column>_pm``."""
-    with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
-        figure = Figure(figsize=(4.6 * len(columns), 4.6), layout="constrained")
-        panels = np.atleast_1d(figure.subplots(1, len(columns), sharey=True))
-        for axes, column in zip(panels, columns, strict=True):
-            sns.barplot(table, x=column, y=by, ax=axes, color=mpl.colormaps[PALETTE](0.5))
-            places = range(len(table))
-            axes.errorbar(table[column], places, xerr=table[f"{column}_pm"], fmt="none", color="k")
-            axes.set(xlabel=column.replace("_", " "), ylabel="")
-        figure.suptitle(title, fontsize="x-large", fontweight="bold")
-    return figure

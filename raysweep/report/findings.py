@@ -14,7 +14,8 @@ import yaml
 from raysweep import defences
 from raysweep.attacks.metrics import Interval, proportion
 from raysweep.config.registry import is_reference
-from raysweep.records.fronts import comparable, eligible
+from raysweep.records.columns import BASELINE
+from raysweep.records.objectives import REQUIREMENTS, Objectives
 from raysweep.records.results import Results, records
 
 COLUMNS = (
@@ -31,22 +32,20 @@ NEAR = 0.05
 Row = Mapping[str, Any]
 
 
-def highlights(
-    trials: pd.DataFrame, front: pd.DataFrame, objectives: Mapping[str, str]
-) -> dict[str, Row]:
+def highlights(trials: pd.DataFrame, front: pd.DataFrame, objectives: Objectives) -> dict[str, Row]:
     """Return a few trials by what they are best at; one that is best at two things stands once."""
     front = front[front["accuracy"].notna()]
-    baseline = trials[(trials["number"] == 0) & (trials["status"] == "ok")]
+    baseline = trials[(trials["number"] == BASELINE) & (trials["status"] == "ok")]
     baseline = baseline[baseline["accuracy"].notna()]
     found = {"undefended": baseline.head(1), "most accurate": front.head(1)}
     if len(front):
         near = front[front["accuracy"] >= front["accuracy"].iloc[0] - NEAR]
-        values = comparable(near, objectives)
+        values = dict(zip(objectives.names, objectives.comparable(near).T, strict=True))
         told = f"within {100 * NEAR:.0f} points"
-        if "attack_auc" in objectives:
-            found[f"least recognised {told}"] = near.loc[[values["attack_auc"].idxmin()]]
-        if "inversion_mse" in objectives:
-            found[f"hardest to rebuild {told}"] = near.loc[[values["inversion_mse"].idxmax()]]
+        if "attack_auc" in values:
+            found[f"least recognised {told}"] = near.iloc[[values["attack_auc"].argmin()]]
+        if "inversion_mse" in values:
+            found[f"hardest to rebuild {told}"] = near.iloc[[values["inversion_mse"].argmax()]]
         private = front[np.isfinite(front["epsilon"].to_numpy(dtype=float))]  # best first
         found["most accurate with DP-SGD"] = private.head(1)
     names: dict[str, list[str]] = {}
@@ -184,17 +183,22 @@ def privacy(front: pd.DataFrame, n_trials: int) -> list[str]:
     return told
 
 
-def warnings(trials: pd.DataFrame, front: pd.DataFrame, objectives: Mapping[str, str]) -> list[str]:
+MISSED = {
+    "collapsed": "collapsed to the largest class: attacks on them say nothing",
+    "inversion_converged": "have an inversion that did not converge, which is no privacy",
+}
+"""What to say of trials that miss a requirement for the front."""
+
+
+def warnings(trials: pd.DataFrame, front: pd.DataFrame, objectives: Objectives) -> list[str]:
     """Return what a reader must know before trusting the figures; empty when there is nothing."""
     ok = trials["status"] == "ok"
-    left_out = int((ok & ~eligible(trials, objectives)).sum())
+    left_out = int((ok & ~objectives.eligible(trials)).sum())
     count = {
-        "collapsed to the largest class: attacks on them say nothing": (
-            ok & (trials["collapsed"] == True)  # noqa: E712 - null is not
-        ),
-        "have an inversion that did not converge, which is no privacy": (
-            ok & (trials["inversion_converged"] == False)  # noqa: E712
-        ),
+        **{
+            text: ok & trials[column].eq(not REQUIREMENTS[column])
+            for column, text in MISSED.items()
+        },
         "spent more epsilon than was asked": trials["epsilon"] > 1.01 * trials["target_epsilon"],
         "needed more than one attempt (a worker, its node or its memory failed)": (
             trials["attempts"] > 1

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from raysweep.records.fronts import covered, eligible
 from raysweep.records.results import records
 from raysweep.report import findings
 from raysweep.report.findings import Row
@@ -206,8 +205,8 @@ MOST_LETTERS = 400
 def _front(material: Material, pngs: Mapping[str, bytes]) -> Html:
     if material.front.empty:
         return Html("")
-    drawn, fit = len(sample(material)), eligible(material.trials, material.objectives).sum()
-    volume = covered(material.trials, material.objectives)
+    drawn, fit = len(sample(material)), material.objectives.eligible(material.trials).sum()
+    volume = material.objectives.hypervolume(material.trials)
     told = (
         "Accuracy is on validation data, with its exact 95 % interval. The attack AUC is that of "
         "the strongest attack, its interval corrected for having picked it. "

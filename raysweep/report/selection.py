@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from raysweep.records.fronts import comparable, eligible, front
+from raysweep.records.columns import BASELINE
+from raysweep.records.objectives import Objectives
 from raysweep.records.pareto import leading
 from raysweep.records.results import Results
 from raysweep.records.tables import SCHEMAS
@@ -37,8 +38,8 @@ class Material:
         return findings.settings(self.results.documents[0])
 
     @property
-    def objectives(self) -> Mapping[str, str]:
-        """Objective -> direction."""
+    def objectives(self) -> Objectives:
+        """The objectives of the sweeps."""
         return self.results.objectives
 
 
@@ -47,11 +48,11 @@ def gather(results: Results) -> Material:
     keys = findings.settings(results.documents[0])
     known = [key for key in keys if key in SCHEMAS["trials"].names]
     trials = results.compared([*findings.COLUMNS, *known])
-    found = front(trials, results.objectives)
+    found = results.objectives.front(trials)
     shown = found
     if len(found) > MOST_ROWS:
-        values = comparable(found, results.objectives).to_numpy()
-        shown = found[leading(values, list(results.objectives.values()), MOST_ROWS)]
+        values = results.objectives.comparable(found)
+        shown = found[leading(values, results.objectives.directions, MOST_ROWS)]
     configs = results.rows(["config"], trials=set(shown["trial_id"]))[["trial_id", "config"]]
     return Material(
         results=results,
@@ -64,13 +65,13 @@ def gather(results: Results) -> Material:
 
 def sample(material: Material) -> pd.DataFrame:
     """Return the trials that figures show: all that may stand on a front, or some and the front."""
-    trials, objectives = material.trials, list(material.objectives)
+    trials, objectives = material.trials, material.objectives.names
     ahead = trials["trial_id"].isin(material.front["trial_id"])
     figures_ = trials[[name for name in objectives if name != "epsilon"]]
-    fit = eligible(trials, material.objectives)
+    fit = material.objectives.eligible(trials)
     fit &= np.isfinite(figures_.to_numpy(dtype=float)).all(axis=1)
     kept = np.cumsum(fit) % -(-max(1, int(fit.sum())) // MOST_DRAWN) == 0
-    kept |= ahead | (trials["number"] == 0)
+    kept |= ahead | (trials["number"] == BASELINE)
     drawn: pd.DataFrame = trials.assign(on_front=ahead)[fit & kept]
     return drawn.reset_index(drop=True)
 

@@ -30,7 +30,11 @@ def print_front(results: Results, front: pd.DataFrame) -> None:
         print("no trial stands on the front: all failed, collapsed or did not converge")
         return
     console = Console(width=None if sys.stdout.isatty() else 120)
-    names = ["trial_id", *(axis for axis in results.axes if axis in front), *results.objectives]
+    names = [
+        "trial_id",
+        *(axis for axis in results.axes if axis in front),
+        *results.objectives.names,
+    ]
     names += ["strongest_attack"] if console.width >= 100 else []
     title = "The front: no trial beats these in every objective"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
@@ -43,7 +47,7 @@ def print_front(results: Results, front: pd.DataFrame) -> None:
     console.print(table)
     if len(front) > MOST_ROWS:
         print(f"{len(front) - MOST_ROWS} more have less accuracy: raysweep front --format csv")
-    if "inversion_mse" in results.objectives:
+    if "inversion_mse" in results.objectives.names:
         floor = front["inversion_floor"].iloc[0]
         print(f"The mean image, which sees no model, has an inversion MSE of {floor:.4f}.")
 

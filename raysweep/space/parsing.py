@@ -188,10 +188,10 @@ def _check_pruning(space: Space) -> None:
         rule = "`grace_epochs` must be below the epochs of training, so that there is a rung"
         given = space.pruning.grace_epochs or "60 % of them"
         raise SpaceError(f"{rule}, got {given}", place=("pruning", "grace_epochs"))
-    if not blocks.rung_objectives(space.objectives, space.config().attacks):
+    if not blocks.rung_objectives(space.objectives, space.config().attacks).names:
         raise SpaceError(
             "`pruning` needs an objective that a rung measures",
-            got=list(space.objectives),
+            got=list(space.objectives.names),
             remedy="add accuracy to `objectives`",
             place=["pruning"],
         )

@@ -13,7 +13,7 @@ from raysweep.config import Training
 from raysweep.data.deal import PublishedSizes
 from raysweep.data.sources import SOURCES
 from raysweep.models import MODELS
-from raysweep.records.fronts import OBJECTIVES
+from raysweep.records.objectives import OBJECTIVES
 from raysweep.space.axes import Axis
 from raysweep.space.settings import SAMPLERS, Pruning, Resources, Sampler
 

@@ -8,11 +8,12 @@ import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Literal
+from typing import Any
 
 from raysweep import defences
 from raysweep.config.registry import suggestion
 from raysweep.errors import SpaceError
+from raysweep.records.objectives import Objectives
 from raysweep.records.trial_config import TrialConfig
 from raysweep.space import scenarios
 from raysweep.space.axes import Axis, grid
@@ -27,7 +28,7 @@ class Space:
     name: str
     axes: dict[str, Axis]
     scenarios: dict[str, dict[str, Any]]
-    objectives: dict[str, Literal["max", "min"]]
+    objectives: Objectives
     sampler: Sampler
     pruning: Pruning | None
     resources: Resources
@@ -117,7 +118,7 @@ class Space:
             "search": {key: _axis_values(axis) for key, axis in self.axes.items()},
             **({"scenarios": copy.deepcopy(self.scenarios)} if self.scenarios else {}),
             "attacks": config.attacks.settings,
-            "objectives": dict(self.objectives),
+            "objectives": self.objectives.to_plain(),
             "sampler": dataclasses.asdict(self.sampler),
             **pruning,
             "resources": dataclasses.asdict(self.resources),
@@ -130,12 +131,12 @@ class Space:
         return copy.deepcopy(self.document[block]) if varies else complete
 
 
-def fixed_space(config: TrialConfig, name: str, objectives: Mapping[str, str]) -> dict[str, Any]:
+def fixed_space(config: TrialConfig, name: str, objectives: Objectives) -> dict[str, Any]:
     """Return a space without axes that holds ``config`` alone, as plain values."""
     document = copy.deepcopy(config.settings)
     private = document["training"]["private"]
     document["training"]["private"] = {k: v for k, v in private.items() if v is not None}
-    return {"name": name, **document, "search": {}, "objectives": dict(objectives)}
+    return {"name": name, **document, "search": {}, "objectives": objectives.to_plain()}
 
 
 def check_axis_name(key: str, where: Sequence[str]) -> None:

@@ -15,7 +15,6 @@ from typing import ClassVar
 import pandas as pd
 import pytest
 
-from raysweep.records.fronts import front
 from raysweep.records.results import load
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1500)]
@@ -172,7 +171,7 @@ def check_equal(found, undisturbed):
     expected = expected[expected["number"].isin(found["number"])].reset_index(drop=True)
     figures = ["number", "accuracy", "attack_auc"]
     pd.testing.assert_frame_equal(found[figures], expected[figures])
-    fronts = [front(trials, undisturbed.objectives)["number"] for trials in (found, expected)]
+    fronts = [undisturbed.objectives.front(trials)["number"] for trials in (found, expected)]
     assert fronts[0].tolist() == fronts[1].tolist() != []
 
 

@@ -18,6 +18,7 @@ from conftest import SMALL
 from rich.console import Console
 
 from raysweep.driver.interrupts import _interrupt
+from raysweep.records.objectives import Objectives
 from raysweep.records.results import load
 from raysweep.records.store import Store
 
@@ -418,7 +419,7 @@ def test_a_slow_redraw_takes_at_most_a_twentieth_of_the_time(monkeypatch):
         return {}
 
     monkeypatch.setattr(table.Progress, "_cells", cells)
-    progress = table.Progress(Console(file=io.StringIO()), {}, total=1, objectives={})
+    progress = table.Progress(Console(file=io.StringIO()), {}, total=1, objectives=Objectives.of())
     until = time.monotonic() + 0.5
     while time.monotonic() < until:
         progress.update(1)

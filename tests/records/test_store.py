@@ -12,17 +12,16 @@ import pytest
 import yaml
 
 from raysweep.errors import SpaceError, StoreError
-from raysweep.records.choice import choose, condition
+from raysweep.records.choice import choose, parse_condition, parse_conditions
 from raysweep.records.columns import AttackRecord, EpochRecord, ScoreRows, TrialRecord, TrialResult
 from raysweep.records.compaction import compact, drop_orphans, tidy
 from raysweep.records.folder import Folder
-from raysweep.records.fronts import comparable as dominance
-from raysweep.records.fronts import comparable_row, covered, front, reference_point
+from raysweep.records.objectives import Objectives
 from raysweep.records.results import load
 from raysweep.records.store import Store
 from raysweep.records.tables import pack
 
-OBJECTIVES = {"accuracy": "max", "attack_auc": "min", "inversion_mse": "max"}
+OBJECTIVES = Objectives.of("accuracy", "attack_auc", "inversion_mse")
 
 
 def result(trial_id="a", accuracy=0.9, auc=0.6, mse=0.02, **changes):
@@ -66,7 +65,12 @@ def result(trial_id="a", accuracy=0.9, auc=0.6, mse=0.02, **changes):
 @pytest.fixture
 def store(tmp_path):
     store = Store(str(tmp_path / "out"))
-    document = {"name": "x", "objectives": OBJECTIVES, "dataset": {"name": "digits"}, "seed": 0}
+    document = {
+        "name": "x",
+        "objectives": OBJECTIVES.to_plain(),
+        "dataset": {"name": "digits"},
+        "seed": 0,
+    }
     store.folder.write_bytes(yaml.safe_dump(document).encode(), "space.yaml")
     return store
 
@@ -163,7 +167,7 @@ def test_a_full_disk_is_told_and_what_was_there_stays(store, monkeypatch):
 def test_a_store_may_lie_on_any_file_system():
     store = Store("memory://sweeps/one")
     store.folder.write_bytes(
-        yaml.safe_dump({"name": "x", "objectives": OBJECTIVES}).encode(), "space.yaml"
+        yaml.safe_dump({"name": "x", "objectives": OBJECTIVES.to_plain()}).encode(), "space.yaml"
     )
     store.write(result())
     assert load("memory://sweeps/one").trials["accuracy"].tolist() == [0.9]
@@ -345,21 +349,21 @@ def frame(*results):
 
 def test_an_auc_below_one_half_is_no_more_private_than_one_half():
     trials = frame(result("a", auc=0.42), result("b", auc=0.5))
-    assert dominance(trials, OBJECTIVES)["attack_auc"].tolist() == [0.5, 0.5]
+    assert OBJECTIVES.comparable(trials)[:, 1].tolist() == [0.5, 0.5]
     assert trials["attack_auc"].tolist() == [0.42, 0.5]
 
 
 def test_a_reconstruction_beyond_the_mean_image_counts_as_the_mean_image():
     trials = frame(result("a", mse=0.09), result("b", mse=0.07))
-    assert dominance(trials, OBJECTIVES)["inversion_mse"].tolist() == [0.07, 0.07]
+    assert OBJECTIVES.comparable(trials)[:, 2].tolist() == [0.07, 0.07]
 
 
 @pytest.mark.parametrize("auc", [0.42, 0.7, None])
 @pytest.mark.parametrize(("mse", "floor"), [(0.09, 0.07), (0.02, 0.07), (0.02, None), (None, 0.1)])
 def test_one_record_compares_as_it_does_among_many(auc, mse, floor):
     one = result(auc=auc, mse=mse, inversion_floor=floor)
-    among = dominance(frame(one, result()), OBJECTIVES).iloc[0].tolist()
-    assert comparable_row(one.trial.row(), OBJECTIVES) == pytest.approx(among, nan_ok=True)
+    among = OBJECTIVES.comparable(frame(one, result()))[0]
+    assert OBJECTIVES.comparable(one.trial.row()) == pytest.approx(among, nan_ok=True)
 
 
 def test_collapsed_unconverged_and_failed_trials_stay_off_the_front_unless_asked():
@@ -369,34 +373,39 @@ def test_collapsed_unconverged_and_failed_trials_stay_off_the_front_unless_asked
         result("unconverged", mse=0.069, inversion_converged=False),
         result("failed", status="failed", accuracy=None, auc=None, mse=None, collapsed=None),
     )
-    assert front(trials, OBJECTIVES)["trial_id"].tolist() == ["good"]
-    everything = front(trials, OBJECTIVES, everything=True)["trial_id"].tolist()
+    assert OBJECTIVES.front(trials)["trial_id"].tolist() == ["good"]
+    everything = OBJECTIVES.front(trials, everything=True)["trial_id"].tolist()
     assert everything == ["unconverged", "collapsed"]  # the first of them dominates the good one
 
 
 def test_a_pruned_trial_is_no_result_however_good_it_looked():
     good, better = result("good", 0.8), result("pruned", 0.99, 0.5, 0.06, status="pruned")
     alone, together = frame(good), frame(good, better)
-    assert front(together, OBJECTIVES, everything=True)["trial_id"].tolist() == ["good"]
-    assert covered(together, OBJECTIVES) == covered(alone, OBJECTIVES) > 0
+    assert OBJECTIVES.front(together, everything=True)["trial_id"].tolist() == ["good"]
+    assert OBJECTIVES.hypervolume(together) == OBJECTIVES.hypervolume(alone) > 0
     assert choose(together, OBJECTIVES, [], "accuracy").row["trial_id"] == "good"
 
 
 def test_the_worst_seconds_are_those_of_a_finished_trial():
     trials = frame(result("a", train_seconds=3.0), result("b", status="pruned", train_seconds=9.0))
-    corner = reference_point(trials, {"accuracy": "max", "train_seconds": "min"})
+    corner = Objectives.of("accuracy", "train_seconds").reference_point(trials)
     assert corner == {"accuracy": 0.1, "train_seconds": 3.0}
 
 
 def test_the_hypervolume_is_measured_from_chance_auc_one_and_mse_zero():
     trials = frame(result("a", accuracy=0.6, auc=0.5, mse=0.02))
-    assert covered(trials, OBJECTIVES) == pytest.approx((0.6 - 0.1) * 0.5 * 0.02)
+    assert OBJECTIVES.hypervolume(trials) == pytest.approx((0.6 - 0.1) * 0.5 * 0.02)
 
 
 def test_sweeps_that_measured_different_things_share_no_front(store, tmp_path):
     store.write(result())
     other = Store(str(tmp_path / "other"))
-    document = {"name": "y", "objectives": OBJECTIVES, "dataset": {"name": "mnist"}, "seed": 0}
+    document = {
+        "name": "y",
+        "objectives": OBJECTIVES.to_plain(),
+        "dataset": {"name": "mnist"},
+        "seed": 0,
+    }
     other.folder.write_bytes(yaml.safe_dump(document).encode(), "space.yaml")
     with pytest.raises(StoreError, match="cannot share a front, `dataset` differs"):
         load(store.path, other.path)
@@ -404,14 +413,15 @@ def test_sweeps_that_measured_different_things_share_no_front(store, tmp_path):
 
 def test_the_best_is_the_best_of_those_that_fit():
     trials = frame(result("a", 0.95, 0.7), result("b", 0.9, 0.55), result("c", 0.85, 0.52))
-    choice = choose(trials, OBJECTIVES, ["attack_auc <= 0.56"], "accuracy")
+    choice = choose(trials, OBJECTIVES, parse_conditions(["attack_auc <= 0.56"]), "accuracy")
     assert (choice.row["trial_id"], choice.fits) == ("b", True)
     assert choose(trials, OBJECTIVES, [], "attack_auc").row["trial_id"] == "c"
 
 
 def test_where_nothing_fits_the_nearest_is_named():
     trials = frame(result("a", 0.95, 0.7), result("b", 0.9, 0.55))
-    choice = choose(trials, OBJECTIVES, ["accuracy >= 0.94", "attack_auc <= 0.56"], "accuracy")
+    conditions = parse_conditions(["accuracy >= 0.94", "attack_auc <= 0.56"])
+    choice = choose(trials, OBJECTIVES, conditions, "accuracy")
     assert (choice.row["trial_id"], choice.fits) == ("b", False)
 
 
@@ -420,7 +430,7 @@ def test_where_nothing_fits_the_nearest_is_named():
 )
 def test_what_is_no_condition_is_refused_and_never_run(text):
     with pytest.raises(SpaceError, match="is no condition"):
-        condition(text, ["accuracy"])
+        parse_condition(text, ["accuracy"])
 
 
 def test_the_best_by_auc_is_not_the_luckiest_below_one_half():
@@ -442,4 +452,4 @@ def test_a_file_that_is_being_written_disturbs_no_reader(store, monkeypatch):
 
 def test_an_unknown_column_suggests_the_nearest():
     with pytest.raises(SpaceError, match="did you mean 'accuracy'"):
-        condition("acuracy >= 0.9", ["accuracy", "epsilon"])
+        parse_condition("acuracy >= 0.9", ["accuracy", "epsilon"])

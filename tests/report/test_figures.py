@@ -2,9 +2,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from raysweep.records.objectives import Objectives
 from raysweep.report import figures
 
-OBJECTIVES = {"accuracy": "max", "attack_auc": "min", "inversion_mse": "max"}
+OBJECTIVES = Objectives.of("accuracy", "attack_auc", "inversion_mse")
 
 
 @pytest.fixture
@@ -23,9 +24,9 @@ def trials():
     )
 
 
-@pytest.mark.parametrize("names", [["accuracy", "attack_auc"], list(OBJECTIVES)])
+@pytest.mark.parametrize("names", [["accuracy", "attack_auc"], list(OBJECTIVES.names)])
 def test_the_front_is_drawn_in_every_pair_of_objectives(trials, names):
-    objectives = {name: OBJECTIVES[name] for name in names}
+    objectives = Objectives.of(*names)
     figure = figures.pareto_front(trials, trials.iloc[:4], objectives, title="a title")
     drawn = [axes for axes in figure.axes if axes.get_xlabel() or len(axes.collections) > 1]
     n_pairs = len(names) * (len(names) - 1) // 2
@@ -44,7 +45,7 @@ def test_a_front_of_one_kind_is_drawn_too(trials, epsilon):
 
 def test_the_best_by_loss_is_a_step_for_each_objective_but_accuracy(trials):
     best = trials.iloc[:3].assign(accuracy_loss=[0.0, 0.05, 0.1])
-    figure = figures.best_by_loss(best, "attack_auc", list(OBJECTIVES))
+    figure = figures.best_by_loss(best, "attack_auc", list(OBJECTIVES.names))
     assert [axes.get_ylabel() for axes in figure.axes] == [
         figures.LABELS["attack_auc"],
         figures.LABELS["inversion_mse"],
