@@ -1,1 +1,1 @@
-"""What a sweep leaves behind: columns, Parquet in and out, fronts, choices."""
+"""The records of a sweep: columns, Parquet files, objectives and fronts, the best trial."""

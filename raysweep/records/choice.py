@@ -1,4 +1,4 @@
-"""One configuration out of many: the best that obeys some conditions, or the nearest to them."""
+"""Choose the best trial that meets some conditions, or the one that comes nearest to them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from raysweep.config.registry import suggestion
 from raysweep.errors import SpaceError, StoreError
 from raysweep.records.objectives import OBJECTIVES, Objectives
 from raysweep.records.results import records
-from raysweep.records.tables import numeric
+from raysweep.records.tables import numeric_columns
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """A row of ``trials``, and whether it obeys every condition or is only the nearest."""
+    """A row of ``trials``, and whether it meets every condition or is only the nearest."""
 
     row: dict[str, Any]
     fits: bool
@@ -30,13 +30,14 @@ class Choice:
 def choose(
     trials: pd.DataFrame, objectives: Objectives, conditions: Sequence[Condition], by: str
 ) -> Choice:
-    """Return the trial that is best ``by`` an objective among those that obey every condition.
+    """Return the trial that is best ``by`` an objective among those that meet every condition.
 
-    Collapsed trials and attacks that did not converge are never chosen.
+    If no trial meets them all, return the one that misses them by least. Collapsed trials and
+    attacks that did not converge are never chosen.
 
     Raises:
         SpaceError: ``by`` is no objective.
-        StoreError: no trial may be chosen at all.
+        StoreError: no trial is eligible.
 
     """
     if by not in OBJECTIVES:
@@ -44,14 +45,18 @@ def choose(
     fit = trials[objectives.eligible(trials) & trials[by].notna()]
     if fit.empty:
         raise StoreError("no trial can be chosen: all failed, collapsed or did not converge")
+
     values = Objectives.of(by).comparable(fit)[:, 0]
     losses = -values if OBJECTIVES[by] == "max" else values
-    obeys, missed = np.ones(len(fit), dtype=bool), np.zeros(len(fit))
+    meets, shortfall = np.ones(len(fit), dtype=bool), np.zeros(len(fit))
     for condition in conditions:
-        obeys &= condition.fits(fit)
-        missed += condition.miss(fit)
-    best = np.lexsort((-fit["accuracy"].to_numpy(), losses, missed, ~obeys))[0]
-    return Choice(row=records(fit.iloc[[best]])[0], fits=bool(obeys[best]))
+        meets &= condition.fits(fit)
+        shortfall += condition.shortfall(fit)
+
+    # The last key sorts first; accuracy breaks ties.
+    order = np.lexsort((-fit["accuracy"].to_numpy(), losses, shortfall, ~meets))
+    best = order[0]
+    return Choice(row=records(fit.iloc[[best]])[0], fits=bool(meets[best]))
 
 
 def parse_conditions(texts: Sequence[str]) -> list[Condition]:
@@ -61,7 +66,7 @@ def parse_conditions(texts: Sequence[str]) -> list[Condition]:
         SpaceError: a text is no condition, or names no such column.
 
     """
-    columns = numeric("trials")
+    columns = numeric_columns("trials")
     return [parse_condition(text, columns) for text in texts]
 
 
@@ -73,28 +78,29 @@ OPERATORS: dict[str, Callable[[Any, float], Any]] = {
     "==": operator.eq,
 }
 
-FORM = re.compile(
+SYNTAX = re.compile(
     r"\s*([A-Za-z_]\w*)\s*(>=|<=|==|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|inf)\s*"
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """``column`` compared with ``bound``; a missing figure never fits."""
+    """A comparison of ``column`` with ``bound``; a missing value never meets it."""
 
     column: str
     sign: str
     bound: float
 
     def fits(self, trials: pd.DataFrame) -> NDArray[np.bool_]:
-        """Return which rows obey it, (n,)."""
-        found: NDArray[np.bool_] = OPERATORS[self.sign](_numbers(trials[self.column]), self.bound)
-        return found
+        """Return which rows meet it, (n,)."""
+        values = _as_floats(trials[self.column])
+        fits: NDArray[np.bool_] = OPERATORS[self.sign](values, self.bound)
+        return fits
 
-    def miss(self, trials: pd.DataFrame) -> NDArray[np.float64]:
-        """Return how far each row is from obeying it, 0 where it does, as a share of the bound."""
+    def shortfall(self, trials: pd.DataFrame) -> NDArray[np.float64]:
+        """Return how far each row is from meeting it, as a share of the bound; 0 if it does."""
         with np.errstate(invalid="ignore"):  # inf - inf
-            gaps = np.abs(_numbers(trials[self.column]) - self.bound)
+            gaps = np.abs(_as_floats(trials[self.column]) - self.bound)
         shares = np.nan_to_num(gaps, nan=np.inf) / max(abs(self.bound), 1e-12)
         return np.where(self.fits(trials), 0.0, shares)
 
@@ -102,7 +108,7 @@ class Condition:
         return f"{self.column} {self.sign} {self.bound:g}"
 
 
-def _numbers(column: pd.Series[Any]) -> NDArray[np.float64]:
+def _as_floats(column: pd.Series[Any]) -> NDArray[np.float64]:
     return column.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
@@ -112,11 +118,13 @@ def parse_condition(text: str, columns: list[str]) -> Condition:
     >>> str(parse_condition("accuracy>=.9", ["accuracy"]))
     'accuracy >= 0.9'
     """
-    found = FORM.fullmatch(text)
-    if found is None:
-        form = "write COLUMN >= NUMBER with one of >= <= > < =="
-        raise SpaceError(f"--where {text!r} is no condition: {form}, such as 'accuracy >= 0.9'")
-    column, sign, bound = found.groups()
+    match = SYNTAX.fullmatch(text)
+    if match is None:
+        raise SpaceError(
+            f"--where {text!r} is no condition",
+            remedy="write COLUMN >= NUMBER with one of >= <= > < ==, such as 'accuracy >= 0.9'",
+        )
+    column, sign, bound = match.groups()
     if column not in columns:
         raise SpaceError(
             f"--where {text!r}: unknown column {column!r}{suggestion(column, columns)}"

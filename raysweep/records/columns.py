@@ -1,10 +1,11 @@
-"""The columns: one row a trial, one a trial and attack, one a trial and epoch.
+"""The columns of each table of records.
 
-A figure that does not apply is None. Rates and AUCs are in [0, 1], seconds are wall-clock, memory
-is in MiB, MSE is on pixels in [0, 1], distances are fractions of that range; their gap is a share
-of the nonmembers' mean, ``unsure`` are the examples not confident at first, ``unreached`` the share
-that never became so. ``recognition_rate`` is the share of rebuilt classes that an independent eye
-names, ``recogniser_accuracy`` how often it is right on real images that it has not seen.
+A value that does not apply is None. Rates and AUCs are in [0, 1], seconds are wall-clock, memory is
+in MiB, and MSE is on pixels in [0, 1]. Distances are fractions of that range, and their gap is a
+share of the nonmembers' mean. ``unsure`` are the examples that the model was not confident about at
+first, and ``unreached`` is the share of them that never became confident. ``recognition_rate`` is
+the share of rebuilt classes that an independent face recogniser identifies. Its accuracy on real
+images that it was not trained on is ``recogniser_accuracy``.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ BASELINE = 0
 
 @dataclass(frozen=True, kw_only=True)
 class TrialRecord:
-    """One row of ``trials``. ``defences`` is spread into a column for each defence's key."""
+    """One row of ``trials``. ``defences`` becomes a column for each key of a defence."""
 
     trial_id: str
     number: int = 0
@@ -150,8 +151,9 @@ class AttackRecord:
 class EpochRecord:
     """One row of ``epochs``; ``train_accuracy`` is over the epoch's batches, in training mode.
 
-    ``train_seconds`` and ``epsilon`` are spent so far. The other figures are those of the cheap
-    attacks at a rung, None elsewhere, and ``rung_seconds`` is what these attacks took.
+    ``train_seconds`` and ``epsilon`` are those spent so far. The columns from ``attack_auc`` on are
+    measured by the cheap attacks at a rung and None at other epochs. ``rung_seconds`` is the time
+    that these attacks took.
     """
 
     trial_id: str
@@ -170,7 +172,7 @@ class EpochRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreRows:
-    """What one membership attack said of every judged example."""
+    """The scores that one membership attack gave to all judged examples."""
 
     attack: str
     example: NDArray[np.int64]  # index in the data set, (n,)
@@ -181,10 +183,10 @@ class ScoreRows:
 
 @dataclass(frozen=True, kw_only=True)
 class ReconstructionRows:
-    """The first reconstructions of one inversion attack at one layer, beside their originals.
+    """The first reconstructions of one inversion attack at one layer, with their originals.
 
-    Without a layer they are of every class, and the original is the nearest member. ``image`` is
-    kept in 256 greys; the figures beside it are those of the unrounded one.
+    An attack without a layer rebuilds classes, and the original is then the nearest member.
+    ``image`` is rounded to 256 greys; ``mse`` and ``ssim`` are those of the unrounded image.
     """
 
     attack: str
@@ -202,7 +204,7 @@ class ReconstructionRows:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialResult:
-    """Everything that one trial leaves behind."""
+    """All records of one trial."""
 
     trial: TrialRecord
     attacks: tuple[AttackRecord, ...] = ()
@@ -213,7 +215,7 @@ class TrialResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Rung:
-    """Where a trial stands after some of its epochs: the figures, and its rows if it stops here."""
+    """A trial after some of its epochs: its measurements, and its records if it stops here."""
 
     figures: EpochRecord
     stopped: TrialResult = field(repr=False)

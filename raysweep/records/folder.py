@@ -1,4 +1,4 @@
-"""A results folder as files: read, written whole or not at all, on any fsspec path."""
+"""Read and write the files of a results folder, on any path that fsspec supports."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ import fsspec
 
 from raysweep.errors import StoreError
 
-SPACE = "space.yaml"  # its presence says that a folder holds a sweep
+SPACE = "space.yaml"  # a folder holds a sweep if this file is in it
 
 
 @contextlib.contextmanager
-def _beside(target: str, content: bytes) -> Iterator[str]:
-    """Write what is to become ``target`` under another name, which goes if it does not.
+def _temporary_file(target: str, content: bytes) -> Iterator[str]:
+    """Write ``content`` into a temporary file in the folder of ``target``; yield its path.
 
-    The leading dot hides it from whoever reads the folder as one Parquet data set.
+    Remove it if an error follows. The leading dot hides it from programs that read the folder as
+    one Parquet data set.
     """
     folder, _, name = target.rpartition("/")
     temporary = f"{folder}/.{name}.{uuid.uuid4().hex[:8]}.tmp"
@@ -36,12 +37,12 @@ def _beside(target: str, content: bytes) -> Iterator[str]:
 
 
 def _create(target: str, content: bytes) -> None:
-    """Write a file that is not there, so that nobody ever reads it half written.
+    """Create a file that does not exist yet; no reader sees it half written.
 
-    Some file systems know no hard links (FAT, several in user space): whoever is quick enough may
-    read an empty file there.
+    On file systems without hard links (FAT, some in user space) a reader may see an empty file for
+    a moment.
     """
-    with _beside(target, content) as temporary:
+    with _temporary_file(target, content) as temporary:
         try:
             os.link(temporary, target)
         except OSError as error:
@@ -52,8 +53,8 @@ def _create(target: str, content: bytes) -> None:
         os.remove(temporary)
 
 
-class Gone(StoreError):
-    """A file was listed and is there no more: a sweep has merged it meanwhile."""
+class FileGone(StoreError):
+    """A file was removed after it had been listed, because a sweep merged it meanwhile."""
 
 
 class Folder:
@@ -64,11 +65,14 @@ class Folder:
         try:
             self.fs, self._root = fsspec.core.url_to_fs(self.path, use_listings_cache=False)
         except (ValueError, ImportError) as error:
-            remedy = "write a local path, or install the file system (pip install 'raysweep[s3]')"
-            raise StoreError(f"results folder {self.path!r}: {error}; {remedy}") from None
-        self.is_local = "file" in (
-            self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,)
-        )
+            raise StoreError(
+                f"results folder {self.path!r}: {error}",
+                remedy="write a local path, or install the file system "
+                "(pip install 'raysweep[s3]')",
+            ) from None
+
+        protocol = self.fs.protocol
+        self.is_local = "file" in (protocol if isinstance(protocol, tuple) else (protocol,))
 
     def full(self, *parts: str) -> str:
         """Return the path of a file inside the folder, as its file system names it."""
@@ -76,14 +80,14 @@ class Folder:
 
     def exists(self, *parts: str) -> bool:
         """Return whether the folder holds a file."""
-        with self.reaching("read"):
+        with self.translate_errors("read"):
             return bool(self.fs.exists(self.full(*parts)))
 
     def require(self) -> None:
-        """Raise :class:`StoreError` unless the folder is there and holds a sweep.
+        """Raise :class:`StoreError` unless the folder exists and holds a sweep.
 
-        An unmounted share leaves an empty folder behind: what is written there is lost when the
-        share comes back.
+        An unmounted share leaves an empty folder in its place, and records written there are lost
+        when the share is mounted again.
         """
         if not self.exists(SPACE):
             raise self._unreachable("written", f"it is gone: it holds no {SPACE}")
@@ -92,11 +96,11 @@ class Folder:
         """Return the content of a file.
 
         Raises:
-            FileNotFoundError: there is none.
+            FileNotFoundError: the file does not exist.
             StoreError: the folder cannot be reached.
 
         """
-        with self.reaching("read"):
+        with self.translate_errors("read"):
             try:
                 return bytes(self.fs.cat_file(self.full(*parts)))
             except FileNotFoundError as error:
@@ -104,31 +108,35 @@ class Folder:
         raise missing
 
     def write_bytes(self, content: bytes, *parts: str) -> None:
-        """Write a file whole or not at all: rename on disks, one PUT on object stores.
+        """Write a file completely or not at all: a rename on disks, one PUT on object stores.
 
         Raises:
-            StoreError: it is read-only, full or gone; what was there before still is.
+            StoreError: the folder is read-only, full or gone; its files are unchanged.
 
         """
         target = self.full(*parts)
-        with self.reaching("written"):
+        with self.translate_errors("written"):
             if not self.is_local:
                 self.fs.pipe_file(target, content)
                 return
+
             folder = target.rpartition("/")[0]
-            if not os.path.isdir(folder):  # only a sweep that begins makes its folder
-                (os.makedirs if parts == (SPACE,) else os.mkdir)(folder)
-            with _beside(target, content) as temporary:
+            if not os.path.isdir(folder):
+                if parts == (SPACE,):  # only a new sweep creates its folder
+                    os.makedirs(folder)
+                else:
+                    os.mkdir(folder)
+            with _temporary_file(target, content) as temporary:
                 os.replace(temporary, target)
 
     def create_bytes(self, content: bytes, *parts: str) -> bool:
-        """Write a file unless it is there; return whether it was written.
+        """Write a file unless it exists; return whether it was written.
 
-        Two drivers cannot both succeed on a disk, nor on an object store that knows conditional
-        writes (S3 and GCS do).
+        Of two drivers only one succeeds, on a disk and on an object store with conditional writes
+        (S3 and GCS have them).
         """
         target = self.full(*parts)
-        with self.reaching("written"):
+        with self.translate_errors("written"):
             try:
                 if self.is_local:
                     os.makedirs(target.rpartition("/")[0], exist_ok=True)
@@ -142,8 +150,12 @@ class Folder:
         return True
 
     @contextlib.contextmanager
-    def reaching(self, verb: str) -> Iterator[None]:
-        """Turn what a file system raises into a :class:`StoreError`; each has errors of its own."""
+    def translate_errors(self, verb: str) -> Iterator[None]:
+        """Turn the errors of a file system into :class:`StoreError`; ``verb`` is read or written.
+
+        Each file system raises exceptions of its own. On a disk, an exception other than an
+        ``OSError`` is a mistake of the program and passes through.
+        """
         try:
             yield
         except StoreError:
@@ -151,19 +163,22 @@ class Folder:
         except Exception as error:
             if self.is_local and not isinstance(error, OSError):
                 raise
-            told = (error.strerror if isinstance(error, OSError) else None) or error
-            problem = self._unreachable(verb, str(told))
+
+            reason = (error.strerror if isinstance(error, OSError) else None) or error
+            problem = self._unreachable(verb, str(reason))
             is_gone = isinstance(error, FileNotFoundError)
-            raise (Gone(str(problem)) if is_gone else problem) from error
+            raise (FileGone(str(problem)) if is_gone else problem) from error
 
     def _unreachable(self, verb: str, why: str) -> StoreError:
-        told = f"results folder {self.path} cannot be {verb} ({why})"
+        problem = f"results folder {self.path} cannot be {verb} ({why})"
         if verb == "read":
-            return StoreError(f"{told}; check the path, the network and the credentials")
-        remedy = "make room or choose another --out, then run the same command again"
-        return StoreError(f"{told}; finished trials are safe: {remedy}")
+            return StoreError(problem, remedy="check the path, the network and the credentials")
+        return StoreError(
+            f"{problem}; finished trials are safe",
+            remedy="make room or choose another --out, then run the same command again",
+        )
 
     def remove(self, *parts: str) -> None:
-        """Remove one of raysweep's own files, if it is there."""
-        with self.reaching("written"), contextlib.suppress(FileNotFoundError):
+        """Remove a file that raysweep wrote, if it exists."""
+        with self.translate_errors("written"), contextlib.suppress(FileNotFoundError):
             self.fs.rm_file(self.full(*parts))

@@ -1,4 +1,4 @@
-"""Where a record comes from: versions, times, and the row of a trial that left nothing else."""
+"""Versions and times that records carry, and the record of a trial that failed."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ PACKAGES = ("raysweep", "torch", "opacus", "numpy", "ray", "optuna")
 @lru_cache(maxsize=1)
 def versions() -> str:
     """Return the versions that a result depends on, as JSON."""
-    found = {name: importlib.metadata.version(name) for name in PACKAGES}
-    return json.dumps({"python": platform.python_version(), **found})
+    packages = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return json.dumps({"python": platform.python_version(), **packages})
 
 
 def now() -> str:
@@ -27,7 +27,7 @@ def now() -> str:
 
 
 def failed_record(config: TrialConfig, error: str) -> TrialRecord:
-    """Return the row of a trial that left nothing but its configuration and a reason."""
+    """Return the row of a failed trial: its configuration and the reason, no measurements."""
     return TrialRecord(
         trial_id=config.trial_id,
         status="failed",

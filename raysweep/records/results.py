@@ -1,4 +1,4 @@
-"""Records -> fronts: what may stand on one, what it covers, and several sweeps as one."""
+"""Load the records of one sweep, or of several that may be compared, and find their front."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 import pandas as pd
 
 from raysweep.errors import SpaceError, StoreError
-from raysweep.records.objectives import OBJECTIVES, Objectives
+from raysweep.records.folder import SPACE
+from raysweep.records.objectives import OBJECTIVES, REQUIREMENTS, Objectives
 from raysweep.records.store import Store
 
-DECISIVE = ("status", "collapsed", "inversion_converged", "inversion_floor", "n_classes")
-"""The columns that say whether a trial may stand on a front, beside its objectives."""
+DECISIVE = ("status", *REQUIREMENTS, "inversion_floor", "n_classes")
+"""The columns that a front and its hypervolume depend on, besides the objectives."""
 
 
 class Results:
@@ -40,21 +41,21 @@ class Results:
 
     @property
     def trials(self) -> pd.DataFrame:
-        """One row a trial, in the order of their proposals."""
+        """One row a trial, in the order in which they were proposed."""
         return self.rows()
 
     def rows(
         self, columns: Sequence[str] | None = None, *, trials: Collection[str] | None = None
     ) -> pd.DataFrame:
-        """Return some columns of some trials, in the order of their proposals; all by default."""
-        asked = None if columns is None else [*columns, "number"]
-        frame = self._frame("trials", asked, trials)
+        """Return some columns of some trials, in the order of their numbers; all by default."""
+        names = None if columns is None else [*columns, "number"]
+        frame = self._frame("trials", names, trials)
         if len(self.stores) > 1:
             frame = frame.drop_duplicates("trial_id")
         return frame.sort_values(["number", "trial_id"], ignore_index=True)
 
     def compared(self, columns: Sequence[str] = ()) -> pd.DataFrame:
-        """Return what decides which trials stand on a front, and some more ``columns``."""
+        """Return the columns that a front depends on, and some more ``columns``, of all trials."""
         return self.rows([*DECISIVE, *OBJECTIVES, *columns])
 
     @property
@@ -74,13 +75,13 @@ class Results:
 
     @property
     def reconstructions(self) -> pd.DataFrame:
-        """The first reconstructions of each trial, attack and layer, beside their originals."""
+        """The first reconstructions of each trial, attack and layer, with their originals."""
         return self.of("reconstructions")
 
     def of(self, table: str, trials: Collection[str] | None = None) -> pd.DataFrame:
-        """Return the rows of the finished among ``trials`` (all), once.
+        """Return the rows of a table, each once; of ``trials`` if given.
 
-        A dead driver may have left others.
+        Rows of unfinished trials are left out: a driver that died may have written some.
         """
         keys = {
             "attacks": ["trial_id", "attack", "layer"],
@@ -89,22 +90,25 @@ class Results:
             "reconstructions": ["trial_id", "attack", "layer", "example"],
         }
         frame = self._frame(table, trials=trials)
-        done = self._frame("trials", ["trial_id"], trials)["trial_id"]
-        own = frame[frame["trial_id"].isin(done)]
-        return own.drop_duplicates(subset=keys[table], ignore_index=True)
+        finished = self._frame("trials", ["trial_id"], trials)["trial_id"]
+        rows = frame[frame["trial_id"].isin(finished)]
+        return rows.drop_duplicates(subset=keys[table], ignore_index=True)
 
     def front(self, *, everything: bool = False) -> pd.DataFrame:
-        """Return the trials that none dominates, best accuracy first; see :class:`Objectives`."""
-        stand = self.objectives.front(self.compared(), everything=everything)["trial_id"]
-        whole = self.rows(trials=set(stand)).set_index("trial_id", drop=False)
-        return whole.loc[stand].reset_index(drop=True)
+        """Return the trials that no other dominates, best accuracy first.
+
+        See :meth:`Objectives.front`.
+        """
+        ids = self.objectives.front(self.compared(), everything=everything)["trial_id"]
+        whole = self.rows(trials=set(ids)).set_index("trial_id", drop=False)
+        return whole.loc[ids].reset_index(drop=True)
 
 
 def _parse_objectives(path: str, given: Mapping[str, Any]) -> Objectives:
     try:
         return Objectives.parse(given)
     except SpaceError as error:
-        raise StoreError(f"{path}/space.yaml is not a space that raysweep wrote: {error}") from None
+        raise StoreError(f"{path}/{SPACE} is not a space that raysweep wrote: {error}") from None
 
 
 def _check_comparable(
@@ -113,14 +117,16 @@ def _check_comparable(
     """Raise :class:`StoreError` unless two sweeps measured the same thing on the same data."""
     for key in ("dataset", "attacks", "objectives", "seed"):
         if one.get(key) != other.get(key):
-            told = f"`{key}` differs: {one.get(key)} in {first}, {other.get(key)} in {second}"
-            raise StoreError(f"these sweeps cannot share a front, {told}")
+            raise StoreError(
+                f"these sweeps cannot share a front, `{key}` differs: "
+                f"{one.get(key)} in {first}, {other.get(key)} in {second}"
+            )
 
 
 def kept(row: Mapping[str, Any], objectives: Objectives) -> dict[str, Any]:
-    """Return what a running sweep keeps of a record: what fronts, counts and studies ask for.
+    """Return the part of a record that a running sweep needs, for fronts, counts and the study.
 
-    A whole record takes 5 KB, these 0.6, and a driver holds thousands.
+    A whole record takes 5 KB, this part 0.6 KB, and a driver holds thousands of them.
     """
     return {key: row.get(key) for key in (*_KEPT, *objectives.names)}
 
@@ -143,13 +149,14 @@ def load(*paths: str) -> Results:
     """Return the results of one sweep, or of several with equal data, attacks and objectives.
 
     Raises:
-        StoreError: no results folder, torn files, or sweeps that cannot be compared.
+        StoreError: a folder is no results folder, a file is damaged, or the sweeps cannot be
+            compared.
 
     """
     return Results(*paths)
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows of a frame as plain mappings, missing figures as None."""
+    """Return the rows of a frame as plain mappings, missing values as None."""
     plain = frame.astype(object).where(frame.notna(), None)
     return [{str(key): value for key, value in row.items()} for row in plain.to_dict("records")]

@@ -1,4 +1,4 @@
-"""A trial's rows as Parquet: the schemas, and what a worker packs."""
+"""The Parquet schemas of the tables, and the files that a worker makes of one trial."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FEW_ROWS = 100
 DENSE = {"compression": "zstd"}
 
 PLAIN = {"compression": "none", "use_dictionary": False, "write_statistics": False}
-"""How few rows are written: in half of the time, and read in half; compressed they are larger."""
+"""How a file of few rows is written: in half the time, and smaller than with compression."""
 
 ARROW = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_()}
 
@@ -40,10 +40,10 @@ def _schema_of(record: type[Any]) -> pa.Schema:
 
 
 def _trials_schema() -> pa.Schema:
-    own = _schema_of(TrialRecord)
-    columns = list(zip(own.names, own.types, strict=True))
+    schema = _schema_of(TrialRecord)
+    columns = list(zip(schema.names, schema.types, strict=True))
     for key, value in defences.neutral().items():
-        if key not in own.names:
+        if key not in schema.names:
             columns.append((key, pa.string() if isinstance(value, str) else pa.float64()))
     return pa.schema(columns)
 
@@ -86,9 +86,9 @@ SCHEMAS: dict[str, pa.Schema] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Packed:
-    """What one trial leaves behind, ready to be written: its row, and the other tables' files.
+    """The records of one trial, ready to be written: its row, and a file for each other table.
 
-    Workers pack, so that the one process that writes for all of them has little to do.
+    Workers make the files, so that the driver, which writes for all of them, has little to do.
     """
 
     trial: TrialRecord
@@ -97,7 +97,7 @@ class Packed:
     def numbered(
         self, *, number: int, scenario: str | None = None, retries: Sequence[str] = ()
     ) -> Packed:
-        """Return the same with its proposal's place, and why the attempts before it failed."""
+        """Return a copy with the proposal's number, and why the attempts before it failed."""
         trial = dataclasses.replace(
             self.trial,
             number=number,
@@ -109,15 +109,15 @@ class Packed:
 
 
 def pack(result: TrialResult) -> Packed:
-    """Return a trial's rows as files of Parquet, one for each table that has any."""
-    files = {name: _encoded(rows) for name, rows in tables_of(result).items() if len(rows)}
+    """Return the records of a trial as Parquet files, one for each table that has rows."""
+    files = {name: to_parquet(rows) for name, rows in tables_of(result).items() if len(rows)}
     return Packed(trial=result.trial, files=files)
 
 
 def tables_of(result: TrialResult) -> dict[str, pa.Table]:
-    """Return the tables of one trial but for ``trials``, whose row is not yet numbered."""
+    """Return all tables of one trial except ``trials``, whose row has no number yet."""
     tables = {"scores": _scores_table(result.trial.trial_id, result)}
-    tables["reconstructions"] = _images(result)
+    tables["reconstructions"] = _reconstructions_table(result)
     for name, records in {"attacks": result.attacks, "epochs": result.epochs}.items():
         rows = [vars(record) for record in records]
         tables[name] = pa.Table.from_pylist(rows, schema=SCHEMAS[name])
@@ -129,8 +129,8 @@ def row_of(trial: TrialRecord) -> pa.Table:
     return pa.Table.from_pylist([trial.row()], schema=SCHEMAS["trials"])
 
 
-def _encoded(rows: pa.Table) -> bytes:
-    """Return rows as one file of Parquet."""
+def to_parquet(rows: pa.Table) -> bytes:
+    """Return rows as the bytes of one Parquet file."""
     buffer = io.BytesIO()
     pq.write_table(rows, buffer, **(DENSE if len(rows) > FEW_ROWS else PLAIN))
     return buffer.getvalue()
@@ -154,18 +154,18 @@ def _scores_table(trial_id: str, result: TrialResult) -> pa.Table:
     return pa.concat_tables([SCHEMAS["scores"].empty_table(), *parts])
 
 
-def _images(result: TrialResult) -> pa.Table:
+def _reconstructions_table(result: TrialResult) -> pa.Table:
     schema = SCHEMAS["reconstructions"]
     parts = [schema.empty_table()]
-    for found in result.reconstructions:
-        n = len(found.example)
-        columns = vars(found) | {
+    for rows in result.reconstructions:
+        n = len(rows.example)
+        columns = vars(rows) | {
             "trial_id": [result.trial.trial_id] * n,
-            "attack": [found.attack] * n,
-            "layer": [found.layer] * n,
-            "shape": [list(found.original.shape[1:])] * n,
-            "original": list(found.original.reshape(n, -1)),
-            "image": list(found.image.reshape(n, -1)),
+            "attack": [rows.attack] * n,
+            "layer": [rows.layer] * n,
+            "shape": [list(rows.original.shape[1:])] * n,
+            "original": list(rows.original.reshape(n, -1)),
+            "image": list(rows.image.reshape(n, -1)),
         }
         arrays = [
             pa.nulls(n, kind) if columns[key] is None else pa.array(columns[key], kind)
@@ -175,7 +175,7 @@ def _images(result: TrialResult) -> pa.Table:
     return pa.concat_tables(parts)
 
 
-def numeric(table: str) -> list[str]:
+def numeric_columns(table: str) -> list[str]:
     """Return the names of the columns of a table that hold numbers."""
     kinds = zip(SCHEMAS[table].names, SCHEMAS[table].types, strict=True)
     return [name for name, kind in kinds if pa.types.is_integer(kind) or pa.types.is_floating(kind)]

@@ -69,7 +69,7 @@ def test_a_disk_that_is_full_or_read_only_is_waited_for_and_a_torn_record_runs_a
     torn.write_bytes(torn.read_bytes()[:-100])
     code, _, err = run(*args, cwd=folder)
     assert code == 2
-    assert f"{torn.name} is torn" in err
+    assert f"{torn.name} is damaged" in err
     torn.unlink()
     code, _, err = run(*args, cwd=folder)
     assert code == 0, err

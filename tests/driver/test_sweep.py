@@ -330,7 +330,7 @@ def test_a_torn_record_is_refused_by_name_and_left_alone(folder):
     (trials / "torn.parquet").write_bytes(b"PAR1")
     code, _, err = run("sweep", "small.yaml", "--out", "out", cwd=folder)
     assert code == 2
-    assert "torn.parquet is torn or is not raysweep's" in err
+    assert "torn.parquet is damaged or raysweep did not write it" in err
     assert (trials / "torn.parquet").exists()
 
 

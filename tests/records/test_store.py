@@ -109,7 +109,7 @@ def test_a_torn_file_is_named_and_nothing_is_removed(store):
     with open(path, "wb") as file:
         file.write(b"PAR1 torn")
     with pytest.raises(
-        StoreError, match=r"torn\.parquet is torn or is not raysweep's.*move it out"
+        StoreError, match=r"torn\.parquet is damaged or raysweep did not write it.*move it out"
     ):
         _ = load(store.path).trials
     assert os.path.exists(path)
@@ -127,14 +127,16 @@ def test_a_torn_file_says_what_to_move_away(store, file, remedy):
     store.write(result("b"))
     with open(f"{store.path}/{file}", "wb") as torn:
         torn.write(b"PAR1 torn")
-    with pytest.raises(StoreError, match=f"is torn.*{remedy}"):
+    with pytest.raises(StoreError, match=f"is damaged.*{remedy}"):
         store.read(file.partition("/")[0])
 
 
 def test_a_foreign_file_is_named(store):
     store.write(result())
     pd.DataFrame({"x": [1]}).to_parquet(f"{store.path}/trials/foreign.parquet")
-    with pytest.raises(StoreError, match=r"foreign\.parquet is torn or is not raysweep's"):
+    with pytest.raises(
+        StoreError, match=r"foreign\.parquet is damaged or raysweep did not write it"
+    ):
         _ = load(store.path).trials
 
 
@@ -142,12 +144,12 @@ def test_a_file_with_wrong_types_is_named(store):
     pd.DataFrame({"trial_id": ["a"], "accuracy": ["high"]}).to_parquet(f"{store.path}/w.parquet")
     os.makedirs(f"{store.path}/trials")
     os.rename(f"{store.path}/w.parquet", f"{store.path}/trials/w.parquet")
-    with pytest.raises(StoreError, match=r"w\.parquet is torn or is not"):
+    with pytest.raises(StoreError, match=r"w\.parquet is damaged or raysweep"):
         _ = load(store.path).trials
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path):
-    with pytest.raises(StoreError, match=r"is no results folder \(no space.yaml\)"):
+    with pytest.raises(StoreError, match=r"is no results folder \(it holds no space.yaml\)"):
         load(str(tmp_path))
 
 
@@ -332,7 +334,7 @@ def test_text_that_is_none_is_named(store):
     store.write(result())
     bad = pa.array([b"\xff\xfe"]).view(pa.string())
     pq.write_table(pa.table({"trial_id": ["b"], "error": bad}), f"{store.path}/trials/b.parquet")
-    with pytest.raises(StoreError, match=r"b\.parquet is torn or is not raysweep's"):
+    with pytest.raises(StoreError, match=r"b\.parquet is damaged or raysweep did not write it"):
         _ = load(store.path).trials
 
 
