@@ -1,1 +1,1 @@
-"""Records -> what a person reads: a terminal's tables, figures, one HTML page."""
+"""Show records to people: tables in a terminal, figures, and one HTML page."""

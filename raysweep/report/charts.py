@@ -1,6 +1,7 @@
-"""Tables -> the figures of a report: what each setting did, what attacks found. Compute first.
+"""Draw the report's figures of what each setting did and what the attacks found.
 
-Names in the records may be a stranger's: :func:`plain` keeps them from being read as formulas.
+Names in the records may come from a stranger, so :func:`plain` keeps matplotlib from reading them
+as formulas.
 """
 
 from __future__ import annotations
@@ -20,27 +21,30 @@ from raysweep.report.figures import LABELS
 
 
 def plain(text: object, most: int = 60) -> str:
-    """Return text that no renderer takes for a formula, in at most so many letters."""
-    told = "".join(c if c.isprintable() else " " for c in str(text))
-    return (told if len(told) <= most else f"{told[: most - 1]}…").replace("$", r"\$")
+    """Return text that matplotlib does not read as a formula, cut to at most ``most`` letters."""
+    printable = "".join(c if c.isprintable() else " " for c in str(text))
+    short = printable if len(printable) <= most else f"{printable[: most - 1]}…"
+    return short.replace("$", r"\$")
 
 
-def against(
+def by_setting(
     drawn: pd.DataFrame, axis: str, objectives: list[str], *, is_log: bool | None = None
 ) -> Figure:
-    """Return what trials reached at each value of ``axis``: a panel an objective, one over another.
+    """Return each objective at the values of ``axis``, one panel above the other.
 
-    The line joins the medians of six equal shares of the trials. Values without a place (no DP, no
-    L2 on a logarithmic axis) stand by themselves at the side. The axis is logarithmic when the
-    values differ tenfold, unless ``is_log`` says.
+    The line joins the medians of six equal shares of the trials. Values that have no place on the
+    axis (no DP, or no L2 on a logarithmic axis) are drawn at its side. Without ``is_log`` the axis
+    is logarithmic when the values differ tenfold.
     """
     x, is_log, aside = _places(drawn[axis], is_log)
+
     with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
         size = (5.0, 2.5 * len(objectives) + 1.1)
         figure = Figure(figsize=size, layout="constrained")
         panels = np.atleast_1d(figure.subplots(len(objectives), 1, sharex=True))
         for axes, name in zip(panels, objectives, strict=True):
-            _against(axes, drawn, x, name, aside)
+            _draw_panel(axes, drawn, x, name, aside)
+
         last = panels[-1]
         below = 34
         if set(x) <= set(aside):
@@ -51,7 +55,9 @@ def against(
             last.xaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
         for place, label in aside.items():
             last.annotate(
-                *(label, (place, 0), (0, -below)),
+                label,
+                xy=(place, 0),
+                xytext=(0, -below),
                 xycoords=last.get_xaxis_transform(),
                 textcoords="offset points",
                 ha="right" if len(aside) > 4 else "center",
@@ -59,26 +65,30 @@ def against(
                 fontsize="small",
                 fontweight="bold",
             )
+
         last.set_xlabel(plain(LABELS.get(axis, axis.replace("_", " "))), labelpad=18)
         figure.suptitle(plain(axis), fontsize="large", fontweight="bold")
-        figure.legend(handles=_legend_against(), loc="outside lower center", ncols=3, frameon=False)
+        figure.legend(handles=_legend(), loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
 def _places(
     values: pd.Series[Any], is_log: bool | None
 ) -> tuple[pd.Series[float], bool, dict[float, str]]:
-    """Return where each value is drawn, whether the axis is logarithmic, and what stands aside."""
+    """Return the place of each value, whether the axis is logarithmic, and the labels aside."""
     if not pd.api.types.is_numeric_dtype(values):
         codes, names = pd.factorize(values.astype(str), sort=True)
-        found = {float(place): plain(name, 18) for place, name in enumerate(names)}
-        return pd.Series(codes, index=values.index, dtype=float), False, found
+        labels = {float(place): plain(name, 18) for place, name in enumerate(names)}
+        return pd.Series(codes, index=values.index, dtype=float), False, labels
+
     values = values.astype(float)
     usual = values[np.isfinite(values) & (values > 0)]
     low, high = (float(usual.min()), float(usual.max())) if len(usual) else (1.0, 1.0)
     is_log = high > 10 * low if is_log is None else is_log and high > low
+
     step = (high / low) ** 0.13 if is_log else 0.13 * (high - low)
     right, left = (high * step, low / step) if is_log else (high + (step or 1.0), 0.0)
+
     x = values.where(np.isfinite(values), right)
     aside = {} if np.isfinite(values).all() else {right: "off"}
     if is_log and (values <= 0).any():
@@ -86,19 +96,23 @@ def _places(
     return x, is_log, aside
 
 
-def _against(
+def _draw_panel(
     axes: Axes, drawn: pd.DataFrame, x: pd.Series[float], y: str, aside: Mapping[float, str]
 ) -> None:
+    """Draw the trials of one objective, their medians, and the values at the side."""
     ahead = drawn["on_front"].to_numpy()
     axes.scatter(x[~ahead], drawn[y][~ahead], color="#7a8ba6", s=26, alpha=0.45, linewidth=0)
     axes.scatter(x[ahead], drawn[y][ahead], color="#1b3a6b", s=46, edgecolor="white", zorder=3)
-    free = pd.DataFrame({"x": x, "y": drawn[y]})[~x.isin(list(aside))].sort_values("x")
-    shares = np.arange(len(free)) * min(6, max(1, len(free) // 3)) // max(1, len(free))
-    middle = free.groupby(shares).median()
-    axes.plot(middle["x"], middle["y"], color="crimson", marker="D", markersize=6, zorder=4)
+
+    placed = pd.DataFrame({"x": x, "y": drawn[y]})[~x.isin(list(aside))].sort_values("x")
+    n_shares = min(6, max(1, len(placed) // 3))
+    shares = np.arange(len(placed)) * n_shares // max(1, len(placed))
+    medians = placed.groupby(shares).median()
+    axes.plot(medians["x"], medians["y"], color="crimson", marker="D", markersize=6, zorder=4)
     for place in aside:
         axes.plot([place], [drawn[y][x == place].median()], "D", color="crimson", zorder=4)
         axes.axvline(place, color="lightgrey", linewidth=8, alpha=0.5, zorder=0)
+
     axes.set_ylabel(LABELS.get(y, y).partition(" (")[0])
     if y == "epsilon":
         axes.set_yscale("log")
@@ -106,7 +120,7 @@ def _against(
         axes.axhline(0.5, color="grey", linestyle=":", linewidth=1.2, zorder=1)
 
 
-def _legend_against() -> list[Line2D]:
+def _legend() -> list[Line2D]:
     dot: dict[str, Any] = {"marker": "o", "linestyle": ""}
     return [
         Line2D([], [], color="#7a8ba6", alpha=0.6, label="trial", **dot),
@@ -116,7 +130,7 @@ def _legend_against() -> list[Line2D]:
 
 
 def rocs(named: Mapping[str, tuple[Any, Any]], *, floor: float, xlabel: str, ylabel: str) -> Figure:
-    """Return receiver operating characteristics, logarithmic from ``floor``: name -> (x, y)."""
+    """Return ROC curves, name -> (x, y), on logarithmic axes that begin at ``floor``."""
     with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
         figure = Figure(figsize=(6.0, 5.6), layout="constrained")
         axes = figure.subplots()
@@ -136,27 +150,37 @@ def by_layer(errors: pd.DataFrame, floors: Mapping[str, float]) -> Figure:
         size = (6.4, 5.2) if len(order) > 1 else (6.4, 1.9 + 0.45 * len(errors))
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots()
-        (_layers if len(order) > 1 else _one_layer)(axes, errors, order)
-        line = axes.axhline if len(order) > 1 else axes.axvline
+        has_layers = len(order) > 1
+        if has_layers:
+            _draw_layers(axes, errors, order)
+        else:
+            _draw_one_layer(axes, errors, order)
+
+        draw_floor = axes.axhline if has_layers else axes.axvline
         for (label, height), style in zip(floors.items(), ("--", ":"), strict=True):
-            line(height, color="black", linestyle=style, label=label)
-        axes.set_ylim(bottom=0) if len(order) > 1 else axes.set_xlim(left=0)
+            draw_floor(height, color="black", linestyle=style, label=label)
+
+        # The limit is set last, so that the floors are within the axes.
+        if has_layers:
+            axes.set_ylim(bottom=0)
+        else:
+            axes.set_xlim(left=0)
         figure.legend(loc="outside lower center", ncols=1, frameon=False)
     return figure
 
 
-def _layers(axes: Axes, errors: pd.DataFrame, order: list[str]) -> None:
+def _draw_layers(axes: Axes, errors: pd.DataFrame, order: list[str]) -> None:
     names = list(dict.fromkeys(errors["trial"]))
     for name, colour in zip(names, _colours(len(names)), strict=True):
-        own = errors[errors["trial"] == name]
-        x = [order.index(layer) for layer in own["layer"]]
-        axes.plot(x, own["mse"], marker="o", markersize=8, color=colour, label=plain(name))
+        rows = errors[errors["trial"] == name]
+        x = [order.index(layer) for layer in rows["layer"]]
+        axes.plot(x, rows["mse"], marker="o", markersize=8, color=colour, label=plain(name))
     axes.set_xticks(range(len(order)), [plain(layer, 18) for layer in order])
     axes.tick_params(axis="x", rotation=45 if len(order) > 5 else 0)
     axes.set(xlabel="layer that the attacker sees", ylabel=LABELS["inversion_mse"])
 
 
-def _one_layer(axes: Axes, errors: pd.DataFrame, order: list[str]) -> None:
+def _draw_one_layer(axes: Axes, errors: pd.DataFrame, order: list[str]) -> None:
     places = range(len(errors))[::-1]
     axes.barh(places, errors["mse"], color=_colours(len(errors)), height=0.6)
     axes.set_yticks(places, [plain(name) for name in errors["trial"]])

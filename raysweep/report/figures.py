@@ -1,7 +1,8 @@
-"""Tables -> figures. The only seaborn. Compute first, then draw: nothing is measured here."""
+"""Draw the front, and the best configurations by accuracy given up. Nothing is measured here."""
 
 from __future__ import annotations
 
+import io
 import itertools
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def write_front(results: Results, front: pd.DataFrame, name: str) -> str | None:
 def pareto_front(
     trials: pd.DataFrame, front: pd.DataFrame, objectives: Objectives, *, title: str
 ) -> Figure:
-    """Return the front in every pair of objectives.
+    """Return a figure of the front with a panel for each pair of objectives.
 
     Dominated trials are pale, the undefended baseline is a star, epsilon is colour (grey without
     DP-SGD). Trials that may not stand on a front (collapsed, not converged) are left out.
@@ -60,17 +61,19 @@ def pareto_front(
     names = objectives.names
     pairs = list(itertools.combinations(names, 2)) or [(names[0], names[0])]
     norm = _epsilon_norm(drawn["epsilon"])
+
     with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
         figure = Figure(figsize=(4.6 * len(pairs) + 1.2, 5.4), layout="constrained")
         for axes, (x, y) in zip(np.atleast_1d(figure.subplots(1, len(pairs))), pairs, strict=True):
-            _pair(axes, drawn, x, y, norm)
-        axes_list = figure.axes
+            _draw_pair(axes, drawn, x, y, norm)
+
         if norm is not None:
             colours = mpl.cm.ScalarMappable(norm=norm, cmap=PALETTE)
-            bar = figure.colorbar(colours, ax=axes_list, pad=0.01, fraction=0.03)
+            bar = figure.colorbar(colours, ax=figure.axes, pad=0.01, fraction=0.03)
             bar.set_label("epsilon (smaller = more private)")
             bar.ax.yaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
             bar.ax.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+
         figure.suptitle(title, fontsize="x-large", fontweight="bold")
         columns = 4 if len(pairs) > 1 else 2
         figure.legend(
@@ -87,13 +90,14 @@ def _epsilon_norm(epsilon: pd.Series[float]) -> LogNorm | None:
     return LogNorm(low, high if high > low else low * 2)
 
 
-def _pair(
+def _draw_pair(
     axes: Axes,
     drawn: pd.DataFrame,
     x: str,
     y: str,
     norm: LogNorm | None,
 ) -> None:
+    """Draw the trials in two objectives: dominated ones pale, the baseline as a star."""
     private = np.isfinite(drawn["epsilon"])
     is_baseline = drawn["number"] == BASELINE
     for on_front in (False, True):
@@ -109,13 +113,21 @@ def _pair(
             sns.scatterplot(with_dp, hue="epsilon", hue_norm=norm, palette=PALETTE, **look)
         if len(without):
             sns.scatterplot(without, color=NO_DP, marker="s", **look)
+
     star = {"marker": "*", "s": 380, "color": "crimson", "edgecolor": "black", "zorder": 4}
     if is_baseline.any():
         sns.scatterplot(drawn[is_baseline], x=x, y=y, ax=axes, legend=False, **star)
     axes.set(xlabel=LABELS.get(x, x), ylabel=LABELS.get(y, y))
-    # More ticks would run into one another in a narrow panel.
-    axes.semilogx() if x == "epsilon" else axes.locator_params("x", nbins=5)
-    axes.semilogy() if y == "epsilon" else axes.locator_params("y", nbins=5)
+    # Epsilon is on a log scale. On the other axes, more ticks would overlap in a narrow panel.
+    if x == "epsilon":
+        axes.set_xscale("log")
+    else:
+        axes.locator_params("x", nbins=5)
+    if y == "epsilon":
+        axes.set_yscale("log")
+    else:
+        axes.locator_params("y", nbins=5)
+
     if "attack_auc" in (x, y):
         line = axes.axvline if x == "attack_auc" else axes.axhline
         line(0.5, color="grey", linestyle=":", linewidth=1.2, zorder=1)
@@ -123,7 +135,7 @@ def _pair(
 
 
 def _point_to_better(axes: Axes, x_direction: str, y_direction: str) -> None:
-    """Name the corner that every trial would like to be in."""
+    """Mark the corner of the panel that is best in both objectives."""
     right, up = x_direction == "max", y_direction == "max"
     axes.annotate(
         "better",
@@ -154,11 +166,12 @@ def _legend(norm: LogNorm | None) -> list[Line2D]:
 
 
 def best_by_loss(best: pd.DataFrame, by: str, objectives: list[str]) -> Figure:
-    """Return each objective of the best configuration ``by`` a figure, against accuracy given up.
+    """Return the objectives of the best configuration ``by`` one of them, by accuracy given up.
 
-    ``best`` has one row for each ``accuracy_loss`` (a share), with the trial's figures.
+    ``best`` has one row for each ``accuracy_loss`` (a share), with the values of the trial.
     """
     shown = [name for name in objectives if name != "accuracy"] or ["accuracy"]
+
     with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
         figure = Figure(figsize=(5.2 * len(shown), 4.4), layout="constrained")
         for axes, name in zip(np.atleast_1d(figure.subplots(1, len(shown))), shown, strict=True):
@@ -167,8 +180,13 @@ def best_by_loss(best: pd.DataFrame, by: str, objectives: list[str]) -> Figure:
             sns.scatterplot(data, x="points", y=name, s=70, ax=axes, color="crimson", zorder=3)
             for _, row in data.drop_duplicates("trial_id").iterrows():
                 epsilon = "no DP" if np.isinf(row["epsilon"]) else f"ε {row['epsilon']:.2g}"
-                at, offset = (row["points"], row[name]), (6, 8)
-                axes.annotate(epsilon, at, offset, textcoords="offset points", fontsize="small")
+                axes.annotate(
+                    epsilon,
+                    xy=(row["points"], row[name]),
+                    xytext=(6, 8),
+                    textcoords="offset points",
+                    fontsize="small",
+                )
             axes.set(xlabel="accuracy given up (points)", ylabel=LABELS.get(name, name))
             axes.margins(x=0.08, y=0.15)
         figure.suptitle(f"Best configuration by {by}", fontsize="x-large", fontweight="bold")
@@ -176,16 +194,14 @@ def best_by_loss(best: pd.DataFrame, by: str, objectives: list[str]) -> Figure:
 
 
 def png(figure: Figure) -> bytes:
-    """Return a figure as the bytes of a PNG, 150 dots an inch."""
-    import io
-
+    """Return a figure as the bytes of a PNG with 150 dots per inch."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150)
     return buffer.getvalue()
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG and return where."""
+    """Write a figure as PNG and return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(png(figure))
     return path

@@ -1,4 +1,4 @@
-"""Material and figures -> one HTML page that needs nothing else. Every value is escaped."""
+"""Write the report's HTML page, which needs no other file. Every value is escaped."""
 
 from __future__ import annotations
 
@@ -7,53 +7,29 @@ import datetime
 import importlib.metadata
 from collections.abc import Mapping
 from itertools import compress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from raysweep.records.results import records
 from raysweep.report import findings
 from raysweep.report.findings import Row
-from raysweep.report.html import Html, element, joined, table
+from raysweep.report.html import Html, element, join, table
 from raysweep.report.selection import Material, sample
 
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #1c2430; max-width: 72rem; margin: 0 auto;
-  padding: 1rem; }
-h1 { margin: .2em 0; } h2 { margin: 2em 0 .4em; border-bottom: 2px solid #dfe4ec; }
-.lead { font-size: 1.15rem; } .note { color: #56607a; font-size: .9rem; }
-.cards, .figures { display: grid; gap: 1rem; }
-.cards { grid-template-columns: repeat(auto-fit, minmax(12.4rem, 1fr)); }
-.figures { grid-template-columns: repeat(auto-fit, minmax(min(19rem, 100%), 1fr)); }
-.card { border: 1px solid #cdd5e1; border-top: 5px solid #1b3a6b; border-radius: 6px;
-  padding: .6rem .9rem; background: #f7f9fc; }
-.card.undefended { border-top-color: crimson; }
-.card h3 { margin: 0; font-size: 1rem; } .card .big { font-size: 1.7rem; font-weight: 700; }
-.card dl { font-size: .8rem; }
-.card dl, .swept { display: grid; grid-template-columns: auto 1fr; gap: .1rem .6rem; margin: 0; }
-dt { color: #56607a; white-space: nowrap; } dd { margin: 0; overflow-wrap: anywhere; }
-figure { margin: 0; break-inside: avoid; } img { max-width: 100%; height: auto; display: block; }
-.figures img { margin: 0 auto; max-height: 42rem; width: min(100%, 36rem); object-fit: contain; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .88rem; }
-th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #dfe4ec;
-  white-space: nowrap; } th { background: #eef2f8; }
-.warnings { border-left: 5px solid #d9822b; background: #fff8ef; padding: .5rem 1.5rem;
-  overflow-wrap: anywhere; }
-pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f2f4f8; padding: .6rem;
-  font-size: .82rem; margin: .2rem 0 .4rem; }
-@media print { body { max-width: none; font-size: 11px; padding: 0; } table { font-size: 9px; }
-  .wide { overflow: visible; } th, td { padding: .1rem .25rem; white-space: normal; } }
-"""
+STYLE = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def page(material: Material, pngs: Mapping[str, bytes]) -> str:
-    """Return the page; ``pngs`` are its figures by name."""
+    """Return the page as HTML; ``pngs`` maps the names of its figures to their bytes."""
     name = ", ".join(str(document.get("name")) for document in material.results.documents)
     sections = (
         element("h1", f"raysweep: {name}"),
-        element("p", findings.brief(material.results, material.trials), class_="note"),
+        element("p", findings.summary_line(material.results, material.trials), class_="note"),
         element("p", _verdict(material), class_="lead"),
         element("div", *(_card(*pick) for pick in material.picks.items()), class_="cards"),
         _warnings(material),
@@ -62,31 +38,33 @@ def page(material: Material, pngs: Mapping[str, bytes]) -> str:
             "What each setting did",
             _pictures(pngs, "defence-"),
             "Every point is a trial; the line joins medians. The other settings vary at the same "
-            "time: a trend here is a hint, not an effect.",
+            "time, so a trend here is a hint and not proof of an effect.",
         ),
         _section(
-            "What inversion rebuilds",
+            "What inversion reconstructs",
             _pictures(pngs, "layers"),
-            "Error of members rebuilt from what each layer shows. It means something only beside "
-            "its floors: an error above the mean image's is a decoder that failed, not privacy.",
+            "The error of members reconstructed from the output of each layer. Compare it with "
+            "its floors: an error above that of the mean image means that the decoder failed, not "
+            "that the model is private.",
         ),
         _section(
-            "Whose face is seen",
-            _recognised(material),
-            "The share of rebuilt classes that an independent eye names, which has never seen the "
-            "model; and the share of real images that it names.",
+            "Which faces are recognised",
+            _recognition(material),
+            "The share of reconstructed classes that an independent face recogniser identifies, "
+            "and the share of real images that it identifies. It was trained without the model.",
         ),
         _section(
             "How well members are recognised",
             _pictures(pngs, "roc"),
-            "The strongest attack of each trial. The left edge is what matters to one person: "
-            "members found while hardly anybody is accused wrongly.",
+            "The strongest attack of each trial. The left edge matters most to a single person: "
+            "members are found there while hardly anybody is accused wrongly.",
         ),
-        _section("What is promised", *(element("p", told) for told in _promises(material))),
-        _again(material),
-        _swept(material),
-        element("p", _made(material), class_="note"),
+        _section("What is promised", *(element("p", sentence) for sentence in _promises(material))),
+        _commands(material),
+        _facts(material),
+        element("p", _signature(material), class_="note"),
     )
+
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -99,39 +77,41 @@ def page(material: Material, pngs: Mapping[str, bytes]) -> str:
 
 
 def _verdict(material: Material) -> str:
+    """Return the first paragraph: the size of the front, and what accuracy buys."""
     n, k = len(material.trials), len(material.front)
-    told = [f"{k:,} of {n:,} trials are on the front: no other beats them in all objectives."]
+    sentences = [f"{k:,} of {n:,} trials are on the front: no other beats them in all objectives."]
+
     rows = list(material.picks.items())
     base = next((row for name, row in rows if "undefended" in name), None)
     least = next((row for name, row in rows if "least recognised" in name), None)
     if base and least and base is not least and base["attack_auc"] is not None:
         gives = 100 * (base["accuracy"] - least["accuracy"])
         price = f"For {gives:.1f} points of accuracy" if gives > 0 else "At no cost in accuracy"
-        told.append(
+        sentences.append(
             f"Undefended, the model is {base['accuracy']:.1%} accurate and the strongest attack "
             f"recognises members with an AUC of {base['attack_auc']:.3f} (0.5 is a guess)."
         )
         if least["attack_auc"] < base["attack_auc"]:
-            told.append(f"{price} that becomes {least['attack_auc']:.3f}.")
-    return " ".join(told)
+            sentences.append(f"{price} that becomes {least['attack_auc']:.3f}.")
+    return " ".join(sentences)
 
 
 def _card(name: str, row: Row) -> Html:
     lines = {
         "attack AUC": _auc(row),
-        "inversion MSE": _rebuilt(row),
+        "inversion MSE": _inversion(row),
         "epsilon": _epsilon(row),
         "trial": str(row["trial_id"])[:8],
     }
-    told = (
-        joined(element("dt", key), element("dd", value)) for key, value in lines.items() if value
+    pairs = (
+        join(element("dt", key), element("dd", value)) for key, value in lines.items() if value
     )
     return element(
         "div",
         element("h3", name),
         element("div", f"{row['accuracy']:.1%}", class_="big"),
         element("div", f"accuracy {_accuracy(row)}", class_="note"),
-        element("dl", *(pair for pair in told)),
+        element("dl", *pairs),
         class_="card undefended" if "undefended" in name else "card",
     )
 
@@ -149,7 +129,7 @@ def _auc(row: Row) -> str:
     return f"{row['attack_auc']:.3f} [{row['attack_auc_low']:.2f}, {row['attack_auc_high']:.2f}]"
 
 
-def _rebuilt(row: Row) -> str:
+def _inversion(row: Row) -> str:
     if row["inversion_mse"] is None or row["inversion_floor"] is None:
         return ""
     return f"{row['inversion_mse']:.4f} (floor {row['inversion_floor']:.4f})"
@@ -159,12 +139,13 @@ def _epsilon(row: Row) -> str:
     asked, spent = row["target_epsilon"], row["epsilon"]
     if spent is None or np.isinf(spent):
         return "no DP"
-    told = f"{spent:.3g} spent"
-    return told if asked is None or np.isinf(asked) else f"{told}, {asked:.3g} asked"
+    if asked is None or np.isinf(asked):
+        return f"{spent:.3g} spent"
+    return f"{spent:.3g} spent, {asked:.3g} asked"
 
 
 def _section(heading: str, *content: Html | str) -> Html:
-    """Return a section; one whose first part is empty is left out."""
+    """Return a section, or nothing if its first part is empty."""
     if not content or not content[0]:
         return Html("")
     parts = (c if isinstance(c, Html) else element("p", c, class_="note") for c in content)
@@ -185,17 +166,22 @@ def _pictures(pngs: Mapping[str, bytes], prefix: str) -> Html:
     return element("div", *images, class_="figures")
 
 
-def _recognised(material: Material) -> Html:
-    rows = findings.recognised(material.results, material.picks)
-    headings = ["trial", "attack", "rebuilt classes recognised [95 %]", "real ones"]
+def _recognition(material: Material) -> Html:
+    rows = findings.recognition_rows(material.results, material.picks)
+    headings = [
+        "trial",
+        "attack",
+        "reconstructed classes recognised [95 %]",
+        "real images recognised",
+    ]
     return table(headings, rows) if rows else Html("")
 
 
 def _warnings(material: Material) -> Html:
-    told = findings.warnings(material.trials, material.front, material.objectives)
-    if not told:
+    lines = findings.warnings(material.trials, material.front, material.objectives)
+    if not lines:
         return Html("")
-    items = element("ul", *(element("li", line[:MOST_LETTERS]) for line in told))
+    items = element("ul", *(element("li", line[:MOST_LETTERS]) for line in lines))
     return element("div", element("h2", "Before you trust this"), items, class_="warnings")
 
 
@@ -205,42 +191,53 @@ MOST_LETTERS = 400
 def _front(material: Material, pngs: Mapping[str, bytes]) -> Html:
     if material.front.empty:
         return Html("")
-    drawn, fit = len(sample(material)), material.objectives.eligible(material.trials).sum()
+
+    n_drawn = len(sample(material))
+    n_eligible = material.objectives.eligible(material.trials).sum()
     volume = material.objectives.hypervolume(material.trials)
-    told = (
+    note = (
         "Accuracy is on validation data, with its exact 95 % interval. The attack AUC is that of "
         "the strongest attack, its interval corrected for having picked it. "
         f"Hypervolume {volume:.4f}. "
     )
     if material.front["inversion_mse"].notna().any():
-        told += "MSE is of rebuilt members, floor that of the mean image, which sees no model. "
-    if drawn < fit:
-        told += f"The figures show {drawn:,} of {fit:,} trials: the front and a sample. "
+        note += "MSE is that of reconstructed members. The floor is that of the mean image, which "
+        note += "needs no model. "
+    if n_drawn < n_eligible:
+        note += f"The figures show {n_drawn:,} of {n_eligible:,} trials: the front and a sample. "
     if len(material.shown) < len(material.front):
-        told += f"The table has {len(material.shown)} of {len(material.front):,}, spread over it."
+        note += f"The table has {len(material.shown)} of {len(material.front):,}, spread over it."
+
     pictures = _pictures(pngs, "front-")
-    return _section("The front", joined(pictures, _front_table(material)), told)
+    return _section("The front", join(pictures, _front_table(material)), note)
 
 
 def _front_table(material: Material) -> Html:
-    axes = [axis for axis in material.settings if axis not in ("epsilon", "scenario")]
-    values = {axis: findings.axis_values(_configs(material), axis) for axis in axes}
+    """Return the table of the front; a column in which nothing is known is left out."""
+    keys = [key for key in material.settings if key not in ("epsilon", "scenario")]
+    values = {key: findings.axis_values(_configs(material), key) for key in keys}
     headings = ["", "accuracy [95 %]", "attack AUC", "attack", "MSE", "floor"]
-    headings += ["epsilon spent", "asked", "scenario", *axes, "trial"]
+    headings += ["epsilon spent", "asked", "scenario", *keys, "trial"]
+
     rows: list[list[str]] = []
     for i, row in enumerate(records(material.shown)):
         cells = [str(i + 1), _cell(row["accuracy"], ".3f") + f" {_accuracy(row)}", _auc(row)]
         cells += [_cell(row[name]) for name in PLAIN_COLUMNS]
-        rows.append([*cells, *(_cell(values[axis][i]) for axis in axes), str(row["trial_id"])[:8]])
-    told = [any(cells[i] != UNKNOWN for cells in rows) for i in range(len(headings))]
-    return table(list(compress(headings, told)), [list(compress(cells, told)) for cells in rows])
+        rows.append([*cells, *(_cell(values[key][i]) for key in keys), str(row["trial_id"])[:8]])
+
+    known = [any(cells[i] != UNKNOWN for cells in rows) for i in range(len(headings))]
+    return table(list(compress(headings, known)), [list(compress(cells, known)) for cells in rows])
 
 
 UNKNOWN = "-"
 
 PLAIN_COLUMNS = (
-    *("strongest_attack", "inversion_mse", "inversion_floor"),
-    *("epsilon", "target_epsilon", "scenario"),
+    "strongest_attack",
+    "inversion_mse",
+    "inversion_floor",
+    "epsilon",
+    "target_epsilon",
+    "scenario",
 )
 
 
@@ -249,7 +246,7 @@ def _configs(material: Material) -> list[str]:
 
 
 def _cell(value: Any, form: str = ".3g") -> str:
-    if value is None or value != value:
+    if pd.isna(value):
         return UNKNOWN
     if isinstance(value, str):
         return value
@@ -260,35 +257,43 @@ def _promises(material: Material) -> list[str]:
     return findings.privacy(material.front, len(material.trials)) if len(material.front) else []
 
 
-def _again(material: Material) -> Html:
-    """Return the command of every configuration in the table."""
+def _commands(material: Material) -> Html:
+    """Return the commands that run the configurations of the table again."""
     ids = set(material.shown["trial_id"])
     homes: dict[str, tuple[str, dict[str, Any]]] = {}
     for store, document in zip(material.results.stores, material.results.documents, strict=True):
         for trial_id in store.read("trials", ["number"], ids)["trial_id"]:
             homes.setdefault(trial_id, (store.path, document))
+
     rows = zip(material.shown["trial_id"], _configs(material), strict=True)
     commands = (
-        element("li", element("pre", findings.again(*homes[trial_id], config)))
+        element("li", element("pre", findings.command(*homes[trial_id], config)))
         for trial_id, config in rows
     )
-    own = [name for document in material.results.documents for name in findings.foreign(document)]
-    told = "Numbers are those of the table. The same seed gives the same figures. "
-    if own:
-        told += f"These call {', '.join(dict.fromkeys(own))}: read that code before you run it."
+
+    note = "Numbers are those of the table. The same seed gives the same results. "
+    functions = [
+        name
+        for document in material.results.documents
+        for name in findings.user_functions(document)
+    ]
+    if functions:
+        names = ", ".join(dict.fromkeys(functions))
+        note += f"These call {names}: read that code before you run it."
     return _section(
-        "How to run a configuration again", element("ol", *commands) if ids else "", told
+        "How to run a configuration again", element("ol", *commands) if ids else "", note
     )
 
 
-def _swept(material: Material) -> Html:
-    lines = findings.swept(material.results, material.trials)
+def _facts(material: Material) -> Html:
+    """Return the section on the sweep itself: data, model, attacks, hardware, versions."""
+    lines = findings.sweep_facts(material.results, material.trials)
     lines += [("folder", store.path) for store in material.results.stores]
-    told = (joined(element("dt", key), element("dd", text)) for key, text in lines if text)
-    return _section("What was swept", element("dl", *told, class_="swept"))
+    pairs = (join(element("dt", key), element("dd", text)) for key, text in lines if text)
+    return _section("What was swept", element("dl", *pairs, class_="swept"))
 
 
-def _made(material: Material) -> str:
+def _signature(material: Material) -> str:
     version = importlib.metadata.version("raysweep")
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     return f"Made by raysweep {version}, {now}, from {len(material.trials):,} records."

@@ -1,7 +1,8 @@
-"""A results folder -> what a report is made from, read once: few columns of all, all of a few."""
+"""Read the trials that a report is made from, and select those that it lists and draws."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,24 +18,24 @@ from raysweep.records.tables import SCHEMAS
 from raysweep.report import findings
 from raysweep.report.findings import Row
 
-MOST_DRAWN = 2000
+MOST_DRAWN = 2000  # trials in a figure
 
-MOST_ROWS = 40
+MOST_ROWS = 40  # of the table of the front
 
 
 @dataclass(frozen=True, kw_only=True)
 class Material:
-    """What the page is made from: narrow rows of all trials, whole rows of those it names."""
+    """The trials that a page is made from: a few columns of all, all columns of its picks."""
 
     results: Results
     trials: pd.DataFrame
     front: pd.DataFrame
-    shown: pd.DataFrame  # the rows of the front that the table has
+    shown: pd.DataFrame  # the rows of the front that the table lists
     picks: dict[str, Row]
 
     @property
     def settings(self) -> list[str]:
-        """What varied."""
+        """The keys that vary in the search space."""
         return findings.settings(self.results.documents[0])
 
     @property
@@ -44,45 +45,50 @@ class Material:
 
 
 def gather(results: Results) -> Material:
-    """Return what the page needs of the trials, read once."""
+    """Read the trials that the page needs, once, and select those that it shows."""
     keys = findings.settings(results.documents[0])
-    known = [key for key in keys if key in SCHEMAS["trials"].names]
-    trials = results.compared([*findings.COLUMNS, *known])
-    found = results.objectives.front(trials)
-    shown = found
-    if len(found) > MOST_ROWS:
-        values = results.objectives.comparable(found)
-        shown = found[leading(values, results.objectives.directions, MOST_ROWS)]
+    columns = [key for key in keys if key in SCHEMAS["trials"].names]
+    trials = results.compared([*findings.COLUMNS, *columns])
+
+    front = results.objectives.front(trials)
+    shown = front
+    if len(front) > MOST_ROWS:
+        values = results.objectives.comparable(front)
+        shown = front[leading(values, results.objectives.directions, MOST_ROWS)]
+
     configs = results.rows(["config"], trials=set(shown["trial_id"]))[["trial_id", "config"]]
     return Material(
         results=results,
         trials=trials,
-        front=found,
+        front=front,
         shown=shown.merge(configs, on="trial_id", how="left"),
-        picks=findings.highlights(trials, found, results.objectives),
+        picks=findings.highlights(trials, front, results.objectives),
     )
 
 
 def sample(material: Material) -> pd.DataFrame:
-    """Return the trials that figures show: all that may stand on a front, or some and the front."""
-    trials, objectives = material.trials, material.objectives.names
-    ahead = trials["trial_id"].isin(material.front["trial_id"])
-    figures_ = trials[[name for name in objectives if name != "epsilon"]]
-    fit = material.objectives.eligible(trials)
-    fit &= np.isfinite(figures_.to_numpy(dtype=float)).all(axis=1)
-    kept = np.cumsum(fit) % -(-max(1, int(fit.sum())) // MOST_DRAWN) == 0
-    kept |= ahead | (trials["number"] == BASELINE)
-    drawn: pd.DataFrame = trials.assign(on_front=ahead)[fit & kept]
+    """Return the trials that figures show: all eligible ones, or a sample of them and the front."""
+    trials = material.trials
+    on_front = trials["trial_id"].isin(material.front["trial_id"])
+    values = trials[[name for name in material.objectives.names if name != "epsilon"]]
+    eligible = material.objectives.eligible(trials)
+    eligible &= np.isfinite(values.to_numpy(dtype=float)).all(axis=1)
+
+    step = max(1, math.ceil(int(eligible.sum()) / MOST_DRAWN))  # draw every so many of them
+    chosen = np.cumsum(eligible) % step == 0
+    chosen |= on_front | (trials["number"] == BASELINE)
+    drawn: pd.DataFrame = trials.assign(on_front=on_front)[eligible & chosen]
     return drawn.reset_index(drop=True)
 
 
-def varied(material: Material, drawn: pd.DataFrame) -> Iterator[tuple[str, pd.Series[Any]]]:
-    """Yield what varied, and what it was in each trial that is drawn."""
-    keys = [axis for axis in (*material.settings, "scenario") if axis != "seed"]
+def setting_values(material: Material, drawn: pd.DataFrame) -> Iterator[tuple[str, pd.Series[Any]]]:
+    """Yield each setting that varied, with its value in each trial that is drawn."""
+    keys = [key for key in (*material.settings, "scenario") if key != "seed"]
     dotted = [key for key in keys if key not in drawn]
     if dotted:
         configs = material.results.rows(["config"], trials=set(drawn["trial_id"]))
         texts = drawn[["trial_id"]].merge(configs, on="trial_id", how="left")["config"]
+
     for key in keys:
         if key in drawn:
             yield key, drawn[key]

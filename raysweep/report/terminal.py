@@ -1,4 +1,4 @@
-"""Results -> what a terminal shows. Everything fits 80 columns."""
+"""Print fronts and trials in a terminal, within 80 columns where that is its width."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from raysweep.config import plain
 from raysweep.records.columns import TrialResult
 from raysweep.records.results import Results
 
-MOST_ROWS = 100  # of a table in a terminal; nobody reads more
+MOST_ROWS = 100  # of a table in a terminal
 
 
 def columns_of_front(results: Results) -> list[str]:
-    """Return the columns that :func:`print_front` needs beside those that decide."""
+    """Return the columns that :func:`print_front` needs besides those that decide the front."""
     return [*results.axes, "strongest_attack", "attack_auc_low", "attack_auc_high"]
 
 
 def print_front(results: Results, front: pd.DataFrame) -> None:
-    """Print the front: what varied, the objectives, the interval of the AUC."""
+    """Print the front as a table: the axes, the objectives, the interval of the AUC."""
     if front.empty:
         print("no trial stands on the front: all failed, collapsed or did not converge")
         return
+
     console = Console(width=None if sys.stdout.isatty() else 120)
     names = [
         "trial_id",
@@ -40,11 +41,13 @@ def print_front(results: Results, front: pd.DataFrame) -> None:
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.collapse_padding = True
     for name in names:
-        heading = SHORT.get(name, name.replace("_", " "))
+        heading = SHORT_HEADINGS.get(name, name.replace("_", " "))
         table.add_column(heading, justify="right", no_wrap=name == "attack_auc")
+
     for _, row in front.head(MOST_ROWS).iterrows():
         table.add_row(*(_cell(name, row) for name in names))
     console.print(table)
+
     if len(front) > MOST_ROWS:
         print(f"{len(front) - MOST_ROWS} more have less accuracy: raysweep front --format csv")
     if "inversion_mse" in results.objectives.names:
@@ -52,7 +55,7 @@ def print_front(results: Results, front: pd.DataFrame) -> None:
         print(f"The mean image, which sees no model, has an inversion MSE of {floor:.4f}.")
 
 
-SHORT = {"trial_id": "trial", "attack_auc": "attack AUC", "inversion_mse": "MSE"}
+SHORT_HEADINGS = {"trial_id": "trial", "attack_auc": "attack AUC", "inversion_mse": "MSE"}
 
 
 def _cell(name: str, row: pd.Series[Any]) -> str:
@@ -61,15 +64,15 @@ def _cell(name: str, row: pd.Series[Any]) -> str:
         return str(value)[:8]
     if isinstance(value, str):
         return value
-    if value is None or value != value:
+    if pd.isna(value):
         return "-"
-    if name == "attack_auc" and row["attack_auc_low"] == row["attack_auc_low"]:
+    if name == "attack_auc" and not pd.isna(row["attack_auc_low"]):
         return f"{value:.3f} [{row['attack_auc_low']:.2f}, {row['attack_auc_high']:.2f}]"
     return format(value, {"accuracy": ".3f", "inversion_mse": ".4f"}.get(name, ".3g"))
 
 
 def print_json(result: TrialResult) -> None:
-    """Print every row of a trial as one line of JSON, infinity as the text "inf"."""
+    """Print all records of a trial as one line of JSON, infinity as the text "inf"."""
     rows = {
         "trial": result.trial.row(),
         "attacks": [dataclasses.asdict(record) for record in result.attacks],
@@ -79,7 +82,7 @@ def print_json(result: TrialResult) -> None:
 
 
 def print_trial(result: TrialResult) -> None:
-    """Print what a trial reached, and a row for each attack."""
+    """Print the result of a trial, with a row for each attack."""
     record = result.trial
     print(
         f"trial {record.trial_id} on {record.device}: accuracy {record.accuracy:.3f} "
@@ -88,13 +91,16 @@ def print_trial(result: TrialResult) -> None:
     )
     if record.collapsed:
         print("collapsed: accuracy is no better than the largest class; attacks on it say nothing")
+
     table = Table()
     names = ("attack", "layer", "AUC [95 %]", "TPR at 1 % FPR", "MSE", "floor", "SSIM", "decoder")
     for name in names:
         table.add_column(name, justify="left" if name == "attack" else "right")
+
     for a in result.attacks:
-        area = "" if a.auc is None else f"{a.auc:.3f} [{a.auc_low:.3f}, {a.auc_high:.3f}]"
-        figures = (a.tpr_at_fpr_0_01, a.mse, a.floor_mean, a.ssim)
-        tpr, mse, floor, ssim = ("" if x is None else f"{x:.4f}" for x in figures)
-        table.add_row(a.attack, a.layer or "", area, tpr, mse, floor, ssim, a.decoder or "")
+        auc = "" if a.auc is None else f"{a.auc:.3f} [{a.auc_low:.3f}, {a.auc_high:.3f}]"
+        numbers = (a.tpr_at_fpr_0_01, a.mse, a.floor_mean, a.ssim)
+        tpr, mse, floor, ssim = ("" if x is None else f"{x:.4f}" for x in numbers)
+        table.add_row(a.attack, a.layer or "", auc, tpr, mse, floor, ssim, a.decoder or "")
+
     Console(width=None if sys.stdout.isatty() else 120).print(table)

@@ -1,4 +1,4 @@
-"""The report: what it says, and that nothing in a stranger's folder gets out of its place."""
+"""The report: its content, and that text from a stranger's folder stays text."""
 
 import dataclasses
 import html.parser
@@ -16,10 +16,7 @@ from raysweep.errors import StoreError
 from raysweep.records.results import load
 from raysweep.records.store import Store
 from raysweep.records.tables import pack
-from raysweep.report import build as report
-from raysweep.report import charts as exhibits
-from raysweep.report import figures, findings
-from raysweep.report import selection as material
+from raysweep.report import build, charts, figures, findings, selection
 from raysweep.report.html import Html, element
 from raysweep.space.parsing import load_space, parse_space
 from raysweep.trial.run import run_trial
@@ -28,7 +25,7 @@ NASTY = "<script>alert(1)</script><img src=x onerror=alert(2)>\" onload='a' $\\f
 
 
 class Page(html.parser.HTMLParser):
-    """What a browser sees: the tags, the text, what is loaded; every tag that opens closes."""
+    """A parsed page: its tags, its text and what it loads; every tag that opens must close."""
 
     def __init__(self, text):
         super().__init__()
@@ -56,11 +53,11 @@ def real():
     space = parse_space(SMALL, "small.yaml")
     points = ({}, {"dropout": 0.3}, {"epsilon": 8.0})
     results = [run_trial(space.config(values)) for values in points]
-    return space, [changed(result, number=number) for number, result in enumerate(results)]
+    return space, [change(result, number=number) for number, result in enumerate(results)]
 
 
-def written(real, path, results, **changes):
-    """Write a results folder of some trials and a changed space; return where."""
+def write_folder(real, path, results, **changes):
+    """Write a results folder of some trials and a changed space; return its path."""
     store = Store(str(path))
     document = yaml.safe_load(yaml.safe_dump(real[0].resolved())) | changes
     store.folder.write_bytes(yaml.safe_dump(document).encode(), "space.yaml")
@@ -71,38 +68,40 @@ def written(real, path, results, **changes):
 
 @pytest.fixture
 def folder(real, tmp_path):
-    return lambda results, out="out", **changes: written(real, tmp_path / out, results, **changes)
+    return lambda results, out="out", **changes: write_folder(
+        real, tmp_path / out, results, **changes
+    )
 
 
 @pytest.fixture(scope="module")
 def calm(real, tmp_path_factory):
-    """The report on the real trials, its pictures, and where they are."""
+    """The report on the real trials, the names of its pictures, and their folder."""
     path = tmp_path_factory.mktemp("calm")
-    return *made(path, written(real, path / "out", real[1])), path
+    return *make_report(path, write_folder(real, path / "out", real[1])), path
 
 
-def changed(result, trial_id="", **figures_):
-    own = {"trial_id": trial_id} if trial_id else {}
-    trial = dataclasses.replace(result.trial, **figures_, **own)
-    attacks = [dataclasses.replace(attack, **own) for attack in result.attacks]
+def change(result, trial_id="", **columns):
+    new_id = {"trial_id": trial_id} if trial_id else {}
+    trial = dataclasses.replace(result.trial, **columns, **new_id)
+    attacks = [dataclasses.replace(attack, **new_id) for attack in result.attacks]
     return dataclasses.replace(result, trial=trial, attacks=tuple(attacks))
 
 
-def made(tmp_path, *folders):
-    page, *pictures = report.write(folders, tmp_path / "report.html")
+def make_report(tmp_path, *folders):
+    page, *pictures = build.write(folders, tmp_path / "report.html")
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
     return Page(page.read_text()), [path.name for path in pictures]
 
 
-def test_the_page_says_what_a_person_must_know(real, calm):
+def test_the_page_has_the_results_and_the_privacy_promise(real, calm):
     page, pictures, path = calm
-    for told in (
+    for expected in (
         *("3 ok, 0 failed, 0 pruned", "undefended", "most accurate", "digits", "100 validation"),
         *("What is promised", "(epsilon, delta)-differentially private", "delta 1e-05"),
         *("not covered by any of them", "python", "opacus", "max_posterior"),
         f"raysweep trial {path}/out/space.yaml",
     ):
-        assert told in page.text, told
+        assert expected in page.text, expected
     assert {"report-roc.png", "report-layers.png", "report-defence-0.png"} <= set(pictures)
     assert page.tags.count("img") == len(pictures) == 3 + 2 + 2
     record = real[1][2].trial
@@ -116,9 +115,9 @@ def test_the_page_loads_nothing(calm):
     assert not {"script", "link", "iframe", "a"} & {*page.tags}
 
 
-def test_a_strangers_text_stays_text(real, folder, calm, tmp_path):
+def test_text_from_a_stranger_is_escaped_everywhere(real, folder, calm, tmp_path):
     results = [
-        changed(
+        change(
             result,
             scenario=f"{NASTY}{i}",
             strongest_attack=NASTY,
@@ -130,10 +129,10 @@ def test_a_strangers_text_stays_text(real, folder, calm, tmp_path):
         )
         for i, result in enumerate(real[1])
     ]
-    failed = changed(real[1][0], "f" * 16, status="failed", error=NASTY, number=9)
+    failed = change(real[1][0], "f" * 16, status="failed", error=NASTY, number=9)
     search = {"epsilon": {"low": 2}, NASTY: {"values": [NASTY]}}
     hostile = folder([*results, failed], out=NASTY.replace("/", ""), name=NASTY, search=search)
-    page, _ = made(tmp_path, hostile)
+    page, _ = make_report(tmp_path, hostile)
     assert {*page.tags} <= {*calm[0].tags, "ul"}
     assert {*page.attributes} == {*calm[0].attributes}
     assert all(load.startswith("data:image/png;base64,") for load in page.loads)
@@ -141,34 +140,34 @@ def test_a_strangers_text_stays_text(real, folder, calm, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "expected"),
     [
         ({"objectives": {"accuracy": "max"}}, "What is promised"),
         ({"search": {}}, "undefended"),
         ({"search": {}, "scenarios": {"a": {"dropout": [0.3]}, "b": 3}}, "dropout"),
     ],
 )
-def test_other_spaces_have_a_report_too(real, folder, tmp_path, changes, told):
-    page, _ = made(tmp_path, folder(real[1], **changes))
-    assert told in page.text
+def test_spaces_of_other_shapes_have_a_report(real, folder, tmp_path, changes, expected):
+    page, _ = make_report(tmp_path, folder(real[1], **changes))
+    assert expected in page.text
 
 
-def test_without_inversion_nothing_is_said_of_it(real, folder, tmp_path):
+def test_a_sweep_without_inversion_has_no_section_on_it(real, folder, tmp_path):
     bare = [
         dataclasses.replace(
-            changed(result, inversion_mse=None, inversion_floor=None, inversion_converged=None),
+            change(result, inversion_mse=None, inversion_floor=None, inversion_converged=None),
             attacks=result.attacks[:2],
         )
         for result in real[1]
     ]
     objectives = {"accuracy": "max", "attack_auc": "min"}
-    page, pictures = made(tmp_path, folder(bare, objectives=objectives))
-    assert "What inversion rebuilds" not in page.text
+    page, pictures = make_report(tmp_path, folder(bare, objectives=objectives))
+    assert "What inversion reconstructs" not in page.text
     assert "report-layers.png" not in pictures
 
 
 @pytest.mark.parametrize(
-    ("figures_", "told"),
+    ("columns", "expected"),
     [
         ({"status": "failed", "error": "ValueError: oh"}, "3 trials failed: ValueError: oh"),
         ({"status": "pruned", "stopped_epoch": 2}, "3 trials were pruned"),
@@ -176,59 +175,59 @@ def test_without_inversion_nothing_is_said_of_it(real, folder, tmp_path):
         ({"inversion_converged": False}, "3 trials have an inversion that did not converge"),
     ],
 )
-def test_an_empty_front_is_told_with_its_reasons(real, folder, tmp_path, figures_, told):
-    page, _ = made(tmp_path, folder([changed(result, **figures_) for result in real[1]]))
-    assert told in page.text
+def test_a_report_with_an_empty_front_gives_the_reasons(real, folder, tmp_path, columns, expected):
+    page, _ = make_report(tmp_path, folder([change(result, **columns) for result in real[1]]))
+    assert expected in page.text
     assert "No trial stands on the front" in page.text
 
 
-def test_figures_that_are_missing_are_left_out(real, folder, tmp_path):
+def test_missing_values_are_left_out(real, folder, tmp_path):
     names = ("accuracy", "attack_auc", "attack_auc_low", "n_validation", "inversion_mse")
-    bare = [changed(result, **dict.fromkeys(names)) for result in real[1]]
-    page, _ = made(tmp_path, folder(bare, objectives={"epsilon": "min"}))
+    bare = [change(result, **dict.fromkeys(names)) for result in real[1]]
+    page, _ = make_report(tmp_path, folder(bare, objectives={"epsilon": "min"}))
     assert "1 of 3 trials are on the front" in page.text
     assert "nan" not in page.text.lower().replace("finan", "")
 
 
-def test_one_trial_is_a_report(real, folder, tmp_path):
-    page, _ = made(tmp_path, folder(real[1][:1]))
+def test_a_single_trial_has_a_report(real, folder, tmp_path):
+    page, _ = make_report(tmp_path, folder(real[1][:1]))
     assert "1 of 1 trials are on the front" in page.text
     assert "1 of the 1 were trained without DP-SGD and promise nothing" in page.text
 
 
-def test_no_trial_is_a_report(folder, tmp_path):
-    page, pictures = made(tmp_path, folder([]))
+def test_a_folder_without_trials_has_a_report(folder, tmp_path):
+    page, pictures = make_report(tmp_path, folder([]))
     assert "No trial stands on the front" in page.text
     assert pictures == []
 
 
-def test_several_folders_are_one_front(real, folder, tmp_path):
+def test_several_folders_share_one_front(real, folder, tmp_path):
     folders = folder(real[1][:2], "one"), folder(real[1][2:], "two")
-    page, _ = made(tmp_path, *folders)
+    page, _ = make_report(tmp_path, *folders)
     assert "3 ok" in page.text
     assert f"raysweep trial {folders[0]}/space.yaml" in page.text
     assert f"raysweep trial {folders[1]}/space.yaml --at epsilon=8.0" in page.text
 
 
-def test_a_command_runs_the_same_configuration_again(real, folder):
+def test_the_printed_command_gives_the_same_configuration(real, folder):
     for result in real[1]:
         path = folder([result], result.trial.trial_id)
         document = load(path).documents[0]
-        told = shlex.split(findings.again(path, document, result.trial.config))
-        assert told[:3] == ["raysweep", "trial", f"{path}/space.yaml"]
-        values = cli._pairs(told[4::2], "--at")
-        assert load_space(told[2]).config(values).trial_id == result.trial.trial_id
+        expected = shlex.split(findings.command(path, document, result.trial.config))
+        assert expected[:3] == ["raysweep", "trial", f"{path}/space.yaml"]
+        values = cli._pairs(expected[4::2], "--at")
+        assert load_space(expected[2]).config(values).trial_id == result.trial.trial_id
 
 
-def test_a_strangers_command_is_one_command():
+def test_a_command_from_a_stranger_is_quoted_for_the_shell():
     config = '{"defences": {"a; rm -rf x": "$(id)"}}'
-    told = findings.again("x; id", {"search": {"a; rm -rf x": {}}}, config)
-    assert shlex.split(told) == [
+    expected = findings.command("x; id", {"search": {"a; rm -rf x": {}}}, config)
+    assert shlex.split(expected) == [
         *("raysweep", "trial", "x; id/space.yaml", "--at", "a; rm -rf x=$(id)")
     ]
 
 
-def test_a_long_sweep_is_drawn_by_its_front_and_a_sample(real, folder, tmp_path):
+def test_a_long_sweep_is_shown_by_its_front_and_a_sample(real, folder, tmp_path):
     store = Store(folder(real[1][:1]))
     rng = np.random.default_rng(0)
     rows = pd.concat([load(store.path).trials] * 3000, ignore_index=True)
@@ -236,14 +235,14 @@ def test_a_long_sweep_is_drawn_by_its_front_and_a_sample(real, folder, tmp_path)
     x = rng.random(3000)  # a shell: many points that nobody beats
     rows["accuracy"], rows["attack_auc"] = x, 0.5 + 0.4 * x**2 + 1e-3 * rng.random(3000)
     store.write_table(_arrow(rows), "trials", "merged-000001")
-    page, _ = made(tmp_path, store.path)
-    drawn = material.sample(material.gather(load(store.path)))
+    page, _ = make_report(tmp_path, store.path)
+    drawn = selection.sample(selection.gather(load(store.path)))
     front = load(store.path).front()
-    assert len(drawn) <= material.MOST_DRAWN + len(front) + 1
+    assert len(drawn) <= selection.MOST_DRAWN + len(front) + 1
     assert set(front["trial_id"]) <= set(drawn["trial_id"])
     assert f"The figures show {len(drawn):,} of 3,001 trials" in page.text
-    assert f"The table has {material.MOST_ROWS} of {len(front):,}" in page.text
-    assert page.tags.count("tr") == material.MOST_ROWS + 1
+    assert f"The table has {selection.MOST_ROWS} of {len(front):,}" in page.text
+    assert page.tags.count("tr") == selection.MOST_ROWS + 1
 
 
 def _arrow(rows):
@@ -254,7 +253,7 @@ def _arrow(rows):
     return pa.Table.from_pandas(rows, schema=SCHEMAS["trials"], preserve_index=False)
 
 
-def test_a_page_that_cannot_be_written_is_one_message(real, folder, tmp_path, monkeypatch, capsys):
+def test_an_unwritable_page_gives_one_error_message(real, folder, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("")
     command = ["report", folder(real[1][:1]), "--out", str(tmp_path / "file" / "report.html")]
     monkeypatch.setattr(sys, "argv", ["raysweep", *command])
@@ -264,12 +263,12 @@ def test_a_page_that_cannot_be_written_is_one_message(real, folder, tmp_path, mo
     assert "give another --out" in capsys.readouterr().err
 
 
-def test_a_folder_that_is_none_is_refused(tmp_path):
+def test_a_folder_without_a_sweep_is_refused(tmp_path):
     with pytest.raises(StoreError, match="is no results folder"):
-        report.write([str(tmp_path)], tmp_path / "report.html")
+        build.write([str(tmp_path)], tmp_path / "report.html")
 
 
-def test_what_is_no_markup_is_escaped():
+def test_text_is_escaped_and_markup_is_not():
     assert element("p", "<b>", Html("<b>"), class_='a"b') == '<p class="a&quot;b">&lt;b&gt;<b></p>'
 
 
@@ -277,11 +276,11 @@ def test_what_is_no_markup_is_escaped():
     "values",
     [[0.0, 1e-4, 1e-2], [2.0, 8.0, np.inf], [np.inf] * 3, ["a", "$b$", "c"], [1.0, 1.0, 1.0]],
 )
-def test_any_axis_is_drawn(values):
+def test_an_axis_of_any_kind_is_drawn(values):
     drawn = pd.DataFrame(
         {"x": values, "accuracy": [0.1, 0.2, 0.3], "on_front": [True, False, True]}
     )
-    figure = exhibits.against(drawn, "x", ["accuracy"])
+    figure = charts.by_setting(drawn, "x", ["accuracy"])
     points = figure.axes[0].collections
     assert sum(len(p.get_offsets()) for p in points) == 3
     assert figures.png(figure).startswith(b"\x89PNG")
