@@ -6,6 +6,7 @@ from dataclasses import asdict, field, replace
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Lt
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 Positive = Annotated[float, Gt(0)]
@@ -17,11 +18,21 @@ Optimizer = Literal["sgd", "adam", "amsgrad"]
 class PrivateTraining:
     """Settings that replace those of ``training`` under DP-SGD. An absent key stays as it is."""
 
-    batch_size: Annotated[int, Gt(0)] | None = None
-    optimizer: Optimizer | None = None
-    learning_rate: Positive | None = None
-    momentum: Annotated[float, Ge(0), Lt(1)] | None = None
-    weight_decay: Annotated[float, Ge(0)] | None = None
+    batch_size: Annotated[
+        Annotated[int, Gt(0)] | None,
+        Field(description="mean size of a batch; batches are Poisson samples"),
+    ] = None
+    optimizer: Annotated[Optimizer | None, Field(description="optimizer of DP-SGD's steps")] = None
+    learning_rate: Annotated[
+        Positive | None, Field(description="learning rate of DP-SGD's steps")
+    ] = None
+    momentum: Annotated[
+        Annotated[float, Ge(0), Lt(1)] | None, Field(description="momentum of `sgd`")
+    ] = None
+    weight_decay: Annotated[
+        Annotated[float, Ge(0)] | None,
+        Field(description="lambda of the gradient lambda W on every parameter"),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,14 +45,28 @@ class Training:
     bfloat16 while parameters, clipping, noise and optimizer steps stay float32.
     """
 
-    epochs: Annotated[int, Gt(0)] = 30
-    batch_size: Annotated[int, Gt(0)] = 64
-    optimizer: Optimizer = "adam"
-    learning_rate: Positive = 1e-3
-    momentum: Annotated[float, Ge(0), Lt(1)] = 0.0
-    weight_decay: Annotated[float, Ge(0)] = 0.0
-    precision: Literal["fp32", "bf16"] = "fp32"
-    private: PrivateTraining = field(default_factory=PrivateTraining)
+    epochs: Annotated[
+        int, Gt(0), Field(description="passes over the members, with and without DP-SGD")
+    ] = 30
+    batch_size: Annotated[int, Gt(0), Field(description="members in a batch")] = 64
+    optimizer: Annotated[
+        Optimizer, Field(description="`amsgrad` is Adam as in Reddi et al. 2018")
+    ] = "adam"
+    learning_rate: Annotated[
+        Positive, Field(description="learning rate of the optimizer; it stays constant")
+    ] = 1e-3
+    momentum: Annotated[
+        float, Ge(0), Lt(1), Field(description="momentum of `sgd`; the others ignore it")
+    ] = 0.0
+    weight_decay: Annotated[
+        float, Ge(0), Field(description="lambda of the gradient lambda W on every parameter")
+    ] = 0.0
+    precision: Annotated[
+        Literal["fp32", "bf16"], Field(description="`bf16` runs the model's own layers in bfloat16")
+    ] = "fp32"
+    private: Annotated[
+        PrivateTraining, Field(description="what replaces these keys under DP-SGD")
+    ] = field(default_factory=PrivateTraining)
 
     def as_private(self) -> Training:
         """Return the settings that DP-SGD trains with."""

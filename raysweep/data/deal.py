@@ -13,6 +13,7 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge
 from numpy.typing import NDArray
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from raysweep.config import sub_seed
@@ -27,12 +28,16 @@ Size = Annotated[int, Ge(0)] | Annotated[float, Ge(0)]
 class Sizes:
     """How many examples each split gets: a whole number, or a fraction of the data set below 1."""
 
-    members: Size = 0.3
-    nonmembers: Size = 0.1
-    pool: Size = 0.4
-    reference: Size = 0
-    validation: Size = 0.1
-    test: Size = 0.1
+    members: Annotated[Size, Field(description="examples that train the target")] = 0.3
+    nonmembers: Annotated[Size, Field(description="examples that no target is trained on")] = 0.1
+    pool: Annotated[
+        Size, Field(description="the attacker's own data, for shadows and decoders")
+    ] = 0.4
+    reference: Annotated[
+        Size, Field(description="public data, for adversarial regularisation and `inference_model`")
+    ] = 0
+    validation: Annotated[Size, Field(description="examples on which `accuracy` is measured")] = 0.1
+    test: Annotated[Size, Field(description="examples that are set aside and never read")] = 0.1
 
     def counts(self, total: int) -> dict[str, int]:
         """Return each split's number of examples; raise :class:`DataError` if they do not fit."""
@@ -53,12 +58,20 @@ class PublishedSizes:
     validation examples serve as nonmembers too.
     """
 
-    members: Size | None = None
-    nonmembers: Size = 0
-    pool: Size = 0
-    reference: Size = 0
-    validation: Size | None = None
-    test: Size = 0
+    members: Annotated[
+        Size | None,
+        Field(description="from the training set; null: all that pool and reference leave"),
+    ] = None
+    nonmembers: Annotated[
+        Size, Field(description="from the test set; 0: the validation examples serve as nonmembers")
+    ] = 0
+    pool: Annotated[Size, Field(description="the attacker's own data, from the training set")] = 0
+    reference: Annotated[Size, Field(description="public data, from the training set")] = 0
+    validation: Annotated[
+        Size | None,
+        Field(description="from the test set; null: all that nonmembers and test leave"),
+    ] = None
+    test: Annotated[Size, Field(description="from the test set; set aside and never read")] = 0
 
     def counts(self, n_train: int, n_test: int) -> tuple[dict[str, int], dict[str, int]]:
         """Return the numbers of examples from the training set and from the test set."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 from annotated_types import Ge, Gt
 from numpy.typing import NDArray
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from raysweep.data.examples import RawData
@@ -92,10 +93,14 @@ class SyntheticPurchase:
     With a smaller ``spread`` the classes are more alike. The same parameters give the same records.
     """
 
-    records: Annotated[int, Gt(0)] = 100_000
-    features: Annotated[int, Gt(0)] = 600
-    classes: Annotated[int, Ge(2)] = 100
-    spread: Annotated[float, Gt(0)] = 0.5
+    records: Annotated[int, Gt(0), Field(description="records to draw")] = 100_000
+    features: Annotated[
+        int, Gt(0), Field(description="goods that a record buys or does not buy")
+    ] = 600
+    classes: Annotated[int, Ge(2), Field(description="classes of equal size")] = 100
+    spread: Annotated[
+        float, Gt(0), Field(description="how different the classes are from each other")
+    ] = 0.5
 
     def find(self) -> Path | None:
         """Return the folder of this module: the records are generated."""

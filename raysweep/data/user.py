@@ -7,10 +7,11 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from raysweep.config.registry import user_function
@@ -24,7 +25,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".pgm", ".ppm", ".tif", ".tif
 class ImageFolder:
     """Your own images: one folder a class below ``path``, all images of one size."""
 
-    path: str
+    path: Annotated[str, Field(description="folder that holds one folder of images for each class")]
 
     def find(self) -> Path | None:
         """Return the folder, or None."""
@@ -107,8 +108,14 @@ class Npz:
     divided by 255, and other features are each scaled by their range in the pool.
     """
 
-    path: str
-    range: tuple[float, float] | None = None
+    path: Annotated[str, Field(description="file with the arrays `features` and `labels`")]
+    range: Annotated[
+        tuple[float, float] | None,
+        Field(
+            description="values that stand for 0 and 1; null: 0 and 255 for images of bytes, "
+            "otherwise the pool's own range, feature by feature"
+        ),
+    ] = None
 
     def find(self) -> Path | None:
         """Return the file, or None."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from raysweep.models.layers import (
@@ -28,8 +29,10 @@ class ThesisCnn:
     """Three convolutions, each with pooling, then a dense layer; for images from 8x8 up."""
 
     activation: Activation = "relu"
-    widths: tuple[Width, Width, Width] = (32, 64, 128)
-    dense: Width = 128
+    widths: Annotated[
+        tuple[Width, Width, Width], Field(description="output channels of the three convolutions")
+    ] = (32, 64, 128)
+    dense: Annotated[Width, Field(description="units of the dense layer")] = 128
 
     def build(
         self, shape: Shape, n_classes: int, *, dropout: float = 0.0, spatial_dropout: float = 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge
-from pydantic import field_validator
+from pydantic import Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from raysweep.models.layers import (
@@ -64,8 +64,10 @@ class DenseNet:
     ``depth`` is 6 n + 4; BatchNorm, or GroupNorm under DP.
     """
 
-    depth: Annotated[int, Ge(10)] = 100
-    growth: Width = 12
+    depth: Annotated[
+        int, Ge(10), Field(description="number of layers; must be 6 n + 4, such as 40 or 100")
+    ] = 100
+    growth: Annotated[Width, Field(description="channels that each layer of a block adds")] = 12
     activation: Activation = "relu"
     norm: Norm = "batch"
 

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import MinLen
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from raysweep.models.layers import (
@@ -23,9 +24,13 @@ if TYPE_CHECKING:
     from raysweep.models.layers import Plan
 
 
-Hidden = Annotated[tuple[Width, ...], MinLen(1)]
+Hidden = Annotated[
+    tuple[Width, ...], MinLen(1), Field(description="units of each dense layer, first to last")
+]
 
-DenseActivation = Literal["relu", "tanh", "sigmoid"]
+DenseActivation = Annotated[
+    Literal["relu", "tanh", "sigmoid"], Field(description="activation after each dense layer")
+]
 
 
 @dataclass(frozen=True, kw_only=True)

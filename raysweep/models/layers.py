@@ -6,6 +6,7 @@ from math import gcd
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Gt
+from pydantic import Field
 
 from raysweep.errors import ModelError
 
@@ -15,9 +16,14 @@ if TYPE_CHECKING:
     Plan = list[tuple[str, nn.Module | None]]
 
 
-Activation = Literal["relu", "tanh"]
+Activation = Annotated[
+    Literal["relu", "tanh"], Field(description="activation after each hidden layer")
+]
 
-Norm = Literal["batch", "group"]
+Norm = Annotated[
+    Literal["batch", "group"],
+    Field(description="group where a trial of the sweep may have DP, else batch"),
+]
 
 Shape = tuple[int, ...]
 

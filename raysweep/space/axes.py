@@ -22,12 +22,21 @@ class Axis(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
-    low: int | float | None = None
-    high: int | float | None = None
-    log: bool = False
-    points: Annotated[int, Ge(2)] | None = None
-    values: tuple[Any, ...] | None = None
-    otherwise: float | str | None = Field(None, alias="or")
+    low: Annotated[int | float | None, Field(description="lower end of a range")] = None
+    high: Annotated[int | float | None, Field(description="upper end of a range")] = None
+    log: Annotated[bool, Field(description="draw from the range on a logarithmic scale")] = False
+    points: Annotated[
+        Annotated[int, Ge(2)] | None,
+        Field(description="make a grid of so many values of the range, both ends included"),
+    ] = None
+    values: Annotated[
+        tuple[Any, ...] | None, Field(description="the values to choose from, in place of a range")
+    ] = None
+    otherwise: float | str | None = Field(
+        None,
+        alias="or",
+        description='one more value, usually that of "off"; half of the random draws take it',
+    )
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:

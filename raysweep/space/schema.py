@@ -17,7 +17,45 @@ from raysweep.records.objectives import OBJECTIVES
 from raysweep.space.axes import Axis
 from raysweep.space.settings import SAMPLERS, Pruning, Resources, Sampler
 
-SPLIT = {"split": {"enum": ["dealt", "published"]}}
+SPLIT = {
+    "split": {
+        "enum": ["dealt", "published"],
+        "default": "dealt",
+        "description": "pool all examples, or keep the published training and test set apart",
+    }
+}
+
+BLOCK_DESCRIPTIONS = {
+    "name": "name of the sweep and of its results folder: letters, digits, `.`, `-` and `_`",
+    "dataset": "the data set, and how many of its examples each split gets",
+    "model": "the network that is trained and attacked",
+    "training": "how the network is trained",
+    "defences": "defences with one value for all trials but the baseline",
+    "search": "what varies: one axis for each key of a defence, `seed`, or a dotted key",
+    "scenarios": "named settings that run before the sampler's: a key and its value, or a list",
+    "attacks": "the attacks on each trained network, and which of their figures count",
+    "objectives": "the figures that trials are compared in, each with its direction",
+    "sampler": "how configurations are chosen, and how many",
+    "pruning": "stop trials early that fall behind; off without this block",
+    "resources": "what one trial takes of the machine",
+    "seed": "seed of splits, initial weights, batches, noise, attacks and proposals",
+}
+
+ATTACK_DESCRIPTIONS = {
+    "membership": "attacks that tell members from nonmembers: a list, or name to parameters",
+    "inversion": "attacks that rebuild members or classes: a list, or name to parameters",
+    "attack_auc": "`strongest`, `mean` (both of the black-box attacks), or one attack by name",
+    "inversion_mse": "the layer whose reconstruction error counts",
+    "known_share": "share of members and nonmembers that an attacker knows; not judged on",
+}
+
+OBJECTIVE_DESCRIPTIONS = {
+    "accuracy": "accuracy on the validation examples",
+    "attack_auc": "AUC of the membership attack that counts; below 0.5 it is compared as 0.5",
+    "inversion_mse": "mean squared error of rebuilt members; at most the mean image's",
+    "epsilon": "epsilon that the training spent",
+    "train_seconds": "duration of the training",
+}
 
 REFERENCE = {"type": "string", "pattern": r"^[\w.]+:\w+$", "description": "package.module:function"}
 
@@ -25,44 +63,42 @@ REFERENCE = {"type": "string", "pattern": r"^[\w.]+:\w+$", "description": "packa
 def schema() -> dict[str, Any]:
     """Return the schema (draft 2020-12), made from the dataclasses that check a space."""
     defence_keys = _properties(*defences.DEFENCES)
-    sampler = {**_properties(Sampler), "name": {"enum": list(SAMPLERS)}}
+    sampler = _properties(Sampler)
+    sampler["name"] = {"enum": list(SAMPLERS), "description": sampler["name"]["description"]}
+    attacks: dict[str, Any] = {
+        "membership": _family(MEMBERSHIP),
+        "inversion": _family(INVERSION),
+        "attack_auc": {"type": "string"},
+        "inversion_mse": {"type": "string"},
+        "known_share": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+    }
+    objectives = {name: {"const": direction} for name, direction in OBJECTIVES.items()}
+    blocks: dict[str, Any] = {
+        "name": {"type": "string"},
+        "dataset": _named(SOURCES, _properties(PublishedSizes, *SOURCES.values()) | SPLIT),
+        "model": _named(MODELS, _properties(*MODELS.values())),
+        "training": _object(_properties(Training)),
+        "defences": _object(defence_keys),
+        "search": {
+            "type": "object",
+            "properties": dict.fromkeys(defence_keys, _json_schema(Axis)),
+            "additionalProperties": _json_schema(Axis),
+        },
+        "scenarios": {"type": "object", "additionalProperties": {"type": "object"}},
+        "attacks": _object(_described(attacks, ATTACK_DESCRIPTIONS)),
+        "objectives": _object(_described(objectives, OBJECTIVE_DESCRIPTIONS)),
+        "sampler": _object(sampler),
+        "pruning": _object(_properties(Pruning)),
+        "resources": _object(_properties(Resources)),
+        "seed": {"type": "integer", "minimum": 0},
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "raysweep search space",
         "type": "object",
         "required": ["name", "dataset", "model"],
         "additionalProperties": False,
-        "properties": {
-            "name": {"type": "string"},
-            "dataset": _named(SOURCES, _properties(PublishedSizes, *SOURCES.values()) | SPLIT),
-            "model": _named(MODELS, _properties(*MODELS.values())),
-            "training": _object(_properties(Training)),
-            "defences": _object(defence_keys),
-            "search": {
-                "type": "object",
-                "properties": dict.fromkeys(defence_keys, _json_schema(Axis)),
-                "additionalProperties": _json_schema(Axis),
-            },
-            "scenarios": {"type": "object", "additionalProperties": {"type": "object"}},
-            "attacks": _object(
-                {
-                    "membership": _family(MEMBERSHIP),
-                    "inversion": _family(INVERSION),
-                    "attack_auc": {"type": "string"},
-                    "inversion_mse": {"type": "string"},
-                    "known_share": {
-                        "type": "number",
-                        "exclusiveMinimum": 0,
-                        "exclusiveMaximum": 1,
-                    },
-                }
-            ),
-            "objectives": _object({name: {"const": d} for name, d in OBJECTIVES.items()}),
-            "sampler": _object(sampler),
-            "pruning": _object(_properties(Pruning)),
-            "resources": _object(_properties(Resources)),
-            "seed": {"type": "integer", "minimum": 0},
-        },
+        "properties": _described(blocks, BLOCK_DESCRIPTIONS),
     }
 
 
@@ -86,8 +122,13 @@ def _inlined(value: Any, definitions: Mapping[str, Any]) -> Any:
 def _properties(*kinds: type[Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for kind in kinds:
-        found |= _json_schema(kind)["properties"]
+        found |= _json_schema(kind).get("properties", {})
     return found
+
+
+def _described(properties: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
+    """Return the properties with a description each."""
+    return {key: {**part, "description": texts[key]} for key, part in properties.items()}
 
 
 def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,13 +136,21 @@ def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _named(names: Iterable[str], properties: Mapping[str, Any]) -> dict[str, Any]:
-    name = {"anyOf": [{"enum": list(names)}, REFERENCE]}
+    name = {
+        "anyOf": [{"enum": list(names)}, REFERENCE],
+        "description": "one of the catalogue, or your own function as package.module:function",
+    }
     return {"type": "object", "required": ["name"], "properties": {"name": name, **properties}}
+
+
+def _first_line(kind: type[Any]) -> str:
+    return (kind.__doc__ or "").strip().partition("\n")[0]
 
 
 def _family(table: Mapping[str, type[Any]]) -> dict[str, Any]:
     parameters = {
-        name: _object(_json_schema(kind).get("properties", {})) for name, kind in table.items()
+        name: {**_object(_properties(kind)), "description": _first_line(kind)}
+        for name, kind in table.items()
     }
     listed = {"type": "array", "items": {"enum": list(table)}}
     return {"anyOf": [listed, _object(parameters)]}

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 from annotated_types import Ge, Gt, Le
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from raysweep.config import durations
@@ -29,9 +30,14 @@ SAMPLERS: dict[str, str] = {
 class Sampler:
     """Who proposes, how many trials in all (the undefended baseline is one), from which seed."""
 
-    name: str = "tpe"
-    trials: Annotated[int, Gt(0)] = 40
-    seed: Annotated[int, Ge(0)] | None = None
+    name: Annotated[str, Field(description="how the next configuration is chosen")] = "tpe"
+    trials: Annotated[
+        int, Gt(0), Field(description="trials in all; the undefended baseline is one of them")
+    ] = 40
+    seed: Annotated[
+        Annotated[int, Ge(0)] | None,
+        Field(description="seed of the proposals; null: `seed` of the space"),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +47,14 @@ class Resources:
     An attempt that runs longer than ``time_limit`` (90s, 30m, 2h) is ended and tried again.
     """
 
-    cpu: Annotated[float, Gt(0)] = 1.0
-    gpu: Annotated[float, Ge(0)] = 0.0
-    time_limit: str | float | None = None
+    cpu: Annotated[float, Gt(0), Field(description="CPU cores of one trial")] = 1.0
+    gpu: Annotated[
+        float, Ge(0), Field(description="share of a GPU for one trial; whole above 1")
+    ] = 0.0
+    time_limit: Annotated[
+        str | float | None,
+        Field(description="an attempt that runs longer (90s, 30m, 2h) is ended and tried again"),
+    ] = None
 
     @property
     def seconds(self) -> float | None:
@@ -78,10 +89,21 @@ class Pruning:
     1 / reduction_factor; 1 stops nobody and still measures), the others stop.
     """
 
-    name: Literal["mo_asha"] = "mo_asha"
-    grace_epochs: Annotated[int, Gt(0)] | None = None
-    reduction_factor: Annotated[float, Gt(1)] = 2.0
-    keep: Annotated[float, Gt(0), Le(1)] | None = None
+    name: Annotated[
+        Literal["mo_asha"],
+        Field(description="the rule that stops trials (MO-ASHA, Schmucker et al. 2021)"),
+    ] = "mo_asha"
+    grace_epochs: Annotated[
+        Annotated[int, Gt(0)] | None,
+        Field(description="epoch of the first rung; null: 60 % of the epochs"),
+    ] = None
+    reduction_factor: Annotated[
+        float, Gt(1), Field(description="each rung stands this many times as far as the one before")
+    ] = 2.0
+    keep: Annotated[
+        Annotated[float, Gt(0), Le(1)] | None,
+        Field(description="share of the trials at a rung that go on; null: 1 / reduction_factor"),
+    ] = None
 
     def epochs(self, last: int) -> tuple[int, ...]:
         """Return the epochs after which a training of ``last`` epochs stands at a rung.

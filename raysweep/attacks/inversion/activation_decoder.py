@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Gt, MinLen
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from raysweep.config import sub_seed
@@ -34,13 +35,20 @@ class ActivationDecoder:
 
     needs_pool: ClassVar[bool] = True
 
-    layers: Annotated[tuple[str, ...], MinLen(1)] = ("output",)
-    decoders: Annotated[tuple[Literal["ridge", "convolutional"], ...], MinLen(1)] = (
-        "ridge",
-        "convolutional",
-    )
-    epochs: Annotated[int, Gt(0)] = 10
-    examples: Annotated[int, Gt(9)] = 10_000
+    layers: Annotated[
+        tuple[str, ...],
+        MinLen(1),
+        Field(description="layers that the attacker sees; `output` is the prediction vector"),
+    ] = ("output",)
+    decoders: Annotated[
+        tuple[Literal["ridge", "convolutional"], ...],
+        MinLen(1),
+        Field(description="decoders to fit; the better one on held-out pool data counts"),
+    ] = ("ridge", "convolutional")
+    epochs: Annotated[int, Gt(0), Field(description="epochs of the convolutional decoder")] = 10
+    examples: Annotated[
+        int, Gt(9), Field(description="most pool examples that a decoder is fitted on")
+    ] = 10_000
 
     def reconstruct(
         self, target: TrainedTarget, observed: Observed, knowledge: Knowledge, *, seed: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Lt
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 if TYPE_CHECKING:
@@ -27,12 +28,24 @@ class MiFace:
     layers: ClassVar[tuple[None]] = (None,)
     needs_pool: ClassVar[bool] = False
 
-    pixels: Literal["clip", "raw"] = "clip"
-    step_size: Annotated[float, Gt(0)] = 5.0
-    steps: Annotated[int, Gt(0)] = 1000
-    restarts: Annotated[int, Ge(0)] = 0
-    patience: Annotated[int, Gt(0)] = 100
-    tolerance: Annotated[float, Ge(0), Lt(1)] = 0.01
+    pixels: Annotated[
+        Literal["clip", "raw"],
+        Field(description="`clip` keeps pixels in [0, 1]; `raw` rescales at the end, as published"),
+    ] = "clip"
+    step_size: Annotated[float, Gt(0), Field(description="size of a gradient step")] = 5.0
+    steps: Annotated[int, Gt(0), Field(description="most steps of a start")] = 1000
+    restarts: Annotated[
+        int, Ge(0), Field(description="starts from noise after the one from a black image")
+    ] = 0
+    patience: Annotated[
+        int, Gt(0), Field(description="steps without a better image after which a start ends")
+    ] = 100
+    tolerance: Annotated[
+        float,
+        Ge(0),
+        Lt(1),
+        Field(description="cost, 1 - posterior, at which a start has converged"),
+    ] = 0.01
 
     def reconstruct(
         self, target: TrainedTarget, observed: Observed, knowledge: Knowledge, *, seed: int

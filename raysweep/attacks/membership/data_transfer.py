@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from annotated_types import Gt
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from raysweep.config import sub_seed
@@ -40,9 +41,14 @@ class DataTransfer:
     needs_shadows: ClassVar[bool] = False
     needs_known: ClassVar[bool] = False
 
-    dataset: str | dict[str, Any] = "auto"
-    n_shadows: Annotated[int, Gt(0)] = 1
-    classifier: Literal["mlp", "logistic"] = "mlp"
+    dataset: Annotated[
+        str | dict[str, Any],
+        Field(description="data set of the shadows: a name, a mapping, or `auto` for its pair"),
+    ] = "auto"
+    n_shadows: Annotated[int, Gt(0), Field(description="shadow models to train")] = 1
+    classifier: Annotated[
+        Literal["mlp", "logistic"], Field(description="64 hidden units, or logistic regression")
+    ] = "mlp"
 
     def other(self, dataset: Dataset) -> Dataset:
         """Return the data set of the shadows, for a target on ``dataset``.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 from annotated_types import Gt, Lt
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from raysweep.errors import DataError
@@ -40,8 +41,10 @@ class Dtc:
     needs_shadows: ClassVar[bool] = False
     needs_known: ClassVar[bool] = False
 
-    step: Annotated[float, Gt(0), Lt(1)] = 0.001
-    steps: Annotated[int, Gt(0)] = 100
+    step: Annotated[
+        float, Gt(0), Lt(1), Field(description="size of a step on inputs in [0, 1], in L-infinity")
+    ] = 0.001
+    steps: Annotated[int, Gt(0), Field(description="most steps for each example")] = 100
 
     def score(
         self, target: TrainedTarget, examples: Split, knowledge: Knowledge, *, seed: int

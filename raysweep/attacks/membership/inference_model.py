@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Gt
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from raysweep.errors import DataError
@@ -32,8 +33,11 @@ class InferenceModel:
     needs_shadows: ClassVar[bool] = False
     needs_known: ClassVar[bool] = True
 
-    nonmembers: Literal["reference", "known"] = "reference"
-    steps: Annotated[int, Gt(0)] = 1500
+    nonmembers: Annotated[
+        Literal["reference", "known"],
+        Field(description="nonmembers to learn from: the reference split, or the known nonmembers"),
+    ] = "reference"
+    steps: Annotated[int, Gt(0), Field(description="most steps of training")] = 1500
 
     def score(
         self, target: TrainedTarget, examples: Split, knowledge: Knowledge, *, seed: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from annotated_types import Gt
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from raysweep.config import sub_seed
@@ -28,8 +29,10 @@ class Shadow:
     needs_shadows: ClassVar[bool] = True
     needs_known: ClassVar[bool] = False
 
-    n_shadows: Annotated[int, Gt(0)] = 1
-    classifier: Literal["mlp", "logistic"] = "mlp"
+    n_shadows: Annotated[int, Gt(0), Field(description="shadow models to train")] = 1
+    classifier: Annotated[
+        Literal["mlp", "logistic"], Field(description="64 hidden units, or logistic regression")
+    ] = "mlp"
 
     def score(
         self, target: TrainedTarget, examples: Split, knowledge: Knowledge, *, seed: int

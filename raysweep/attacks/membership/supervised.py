@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from annotated_types import Gt
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from raysweep.errors import DataError
@@ -28,8 +29,13 @@ class Supervised:
     needs_shadows: ClassVar[bool] = False
     needs_known: ClassVar[bool] = True
 
-    classifier: Literal["mlp", "logistic"] = "mlp"
-    top: Annotated[int, Gt(0)] | None = 3
+    classifier: Annotated[
+        Literal["mlp", "logistic"], Field(description="64 hidden units, or logistic regression")
+    ] = "mlp"
+    top: Annotated[
+        Annotated[int, Gt(0)] | None,
+        Field(description="how many of the highest posteriors it sees; null: all"),
+    ] = 3
 
     def score(
         self, target: TrainedTarget, examples: Split, knowledge: Knowledge, *, seed: int
