@@ -1,8 +1,8 @@
 """What the targets and the attacks reach on real Fashion-MNIST, over five seeds.
 
 python -m benchmarks.fashion_mnist [--json] [--results results]: runs the three spaces of
-benchmarks/spaces (about an hour on two cores; continues what is there) and prints the README's
-table.
+benchmarks/spaces (about an hour on two cores; continues what is there) and prints the first
+table of docs/benchmarks.md.
 """
 
 from __future__ import annotations
