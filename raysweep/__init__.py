@@ -4,33 +4,101 @@
     raysweep.sweep(space, out="results/quickstart")
     raysweep.load("results/quickstart").front()
 
-Everything is imported when it is first used.
+The names in ``__all__`` are the public interface. Each is imported when it is first used, so that
+``import raysweep`` loads neither torch nor Ray nor pandas.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from raysweep.driver.sweep import sweep
-    from raysweep.records.results import load
+    from raysweep.config.trial_config import TrialConfig
+    from raysweep.driver.sweep import Summary, sweep
+    from raysweep.errors import (
+        ClusterError,
+        DataError,
+        MachineFailure,
+        ModelError,
+        OutOfMemory,
+        PrivacyError,
+        RaysweepError,
+        SpaceError,
+        StoreBusy,
+        StoreError,
+        TrainingDiverged,
+    )
+    from raysweep.records.columns import (
+        AttackRecord,
+        EpochRecord,
+        Rung,
+        TrialRecord,
+        TrialResult,
+    )
+    from raysweep.records.results import Results, load
     from raysweep.space.parsing import load_space
+    from raysweep.space.space import Space
     from raysweep.trial.run import run_trial
 
+    __version__: str
 
-_HOMES = {
+__all__ = [
+    "AttackRecord",
+    "ClusterError",
+    "DataError",
+    "EpochRecord",
+    "MachineFailure",
+    "ModelError",
+    "OutOfMemory",
+    "PrivacyError",
+    "RaysweepError",
+    "Results",
+    "Rung",
+    "Space",
+    "SpaceError",
+    "StoreBusy",
+    "StoreError",
+    "Summary",
+    "TrainingDiverged",
+    "TrialConfig",
+    "TrialRecord",
+    "TrialResult",
+    "__version__",
+    "load",
+    "load_space",
+    "run_trial",
+    "sweep",
+]
+
+_MODULES = {  # public name -> the module that defines it; errors are in raysweep.errors
+    "AttackRecord": "raysweep.records.columns",
+    "EpochRecord": "raysweep.records.columns",
+    "Results": "raysweep.records.results",
+    "Rung": "raysweep.records.columns",
+    "Space": "raysweep.space.space",
+    "Summary": "raysweep.driver.sweep",
+    "TrialConfig": "raysweep.config.trial_config",
+    "TrialRecord": "raysweep.records.columns",
+    "TrialResult": "raysweep.records.columns",
     "load": "raysweep.records.results",
     "load_space": "raysweep.space.parsing",
     "run_trial": "raysweep.trial.run",
     "sweep": "raysweep.driver.sweep",
 }
 
-__all__ = ["load", "load_space", "run_trial", "sweep"]
-
 
 def __getattr__(name: str) -> Any:
-    import importlib
+    if name not in __all__:
+        raise AttributeError(f"module 'raysweep' has no attribute {name!r}")
 
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'raysweep' has no attribute {name!r}")
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("raysweep")
+
+    return getattr(importlib.import_module(_MODULES.get(name, "raysweep.errors")), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

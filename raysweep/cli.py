@@ -93,6 +93,29 @@ def _seconds(text: str | None, option: str) -> float | None:
         raise SpaceError(f"{option} {error}") from None
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        from raysweep import __version__
+
+        print(f"raysweep {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version and exit.",
+            callback=_print_version,
+            is_eager=True,
+        ),
+    ] = False,
+) -> None:
+    """Declare the options that come before a command."""
+
+
 @app.command()
 def sweep(
     space: SpaceFile,
@@ -113,6 +136,7 @@ def sweep(
 
     from raysweep.driver.sweep import sweep as run
     from raysweep.records.results import Results
+    from raysweep.report.figures import _draw
     from raysweep.report.terminal import print_front
 
     console = Console(stderr=True)
