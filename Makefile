@@ -1,14 +1,18 @@
 # The same commands for people and for CI. PYTHON is any Python from 3.11 on.
+.DEFAULT_GOAL := help
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install quickstart test test-cluster test-nfs check bench papers clean
+.PHONY: help install quickstart check test test-fast test-lowest test-cluster test-nfs docs bench papers clean
 
-install: $(STAMP)
+help:  ## print this list
+	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 16
 
-# constraints.txt holds the versions that were tested; `make install CONSTRAINTS=` takes the newest.
+install: $(STAMP)  ## make the virtual environment .venv with the tested versions
+
+# constraints.txt holds the tested versions. `make install CONSTRAINTS=` takes the newest ones instead.
 CONSTRAINTS ?= -c constraints.txt
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "raysweep needs Python 3.11 or newer, this is " + sys.version.split()[0])'
@@ -16,26 +20,42 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(CONSTRAINTS) -e '.[dev]'
 	touch $@
 
-quickstart: $(STAMP)  ## set up, run the first sweep, show the front and where its figure is
+quickstart: $(STAMP)  ## run the first sweep, print its front and where its figure is
 	$(BIN)/raysweep sweep search_spaces/quickstart.yaml
 
-test: $(STAMP)  ## set up and pass the tests
-	$(BIN)/python -m pytest -n 3 --dist worksteal
-
-test-cluster: $(STAMP)  ## a real `ray up` onto hosts in network namespaces, Slurm (root; packages: .ci/run)
-	$(BIN)/python -m pytest tests/cluster -m cluster --ignore=tests/cluster/test_nfs.py
-
-# Eight minutes, with root and Debian's user-mode-linux, kmod and nfs-kernel-server; not part of .ci/run.
-test-nfs: $(STAMP)  ## results on NFS, in a Linux of their own
-	$(BIN)/python -m pytest tests/cluster/test_nfs.py -m cluster
-
-check: $(STAMP)  ## style, types, and no secret in a tracked file
+check: $(STAMP)  ## check style, types, and that no tracked file holds a secret
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_security.py -k secret
 
-bench: $(STAMP)  ## make the figures of README.md and benchmarks/README.md again
+test: $(STAMP)  ## run all tests except those of a cluster
+	$(BIN)/python -m pytest -n 3 --dist worksteal
+
+FAST := -n 2 --dist worksteal -m 'not (cluster or ray or slow)'
+test-fast: $(STAMP)  ## run the tests that need no Ray and little time (under two minutes)
+	$(BIN)/python -m pytest $(FAST)
+
+# Its own environment: constraints-lowest.txt holds the lower bounds of pyproject.toml.
+LOWEST := .venv-lowest
+test-lowest:  ## run the fast tests and one small sweep on the lowest versions that we support
+	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt -e '.[dev]'
+	$(LOWEST)/bin/python -m pytest $(FAST)
+	rm -rf results/lowest
+	$(LOWEST)/bin/raysweep sweep search_spaces/quickstart.yaml --trials 4 --out results/lowest
+
+test-cluster: $(STAMP)  ## test `ray up` on hosts in network namespaces, and Slurm (needs root and .ci/run's packages)
+	$(BIN)/python -m pytest tests/cluster -m cluster --ignore=tests/cluster/test_nfs.py
+
+# Takes eight minutes and is not part of .ci/run.
+test-nfs: $(STAMP)  ## test results on NFS (needs root, user-mode-linux, kmod and nfs-kernel-server)
+	$(BIN)/python -m pytest tests/cluster/test_nfs.py -m cluster
+
+docs: $(STAMP)  ## write the page of all YAML keys, docs/space.md
+	$(BIN)/python docs/make_space_reference.py
+
+bench: $(STAMP)  ## reproduce the figures of README.md and the benchmarks page
 	$(BIN)/python -m benchmarks.quickstart --json
 	$(BIN)/python -m benchmarks.cli --json
 	$(BIN)/python -m benchmarks.fashion_mnist --json
@@ -52,8 +72,8 @@ bench: $(STAMP)  ## make the figures of README.md and benchmarks/README.md again
 	$(BIN)/python -m benchmarks.attacks --json
 	$(BIN)/python -m benchmarks.pruning --full --json
 
-papers: $(STAMP)  ## the papers' tables and figures from the committed records (docs/papers.md)
+papers: $(STAMP)  ## draw the papers' tables and figures from the committed records (docs/papers.md)
 	for script in analysis/papers/*_*.py; do $(BIN)/python $$script --out analysis/results/figures; done
 
-clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean:  ## remove the environments and caches
+	rm -rf $(VENV) $(LOWEST) .pytest_cache .mypy_cache .ruff_cache .hypothesis
