@@ -1,6 +1,7 @@
-"""Stricter than life: warnings are errors, and nobody may change what all tests share."""
+"""Settings and fixtures of all tests: warnings are errors, and shared state may not change."""
 
 import random
+import sys
 
 import numpy as np
 import pytest
@@ -8,11 +9,11 @@ import torch
 from hypothesis import settings
 
 from raysweep import data
-from raysweep.driver import sweep  # noqa: F401 - imported once, before the generators are watched
+from raysweep.driver import sweep  # noqa: F401 - imported here because Ray's import draws numbers
 from raysweep.space.parsing import parse_space
 
 torch.set_num_threads(1)
-settings.register_profile("busy", deadline=None)  # a machine that does other things proves nothing
+settings.register_profile("busy", deadline=None)  # the machine may be busy with other work
 settings.load_profile("busy")
 
 DIGITS = {
@@ -45,15 +46,37 @@ seed: 3
 """
 
 
+STARTS_RAY = {"test_faults.py", "test_nodes.py", "test_object_store.py", "test_sweep.py"}
+SLOW = {"test_analysis.py", "test_report.py"}
+
+
+def pytest_collection_modifyitems(items):
+    """Mark whole files as `ray` or `slow`; single tests carry the mark themselves."""
+    for item in items:
+        if item.path.name in STARTS_RAY:
+            item.add_marker(pytest.mark.ray)
+        if item.path.name in SLOW:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(autouse=True)
-def _shared_state_is_untouched():
-    """Fail whoever moves a global generator, the default dtype or the default device."""
+def _only_marked_tests_start_ray(request):
+    yield
+    if "ray" in sys.modules and not request.node.get_closest_marker("ray"):
+        assert not sys.modules["ray"].is_initialized(), "mark this test with pytest.mark.ray"
+
+
+@pytest.fixture(autouse=True)
+def _shared_state_stays_unchanged():
+    """Fail a test that changes a global generator, the default dtype or the default device."""
     before = torch.random.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
     dtype, device = torch.get_default_dtype(), torch.get_default_device()
+
     yield
-    assert torch.equal(before[0], torch.random.get_rng_state()), "torch's global generator moved"
-    assert np.array_equal(before[1], np.random.get_state()[1]), "NumPy's global generator moved"
-    assert before[2] == random.getstate(), "Python's global generator moved"
+
+    assert torch.equal(before[0], torch.random.get_rng_state()), "torch's global generator changed"
+    assert np.array_equal(before[1], np.random.get_state()[1]), "NumPy's global generator changed"
+    assert before[2] == random.getstate(), "Python's global generator changed"
     assert (dtype, device) == (torch.get_default_dtype(), torch.get_default_device())
 
 

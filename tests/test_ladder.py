@@ -17,6 +17,7 @@ FLOORS = [
     ["space", "trial", "report"],
     ["driver"],
     ["cli"],
+    ["__main__"],
 ]
 
 DOORS = {

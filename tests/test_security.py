@@ -210,6 +210,7 @@ with _ray(None, raysweep.load_space("small.yaml"), Console(stderr=True)):
 """
 
 
+@pytest.mark.ray
 def test_a_ray_of_our_own_listens_to_this_machine_alone_and_asks_for_a_token(tmp_path):
     (tmp_path / "small.yaml").write_text(SMALL)
     done = subprocess.run(
