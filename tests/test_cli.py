@@ -1,4 +1,4 @@
-"""What a user types and what comes back: one message and exit code 2 for every mistake."""
+"""Commands and their output: every mistake of a user is one message and exit code 2."""
 
 import json
 import subprocess
@@ -33,8 +33,8 @@ def call(monkeypatch, capsys, tmp_path):
             code = 0
         except SystemExit as exit_:
             code = exit_.code or 0
-        found = capsys.readouterr()
-        return code, found.out, found.err
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
 
     return run
 
@@ -102,8 +102,8 @@ MISTAKES = {
 
 
 @pytest.fixture
-def rubble(call):
-    """What a user may have lying around."""
+def broken_files(call):
+    """Files with mistakes, in the folder of the command."""
     Path("raises.py").write_text("raise ValueError('oh')")
     Path("theirs.py").write_text(
         "from torch import nn\n"
@@ -120,8 +120,8 @@ def rubble(call):
     Path("images/cat/torn.png").write_bytes(b"\x89PNG torn")
 
 
-@pytest.mark.parametrize(("old", "new", "told"), list(MISTAKES.values()), ids=list(MISTAKES))
-def test_a_mistake_is_one_message_and_exit_code_two(call, rubble, old, new, told):
+@pytest.mark.parametrize(("old", "new", "message"), list(MISTAKES.values()), ids=list(MISTAKES))
+def test_a_mistake_is_one_message_and_exit_code_two(call, broken_files, old, new, message):
     import torch
 
     if "normed" in new or "pool: 5" in new or "shadow" in new:
@@ -138,13 +138,13 @@ def test_a_mistake_is_one_message_and_exit_code_two(call, rubble, old, new, told
     with torch.random.fork_rng():
         code, out, err = call("sweep", space, "--out", "out")
     assert code == 2, (out, err)
-    assert told in err, err
+    assert message in err, err
     assert err.startswith("error: ")
     assert "Traceback" not in err
     assert not Path("out").exists()
 
 
-def test_data_that_is_nowhere_says_where_it_was_looked_for(call, monkeypatch, tmp_path):
+def test_missing_data_are_an_error_that_names_the_folders_searched(call, monkeypatch, tmp_path):
     for name in ("XDG_CACHE_HOME", "XDG_DATA_DIRS"):
         monkeypatch.setenv(name, str(tmp_path))
     monkeypatch.setattr("raysweep.data.published._download", lambda name: False)
@@ -159,17 +159,17 @@ def test_data_that_is_nowhere_says_where_it_was_looked_for(call, monkeypatch, tm
     assert "warning: data set 'cifar10' is not on this machine yet" in err
 
 
-def test_trial_leaves_other_axes_neutral_and_prints_every_attack(call):
+def test_trial_keeps_other_axes_neutral_and_prints_every_attack(call):
     code, out, _ = call("trial", "small.yaml", "--at", "dropout=0.2", "--json")
-    found = json.loads(out)
+    printed = json.loads(out)
     assert code == 0
-    assert (found["trial"]["dropout"], found["trial"]["epsilon"]) == (0.2, "inf")
-    assert [a["attack"] for a in found["attacks"]] == [
+    assert (printed["trial"]["dropout"], printed["trial"]["epsilon"]) == (0.2, "inf")
+    assert [a["attack"] for a in printed["attacks"]] == [
         "max_posterior",
         "loss",
         "activation_decoder",
     ]
-    assert len(found["epochs"]) == 4
+    assert len(printed["epochs"]) == 4
 
 
 def test_trial_prints_a_table(call):
@@ -180,13 +180,13 @@ def test_trial_prints_a_table(call):
 
 
 @pytest.mark.parametrize("at", ["epsilon=0", "epsilon", "epsilonn=2", "dropout=much"])
-def test_trial_refuses_values_that_break_a_law(call, at):
+def test_trial_refuses_values_outside_their_range(call, at):
     code, _, err = call("trial", "small.yaml", "--at", at)
     assert code == 2
     assert "error: --at" in err
 
 
-def test_validate_says_what_a_space_will_do(call):
+def test_validate_prints_the_number_of_trials_and_the_axes(call):
     code, out, _ = call("validate", "small.yaml")
     assert code == 0
     assert "5 trials by random" in out
@@ -203,7 +203,7 @@ def test_validate_says_what_a_space_will_do(call):
         ("samplers", "tpe"),
     ],
 )
-def test_list_gives_a_line_each(call, what, name):
+def test_list_prints_one_line_for_each_entry(call, what, name):
     code, out, _ = call("list", what)
     line = next(line for line in out.splitlines() if line.startswith(name))
     assert code == 0
@@ -233,7 +233,7 @@ def test_the_schema_refuses_an_unknown_key():
         jsonschema.validate(document, schema(), cls=jsonschema.Draft202012Validator)
 
 
-def test_help_answers_at_once_and_validate_imports_no_torch(tmp_path):
+def test_help_takes_half_a_second_and_validate_imports_no_torch(tmp_path):
     seconds = []
     for _ in range(3):
         start = time.perf_counter()
@@ -252,13 +252,13 @@ def test_help_answers_at_once_and_validate_imports_no_torch(tmp_path):
     )
 
 
-def test_the_python_names_stay_functions_however_often_they_are_used():
-    told = "import raysweep; raysweep.sweep; import raysweep.driver.progress; print(callable(raysweep.sweep))"
-    found = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "True"
+def test_sweep_stays_a_function_after_its_package_is_imported():
+    code = "import raysweep; raysweep.sweep; import raysweep.driver.progress; print(callable(raysweep.sweep))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
 
 
-def test_axes_that_do_not_fit_the_data_together_are_refused_before_anything_runs(call):
+def test_axes_that_together_do_not_fit_the_data_are_refused_before_a_trial_runs(call):
     reference = SMALL.replace("pool: 200", "pool: 150, reference: 50")
     assert "epsilon: {low: 2, high: 16, log: true, or: .inf}" in reference
     Path("pair.yaml").write_text(
@@ -273,7 +273,7 @@ def test_axes_that_do_not_fit_the_data_together_are_refused_before_anything_runs
     assert not Path("out").exists()
 
 
-def test_an_override_is_named_as_the_place_of_its_mistake(call):
+def test_a_mistake_in_an_override_names_the_override(call):
     Path("small.yaml").write_text(SMALL)
     code, _, err = call("sweep", "small.yaml", "--set", "label_smoothing=1")
     assert code == 2

@@ -1,6 +1,7 @@
-"""The ladder: a module imports only from floors below its own; each heavy library has one door."""
+"""The layers of raysweep: which package may import which, and where each library is imported."""
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ FLOORS = [
     ["__main__"],
 ]
 
-DOORS = {
+IMPORTED_IN = {
     "ray": {"driver"},
     "optuna": {"driver"},
     "optuna_dashboard": {"driver"},
@@ -44,19 +45,23 @@ NO_TORCH_AT_IMPORT = [
 ]
 
 
+@functools.cache
 def modules():
+    """Return module name -> file, without the leading ``raysweep.``."""
+    paths = {}
     for path in sorted(ROOT.rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        yield name or "raysweep", path
+        paths[name or "raysweep"] = path
+    return paths
 
 
 def floor(name):
-    room = name.partition(".")[0]
-    for number, rooms in enumerate(FLOORS):
-        if room in rooms:
+    package = name.partition(".")[0]
+    for number, packages in enumerate(FLOORS):
+        if package in packages:
             return number
-    raise AssertionError(f"{room} stands on no floor: add it to FLOORS")
+    raise AssertionError(f"add {package} to FLOORS")
 
 
 def imports(path, *, top_level_only=False):
@@ -78,65 +83,67 @@ def imports(path, *, top_level_only=False):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def own(name):
+def own_module(name):
     """Return the raysweep module that a dotted import reaches, or None."""
     if not name.startswith("raysweep."):
         return None
-    known = dict(modules())
     inner = name.removeprefix("raysweep.")
-    return inner if inner in known else inner.rpartition(".")[0]
+    return inner if inner in modules() else inner.rpartition(".")[0]
 
 
-@pytest.mark.parametrize(("name", "path"), list(modules()), ids=lambda value: str(value))
+@pytest.mark.parametrize(("name", "path"), list(modules().items()), ids=lambda value: str(value))
 def test_a_module_imports_only_from_floors_below(name, path):
     if name == "raysweep":
         return
     for imported in imports(path):
-        below = own(imported)
+        below = own_module(imported)
         if below and below.partition(".")[0] != name.partition(".")[0]:
             assert floor(below) < floor(name), f"{name} imports {below}"
 
 
 def test_no_files_import_each_other_in_a_circle():
-    known, state = dict(modules()), {}
+    paths, state = modules(), {}
 
     def visit(name, trail):
         assert state.get(name) != "open", f"a circle: {' -> '.join([*trail, name])}"
         if name in state:
             return
         state[name] = "open"
-        for below in filter(None, map(own, imports(known[name]))):
-            if below != name and below in known:
+        for below in filter(None, map(own_module, imports(paths[name]))):
+            if below != name and below in paths:
                 visit(below, [*trail, name])
         state[name] = "done"
 
-    for name in known:
+    for name in paths:
         visit(name, [])
 
 
-@pytest.mark.parametrize(("library", "doors"), list(DOORS.items()), ids=list(DOORS))
-def test_each_heavy_library_has_one_door(library, doors):
+@pytest.mark.parametrize(("library", "packages"), list(IMPORTED_IN.items()), ids=list(IMPORTED_IN))
+def test_each_heavy_library_is_imported_in_one_package(library, packages):
     users = {
-        name for name, path in modules() if any(i.split(".")[0] == library for i in imports(path))
+        name
+        for name, path in modules().items()
+        if any(i.split(".")[0] == library for i in imports(path))
     }
-    assert all(any(f"{user}.".startswith(f"{door}.") for door in doors) for user in users), users
-    assert users, f"nobody uses {library}"
+    for user in users:
+        assert any(f"{user}.".startswith(f"{package}.") for package in packages), user
+    assert users, f"no module imports {library}: take it off the table"
 
 
 @pytest.mark.parametrize("name", NO_TORCH_AT_IMPORT)
-def test_what_validates_does_not_import_torch(name):
+def test_validating_a_space_imports_no_torch(name):
     seen, waiting = set(), [name]
-    known = dict(modules())
+    paths = modules()
     while waiting:
         module = waiting.pop()
-        for imported in imports(known[module], top_level_only=True):
+        for imported in imports(paths[module], top_level_only=True):
             assert imported.split(".")[0] not in ("torch", "ray", "optuna", "opacus"), module
-            below = own(imported)
+            below = own_module(imported)
             if below and below not in seen:
                 seen.add(below)
                 waiting.append(below)
 
 
-def test_every_floor_names_rooms_that_exist():
-    rooms = {name.partition(".")[0] for name, _ in modules()} - {"raysweep"}
-    assert rooms == {room for floor in FLOORS for room in floor}
+def test_the_floors_list_every_package_and_no_other():
+    packages = {name.partition(".")[0] for name in modules()} - {"raysweep"}
+    assert packages == {package for floor in FLOORS for package in floor}

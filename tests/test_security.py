@@ -1,4 +1,4 @@
-"""What a stranger's file may not do. docs/security.md is the threat model."""
+"""Files from strangers cannot run code, write elsewhere or crash. See docs/security.md."""
 
 import ast
 import contextlib
@@ -31,7 +31,7 @@ LAUGHS = "\n".join(["a0: &a0 [x]", *(f"a{i}: &a{i} [{f'*a{i - 1},' * 9}]" for i 
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (LAUGHS, "aliases"),
         ("name: !!python/object/apply:os.system ['touch owned']", "tag"),
@@ -43,18 +43,18 @@ LAUGHS = "\n".join(["a0: &a0 [x]", *(f"a{i}: &a{i} [{f'*a{i - 1},' * 9}]" for i 
         ("x: !!bool perhaps", "'perhaps' cannot be read"),
     ],
 )
-def test_a_space_that_is_a_bomb_is_refused_and_nothing_runs(text, told, tmp_path, monkeypatch):
+def test_a_malicious_space_is_refused_and_runs_nothing(text, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SpaceError, match=told):
+    with pytest.raises(SpaceError, match=message):
         parse_space(text, "bomb.yaml")
     (tmp_path / "space.yaml").write_text(text)
-    with pytest.raises(StoreError, match=told):
+    with pytest.raises(StoreError, match=message):
         load(str(tmp_path))
     assert not (tmp_path / "owned").exists()
 
 
 @pytest.mark.parametrize("wrong", [{"heartbeat": "x"}, {"since": None}, {"pid": [1]}, {"token": 7}])
-def test_a_lock_that_is_rubbish_holds_nobody_up(tmp_path, wrong):
+def test_a_malformed_lock_is_taken_over(tmp_path, wrong):
     store = Store(str(tmp_path))
     store.folder.write_bytes(b"x", "space.yaml")
     held = {"host": "h", "pid": 1, "token": "t", "since": 1.0, "heartbeat": 1.0} | wrong
@@ -64,7 +64,7 @@ def test_a_lock_that_is_rubbish_holds_nobody_up(tmp_path, wrong):
 
 
 @pytest.mark.parametrize("name", ["../escape", "/tmp/escape", "a/b", "..", "a\nb", ""])
-def test_a_name_leads_nowhere_else(name):
+def test_a_name_cannot_lead_to_another_folder(name):
     with pytest.raises(SpaceError, match="`name` must be letters"):
         parse_space(SMALL.replace("name: small", f"name: {json.dumps(name)}"), "x.yaml")
 
@@ -72,7 +72,7 @@ def test_a_name_leads_nowhere_else(name):
 @pytest.mark.parametrize(
     "reference", ["os:system", "subprocess:run", "torch.hub:load", "ray:init", "raysweep.cli:main"]
 )
-def test_a_space_names_functions_of_the_users_own_and_no_others(reference):
+def test_a_space_may_name_only_functions_of_the_users_own_modules(reference):
     with pytest.raises(SpaceError, match="is not a module of your own"):
         user_function(reference, "model")
 
@@ -101,12 +101,12 @@ def stranger(tmp_path, **columns):
     "config",
     ["{}", "[1]", "not json", '{"model": 3}', "[" * 100_000],
 )
-def test_a_record_whose_configuration_is_rubbish_is_an_error_not_a_crash(config):
+def test_a_record_with_a_malformed_configuration_is_an_error(config):
     with pytest.raises(StoreError, match="`config` is not raysweep's"):
         TrialConfig.from_json(config)
 
 
-def test_a_record_cannot_say_what_is_imported(tmp_path):
+def test_a_record_cannot_choose_a_module_to_import(tmp_path):
     folder, space = stranger(tmp_path)
     document = json.loads(space.baseline().to_json())
     document["dataset"] = {"name": "evil:run", "command": "touch owned"}
@@ -132,7 +132,7 @@ def test_a_record_cannot_say_what_is_imported(tmp_path):
         {"n_classes": [np.array([1, 2])]},
     ],
 )
-def test_a_folder_with_wrong_types_is_an_error_not_a_crash(tmp_path, columns):
+def test_a_folder_with_wrong_types_is_an_error(tmp_path, columns):
     folder, space = stranger(tmp_path, **{"status": "ok"} | columns)
     with contextlib.suppress(RaysweepError):
         load(str(folder)).front()
@@ -141,7 +141,7 @@ def test_a_folder_with_wrong_types_is_an_error_not_a_crash(tmp_path, columns):
         TrialConfig.from_json(row["config"])
 
 
-def test_a_parquet_file_with_a_pickled_type_runs_nothing(tmp_path, monkeypatch):
+def test_a_parquet_file_with_a_pickled_type_runs_no_code(tmp_path, monkeypatch):
     folder, _ = stranger(tmp_path)
     pickled = b"cposix\nsystem\n(S'touch owned'\ntR."
     field = pa.field(
@@ -160,8 +160,8 @@ def test_a_parquet_file_with_a_pickled_type_runs_nothing(tmp_path, monkeypatch):
     assert not (tmp_path / "owned").exists()
 
 
-def test_no_module_unpickles_evaluates_or_starts_commands():
-    # Data sets of the user's may be pickles (CIFAR is): their reader admits arrays alone.
+def test_no_module_unpickles_evaluates_code_or_starts_commands():
+    # CIFAR is distributed as pickles: its reader accepts arrays and nothing else.
     modules = {"pickle", "marshal", "shelve", "subprocess", "joblib", "dill", "cloudpickle"}
     forbidden = re.compile(
         rf"({'|'.join(modules)})(\.|$)|eval$|exec$|os\.(system|popen|exec|spawn|posix_spawn)"
@@ -195,12 +195,12 @@ GcsClient(address=sys.argv[1]).internal_kv_put(b"key", b"owned", True, b"test")
 '''
 with _ray(None, raysweep.load_space("small.yaml"), Console(stderr=True)):
     ray.get(ray.remote(lambda: None).remote())  # a worker listens too
-    found = set()
+    listening = set()
     for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
         for c in process.net_connections(kind="inet"):
             if c.status == psutil.CONN_LISTEN:
-                found.add((process.name(), c.laddr.ip))
-    print(json.dumps(sorted(found)))
+                listening.add((process.name(), c.laddr.ip))
+    print(json.dumps(sorted(listening)))
     address = ray.get_runtime_context().gcs_address
     stranger = [sys.executable, "-c", STRANGER, address]
     for mode in ("token", "disabled"):
@@ -211,7 +211,7 @@ with _ray(None, raysweep.load_space("small.yaml"), Console(stderr=True)):
 
 
 @pytest.mark.ray
-def test_a_ray_of_our_own_listens_to_this_machine_alone_and_asks_for_a_token(tmp_path):
+def test_ray_listens_on_this_machine_only_and_requires_a_token(tmp_path):
     (tmp_path / "small.yaml").write_text(SMALL)
     done = subprocess.run(
         [sys.executable, "-c", OWN_RAY],
@@ -221,9 +221,11 @@ def test_a_ray_of_our_own_listens_to_this_machine_alone_and_asks_for_a_token(tmp
         check=True,
         timeout=200,
     )
-    found, owner, stranger = map(json.loads, done.stdout.splitlines()[-3:])
-    assert found, "nothing listened: the test looks at the wrong processes"
-    assert {address for _, address in found} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}, found
+    listening, owner, stranger = map(json.loads, done.stdout.splitlines()[-3:])
+    assert listening, "nothing listens: the test looked at the wrong processes"
+    assert {address for _, address in listening} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}, (
+        listening
+    )
     assert owner[0] == 0, owner[1]
     assert stranger[0] != 0
     assert "token" in stranger[1].lower()
@@ -235,7 +237,7 @@ SECRETS = re.compile(
 )
 
 
-def test_no_file_of_the_project_holds_a_secret():
+def test_no_tracked_file_holds_a_secret():
     listed = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -245,5 +247,5 @@ def test_no_file_of_the_project_holds_a_secret():
         path = ROOT / name
         if path.suffix in (".png", ".parquet") or not path.is_file():
             continue
-        found = SECRETS.search(path.read_text(encoding="utf-8", errors="ignore"))
-        assert found is None, f"{name}: {found and found[0][:12]}..."
+        match = SECRETS.search(path.read_text(encoding="utf-8", errors="ignore"))
+        assert match is None, f"{name}: {match and match[0][:12]}..."

@@ -1,4 +1,4 @@
-"""One cluster of three hosts for all tests of this folder, started by `ray up`."""
+"""A cluster of three hosts, started by `ray up` once for all tests of this folder."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ from cluster.hosts import Hosts, unmet
 
 ROOT = Path(__file__).parent.parent.parent
 RAY = str(Path(sys.executable).parent / "ray")
-# A /tmp of one's own, in which the checkout is still where it was.
+# Run a command with an empty /tmp of its own; the checkout keeps its path even below /tmp.
 PRIVATE = (
     'mount --make-rprivate / && mount --bind "$0" /tmp && mkdir -p "$PWD" && mount -c --bind . "$PWD"'
     ' && cd "$PWD" && exec "$@"'
@@ -23,7 +23,7 @@ PRIVATE = (
 
 
 class Cluster:
-    """cluster.local.yaml on test hosts: the file as it is, but for what depends on the machines."""
+    """cluster.local.yaml on test hosts; only addresses, keys and sizes are replaced."""
 
     def __init__(self, hosts):
         self.hosts = hosts
@@ -46,17 +46,17 @@ class Cluster:
         document["head_start_ray_commands"][-1] += small
         document["worker_start_ray_commands"][-1] += f"{small} --num-cpus=2 --num-gpus=1"
         self.file.write_text(yaml.safe_dump(document))
-        # The same with machines that come and go, as in a cloud: there a type says what it has.
+        # A second file with autoscaling, as in a cloud, where each machine type states its resources.
         document |= {"min_workers": 0, "idle_timeout_minutes": 0.3}
         document = prepare_config(document)
         document["available_node_types"]["local.cluster.node"]["resources"] = {"CPU": 2, "GPU": 1}
         start = document["head_start_ray_commands"]
-        start[-1] = f"unset RAY_OVERRIDE_RESOURCES; {start[-1]}"  # the head has none of them
+        start[-1] = f"unset RAY_OVERRIDE_RESOURCES; {start[-1]}"  # the head has no GPU
         self.elastic = hosts.folder / "elastic.yaml"
         self.elastic.write_text(yaml.safe_dump(document))
 
     def ray(self, *args, check=True, timeout=240):
-        """Run `ray ...` as on the user's laptop, with a home and a /tmp of its own."""
+        """Run `ray ...` as on a user's laptop, with its own home and /tmp."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY")}
         environment |= {"HOME": str(self.home), "RAY_AUTH_MODE": "token"}
         environment |= {"RAY_USAGE_STATS_ENABLED": "0"}
@@ -96,9 +96,9 @@ class Cluster:
 
 @pytest.fixture(scope="session")
 def cluster():
-    why_not = unmet()
-    if why_not:
-        pytest.skip(f"no cluster on this machine: {why_not}")
+    reason = unmet()
+    if reason:
+        pytest.skip(f"no cluster on this machine: {reason}")
     with Hosts(3) as hosts:
         cluster = Cluster(hosts)
         cluster.ray("get-auth-token", "--generate")

@@ -1,8 +1,8 @@
 """Hosts for a real `ray up` on one machine: each is a network, a process and a mount namespace.
 
-A host has its own address, SSH server, name, home and /tmp. Whatever runs on it dies with its first
-process, and nothing on it sees another Ray of this machine. Needs root and Debian's iproute2,
-openssh-server, rsync and sshfs. Every name holds this process's number, so two clusters do not meet.
+A host has its own address, SSH server, name, home and /tmp. All of its processes end with the first
+one, and they cannot reach another Ray on this machine. Needs root and Debian's iproute2,
+openssh-server, rsync and sshfs. Names contain the process id, so that two test runs do not collide.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from pathlib import Path
 
 TOOLS = ("ip", "rsync", "ssh", "ssh-keygen", "sshfs", "unshare")
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-LETTERS = itertools.cycle("abcdefgh")  # one process may have several sets of hosts
+LETTERS = itertools.cycle("abcdefgh")  # tells the sets of hosts of one process apart
 BOOT = """
 mount --make-rprivate / && mount -t tmpfs tmp /tmp && mount --bind {passwd} /etc/passwd
 hostname {name}
@@ -44,20 +44,20 @@ MaxSessions 50
 
 
 def unmet():
-    """Return why this machine cannot have such hosts, or None."""
+    """Return why such hosts cannot be made on this machine, or None."""
     if os.geteuid() != 0:
         return "network namespaces need root"
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing or SSHD is None or ctypes.util.find_library("c") is None:
-        told = ", ".join([*missing, *([] if SSHD else ["sshd"])])
-        return f"{told} missing: apt-get install iproute2 openssh-server rsync sshfs"
-    tried = subprocess.run(
+        names = ", ".join([*missing, *([] if SSHD else ["sshd"])])
+        return f"{names} missing: apt-get install iproute2 openssh-server rsync sshfs"
+    probe = subprocess.run(
         ["unshare", "-n", "-m", "-u", "-p", "-f", "ip", "link", "add", "rsprobe", "type", "bridge"],
         capture_output=True,
         text=True,
         check=False,
     )
-    return f"no namespaces or bridges here: {tried.stderr.strip()}" if tried.returncode else None
+    return f"no namespaces or bridges here: {probe.stderr.strip()}" if probe.returncode else None
 
 
 def ip(*args):
@@ -116,18 +116,18 @@ class Hosts:
         shutil.copytree("/etc/skel", self.homes[i])
         passwd = Path("/etc/passwd").read_text().splitlines()
         root = next(line for line in passwd if line.startswith("root:")).split(":")
-        own = ":".join([*root[:5], str(self.homes[i]), "/bin/bash"])
-        lines = [own, *(line for line in passwd if not line.startswith("root:"))]
+        entry = ":".join([*root[:5], str(self.homes[i]), "/bin/bash"])
+        lines = [entry, *(line for line in passwd if not line.startswith("root:"))]
         (self.folder / f"passwd{i}").write_text("\n".join(lines) + "\n")
         config = SSHD_CONFIG.format(address=self.addresses[i], folder=self.folder)
         (self.folder / f"sshd{i}.conf").write_text(config)
 
     def boot(self, i):
-        """Switch host ``i`` on and wait until it answers."""
+        """Start host ``i`` and wait until its SSH server answers."""
         script = BOOT.format(
             passwd=self.folder / f"passwd{i}",
             name=f"host{i}",
-            prefix=sys.prefix,  # where it is, even if that was below /tmp
+            prefix=sys.prefix,  # keeps its path even below /tmp
             sshd=SSHD,
             config=self.folder / f"sshd{i}.conf",
         )
@@ -147,7 +147,7 @@ class Hosts:
             time.sleep(0.2)
 
     def die(self, i):
-        """Pull the plug of host ``i``: everything on it ends at once."""
+        """Kill every process of host ``i``, like a power failure."""
         if self._first[i] is not None:
             self._first[i].kill()
             self._first[i].wait()
@@ -157,10 +157,10 @@ class Hosts:
                 os.kill(pid, signal.SIGKILL)
 
     def pids(self, i):
-        found = subprocess.run(
+        listed = subprocess.run(
             ["ip", "netns", "pids", self.name(i)], capture_output=True, text=True, check=False
         )
-        return [int(pid) for pid in found.stdout.split()]
+        return [int(pid) for pid in listed.stdout.split()]
 
     def kill(self, i, name, number=signal.SIGKILL):
         """Send a signal to the processes of host ``i`` whose command line holds ``name``."""
@@ -175,18 +175,18 @@ class Hosts:
 
     def commands(self, i):
         """Return the command line of every process on host ``i``."""
-        found = []
+        commands = []
         for pid in self.pids(i):
             with contextlib.suppress(OSError):
-                found.append(Path(f"/proc/{pid}/cmdline").read_bytes().decode())
-        return found
+                commands.append(Path(f"/proc/{pid}/cmdline").read_bytes().decode())
+        return commands
 
     def cut(self, i):
-        """Pull the network cable of host ``i``."""
+        """Take host ``i`` off the network."""
         ip("link", "set", f"rsv{self.token}x{i}", "down")
 
     def mend(self, i):
-        """Put it back."""
+        """Connect host ``i`` to the network again."""
         ip("link", "set", f"rsv{self.token}x{i}", "up")
 
     def _ssh(self, i, *more):

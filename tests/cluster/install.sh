@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# In place of `pip install -e ~/raysweep` on a test host: the packages that this machine has already,
-# and raysweep from the copy that `ray up` brought. install.sh PYTHON SITE_PACKAGES
+# Replaces `pip install -e ~/raysweep` on a test host: use the packages of this machine, and raysweep
+# from the copy that `ray up` brought. Usage: install.sh PYTHON SITE_PACKAGES
 set -euo pipefail
 test -x ~/venv/bin/python || "$1" -m venv --without-pip ~/venv
 site=$(~/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')

@@ -1,4 +1,4 @@
-"""On a machine with one NFS share mounted twice, /mnt/a and /mnt/b (see `test_nfs.py`)."""
+"""Tests for a machine that mounts one NFS share twice, as /mnt/a and /mnt/b (see `test_nfs.py`)."""
 
 import json
 import subprocess
@@ -32,14 +32,16 @@ def wait_for(n, process):
         time.sleep(1)
 
 
-def test_of_drivers_on_two_clients_one_holds_the_folder():
+def test_one_of_several_drivers_on_two_clients_locks_the_folder():
     names = [f"race{i}" for i in range(ROUNDS)]
-    leave_behind(f"{A}/{name}" for name in names[::2])  # by a dead driver; the others are new
-    told = drivers_at_once([[f"{root}/{name}" for name in names] for root in (A, B, A)])
-    assert sorted(Path(path).name for path, held in told if held) == names
+    leave_behind(
+        f"{A}/{name}" for name in names[::2]
+    )  # locked by a dead driver; the others are new
+    outcomes = drivers_at_once([[f"{root}/{name}" for name in names] for root in (A, B, A)])
+    assert sorted(Path(path).name for path, held in outcomes if held) == names
 
 
-def test_a_sweep_is_read_elsewhere_and_outlives_the_server_and_its_driver(tmp_path):
+def test_a_sweep_is_read_on_another_client_and_survives_a_restart_of_server_and_driver(tmp_path):
     (tmp_path / "small.yaml").write_text(SMALL)
     args = ("sweep", "small.yaml", "--out")
     with start(*args, A / "out", "--trials", 500, cwd=tmp_path) as process:

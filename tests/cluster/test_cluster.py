@@ -1,4 +1,4 @@
-"""Sweeps on a real cluster: three hosts, `ray up`, real digits, real kills. `make test-cluster`."""
+"""Sweeps on a cluster of three hosts that lose workers, network and head (`make test-cluster`)."""
 
 import bisect
 import json
@@ -63,7 +63,7 @@ SLOW_SPACE = SLOW_SPACE.replace(
 SLOW_SPACE = SLOW_SPACE.replace("seed: 3", "objectives: {accuracy: max, attack_auc: min}\nseed: 3")
 
 
-READ = {}  # each file once: who watches a sweep must not slow it down
+READ = {}  # files that were read already: reading must not slow the sweep down
 
 
 def written(cluster, out):
@@ -100,21 +100,21 @@ def windows(cluster, out, *, after):
 
 def lost_attempts(found):
     """Return why trials were tried again: each time, that their worker or its node was gone."""
-    reasons = [reason for told in found["retries"].dropna() for reason in json.loads(told)]
+    reasons = [reason for text in found["retries"].dropna() for reason in json.loads(text)]
     assert all(re.search("died|dead|lost|unavailable", reason) for reason in reasons), reasons
     return reasons
 
 
 @pytest.fixture
-def own_code(cluster):
-    """A folder of the user's on the head, with a model that takes a while."""
+def user_code(cluster):
+    """A folder on the head with a user's own model, which takes a while to build."""
     folder = cluster.hosts.homes[0] / "mine"
     folder.mkdir(exist_ok=True)
     (folder / "slow_model.py").write_text(SLOW)
     (folder / "helper_of_mine.py").write_text(HELPER)
     (folder / "slow.yaml").write_text(SLOW_SPACE)
     yield folder
-    while Running.alive:  # what a failed test has left would disturb the next one
+    while Running.alive:  # a failed test may have left its sweep running
         process = Running.alive.pop()
         process.kill()
         process.wait()
@@ -144,9 +144,9 @@ class Running:
 
     def end(self, seconds=700):
         self.process.wait(seconds)
-        told = self.log.read_text()
-        assert "Traceback" not in told, told
-        return int(re.findall(r"EXIT (\d+)", told)[-1]), told
+        text = self.log.read_text()
+        assert "Traceback" not in text, text
+        return int(re.findall(r"EXIT (\d+)", text)[-1]), text
 
 
 COMPARED = 150  # trials
@@ -154,7 +154,7 @@ COMPARED = 150  # trials
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """The first trials of slow.yaml as one machine runs them to which nothing happens, by number."""
+    """The first trials of slow.yaml, run on one machine without any failure."""
     folder = tmp_path_factory.mktemp("undisturbed")
     (folder / "slow_model.py").write_text(SLOW)
     (folder / "helper_of_mine.py").write_text(HELPER)
@@ -165,7 +165,7 @@ def undisturbed(tmp_path_factory):
 
 
 def check_equal(found, undisturbed):
-    """The same figures and the same front as without what happened."""
+    """Compare figures and front with those of the undisturbed sweep."""
     found = found[found["number"] < COMPARED].sort_values("number", ignore_index=True)
     expected = undisturbed.trials.sort_values("number", ignore_index=True)
     expected = expected[expected["number"].isin(found["number"])].reset_index(drop=True)
@@ -176,7 +176,7 @@ def check_equal(found, undisturbed):
 
 
 def check(cluster, out, n, before):
-    """Nothing lost, nothing twice, all there."""
+    """Check that every trial is recorded once and that the files of ``before`` are unchanged."""
     found, now = records(cluster, out)
     assert {name: now.get(name) for name in before} == before
     assert sorted(found["number"]) == list(range(n))
@@ -199,12 +199,12 @@ def test_ray_submit_runs_a_sweep_that_packs_its_trials_on_the_workers(cluster):
     assert 2 <= max(at_once) <= 4  # four quarters of a GPU on each host
 
 
-def test_a_job_brings_its_own_code_and_nobody_submits_without_the_token(cluster, own_code):
+def test_a_job_brings_its_own_code_and_needs_the_token(cluster, user_code):
     with cluster.hosts.tunnel(0, 8265) as port:
         address = f"http://127.0.0.1:{port}"
         job = ("job", "submit", "--address", address)
         sweep = "raysweep sweep slow.yaml --address auto --out ~/results/job --trials 4"
-        folder = ("--working-dir", own_code)
+        folder = ("--working-dir", user_code)
         done = cluster.ray(*job, *folder, "--", "bash", "-lic", sweep)
         assert "4 trials, 0 failed" in done.stdout
         token = cluster.home / ".ray" / "auth_token"
@@ -232,7 +232,7 @@ def test_a_job_brings_its_own_code_and_nobody_submits_without_the_token(cluster,
     assert logs.stdout == ""
 
 
-def test_a_worker_host_that_loses_ray_is_back_at_full_speed(cluster, own_code, undisturbed):
+def test_a_worker_host_whose_ray_is_killed_returns_to_full_speed(cluster, user_code, undisturbed):
     cluster.wait_for_workers(2)
     sweep = Running(cluster, "raylet", 2000)
     sweep.wait_for(8)
@@ -255,22 +255,22 @@ def test_a_worker_host_that_loses_ray_is_back_at_full_speed(cluster, own_code, u
         time.sleep(1)
         full = [t for t, n in windows(cluster, "raylet", after=came) if n >= 0.9 * usual]
     first = began(cluster, "raylet", after=died, node="host1")[0] - came
-    told = f"back after {came - died:.0f} s, first trial {first:.1f} s later"
-    print(f"{told}, as many as before ({usual} in {WINDOW} s) from {full[0] - came:.0f} s on")  # noqa: T201
+    text = f"back after {came - died:.0f} s, first trial {first:.1f} s later"
+    print(f"{text}, as many as before ({usual} in {WINDOW} s) from {full[0] - came:.0f} s on")  # noqa: T201
     assert full[0] - came < 60
     assert lost_attempts(records(cluster, "raylet")[0])
     assert cluster.hosts.kill(0, "bin/raysweep sweep", signal.SIGINT)
-    code, told = sweep.end(60)
-    assert code == 130, told
+    code, text = sweep.end(60)
+    assert code == 130, text
     now = records(cluster, "raylet")[1]
     assert {name: now.get(name) for name in before} == before
     check_equal(records(cluster, "raylet")[0], undisturbed)
 
 
-def test_results_on_a_share_that_goes_away_for_a_while_are_whole_and_read_elsewhere(
-    cluster, own_code, undisturbed
+def test_results_on_a_share_survive_a_minute_without_it_and_are_read_on_another_host(
+    cluster, user_code, undisturbed
 ):
-    """A share over SFTP, which reports what fails; `test_nfs.py` has one that makes wait."""
+    """SFTP reports errors at once; NFS, in `test_nfs.py`, makes the caller wait."""
     cluster.wait_for_workers(2, seconds=200)
     served = cluster.hosts.folder / "served"
     served.mkdir()
@@ -281,21 +281,23 @@ def test_results_on_a_share_that_goes_away_for_a_while_are_whole_and_read_elsewh
     sweep.wait_for(4)
     cluster.head("fusermount3 -uz ~/share")
     time.sleep(60)
-    assert not list((cluster.hosts.homes[0] / "share").iterdir())  # nothing for the share to hide
+    assert not list(
+        (cluster.hosts.homes[0] / "share").iterdir()
+    )  # the driver wrote nothing below the mount point
     cluster.head(mount)
     cluster.hosts.run(1, mount)
-    told = cluster.hosts.run(1, "raysweep front ~/share/out").stdout
-    assert "accuracy" in told
-    code, told = sweep.end()
-    assert code == 0, told
-    assert "cannot be written" in told
+    text = cluster.hosts.run(1, "raysweep front ~/share/out").stdout
+    assert "accuracy" in text
+    code, text = sweep.end()
+    assert code == 0, text
+    assert "cannot be written" in text
     check_equal(check(cluster, served / "out", 24, {}), undisturbed)
     for host in (0, 1):
         cluster.hosts.run(host, "fusermount3 -u ~/share")
 
 
-def test_a_host_cut_off_from_the_network_costs_its_trials_an_attempt_and_comes_back(
-    cluster, own_code, undisturbed
+def test_trials_of_a_host_without_network_are_tried_again_and_the_host_returns(
+    cluster, user_code, undisturbed
 ):
     cluster.wait_for_workers(2, seconds=200)
     sweep = Running(cluster, "cut", 400)
@@ -307,18 +309,18 @@ def test_a_host_cut_off_from_the_network_costs_its_trials_an_attempt_and_comes_b
     time.sleep(60)
     cluster.hosts.mend(2)
     mended = time.time()
-    code, told = sweep.end()
-    assert code == 0, told
+    code, text = sweep.end()
+    assert code == 0, text
     found = check(cluster, "cut", 400, before)
     check_equal(found, undisturbed)
     again = began(cluster, "cut", after=mended, node="host2")
-    assert again, told
+    assert again, text
     reasons = lost_attempts(found)
     print(f"first trial {again[0] - mended:.0f} s after the cable is back; {len(reasons)} again")  # noqa: T201
     assert reasons
 
 
-def test_a_head_that_dies_takes_no_finished_trial_with_it(cluster, own_code, undisturbed):
+def test_finished_trials_survive_the_death_of_the_head(cluster, user_code, undisturbed):
     cluster.wait_for_workers(2, seconds=200)
     sweep = Running(cluster, "head", 24)
     sweep.wait_for(6)
@@ -329,24 +331,24 @@ def test_a_head_that_dies_takes_no_finished_trial_with_it(cluster, own_code, und
     cluster.up()
     cluster.wait_for_workers(2, seconds=200)
     sweep = Running(cluster, "head", 24)
-    code, told = sweep.end()
-    assert code == 0, told
+    code, text = sweep.end()
+    assert code == 0, text
     check_equal(check(cluster, "head", 24, before), undisturbed)
 
 
-def test_a_sweep_starts_with_no_worker_and_ends_with_none(cluster, own_code, undisturbed):
+def test_workers_start_with_a_sweep_and_stop_after_it(cluster, user_code, undisturbed):
     cluster.ray("down", "-y", cluster.file)
     cluster.up(cluster.elastic)
     assert cluster.workers() == []
     sweep = Running(cluster, "elastic", 24)
-    cluster.wait_for_workers(2, seconds=200)  # both at once: what waits says how many are needed
-    code, told = sweep.end()
-    assert code == 0, told
+    cluster.wait_for_workers(2, seconds=200)  # both at once: the waiting trials request them
+    code, text = sweep.end()
+    assert code == 0, text
     check_equal(check(cluster, "elastic", 24, {}), undisturbed)
     cluster.wait_for_workers(0, seconds=200)
 
 
-def test_ray_down_leaves_no_ray(cluster):
+def test_ray_down_stops_every_ray_process(cluster):
     cluster.ray("down", "-y", cluster.elastic)
     deadline = time.monotonic() + 60
     while cluster.workers() or any("raylet" in c for c in cluster.hosts.commands(0)):
@@ -354,7 +356,7 @@ def test_ray_down_leaves_no_ray(cluster):
         time.sleep(1)
 
 
-def test_hosts_leave_nothing_behind():
+def test_hosts_clean_up_processes_files_and_networks():
     from cluster.hosts import Hosts, unmet
 
     if unmet():

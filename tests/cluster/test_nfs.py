@@ -1,7 +1,7 @@
-"""Results on NFS: the tests of `on_nfs.py`, in a Linux of their own that serves and mounts a share.
+"""Results on NFS: run the tests of `on_nfs.py` under User-mode Linux.
 
-User-mode Linux is a kernel that runs as a process: it sees this machine's files, read-only, and has
-NFS's own server and client, which a kernel must know and that of a container may not.
+User-mode Linux is a kernel that runs as a process. It reads this machine's files and has its own NFS
+server and client, which the kernel of a container may lack.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parent.parent.parent
 KERNEL = Path("/usr/lib/uml/modules")
 TOOLS = ("linux.uml", "modprobe", "depmod", "rpcbind", "exportfs", "rpc.nfsd", "mount.nfs4")
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-MAPS = Path("/proc/sys/vm/max_map_count")  # each page of a guest's process is a map of its host
+MAPS = Path("/proc/sys/vm/max_map_count")  # every page of a guest's process is one map on its host
 INIT = """\
 #!/bin/bash
 export PATH={path} HOME=/dev/shm TMPDIR=/dev/shm PYTHONDONTWRITEBYTECODE=1
@@ -41,7 +41,7 @@ echo 10 > /proc/fs/nfsd/nfsv4leasetime; echo 10 > /proc/fs/nfsd/nfsv4gracetime  
 mkdir /mnt/served /mnt/a /mnt/b && mount -t tmpfs served /mnt/served && rpcbind -w
 exportfs -o rw,no_root_squash,insecure,fsid=0,no_subtree_check 127.0.0.1:/mnt/served
 rpc.mountd -N 2 2> /dev/null; rpc.nfsd -N 3 8
-for client in a b; do  # two machines: what one has in its cache, the other has not
+for client in a b; do  # two clients, each with its own cache
   mount -t nfs4 -o vers=4.2,nosharecache 127.0.0.1:/ /mnt/$client
 done
 cd {root} && {job} 2>&1
@@ -50,7 +50,7 @@ halt -f -p
 
 
 def unmet():
-    """Return why this machine cannot have such a guest, or None."""
+    """Return why this machine cannot run the guest, or None."""
     missing = [tool for tool in TOOLS if shutil.which(tool, path=PATH) is None]
     if os.geteuid() != 0 or missing:
         return "needs root; apt-get install user-mode-linux kmod nfs-kernel-server"
@@ -76,8 +76,8 @@ def test_results_on_nfs(tmp_path, request):
     options = ("-m", "", "--color=no", "--durations=5", "-s", "-p", "no:cacheprovider")
     job = [sys.executable, "-m", "pytest", *options, "tests/cluster/on_nfs.py"]
     init = tmp_path / "init"
-    told = {"path": PATH, "root": ROOT, "modules": tmp_path, "job": shlex.join(job)}
-    init.write_text(INIT.format(**told))
+    values = {"path": PATH, "root": ROOT, "modules": tmp_path, "job": shlex.join(job)}
+    init.write_text(INIT.format(**values))
     init.chmod(0o755)
     guest = ["linux.uml", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "mem=6G"]
     log = tmp_path / "guest.log"
@@ -96,12 +96,12 @@ def test_results_on_nfs(tmp_path, request):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    told = log.read_text(errors="replace").partition("test session starts")[2]
-    assert re.search(r"=== \d+ passed in", told), told or log.read_text(errors="replace")
-    found = json.loads(re.search(r"FOUND (.*)", told)[1])
+    text = log.read_text(errors="replace").partition("test session starts")[2]
+    assert re.search(r"=== \d+ passed in", text), text or log.read_text(errors="replace")
+    recorded = json.loads(re.search(r"FOUND (.*)", text)[1])
     (tmp_path / "small.yaml").write_text(SMALL)
     sweep = [Path(sys.executable).parent / "raysweep", "sweep", "small.yaml", "--out", "disk"]
-    command = [*sweep, "--trials", str(len(found))]
+    command = [*sweep, "--trials", str(len(recorded))]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     expected = load(str(tmp_path / "disk")).trials.sort_values("number")
-    assert found == expected[FIGURES].to_numpy().tolist()
+    assert recorded == expected[FIGURES].to_numpy().tolist()

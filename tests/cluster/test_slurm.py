@@ -1,4 +1,4 @@
-"""cluster.slurm.sh as a real job of a real Slurm (Debian's slurm-wlm), which has one node."""
+"""Run cluster.slurm.sh as a job of a Slurm with one node (Debian's slurm-wlm)."""
 
 import os
 import shutil
@@ -47,11 +47,13 @@ def free_port():
 
 @pytest.fixture
 def slurm(tmp_path):
-    """A function that calls Slurm's commands; its daemons run in the foreground and end with it."""
-    found = {d: shutil.which(d, path=f"{os.environ['PATH']}:/usr/sbin") for d in DAEMONS}
-    if os.geteuid() != 0 or not all(found.values()):
+    """A function that runs Slurm's commands; its daemons end with the test."""
+    daemons = {d: shutil.which(d, path=f"{os.environ['PATH']}:/usr/sbin") for d in DAEMONS}
+    if os.geteuid() != 0 or not all(daemons.values()):
         pytest.skip("no Slurm on this machine: needs root; apt-get install slurm-wlm")
-    folder = Path("/run") / f"raysweep-slurm-{os.getpid()}"  # munge trusts no folder of everybody's
+    folder = (
+        Path("/run") / f"raysweep-slurm-{os.getpid()}"
+    )  # munge refuses folders that everybody can write to
     folder.mkdir()
     key = folder / "key"
     key.write_bytes(os.urandom(128))
@@ -82,7 +84,7 @@ def slurm(tmp_path):
             with (folder / f"{daemon}.out").open("wb") as log:
                 running.append(
                     subprocess.Popen(
-                        [found[daemon], *map(str, arguments)],
+                        [daemons[daemon], *map(str, arguments)],
                         stdout=log,
                         stderr=log,
                         env=environment,
@@ -104,16 +106,16 @@ def slurm(tmp_path):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_a_slurm_job_runs_a_sweep_and_the_same_job_continues_it(slurm, tmp_path):
+def test_a_slurm_job_runs_a_sweep_and_a_second_job_continues_it(slurm, tmp_path):
     def submit(trials):
         job = ("--wait", "--nodes=1", f"--cpus-per-task={os.cpu_count()}", "--gpus-per-node=0")
         job += ("--time=10", "--output=job.out", ROOT / "cluster.slurm.sh")
         space = ROOT / "search_spaces" / "quickstart.yaml"
         cpu = ("--set", "resources.gpu=0")
         slurm("sbatch", *map(str, job), str(space), "--trials", str(trials), *cpu)
-        told = (tmp_path / "job.out").read_text()
-        assert f"{trials} trials, 0 failed" in told, told
-        assert (tmp_path / ".ray" / "auth_token").read_text().strip() not in told
+        text = (tmp_path / "job.out").read_text()
+        assert f"{trials} trials, 0 failed" in text, text
+        assert (tmp_path / ".ray" / "auth_token").read_text().strip() not in text
         return load(str(tmp_path / "results" / "quickstart")).trials
 
     first = submit(3)
