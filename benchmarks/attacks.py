@@ -82,7 +82,7 @@ def membership(seed: int) -> Turn:
     knowledge = Knowledge(
         pool=splits.pool, train_shadows=lambda _numbers, _dataset: [shadow], known=known
     )
-    judged = knowledge.unknown(splits.members, splits.nonmembers)
+    judged = knowledge.exclude_known(splits.members, splits.nonmembers)
     examples, truth = concatenate(*judged), np.repeat([True, False], [len(x) for x in judged])
     lessons = {
         "supervised": (target, known),

@@ -107,7 +107,7 @@ class Attacks:
         """The membership attacks that ``attack_auc`` may come from: black-box, or named."""
         if self.attack_auc in self.membership:
             return [self.attack_auc]
-        return [name for name, attack in self.membership.items() if attack.access == "black-box"]
+        return [name for name, attack in self.membership.items() if "white-box" not in attack.needs]
 
     def other_datasets(self, dataset: Dataset) -> list[Dataset]:
         """Return the data sets that the attacks read beside the target's ``dataset``.
@@ -174,11 +174,11 @@ def _counted_layer(given: Mapping[str, Any], inversion: Mapping[str, Any]) -> st
 
 def _known_share(given: Mapping[str, Any], membership: Mapping[str, Any]) -> float | None:
     """Return the share of members and nonmembers that attackers know; judging leaves them out."""
-    is_used = any(attack.needs_known for attack in membership.values())
+    is_used = any("known" in attack.needs for attack in membership.values())
     if not is_used and "known_share" not in given:
         return None
     if not is_used:
-        names = ", ".join(name for name, kind in MEMBERSHIP.items() if kind.needs_known)
+        names = ", ".join(name for name, kind in MEMBERSHIP.items() if "known" in kind.needs)
         rule = f"`known_share` is for attacks that know members ({names}): name one"
         raise SpaceError(rule, place=["known_share"])
 

@@ -1,4 +1,4 @@
-"""What an attacker may know, and the judge who alone knows who is a member."""
+"""The contract of an attack: the types that it takes and returns. Nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -16,20 +16,54 @@ from raysweep.data import Split
 if TYPE_CHECKING:
     import torch
 
-    from raysweep.attacks.shadows import Shadow
-    from raysweep.training.target import TrainedTarget
+    from raysweep.attacks.shadows import TrainedShadow
 
 
-Access = Literal["black-box", "white-box"]  # what an attack needs of the target itself
+Need = Literal["white-box", "training-loss", "known", "pool", "pool-shadows"]
+"""What an attack needs beyond posteriors and labels.
+
+- ``white-box``: the model itself, to compute gradients.
+- ``training-loss``: the mean and median loss over the members.
+- ``known``: members and nonmembers whose status the attacker knows.
+- ``pool``: examples of the target's distribution, to fit a decoder to.
+- ``pool-shadows``: shadow models trained on the pool, which must be large enough for them.
+"""
 
 DatasetName = str | dict[str, Any]
+
+
+class Target(Protocol):
+    """A trained model as an attack meets it; :class:`~raysweep.training.target.TrainedTarget`."""
+
+    @property
+    def model(self) -> torch.nn.Module:
+        """The model in evaluation mode, from inputs in [0, 1] to logits."""
+
+    @property
+    def n_classes(self) -> int:
+        """The number of classes."""
+
+    @property
+    def member_loss(self) -> tuple[float, float]:
+        """The mean and median cross-entropy over the members."""
+
+    @property
+    def device(self) -> torch.device:
+        """The device that the model is on."""
+
+    def logits(self, examples: Split) -> NDArray[np.float32]:
+        """Return the logits, (n, classes)."""
+
+    def activations(self, examples: Split, layer: str) -> torch.Tensor:
+        """Return the flat activations after ``layer``, (n, features), on the CPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Distances:
     """How far each example is from a confident prediction, (n,), as fractions of [0, 1].
 
-    ``reached`` says whether it got there, ``unsure`` that it was not there at first, both (n,).
+    ``reached`` (n,) says whether the search reached a confident prediction; ``unsure`` (n,) says
+    whether the prediction was not confident at the start.
     """
 
     values: NDArray[np.float64]
@@ -41,7 +75,7 @@ class Distances:
 class Scores:
     """One score an example, (n,), higher = member; ``threshold`` is the attack's own, or None.
 
-    ``distances`` are what an attack measured that scores by them.
+    ``distances`` are set by an attack that scores by them.
     """
 
     values: NDArray[np.float64]
@@ -51,35 +85,36 @@ class Scores:
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """Members and nonmembers that an attacker knows for what they are; nobody is judged on them."""
+    """Members and nonmembers whose status the attacker knows; excluded from evaluation."""
 
     members: Split
     nonmembers: Split
 
 
 def draw_known(members: Split, nonmembers: Split, share: float, *, seed: int) -> Known:
-    """Return a random ``share``, in (0, 1), of each side."""
+    """Return a random ``share``, in (0, 1), of the members and of the nonmembers."""
 
-    def some(split: Split, side: str) -> Split:
+    def draw(split: Split, side: str) -> Split:
         order = np.random.default_rng(sub_seed(seed, "known", side)).permutation(len(split))
         return split.rows(np.sort(order[: round(share * len(split))]))
 
-    return Known(members=some(members, "members"), nonmembers=some(nonmembers, "nonmembers"))
+    return Known(members=draw(members, "members"), nonmembers=draw(nonmembers, "nonmembers"))
 
 
 class Knowledge:
-    """What an attacker has: the pool, its shadows (trained once, shared), and what is granted.
+    """The data and models that an attacker has.
 
-    ``reference`` is public data. ``training_loss`` is the (mean, median) loss over the members,
-    ``known`` some members and nonmembers: the judge grants each only to attacks whose published
-    definition uses it, and judges no attack on the known ones.
+    ``pool`` is data of the target's distribution and ``reference`` is public data. Shadow models
+    are trained on first use and shared by the attacks. ``training_loss`` is the (mean, median)
+    loss over the members. It and ``known`` are granted only to the attacks that need them.
     """
 
     def __init__(
         self,
         *,
         pool: Split,
-        train_shadows: Callable[[Sequence[int], DatasetName | None], list[Shadow]] | None = None,
+        train_shadows: Callable[[Sequence[int], DatasetName | None], list[TrainedShadow]]
+        | None = None,
         reference: Split | None = None,
         training_loss: tuple[float, float] | None = None,
         known: Known | None = None,
@@ -89,64 +124,59 @@ class Knowledge:
         self.known = known
         self.reference = reference
         self._train_shadows = train_shadows
-        self._shadows: dict[str, list[Shadow]] = {}
+        self._shadows: dict[str, list[TrainedShadow]] = {}
 
-    def shadows(self, n: int, *, dataset: DatasetName | None = None) -> list[Shadow]:
-        """Return ``n`` shadows of the target's whole recipe, trained on the pool.
+    def shadows(self, n: int, *, dataset: DatasetName | None = None) -> list[TrainedShadow]:
+        """Return ``n`` shadow models trained by the target's whole recipe on the pool.
 
         With ``dataset``, as an attack names it, they are trained on another data set.
         """
-        found = self._shadows.setdefault(json.dumps(dataset, sort_keys=True), [])
-        missing = range(len(found), n)
+        trained = self._shadows.setdefault(json.dumps(dataset, sort_keys=True), [])
+        missing = range(len(trained), n)
         if missing:
             assert self._train_shadows is not None, "this attacker can train no shadow"
-            found += self._train_shadows(missing, dataset)
-        return found[:n]
+            trained += self._train_shadows(missing, dataset)
+        return trained[:n]
 
-    def granted(self, attack: MembershipAttack, target: TrainedTarget) -> Knowledge:
-        """Return what ``attack`` may know of this, and of ``target``'s training."""
+    def grant(self, attack: MembershipAttack, target: Target) -> Knowledge:
+        """Return the part of this knowledge that ``attack`` needs, with the training loss."""
         granted = Knowledge(
             pool=self.pool,
             train_shadows=self._train_shadows,
             reference=self.reference,
-            training_loss=target.member_loss if attack.knows_training_loss else None,
-            known=self.known if attack.needs_known else None,
+            training_loss=target.member_loss if "training-loss" in attack.needs else None,
+            known=self.known if "known" in attack.needs else None,
         )
         granted._shadows = self._shadows
         return granted
 
-    def unknown(self, members: Split, nonmembers: Split) -> tuple[Split, Split]:
-        """Return both without those that are known: the ones that may be judged."""
+    def exclude_known(self, members: Split, nonmembers: Split) -> tuple[Split, Split]:
+        """Return both without the known ones: these may be evaluated."""
         if self.known is None:
             return members, nonmembers
-        return without(members, self.known.members), without(nonmembers, self.known.nonmembers)
+        return exclude(members, self.known.members), exclude(nonmembers, self.known.nonmembers)
 
 
-def without(split: Split, others: Split) -> Split:
+def exclude(split: Split, others: Split) -> Split:
     """Return the examples of ``split`` that are not among ``others``."""
     return split.rows(np.flatnonzero(~np.isin(split.indices, others.indices)))
 
 
 class MembershipAttack(Protocol):
-    """Scores examples; never told who among them is a member."""
+    """Scores examples without being told which of them are members."""
 
-    access: ClassVar[Access]
-    knows_training_loss: ClassVar[bool]
-    needs_shadows: ClassVar[bool]
-    needs_known: ClassVar[bool]
+    needs: ClassVar[tuple[Need, ...]]
 
-    def score(
-        self, target: TrainedTarget, examples: Split, knowledge: Knowledge, *, seed: int
-    ) -> Scores:
+    def score(self, target: Target, examples: Split, knowledge: Knowledge, *, seed: int) -> Scores:
         """Return one score an example, in the order of ``examples``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Observed:
-    """What an inverter sees of what it is to rebuild.
+    """The input of an inversion attack.
 
-    Of examples: ``activations`` (n, features) after ``layer`` (``output``: the prediction vector)
-    and ``labels`` (n,). Of classes: their labels alone; ``layer`` and ``activations`` are None.
+    For examples: ``activations`` (n, features) after ``layer`` (``output``: the prediction vector)
+    and ``labels`` (n,). For classes: only ``labels``; ``layer`` and ``activations`` are None.
     """
 
     layer: str | None
@@ -156,9 +186,10 @@ class Observed:
 
 @dataclass(frozen=True, kw_only=True)
 class Reconstruction:
-    """Rebuilt examples (n, *shape) in [0, 1], which of them converged (n,), and by what.
+    """Rebuilt examples (n, *shape) in [0, 1] and which of them converged (n,).
 
-    ``cost`` (n,) is what the attack minimised, where it minimised one for each image.
+    ``decoder`` names the decoder that was used, if any. ``cost`` (n,) is the value that the attack
+    minimised for each image, if it minimised one.
     """
 
     images: NDArray[np.float32]
@@ -168,12 +199,12 @@ class Reconstruction:
 
 
 class InversionAttack(Protocol):
-    """Rebuilds examples from what each of ``layers`` shows of them; with None, whole classes."""
+    """Rebuilds examples from the activations of each of ``layers``; with None, whole classes."""
 
     layers: tuple[str | None, ...]
-    needs_pool: ClassVar[bool]
+    needs: ClassVar[tuple[Need, ...]]
 
     def reconstruct(
-        self, target: TrainedTarget, observed: Observed, knowledge: Knowledge, *, seed: int
+        self, target: Target, observed: Observed, knowledge: Knowledge, *, seed: int
     ) -> Reconstruction:
-        """Return what is rebuilt, in the order of ``observed``."""
+        """Return the reconstructions, in the order of ``observed``."""

@@ -17,7 +17,7 @@ from raysweep.training.target import TrainedTarget
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shadow:
+class TrainedShadow:
     """A model whose members the attacker knows: ``members`` trained it, ``nonmembers`` did not."""
 
     target: TrainedTarget
@@ -33,7 +33,7 @@ def train_shadows(
     *,
     seed: int,
     device: torch.device,
-) -> list[Shadow]:
+) -> list[TrainedShadow]:
     """Return shadows, each trained on ``n_members`` of the pool, as many as the target has.
 
     A shadow's ``number`` and the seed say all of it: which others are trained with it does not.
@@ -50,6 +50,6 @@ def train_shadows(
     members = [pool.rows(order[:n_members]) for order in orders]
     targets = train_all(recipe, members, seeds=seeds, device=device)
     return [
-        Shadow(target=target, members=known, nonmembers=pool.rows(order[n_members:]))
-        for target, known, order in zip(targets, members, orders, strict=True)
+        TrainedShadow(target=target, members=trained_on, nonmembers=pool.rows(order[n_members:]))
+        for target, trained_on, order in zip(targets, members, orders, strict=True)
     ]

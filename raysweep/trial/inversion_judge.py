@@ -132,7 +132,7 @@ def judge_inversion(
         subject = Classes(members=members, nonmembers=nonmembers, seed=sub_seed(seed, "eye"))
         observed = Observed(layer=None, activations=None, labels=subject.labels)
     else:
-        members, _ = knowledge.unknown(members, nonmembers)
+        members, _ = knowledge.exclude_known(members, nonmembers)
         order = np.random.default_rng(sub_seed(seed, "inversion")).permutation(len(members))
         subject = Examples(members=members.rows(order[:N_REBUILT]))
         activations = target.activations(subject.members, layer)
@@ -203,14 +203,14 @@ def _recognised(seen: Recognition | None, labels: NDArray[np.int64]) -> dict[str
     }
 
 
-def floors(known: Split, subject: Subject) -> tuple[float, float]:
-    """Return the MSE of the mean image of ``known``, and of its class-mean images.
+def floors(pool: Split, subject: Subject) -> tuple[float, float]:
+    """Return the MSE of the mean image of the ``pool``, and of its class-mean images.
 
     They see no model: an inversion that is no better than them has rebuilt nothing.
     """
-    pixels, labels = known.pixels(), subject.labels
+    pixels, labels = pool.pixels(), subject.labels
     mean = pixels.mean(axis=0)
-    by_class = {label: pixels[known.labels == label] for label in np.unique(labels)}
+    by_class = {label: pixels[pool.labels == label] for label in np.unique(labels)}
     means = {label: own.mean(axis=0) if len(own) else mean for label, own in by_class.items()}
     guesses = (
         np.broadcast_to(mean, (len(labels), *mean.shape)),

@@ -45,11 +45,11 @@ def judge_membership(
     """
     start = time.perf_counter()
     own = sub_seed(seed, "membership", name)
-    members, nonmembers = knowledge.unknown(members, nonmembers)
+    members, nonmembers = knowledge.exclude_known(members, nonmembers)
     truth = np.repeat([True, False], [len(members), len(nonmembers)])
     order = np.random.default_rng(sub_seed(seed, "judge")).permutation(len(truth))
     examples, truth = concatenate(members, nonmembers, order), truth[order]
-    granted = knowledge.granted(attack, target)
+    granted = knowledge.grant(attack, target)
     scores = attack.score(target, examples, granted, seed=own)
     record = AttackRecord(
         trial_id=trial_id,

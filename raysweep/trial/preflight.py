@@ -42,14 +42,14 @@ def check_here(config: TrialConfig) -> None:
 def _check_pool(config: TrialConfig, splits: Splits) -> None:
     needed = len(splits.members) + len(splits.nonmembers)
     for name, attack in config.attacks.membership.items():
-        if attack.needs_shadows and len(splits.pool) < needed:
+        if "pool-shadows" in attack.needs and len(splits.pool) < needed:
             law = f"needs a pool of at least members + nonmembers = {needed:,} examples"
             remedy = "enlarge dataset.pool"
             if splits.is_published:
                 remedy += " (the published training set has to spare it), or leave `split` out"
             raise DataError(f"attack {name!r} {law}, got {len(splits.pool):,}; {remedy}")
     for name, inversion in config.attacks.inversion.items():
-        if inversion.needs_pool and len(splits.pool) < LEAST:
+        if "pool" in inversion.needs and len(splits.pool) < LEAST:
             law = f"needs at least {LEAST} pool examples to learn from"
             raise DataError(f"attack {name!r} {law}, got {len(splits.pool)}; enlarge dataset.pool")
 

@@ -19,7 +19,7 @@ import torch
 from raysweep import data
 from raysweep.attacks.contract import DatasetName, InversionAttack, Knowledge, draw_known
 from raysweep.attacks.membership.data_transfer import DataTransfer
-from raysweep.attacks.shadows import Shadow, train_shadows
+from raysweep.attacks.shadows import TrainedShadow, train_shadows
 from raysweep.config import sub_seed
 from raysweep.data import Dataset, Splits, concatenate, deal_key
 from raysweep.errors import MachineFailure, OutOfMemory, RaysweepError
@@ -297,7 +297,7 @@ class _Trial:
             for layer in attack.layers:
                 yield name, layer, attack
 
-    def _shadows(self, numbers: Sequence[int], dataset: DatasetName | None) -> list[Shadow]:
+    def _shadows(self, numbers: Sequence[int], dataset: DatasetName | None) -> list[TrainedShadow]:
         """Return shadows on the pool, or on another data set dealt in the same sizes."""
         seed, device = self.config.seed, self.device
         if dataset is None:

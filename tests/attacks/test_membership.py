@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from raysweep.attacks import MEMBERSHIP, metrics
-from raysweep.attacks.contract import Knowledge, draw_known
+from raysweep.attacks.contract import Knowledge, Scores, draw_known
 from raysweep.attacks.shadows import train_shadows
 from raysweep.config import Training
 from raysweep.data import Dataset, concatenate
@@ -137,8 +137,6 @@ def test_training_loss_and_known_members_are_granted_by_name_alone(memorised, mo
             granted.append(
                 (name, (knowledge.training_loss is not None, knowledge.known is not None))
             )
-            from raysweep.attacks.contract import Scores
-
             return Scores(values=np.arange(len(examples), dtype=float))
 
         object.__setattr__(attack, "score", spy)

@@ -9,15 +9,14 @@ from annotated_types import Gt, MinLen
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from raysweep.attacks.contract import Knowledge, Need, Observed, Reconstruction, Target
 from raysweep.config import sub_seed
+from raysweep.data import Split
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from raysweep.attacks.contract import Knowledge, Observed, Reconstruction
     from raysweep.attacks.inversion.decoder import Decoder
-    from raysweep.data import Split
-    from raysweep.training.target import TrainedTarget
 
 
 HELD_OUT = 0.2
@@ -33,7 +32,7 @@ class ActivationDecoder:
     ``decoders`` to try; ``epochs`` and ``examples`` bound the work of each.
     """
 
-    needs_pool: ClassVar[bool] = True
+    needs: ClassVar[tuple[Need, ...]] = ("pool",)
 
     layers: Annotated[
         tuple[str, ...],
@@ -51,14 +50,12 @@ class ActivationDecoder:
     ] = 10_000
 
     def reconstruct(
-        self, target: TrainedTarget, observed: Observed, knowledge: Knowledge, *, seed: int
+        self, target: Target, observed: Observed, knowledge: Knowledge, *, seed: int
     ) -> Reconstruction:
         """Return what the better decoder makes of ``observed``.
 
         Converged: no worse on held-out data than the mean image, which sees no model.
         """
-        from raysweep.attacks.contract import Reconstruction
-
         assert observed.layer is not None
         assert observed.activations is not None
         order = np.random.default_rng(sub_seed(seed, "pool")).permutation(len(knowledge.pool))
@@ -85,7 +82,7 @@ class ActivationDecoder:
         images: np.ndarray,
         held_out: np.ndarray,
         pool: Split,
-        target: TrainedTarget,
+        target: Target,
         seed: int,
     ) -> Decoder:
         from raysweep.attacks.inversion import convolutional, ridge

@@ -8,11 +8,10 @@ from annotated_types import Ge, Gt, Lt
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from raysweep.attacks.contract import Knowledge, Need, Observed, Reconstruction, Target
+
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from raysweep.attacks.contract import Knowledge, Observed, Reconstruction
-    from raysweep.training.target import TrainedTarget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +25,7 @@ class MiFace:
     """
 
     layers: ClassVar[tuple[None]] = (None,)
-    needs_pool: ClassVar[bool] = False
+    needs: ClassVar[tuple[Need, ...]] = ("white-box",)
 
     pixels: Annotated[
         Literal["clip", "raw"],
@@ -48,12 +47,10 @@ class MiFace:
     ] = 0.01
 
     def reconstruct(
-        self, target: TrainedTarget, observed: Observed, knowledge: Knowledge, *, seed: int
+        self, target: Target, observed: Observed, knowledge: Knowledge, *, seed: int
     ) -> Reconstruction:
         """Return the best image of each observed class, converged or not."""
         import torch
-
-        from raysweep.attacks.contract import Reconstruction
 
         shape, classes = knowledge.pool.shape, len(observed.labels)
         generator = torch.Generator().manual_seed(seed)
@@ -70,7 +67,7 @@ class MiFace:
             cost=(1 - peaks.double()).cpu().numpy(),
         )
 
-    def _climb(self, target: TrainedTarget, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _climb(self, target: Target, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return the best images met from ``x`` on, (n, *shape), and their classes' posteriors."""
         import torch
 

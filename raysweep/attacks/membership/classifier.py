@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from raysweep.attacks.contract import Target
 from raysweep.data import Split
 from raysweep.training import signals
 from raysweep.training.signals import Floats
-from raysweep.training.target import TrainedTarget
 
 Singles = NDArray[np.float32]
 
@@ -26,19 +26,19 @@ DECAY = 1e-4
 
 
 def learn(
-    lessons: Sequence[tuple[TrainedTarget, Split, Split]],
+    lessons: Sequence[tuple[Target, Split, Split]],
     *,
     kind: str,
     top: int | None,
     seed: int,
-) -> Callable[[TrainedTarget, Split], Floats]:
+) -> Callable[[Target, Split], Floats]:
     """Return a function from (target, examples) to log-odds of membership, (n,).
 
     A lesson is a model, members of it and nonmembers. Learnt and read off are the ``top`` highest
     posteriors (None: all), sorted; ``kind`` is ``mlp`` (64 units) or ``logistic``.
     """
 
-    def posteriors(target: TrainedTarget, examples: Split) -> Floats:
+    def posteriors(target: Target, examples: Split) -> Floats:
         return signals.sorted_log_odds(target.logits(examples), top or target.n_classes)
 
     features, truth = [], []

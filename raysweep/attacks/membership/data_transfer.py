@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Gt
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from raysweep.attacks.contract import Knowledge, Need, Scores, Target
 from raysweep.config import sub_seed
-from raysweep.data import SPLITS, Dataset
+from raysweep.data import SPLITS, Dataset, Split
 from raysweep.errors import SpaceError
-
-if TYPE_CHECKING:
-    from raysweep.attacks.contract import Access, Knowledge, Scores
-    from raysweep.data import Split
-    from raysweep.training.target import TrainedTarget
-
 
 PAIRS = {
     "mnist": "fashion_mnist",
@@ -36,10 +31,7 @@ class DataTransfer:
     learns members from nonmembers by their three highest posteriors: ``mlp`` or ``logistic``.
     """
 
-    access: ClassVar[Access] = "black-box"
-    knows_training_loss: ClassVar[bool] = False
-    needs_shadows: ClassVar[bool] = False
-    needs_known: ClassVar[bool] = False
+    needs: ClassVar[tuple[Need, ...]] = ()
 
     dataset: Annotated[
         str | dict[str, Any],
@@ -74,11 +66,8 @@ class DataTransfer:
             raise SpaceError(rule, got=given, place=["dataset"])
         return other
 
-    def score(
-        self, target: TrainedTarget, examples: Split, knowledge: Knowledge, *, seed: int
-    ) -> Scores:
+    def score(self, target: Target, examples: Split, knowledge: Knowledge, *, seed: int) -> Scores:
         """Return the log-odds of being a member; the classifier's own threshold is 0."""
-        from raysweep.attacks.contract import Scores
         from raysweep.attacks.membership.classifier import learn
 
         lessons = [

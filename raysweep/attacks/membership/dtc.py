@@ -9,16 +9,14 @@ from annotated_types import Gt, Lt
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from raysweep.attacks.contract import Distances, Knowledge, Need, Scores, Target
+from raysweep.data import Split
 from raysweep.errors import DataError
 from raysweep.training import signals
+from raysweep.training.signals import Floats
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-    from raysweep.attacks.contract import Access, Knowledge, Scores
-    from raysweep.data import Split
-    from raysweep.training.signals import Floats
-    from raysweep.training.target import TrainedTarget
 
 
 AT_ONCE = 64  # of them fit a core's cache; a GPU takes SIDE_BY_SIDE times as many
@@ -36,27 +34,20 @@ class Dtc:
     ``step`` in L-infinity, on inputs in [0, 1], at least one and at most ``steps`` of them.
     """
 
-    access: ClassVar[Access] = "white-box"
-    knows_training_loss: ClassVar[bool] = True
-    needs_shadows: ClassVar[bool] = False
-    needs_known: ClassVar[bool] = False
+    needs: ClassVar[tuple[Need, ...]] = ("white-box", "training-loss")
 
     step: Annotated[
         float, Gt(0), Lt(1), Field(description="size of a step on inputs in [0, 1], in L-infinity")
     ] = 0.001
     steps: Annotated[int, Gt(0), Field(description="most steps for each example")] = 100
 
-    def score(
-        self, target: TrainedTarget, examples: Split, knowledge: Knowledge, *, seed: int
-    ) -> Scores:
+    def score(self, target: Target, examples: Split, knowledge: Knowledge, *, seed: int) -> Scores:
         """Return minus the distance, between -step * steps and -step; ties are told by the loss.
 
         Raises:
             DataError: ``knowledge`` does not grant the median training loss.
 
         """
-        from raysweep.attacks.contract import Distances, Scores
-
         if knowledge.training_loss is None:
             law = "stops at the members' median loss"
             raise DataError(f"attack 'dtc' {law}, got none; give Knowledge(training_loss=...)")

@@ -9,14 +9,13 @@ from annotated_types import Gt
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from raysweep.attacks.contract import Knowledge, Need, Scores, Target
+from raysweep.data import Split
 from raysweep.errors import DataError
 from raysweep.training import signals
 
 if TYPE_CHECKING:
-    from raysweep.attacks.contract import Access, Knowledge, Scores
-    from raysweep.data import Split
     from raysweep.training.inference_model import Columns
-    from raysweep.training.target import TrainedTarget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +27,7 @@ class InferenceModel:
     ``steps`` steps.
     """
 
-    access: ClassVar[Access] = "black-box"
-    knows_training_loss: ClassVar[bool] = False
-    needs_shadows: ClassVar[bool] = False
-    needs_known: ClassVar[bool] = True
+    needs: ClassVar[tuple[Need, ...]] = ("known",)
 
     nonmembers: Annotated[
         Literal["reference", "known"],
@@ -39,16 +35,13 @@ class InferenceModel:
     ] = "reference"
     steps: Annotated[int, Gt(0), Field(description="most steps of training")] = 1500
 
-    def score(
-        self, target: TrainedTarget, examples: Split, knowledge: Knowledge, *, seed: int
-    ) -> Scores:
+    def score(self, target: Target, examples: Split, knowledge: Knowledge, *, seed: int) -> Scores:
         """Return the log-odds of being a member; the model's own threshold is 0.
 
         Raises:
             DataError: there are no known members, or no such nonmembers.
 
         """
-        from raysweep.attacks.contract import Scores
         from raysweep.training.inference_model import fit
 
         known = knowledge.known
@@ -69,7 +62,7 @@ class InferenceModel:
         return Scores(values=predict(_columns(target, examples)), threshold=0.0)
 
 
-def _columns(target: TrainedTarget, examples: Split) -> Columns:
+def _columns(target: Target, examples: Split) -> Columns:
     """Return what a black-box attacker sees of labelled examples, on the target's device."""
     import torch
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Gt
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from raysweep.attacks.contract import Knowledge, Need, Scores, Target
 from raysweep.config import sub_seed
-
-if TYPE_CHECKING:
-    from raysweep.attacks.contract import Access, Knowledge, Scores
-    from raysweep.data import Split
-    from raysweep.training.target import TrainedTarget
+from raysweep.data import Split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,21 +21,15 @@ class Shadow:
     from nonmembers by their three highest posteriors: ``mlp`` (64 units) or ``logistic``.
     """
 
-    access: ClassVar[Access] = "black-box"
-    knows_training_loss: ClassVar[bool] = False
-    needs_shadows: ClassVar[bool] = True
-    needs_known: ClassVar[bool] = False
+    needs: ClassVar[tuple[Need, ...]] = ("pool-shadows",)
 
     n_shadows: Annotated[int, Gt(0), Field(description="shadow models to train")] = 1
     classifier: Annotated[
         Literal["mlp", "logistic"], Field(description="64 hidden units, or logistic regression")
     ] = "mlp"
 
-    def score(
-        self, target: TrainedTarget, examples: Split, knowledge: Knowledge, *, seed: int
-    ) -> Scores:
+    def score(self, target: Target, examples: Split, knowledge: Knowledge, *, seed: int) -> Scores:
         """Return the log-odds of being a member; the classifier's own threshold is 0."""
-        from raysweep.attacks.contract import Scores
         from raysweep.attacks.membership.classifier import learn
 
         lessons = [

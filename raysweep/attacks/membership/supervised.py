@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Gt
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from raysweep.attacks.contract import Knowledge, Need, Scores, Target
+from raysweep.data import Split
 from raysweep.errors import DataError
-
-if TYPE_CHECKING:
-    from raysweep.attacks.contract import Access, Knowledge, Scores
-    from raysweep.data import Split
-    from raysweep.training.target import TrainedTarget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +21,7 @@ class Supervised:
     units) or ``logistic``, on the ``top`` highest (null: on all, which learns worse from few).
     """
 
-    access: ClassVar[Access] = "black-box"
-    knows_training_loss: ClassVar[bool] = False
-    needs_shadows: ClassVar[bool] = False
-    needs_known: ClassVar[bool] = True
+    needs: ClassVar[tuple[Need, ...]] = ("known",)
 
     classifier: Annotated[
         Literal["mlp", "logistic"], Field(description="64 hidden units, or logistic regression")
@@ -37,16 +31,13 @@ class Supervised:
         Field(description="how many of the highest posteriors it sees; null: all"),
     ] = 3
 
-    def score(
-        self, target: TrainedTarget, examples: Split, knowledge: Knowledge, *, seed: int
-    ) -> Scores:
+    def score(self, target: Target, examples: Split, knowledge: Knowledge, *, seed: int) -> Scores:
         """Return the log-odds of being a member; the classifier's own threshold is 0.
 
         Raises:
             DataError: ``knowledge`` holds nobody known.
 
         """
-        from raysweep.attacks.contract import Scores
         from raysweep.attacks.membership.classifier import learn
 
         known = knowledge.known
