@@ -34,8 +34,9 @@ from benchmarks.common import finish, options, spread
 from raysweep import data
 from raysweep.attacks import INVERSION, MEMBERSHIP, metrics
 from raysweep.attacks.contract import Knowledge, Known, Observed, draw_known
-from raysweep.attacks.inversion import convolutional, ridge
-from raysweep.attacks.membership.dtc import distances
+from raysweep.attacks.inversion.convolutional import fit_convolutional
+from raysweep.attacks.inversion.ridge import fit_ridge
+from raysweep.attacks.membership.distances import distances
 from raysweep.attacks.shadows import train_shadows
 from raysweep.config import Training
 from raysweep.data import Split, Splits, concatenate
@@ -198,9 +199,9 @@ def rebuilt(
     seen, images = target.activations(pool, layer), pool.pixels().reshape(len(pool), -1)
     if epochs:
         given: dict[str, Any] = {"epochs": epochs, "seed": seed, "device": CPU}
-        found = convolutional.fit(seen, images, held_out, pool.shape, **given)
+        found = fit_convolutional(seen, images, held_out, pool.shape, **given)
     else:
-        found = ridge.fit(seen, images, held_out, seed=seed)
+        found = fit_ridge(seen, images, held_out, seed=seed)
     return found.decode(target.activations(members, layer))
 
 

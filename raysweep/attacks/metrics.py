@@ -1,6 +1,7 @@
-"""Scores -> figures with their intervals. NumPy and scipy.special; no torch.
+"""Measures of attacks, with their intervals. NumPy and scipy.special; no torch.
 
-Scores say "higher = more likely a member"; an AUC below 0.5 is reported as it is, never flipped.
+A higher score means that an example is more likely a member. An AUC below 0.5 is reported as it
+is, never flipped.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class TprAtFpr:
-    """The true-positive rate at the largest reachable false-positive rate within the asked one."""
+    """A true-positive rate, and the false-positive rate at which it was really measured."""
 
     tpr: Interval
     realised_fpr: float
@@ -54,9 +55,13 @@ def roc(scores: Floats, is_member: Bools) -> tuple[Floats, Floats]:
     [0.0, 0.5, 1.0, 1.0]
     """
     values, group = np.unique(-scores, return_inverse=True)
-    said = [np.bincount(group[which], minlength=len(values)) for which in (~is_member, is_member)]
-    fpr, tpr = (np.append(0.0, np.cumsum(count) / count.sum()) for count in said)
-    return fpr, tpr
+    n_values = len(values)
+
+    def rates(which: Bools) -> Floats:
+        counts = np.bincount(group[which], minlength=n_values)
+        return np.append(0.0, np.cumsum(counts) / counts.sum())
+
+    return rates(~is_member), rates(is_member)
 
 
 def auc_interval(
@@ -64,21 +69,24 @@ def auc_interval(
 ) -> Interval:
     """Return the AUC with its bootstrap interval (percentile; members and nonmembers apart).
 
-    Each resample is counted on the ranks of the scores, so nothing is sorted twice.
+    Resamples are counted on the ranks of the scores, which are sorted only once.
     """
     rng = np.random.default_rng(seed)
     values, group = np.unique(scores, return_inverse=True)
     members, nonmembers = group[is_member], group[~is_member]
+
     draws = np.empty(resamples)
     for i in range(resamples):
         up = _resampled_counts(members, len(values), rng)
         down = _resampled_counts(nonmembers, len(values), rng)
         draws[i] = up @ (np.cumsum(down) - down / 2) / len(members) / len(nonmembers)
+
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return Interval(auc(scores, is_member), float(low), float(high))
 
 
 def _resampled_counts(ranks: NDArray[np.int64], size: int, rng: np.random.Generator) -> Floats:
+    """Return how often a bootstrap resample of ``ranks`` holds each rank, (size,)."""
     drawn = ranks[rng.integers(len(ranks), size=len(ranks))]
     return np.bincount(drawn, minlength=size).astype(np.float64)
 
@@ -96,6 +104,7 @@ def proportion(successes: int, n: int, level: float = 0.95) -> Interval:
 
 
 def _wilson(p: float, n: int, level: float) -> tuple[float, float]:
+    """Return the score interval of a proportion ``p`` of ``n`` (Wilson 1927)."""
     z = float(special.ndtri((1 + level) / 2))
     centre = p + z * z / (2 * n)
     spread = z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
@@ -108,8 +117,9 @@ def advantage(scores: Floats, is_member: Bools, threshold: float, level: float =
     ``threshold`` must have been set without the judged examples. The interval is Newcombe's
     hybrid score interval for a difference of proportions (Newcombe 1998, method 10).
     """
-    said = scores >= threshold
-    tpr, fpr = float(said[is_member].mean()), float(said[~is_member].mean())
+    flagged = scores >= threshold
+    tpr, fpr = float(flagged[is_member].mean()), float(flagged[~is_member].mean())
+
     t_low, t_high = _wilson(tpr, int(is_member.sum()), level)
     f_low, f_high = _wilson(fpr, int((~is_member).sum()), level)
     gap = tpr - fpr
@@ -119,7 +129,10 @@ def advantage(scores: Floats, is_member: Bools, threshold: float, level: float =
 
 
 def advantage_oracle(scores: Floats, is_member: Bools) -> float:
-    """Return the largest TPR - FPR over all thresholds, >= 0: chosen on the judged, biased up."""
+    """Return the largest TPR - FPR over all thresholds, >= 0.
+
+    The threshold is chosen on the examples that it is measured on, so the figure is biased up.
+    """
     values, group = np.unique(scores, return_inverse=True)
     members = np.bincount(group[is_member], minlength=len(values))
     nonmembers = np.bincount(group[~is_member], minlength=len(values))
@@ -131,10 +144,10 @@ def advantage_oracle(scores: Floats, is_member: Bools) -> float:
 def tpr_at_fpr(
     scores: Floats, is_member: Bools, fpr: float, *, seed: int, level: float = 0.95
 ) -> TprAtFpr | None:
-    """Return the TPR at the largest false-positive rate <= ``fpr`` that n nonmembers can show.
+    """Return the TPR at the largest false-positive rate <= ``fpr`` that n nonmembers can have.
 
-    Ties are broken at random under ``seed``. The interval is exact for the threshold found.
-    None when one false positive among the nonmembers is already more than ``fpr``.
+    Ties are broken at random by ``seed``. The interval is exact for the chosen threshold. None
+    when a single false positive among the nonmembers already exceeds ``fpr``.
     """
     n_nonmembers = int((~is_member).sum())
     allowed = int(np.floor(fpr * n_nonmembers + 1e-9))
@@ -153,7 +166,7 @@ def relative_gap(
 ) -> Interval:
     """Return (mean over nonmembers - mean over members) / mean over nonmembers.
 
-    Of figures > 0, with its bootstrap interval (percentile; members and nonmembers apart).
+    All figures are > 0. The interval is a percentile bootstrap, members and nonmembers apart.
 
     >>> relative_gap(np.array([1.0, 1.0]), np.array([4.0, 4.0]), seed=0)
     Interval(value=0.75, low=0.75, high=0.75)
@@ -170,7 +183,9 @@ def relative_gap(
 
 
 def squared_errors(images: NDArray[np.floating], originals: NDArray[np.floating]) -> Floats:
-    """Return each image's mean over pixels, (n,), in [0, 1]; one original may do for all.
+    """Return each image's mean squared error over pixels, (n,), in [0, 1].
+
+    A single original is compared with every image.
 
     >>> squared_errors(np.array([[0.0, 1.0], [1.0, 1.0]]), np.array([[0.0, 0.0]]))
     array([0.5, 1. ])
@@ -181,7 +196,7 @@ def squared_errors(images: NDArray[np.floating], originals: NDArray[np.floating]
 
 
 def mean_squared_error(images: NDArray[np.floating], originals: NDArray[np.floating]) -> float:
-    """Return the mean over pixels and images, each pixel in [0, 1]."""
+    """Return the mean squared error over pixels and images, each pixel in [0, 1]."""
     return float(squared_errors(images, originals).mean())
 
 
@@ -202,23 +217,23 @@ def ssim(images: NDArray[np.floating], originals: NDArray[np.floating]) -> float
 
 
 def similarities(images: NDArray[np.floating], originals: NDArray[np.floating]) -> Floats:
-    """Return each image's structural similarity, (n,) (Wang et al. 2004).
-
-    Of images (n, c, h, w) in [0, 1].
+    """Return each image's structural similarity, (n,), of (n, c, h, w) in [0, 1]; 1 when equal.
 
     Gaussian window of 11 pixels (the largest odd size that fits smaller images), sigma 1.5,
-    K1 = 0.01, K2 = 0.03, no padding. 1 for equal images.
+    K1 = 0.01, K2 = 0.03, no padding (Wang et al. 2004).
     """
     x, y = np.asarray(images, dtype=np.float64), np.asarray(originals, dtype=np.float64)
     height, width = x.shape[-2:]
     window = min(11, height - 1 + height % 2, width - 1 + width % 2)
     rows, columns = _gaussian_band(height, window), _gaussian_band(width, window).T
+
     mean_x, mean_y = rows @ x @ columns, rows @ y @ columns
     var_x = rows @ (x * x) @ columns - mean_x**2
     var_y = rows @ (y * y) @ columns - mean_y**2
     both = rows @ (x * y) @ columns - mean_x * mean_y
+
     c1, c2 = 0.01**2, 0.03**2
-    likeness = (2 * mean_x * mean_y + c1) * (2 * both + c2)
-    local = likeness / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
-    found: Floats = local.mean(axis=(1, 2, 3))
-    return found
+    numerator = (2 * mean_x * mean_y + c1) * (2 * both + c2)
+    local = numerator / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
+    similarity: Floats = local.mean(axis=(1, 2, 3))
+    return similarity

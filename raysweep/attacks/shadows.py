@@ -1,4 +1,4 @@
-"""Shadow models: the target's whole recipe, on the attacker's data."""
+"""Shadow models: trained by the target's whole recipe on the attacker's data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from raysweep.training.target import TrainedTarget
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedShadow:
-    """A model whose members the attacker knows: ``members`` trained it, ``nonmembers`` did not."""
+    """A model that the attacker trained on ``members`` and not on ``nonmembers``."""
 
     target: TrainedTarget
     members: Split
@@ -34,20 +34,25 @@ def train_shadows(
     seed: int,
     device: torch.device,
 ) -> list[TrainedShadow]:
-    """Return shadows, each trained on ``n_members`` of the pool, as many as the target has.
+    """Return a shadow for each of ``numbers``, trained on ``n_members`` examples of the pool.
 
-    A shadow's ``number`` and the seed say all of it: which others are trained with it does not.
+    A shadow depends on its number and the seed only, not on the others that are trained with it.
 
     Raises:
-        DataError: the pool leaves no example out.
+        DataError: the pool has no example left for the nonmembers.
 
     """
     if len(pool) <= n_members:
-        law = f"a shadow trains on {n_members:,} examples of the pool and needs some left over"
-        raise DataError(f"{law}, got a pool of {len(pool):,}; make dataset.pool larger")
+        raise DataError(
+            f"the pool must have more than the {n_members:,} examples that train a shadow",
+            got=len(pool),
+            remedy="enlarge dataset.pool",
+        )
+
     seeds = [sub_seed(seed, "shadow", number) for number in numbers]
     orders = [np.random.default_rng(sub_seed(s, "deal")).permutation(len(pool)) for s in seeds]
     members = [pool.rows(order[:n_members]) for order in orders]
+
     targets = train_all(recipe, members, seeds=seeds, device=device)
     return [
         TrainedShadow(target=target, members=trained_on, nonmembers=pool.rows(order[n_members:]))

@@ -20,7 +20,7 @@ def shifted(n, gap, seed):
 
 def by_autograd(features, truth, hidden, seed, steps):
     """Return the log-odds of the same network after as many of torch's own Adam steps."""
-    network = classifier._Network(features.shape[1] + 1, hidden, seed=seed)
+    network = classifier.Network(features.shape[1] + 1, hidden, seed=seed)
     values = torch.from_numpy(network.values.copy()).requires_grad_()
     x = (features - features.mean(axis=0)) / (features.std(axis=0) + 1e-6)
     x = torch.from_numpy(np.c_[x, np.ones(len(x))]).float()
@@ -48,7 +48,9 @@ def test_a_fit_is_that_of_autograd(hidden, share, monkeypatch):
     monkeypatch.setattr(classifier, "STEPS", 30)  # rounding grows with the steps
     features, truth = shifted(100, 1.0, seed=0)
     rows = np.arange(200) >= int(100 * (1 - share))
-    found = classifier.fit(features[rows], truth[rows], hidden=hidden, seed=3)(features[rows])
+    found = classifier.fit_classifier(features[rows], truth[rows], hidden=hidden, seed=3)(
+        features[rows]
+    )
     slow = by_autograd(features[rows], truth[rows], hidden, 3, 30)
     np.testing.assert_allclose(found, slow, atol=1e-4)
 
@@ -56,7 +58,7 @@ def test_a_fit_is_that_of_autograd(hidden, share, monkeypatch):
 @pytest.mark.parametrize("hidden", [0, 64])
 def test_it_finds_the_shift_between_two_clouds(hidden):
     known, fresh = shifted(500, 1.5, seed=0), shifted(500, 1.5, seed=1)
-    score = classifier.fit(*known, hidden=hidden, seed=0)(fresh[0])
+    score = classifier.fit_classifier(*known, hidden=hidden, seed=0)(fresh[0])
     assert metrics.auc(score, fresh[1]) == pytest.approx(0.856, abs=0.03)  # Phi(1.5 / sqrt 2)
     assert np.mean(score[fresh[1]] > 0) == pytest.approx(np.mean(score[~fresh[1]] < 0), abs=0.1)
 
@@ -64,6 +66,6 @@ def test_it_finds_the_shift_between_two_clouds(hidden):
 def test_as_many_of_each_are_awaited_whatever_was_known():
     features, truth = shifted(2000, 0.0, seed=0)
     rows = np.r_[np.arange(2000), np.arange(2000, 2100)]  # twenty members to a nonmember
-    score = classifier.fit(features[rows], truth[rows], hidden=0, seed=0)(features)
+    score = classifier.fit_classifier(features[rows], truth[rows], hidden=0, seed=0)(features)
     assert np.mean(score > 0) == pytest.approx(0.5, abs=0.25)
     assert np.abs(score).mean() < 0.5

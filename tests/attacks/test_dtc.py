@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from raysweep.attacks.contract import Knowledge
-from raysweep.attacks.membership import dtc
+from raysweep.attacks.membership import distances
+from raysweep.attacks.membership.dtc import Dtc
 from raysweep.config import Training
 from raysweep.data import Split
 from raysweep.errors import DataError
@@ -46,7 +47,7 @@ def one_pixel(slope):
 def scored(model, examples, median):
     target = target_of(model, median)
     knowledge = Knowledge(pool=examples, training_loss=(9.0, median))
-    return dtc.Dtc().score(target, examples, knowledge, seed=0)
+    return Dtc().score(target, examples, knowledge, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +91,11 @@ def test_softmax_regression_on_one_pixel_has_its_closed_form(label):
 
 @pytest.mark.parametrize("at_once", [7, 256])
 def test_the_full_batch_measures_what_the_plain_loop_measures(at_once, cnn, splits, monkeypatch):
-    monkeypatch.setattr(dtc, "AT_ONCE", at_once)
+    monkeypatch.setattr(distances, "CPU_BATCH", at_once)
     examples, median = splits.nonmembers, cnn.member_loss[1]
     slow = plain_loop(cnn.model, examples, median)
     knowledge = Knowledge(pool=splits.pool, training_loss=cnn.member_loss)
-    fast = dtc.Dtc().score(cnn, examples, knowledge, seed=0).distances.values
+    fast = Dtc().score(cnn, examples, knowledge, seed=0).distances.values
     assert len(np.unique(slow)) > 5
     assert (np.abs(fast - slow) < 1e-5).mean() >= 0.95  # a rounded sign may cost or save a step
     assert np.abs(fast - slow).max() < 2.5 * STEP
@@ -105,7 +106,7 @@ def test_inputs_stay_in_their_range(cnn, splits):
     watch = cnn.model.register_forward_pre_hook(
         lambda _module, inputs: seen.append(inputs[0].detach().aminmax())
     )
-    dtc.distances(cnn.model, splits.nonmembers, threshold=1e-9, step=0.05, steps=20)
+    distances.distances(cnn.model, splits.nonmembers, threshold=1e-9, step=0.05, steps=20)
     watch.remove()
     assert (min(low for low, _ in seen), max(high for _, high in seen)) == (0.0, 1.0)
 
@@ -129,7 +130,7 @@ def test_the_gaps_are_those_of_their_examples(cnn, splits):
     knowledge = Knowledge(pool=splits.pool)
     record, rows = judge_membership(
         "dtc",
-        dtc.Dtc(),
+        Dtc(),
         cnn,
         members=splits.members,
         nonmembers=splits.nonmembers,
@@ -150,4 +151,4 @@ def test_the_gaps_are_those_of_their_examples(cnn, splits):
 def test_without_the_median_loss_it_says_what_it_needs(cnn, splits):
     poor = Knowledge(pool=splits.pool)
     with pytest.raises(DataError, match=r"members' median loss, got none"):
-        dtc.Dtc().score(cnn, splits.members, poor, seed=0)
+        Dtc().score(cnn, splits.members, poor, seed=0)

@@ -107,8 +107,8 @@ def test_the_decoder_that_counts_is_the_better_one_on_held_out_pool_data(undefen
     activations = target.activations(splits.pool, "dense1")
     images = splits.pool.pixels().reshape(200, -1)
     held_out = np.arange(200) % 5 == 0
-    one = ridge.fit(activations, images, held_out, seed=0)
-    other = convolutional.fit(
+    one = ridge.fit_ridge(activations, images, held_out, seed=0)
+    other = convolutional.fit_convolutional(
         activations, images, held_out, (1, 8, 8), epochs=2, seed=0, device=CPU
     )
     assert one.held_out_mse < other.held_out_mse
@@ -120,14 +120,14 @@ def test_ridge_rebuilds_a_linear_layer_exactly():
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(300, 12, generator=generator)
     layer = torch.randn(12, 70, generator=generator)
-    found = ridge.fit(images @ layer, images.numpy(), np.arange(300) % 5 == 0, seed=0)
+    found = ridge.fit_ridge(images @ layer, images.numpy(), np.arange(300) % 5 == 0, seed=0)
     fresh = torch.rand(50, 12, generator=generator)
     assert np.abs(found.decode(fresh @ layer) - fresh.numpy()).max() < 1e-3
 
 
 def plain_ridge(activations, images, held_out, seed):
     """Return (weights' predictions, held-out error) by the textbook: features x features, solved."""
-    widen = ridge._widening(activations.shape[1], seed=seed)
+    widen = ridge.FeatureMap(activations.shape[1], seed=seed)
     x, y = widen(activations).numpy(), images.astype(np.float64)
     mean, spread = x.mean(axis=0), x.std(axis=0, ddof=1)
     x = (x - mean) / np.maximum(spread, 1e-6)
@@ -153,7 +153,7 @@ def test_ridge_by_either_gram_matrix_is_the_textbooks(rows, features):
     seen = images @ torch.randn(12, features, generator=generator)
     seen += 0.3 * torch.randn(rows, features, generator=generator)
     held_out = np.arange(rows) % 5 == 0
-    found = ridge.fit(seen, images.numpy(), held_out, seed=0)
+    found = ridge.fit_ridge(seen, images.numpy(), held_out, seed=0)
     slow, error = plain_ridge(seen, images.numpy(), held_out, seed=0)
     np.testing.assert_allclose(found.decode(seen), slow, atol=1e-5)
     assert found.held_out_mse == pytest.approx(error, rel=1e-5)
@@ -161,7 +161,7 @@ def test_ridge_by_either_gram_matrix_is_the_textbooks(rows, features):
 
 def test_ridge_on_a_dead_layer_is_the_mean_image():
     images = torch.rand(50, 9, generator=torch.Generator().manual_seed(0)).numpy()
-    found = ridge.fit(torch.zeros(50, 70), images, np.arange(50) % 5 == 0, seed=0)
+    found = ridge.fit_ridge(torch.zeros(50, 70), images, np.arange(50) % 5 == 0, seed=0)
     np.testing.assert_allclose(found.decode(torch.zeros(2, 70))[0], images.mean(axis=0), atol=1e-6)
 
 
@@ -169,7 +169,7 @@ def test_ridge_on_noise_falls_back_to_the_mean_image():
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(400, 9, generator=generator).numpy()
     noise = torch.randn(400, 100, generator=generator)
-    found = ridge.fit(noise, images, np.arange(400) % 5 == 0, seed=0)
+    found = ridge.fit_ridge(noise, images, np.arange(400) % 5 == 0, seed=0)
     assert found.held_out_mse == pytest.approx(images.var(axis=0).mean(), rel=0.08)
 
 
@@ -177,7 +177,7 @@ def test_wide_layers_are_projected_and_still_rebuilt():
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(400, 10, generator=generator)
     wide = images @ torch.randn(10, 5000, generator=generator)
-    found = ridge.fit(wide, images.numpy(), np.arange(400) % 5 == 0, seed=0)
+    found = ridge.fit_ridge(wide, images.numpy(), np.arange(400) % 5 == 0, seed=0)
     assert found.held_out_mse < 1e-3
 
 
@@ -188,7 +188,7 @@ def test_the_thesis_adversary_takes_every_shape_and_learns(shape):
     seen = torch.cat([images, torch.randn(200, 5, generator=generator)], dim=1)
     held_out = np.arange(200) % 5 == 0
     fits = [
-        convolutional.fit(
+        convolutional.fit_convolutional(
             seen, images.numpy(), held_out, shape, epochs=e, seed=0, device=CPU
         ).held_out_mse
         for e in (1, 20)
@@ -202,7 +202,7 @@ def test_the_thesis_adversary_is_that_of_the_plain_loop():
     seen = torch.cat([images, torch.randn(150, 40, generator=generator)], dim=1)
     held_out = np.arange(150) % 5 == 0
     given = {"shape": (1, 8, 8), "seed": 3, "device": CPU}
-    fast = convolutional.fit(seen, images.numpy(), held_out, epochs=3, **given)
+    fast = convolutional.fit_convolutional(seen, images.numpy(), held_out, epochs=3, **given)
     slow, error = plain_decoder(seen, images, held_out, 3)
     np.testing.assert_allclose(fast.decode(seen), slow, atol=2e-4)
     assert fast.held_out_mse == pytest.approx(error, rel=1e-3)

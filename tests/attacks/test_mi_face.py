@@ -8,7 +8,7 @@ from torch import nn
 
 from raysweep.attacks import INVERSION
 from raysweep.attacks.contract import Knowledge, Observed
-from raysweep.attacks.inversion.mi_face import stretched
+from raysweep.attacks.inversion.mi_face import rescale
 from raysweep.config import Training
 from raysweep.models import MODELS
 from raysweep.training.loop import train
@@ -57,7 +57,7 @@ def plain_loop(target, label, shape, *, step_size, steps, patience, tolerance, c
         cost.backward()
         x = x - step_size * x.grad
         x = x.clamp(0, 1) if clip else x
-    return (best if clip else stretched(best[None])[0]).numpy(), min(costs)
+    return (best if clip else rescale(best[None])[0]).numpy(), min(costs)
 
 
 def test_one_step_on_softmax_regression_is_its_gradient(splits):
@@ -124,7 +124,7 @@ def test_classes_that_do_not_converge_are_reported_with_the_others(softmax, spli
 
 def test_an_image_of_a_single_grey_is_left_as_it_is():
     grey = torch.full((1, 1, 2, 2), 0.25)
-    assert torch.equal(stretched(grey), grey)
+    assert torch.equal(rescale(grey), grey)
 
 
 def test_a_class_is_held_against_its_nearest_member(splits):

@@ -1,1 +1,1 @@
-"""One inversion attack a file, and the decoders that it learns."""
+"""Inversion attacks, one a file, and the decoders that they train."""

@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from raysweep.attacks.inversion.decoder import Decoder
 
 
-HELD_OUT = 0.2
+HELD_OUT = 0.2  # share of the pool that decoders are compared on
 
-TOLERANCE = 1.02
+TOLERANCE = 1.02  # a decoder's error may be so many times that of the mean image
 
 
 @dataclass(frozen=True, kw_only=True)
 class ActivationDecoder:
-    """Decoders trained on the pool; the one with the least error on held-out pool data counts.
+    """Decoders trained on the pool; the one with the least error on held-out pool data is used.
 
-    ``layers`` are names of the model's layers, ``output`` is the prediction vector (black-box);
-    ``decoders`` to try; ``epochs`` and ``examples`` bound the work of each.
+    ``layers`` are names of the model's layers; ``output`` is the prediction vector (black-box).
+    ``decoders`` are those to try; ``epochs`` and ``examples`` limit the training of each.
     """
 
     needs: ClassVar[tuple[Need, ...]] = ("pool",)
@@ -52,22 +52,26 @@ class ActivationDecoder:
     def reconstruct(
         self, target: Target, observed: Observed, knowledge: Knowledge, *, seed: int
     ) -> Reconstruction:
-        """Return what the better decoder makes of ``observed``.
+        """Return the best decoder's reconstruction of ``observed``.
 
-        Converged: no worse on held-out data than the mean image, which sees no model.
+        It has converged when its error on held-out data is at most that of the mean image, which
+        uses no model.
         """
         assert observed.layer is not None
         assert observed.activations is not None
+
         order = np.random.default_rng(sub_seed(seed, "pool")).permutation(len(knowledge.pool))
         pool = knowledge.pool.rows(order[: self.examples])
         activations = target.activations(pool, observed.layer)
         images = pool.pixels().reshape(len(pool), -1)
         held_out = np.random.default_rng(sub_seed(seed, "held out")).random(len(pool)) < HELD_OUT
+
         fitted = {
             name: self._fit(name, activations, images, held_out, pool, target, seed)
             for name in self.decoders
         }
         best = min(fitted, key=lambda name: fitted[name].held_out_mse)
+
         floor = np.mean((images[held_out] - images[~held_out].mean(axis=0)) ** 2)
         converged = fitted[best].held_out_mse <= TOLERANCE * floor
         rebuilt = fitted[best].decode(observed.activations).reshape(-1, *pool.shape)
@@ -85,17 +89,17 @@ class ActivationDecoder:
         target: Target,
         seed: int,
     ) -> Decoder:
-        from raysweep.attacks.inversion import convolutional, ridge
+        from raysweep.attacks.inversion.convolutional import fit_convolutional
+        from raysweep.attacks.inversion.ridge import fit_ridge
 
-        own = sub_seed(seed, name)
         if name == "ridge":
-            return ridge.fit(activations, images, held_out, seed=own)
-        return convolutional.fit(
+            return fit_ridge(activations, images, held_out, seed=sub_seed(seed, name))
+        return fit_convolutional(
             activations,
             images,
             held_out,
             pool.shape,
             epochs=self.epochs,
-            seed=own,
+            seed=sub_seed(seed, name),
             device=target.device,
         )

@@ -1,4 +1,4 @@
-"""The thesis' adversary: flatten, dense, BatchNorm, LeakyReLU, reshape, then convolutions."""
+"""The convolutional decoder of Giammarresi 2021: a dense layer, then convolutions."""
 
 from __future__ import annotations
 
@@ -24,10 +24,14 @@ LEARNING_RATE = 2e-3
 
 
 def network(n_features: int, shape: tuple[int, ...]) -> nn.Module:
-    """Return a module from (n, n_features) to (n, prod(shape)) in [0, 1]."""
+    """Return a module from (n, n_features) to (n, prod(shape)) in [0, 1].
+
+    Images are upsampled twice between convolutions; other examples have dense layers only.
+    """
     if len(shape) != 3:
         block = [nn.Linear(n_features, 512), nn.BatchNorm1d(512), nn.LeakyReLU(0.2)]
         return nn.Sequential(*block, nn.Linear(512, prod(shape)), nn.Sigmoid())
+
     channels, height, width = shape
     grid = ceil(height / 4), ceil(width / 4)
     depth = max(8, 512 // prod(grid))
@@ -49,7 +53,7 @@ def network(n_features: int, shape: tuple[int, ...]) -> nn.Module:
     )
 
 
-def fit(
+def fit_convolutional(
     activations: Tensor,
     images: NDArray[np.float32],
     held_out: NDArray[np.bool_],
@@ -59,35 +63,41 @@ def fit(
     seed: int,
     device: torch.device,
 ) -> Decoder:
-    """Return the adversary trained with MSE, at its best epoch on the ``held_out`` rows.
+    """Return the decoder trained with MSE, at its best epoch on the ``held_out`` rows.
 
     ``activations`` (n, features), ``images`` (n, prod(shape)) in [0, 1].
     """
-    adversary = _Adversary(activations, shape, seed=seed, device=device)
+    decoder = _Standardised(activations, shape, seed=seed, device=device)
     x, y = activations, torch.from_numpy(images)
-    optimizer = Adam(adversary.net.parameters(), LEARNING_RATE)
+    optimizer = Adam(decoder.net.parameters(), LEARNING_RATE)
     order = torch.Generator().manual_seed(sub_seed(seed, "batches"))
-    fitted, out = (torch.from_numpy(np.flatnonzero(rows)) for rows in (~held_out, held_out))
-    best, kept = inf, adversary.net.state_dict()
+    fitted_rows = torch.from_numpy(np.flatnonzero(~held_out))
+    held_out_rows = torch.from_numpy(np.flatnonzero(held_out))
+
+    best, best_state = inf, decoder.net.state_dict()
     for _ in range(epochs):
-        adversary.net.train()
-        for batch in fitted[torch.randperm(len(fitted), generator=order)].split(BATCH):
+        decoder.net.train()
+        shuffled = fitted_rows[torch.randperm(len(fitted_rows), generator=order)]
+        for batch in shuffled.split(BATCH):
             if len(batch) < 2:  # BatchNorm needs two
                 continue
             optimizer.zero_grad()
-            F.mse_loss(adversary(x[batch]), y[batch].to(device)).backward()
+            F.mse_loss(decoder(x[batch]), y[batch].to(device)).backward()
             optimizer.step()
-        error = adversary.error(x, y, out)
+
+        error = decoder.error(x, y, held_out_rows)
         if error < best:
-            best, kept = error, copy.deepcopy(adversary.net.state_dict())
-    adversary.net.load_state_dict(kept)
-    return Decoder(decode=adversary.decode, held_out_mse=best)
+            best, best_state = error, copy.deepcopy(decoder.net.state_dict())
+
+    decoder.net.load_state_dict(best_state)
+    return Decoder(decode=decoder.decode, held_out_mse=best)
 
 
-class _Adversary:
-    """The adversary and what brings activations to mean 0 and variance 1, a batch at a time.
+class _Standardised:
+    """The network on standardised activations: mean 0 and variance 1.
 
-    A standardised copy of all of them would double what a layer takes of a worker's memory.
+    They are standardised a batch at a time: a copy of all of them would double the memory that a
+    layer takes.
     """
 
     def __init__(
@@ -101,16 +111,17 @@ class _Adversary:
         self.net.to(memory_format=torch.channels_last)
 
     def __call__(self, rows: Tensor) -> Tensor:
-        found: Tensor = self.net((rows.to(self._device) - self._mean).div_(self._spread))
-        return found
+        decoded: Tensor = self.net((rows.to(self._device) - self._mean).div_(self._spread))
+        return decoded
 
     @torch.inference_mode()
-    def decode(self, others: Tensor) -> NDArray[np.float32]:
+    def decode(self, rows: Tensor) -> NDArray[np.float32]:
+        """Return the examples decoded from activations (n, features), flat, in [0, 1]."""
         self.net.eval()
-        parts = (self(part) for part in others.split(EVALUATION_BATCH))
-        return gather(parts, len(others)).numpy()
+        parts = (self(part) for part in rows.split(EVALUATION_BATCH))
+        return gather(parts, len(rows)).numpy()
 
     def error(self, x: Tensor, y: Tensor, rows: Tensor) -> float:
-        """Return the MSE on ``rows``, which are not taken out of ``x`` all at once."""
+        """Return the MSE on ``rows``; they are copied from ``x`` a batch at a time."""
         parts = (torch.from_numpy(self.decode(x[part])) for part in rows.split(EVALUATION_BATCH))
         return float(F.mse_loss(gather(parts, len(rows)), y[rows]))

@@ -1,7 +1,4 @@
-"""Decoders: what an inverter learns on its own data, from activations to examples.
-
-Each module has one function ``fit`` that returns a :class:`Decoder`.
-"""
+"""The type of a trained decoder: a function from activations to examples."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from torch import Tensor
 class Decoder:
     """``decode`` maps activations (n, features) to flat examples (n, pixels) in [0, 1].
 
-    ``held_out_mse`` was measured on pool data that the decoder was not fitted on.
+    ``held_out_mse`` is its error on pool examples that it was not fitted to.
     """
 
     decode: Callable[[Tensor], NDArray[np.float32]]

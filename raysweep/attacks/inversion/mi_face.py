@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class MiFace:
-    """White-box, no data: gradient descent on the input until the model sees the class in it.
+    """White-box, no data: gradient descent on the input until the model predicts the class.
 
-    The cost is 1 - p_label. It starts from black, and ``restarts`` times more from noise, all in
-    one batch; the best image of each class is kept. A start ends at a cost of ``tolerance``
-    (converged), or after ``patience`` steps without a better image. ``clip`` keeps pixels in
-    [0, 1]; ``raw``, the published form, lets them go and rescales the image afterwards.
+    The cost is 1 - p_label. The descent starts from black, and ``restarts`` more times from noise,
+    all in one batch; the best image of each class is kept. A descent ends at a cost of
+    ``tolerance`` (converged), or after ``patience`` steps without a better image. ``clip`` keeps
+    pixels in [0, 1]; ``raw``, the published form, leaves them free and rescales the final image.
     """
 
     layers: ClassVar[tuple[None]] = (None,)
@@ -57,18 +57,20 @@ class MiFace:
         noise = torch.rand(self.restarts * classes, *shape, generator=generator)
         x = torch.cat([torch.zeros(classes, *shape), noise]).to(target.device)
         labels = torch.from_numpy(observed.labels).repeat(1 + self.restarts).to(target.device)
-        found, posterior = self._climb(target, x, labels)
-        peaks, best = posterior.view(-1, classes).max(dim=0)
+        ends, posteriors = self._descend(target, x, labels)
+
+        # Keep the start with the highest posterior for each class.
+        peaks, best = posteriors.view(-1, classes).max(dim=0)
         rows = best * classes + torch.arange(classes, device=best.device)
-        images = found[rows] if self.pixels == "clip" else stretched(found[rows])
+        images = ends[rows] if self.pixels == "clip" else rescale(ends[rows])
         return Reconstruction(
             images=images.cpu().numpy(),
             converged=(peaks >= 1 - self.tolerance).cpu().numpy(),
             cost=(1 - peaks.double()).cpu().numpy(),
         )
 
-    def _climb(self, target: Target, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the best images met from ``x`` on, (n, *shape), and their classes' posteriors."""
+    def _descend(self, target: Target, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the best image of each descent from ``x``, (n, *shape), and its p_label, (n,)."""
         import torch
 
         best, peaks = x.clone(), torch.full((len(x),), -1.0, device=x.device)
@@ -76,22 +78,25 @@ class MiFace:
         for _ in range(self.steps + 1):
             x.requires_grad_()
             posteriors = target.model(x).softmax(dim=1)
-            own = posteriors.gather(1, labels[rows][:, None])[:, 0]
-            (slope,) = torch.autograd.grad(own.sum(), x)  # of the cost, 1 - own, with its sign
-            x, own = x.detach(), own.detach()
-            better = own > peaks[rows]
-            best[rows[better]], peaks[rows[better]] = x[better], own[better]
+            p_label = posteriors.gather(1, labels[rows][:, None])[:, 0]
+            (slope,) = torch.autograd.grad(p_label.sum(), x)  # minus the gradient of the cost
+            x, p_label = x.detach(), p_label.detach()
+
+            better = p_label > peaks[rows]
+            best[rows[better]], peaks[rows[better]] = x[better], p_label[better]
             stuck = torch.where(better, 0, stuck + 1)
-            live = (own < 1 - self.tolerance) & (stuck < self.patience)
-            if not bool(live.any()):
+
+            # Finished descents leave the batch.
+            moving = (p_label < 1 - self.tolerance) & (stuck < self.patience)
+            if not bool(moving.any()):
                 break
-            x, rows, stuck = x[live] + self.step_size * slope[live], rows[live], stuck[live]
+            x, rows, stuck = x[moving] + self.step_size * slope[moving], rows[moving], stuck[moving]
             if self.pixels == "clip":
                 x = x.clamp(0, 1)
         return best, peaks
 
 
-def stretched(images: Tensor) -> Tensor:
+def rescale(images: Tensor) -> Tensor:
     """Return each image (n, *shape) rescaled to fill [0, 1]; one of a single grey is clipped."""
     flat = images.flatten(1)
     low, high = flat.amin(dim=1, keepdim=True), flat.amax(dim=1, keepdim=True)

@@ -1,1 +1,1 @@
-"""One membership attack a file; the catalogue is :mod:`raysweep.attacks`."""
+"""Membership attacks, one a file, with the classifier and the search that they share."""

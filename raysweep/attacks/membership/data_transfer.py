@@ -1,4 +1,4 @@
-"""A shadow on another data set teaches what members look like (Salem et al. 2019, adversary 2)."""
+"""The shadow attack with shadows on another data set (Salem et al. 2019, adversary 2)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from raysweep.attacks.contract import Knowledge, Need, Scores, Target
-from raysweep.config import sub_seed
 from raysweep.data import SPLITS, Dataset, Split
 from raysweep.errors import SpaceError
 
@@ -19,16 +18,17 @@ PAIRS = {
     "cifar10": "cifar100",
     "cifar100": "cifar10",
 }
-"""What ``dataset: auto`` takes."""
+"""The data set that ``dataset: auto`` takes, by that of the target."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataTransfer:
-    """Black-box, with data of another kind alone.
+    """Black-box, with data of another distribution only.
 
-    ``n_shadows`` shadows follow the target's whole recipe on ``dataset`` (a name, a mapping with
-    parameters, or auto), dealt in the target's sizes, in its own shape and classes. A classifier
-    learns members from nonmembers by their three highest posteriors: ``mlp`` or ``logistic``.
+    ``n_shadows`` shadow models are trained by the target's whole recipe on ``dataset``: a name, a
+    mapping with parameters, or auto. It is dealt in the target's sizes and keeps its own shape and
+    classes. A classifier is trained to tell the shadows' members from their nonmembers by the
+    three highest posteriors: ``mlp`` (64 units) or ``logistic``.
     """
 
     needs: ClassVar[tuple[Need, ...]] = ()
@@ -46,14 +46,18 @@ class DataTransfer:
         """Return the data set of the shadows, for a target on ``dataset``.
 
         Raises:
-            SpaceError: it is the target's own, unknown, or ``auto`` has no pair for it.
+            SpaceError: it is the target's own, it is unknown, or ``auto`` has no pair for it.
 
         """
         given = self.dataset
         if given == "auto":
             if dataset.name not in PAIRS:
-                rule = f"attack 'data_transfer': `dataset: auto` pairs {', '.join(PAIRS)} alone"
-                raise SpaceError(rule, got=dataset.name, remedy="name another", place=["dataset"])
+                raise SpaceError(
+                    f"attack 'data_transfer': `dataset: auto` pairs {', '.join(PAIRS)} alone",
+                    got=dataset.name,
+                    remedy="name another",
+                    place=["dataset"],
+                )
             given = PAIRS[dataset.name]
         settings = {"name": given} if isinstance(given, str) else dict(given)
         if not isinstance(settings.get("name"), str):
@@ -62,18 +66,17 @@ class DataTransfer:
         sizes = {key: dataset.settings[key] for key in ("split", *SPLITS)}
         other = Dataset.parse({**sizes, **settings})
         if (other.name, other.parameters) == (dataset.name, dataset.parameters):
-            rule = "`dataset` of 'data_transfer' must be another data set than the target's"
-            raise SpaceError(rule, got=given, place=["dataset"])
+            raise SpaceError(
+                "`dataset` of 'data_transfer' must be another data set than the target's",
+                got=given,
+                place=["dataset"],
+            )
         return other
 
     def score(self, target: Target, examples: Split, knowledge: Knowledge, *, seed: int) -> Scores:
         """Return the log-odds of being a member; the classifier's own threshold is 0."""
-        from raysweep.attacks.membership.classifier import learn
+        from raysweep.attacks.membership.classifier import train_on_shadows
 
-        lessons = [
-            (shadow.target, shadow.members, shadow.nonmembers)
-            for shadow in knowledge.shadows(self.n_shadows, dataset=self.dataset)
-        ]
-        own = sub_seed(seed, "classifier")
-        predict = learn(lessons, kind=self.classifier, top=3, seed=own)
+        shadows = knowledge.shadows(self.n_shadows, dataset=self.dataset)
+        predict = train_on_shadows(shadows, kind=self.classifier, seed=seed)
         return Scores(values=predict(target, examples), threshold=0.0)

@@ -13,7 +13,7 @@ from raysweep.training import signals
 
 @dataclass(frozen=True, kw_only=True)
 class Entropy:
-    """Black-box with the label: members are predicted surely and rightly."""
+    """Black-box with the label: members have confident and correct predictions."""
 
     needs: ClassVar[tuple[Need, ...]] = ()
 

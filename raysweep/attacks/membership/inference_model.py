@@ -1,4 +1,4 @@
-"""A fresh inference model against the target (Nasr et al. 2018)."""
+"""An inference model trained against the finished target (Nasr et al. 2018)."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 class InferenceModel:
     """Black-box with the label and some known members (attacks.known_share).
 
-    The model h of adversarial regularisation, trained anew on log-posteriors and labels of known
-    members, and of the ``reference`` set as published, or of the ``known`` nonmembers; at most
-    ``steps`` steps.
+    The model h of adversarial regularisation is trained from scratch on log-posteriors and labels,
+    for at most ``steps`` steps. Its members are the known ones; its ``nonmembers`` are the
+    ``reference`` set, as published, or the ``known`` nonmembers.
     """
 
     needs: ClassVar[tuple[Need, ...]] = ("known",)
@@ -49,9 +49,12 @@ class InferenceModel:
         if self.nonmembers == "reference":
             others = knowledge.reference
         if known is None or others is None or len(others) < 2:
-            law = f"learns from known members and the {self.nonmembers} nonmembers"
-            remedy = "enlarge dataset.reference, or take `nonmembers: known`"
-            raise DataError(f"attack 'inference_model' {law}, and there are none; {remedy}")
+            raise DataError(
+                "attack 'inference_model' learns from known members and "
+                f"the {self.nonmembers} nonmembers, and there are none",
+                remedy="enlarge dataset.reference, or take `nonmembers: known`",
+            )
+
         predict = fit(
             _columns(target, known.members),
             _columns(target, others),
@@ -63,9 +66,9 @@ class InferenceModel:
 
 
 def _columns(target: Target, examples: Split) -> Columns:
-    """Return what a black-box attacker sees of labelled examples, on the target's device."""
+    """Return the log-posteriors and labels of examples, on the target's device."""
     import torch
 
-    view = signals.inversion_view(target.logits(examples)).astype(np.float32)
+    log_posteriors = signals.inversion_view(target.logits(examples)).astype(np.float32)
     labels = torch.from_numpy(examples.labels)
-    return torch.from_numpy(view).to(target.device), labels.to(target.device)
+    return torch.from_numpy(log_posteriors).to(target.device), labels.to(target.device)

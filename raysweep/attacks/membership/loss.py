@@ -13,12 +13,13 @@ from raysweep.training import signals
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
-    """Black-box with the label: a loss below the mean training loss says member."""
+    """Black-box with the label: a loss below the mean training loss indicates a member."""
 
     needs: ClassVar[tuple[Need, ...]] = ("training-loss",)
 
     def score(self, target: Target, examples: Split, knowledge: Knowledge, *, seed: int) -> Scores:
         """Return minus the cross-entropy, with Yeom's threshold: minus the mean training loss."""
         values = -signals.cross_entropy(target.logits(examples), examples.labels)
-        granted = knowledge.training_loss
-        return Scores(values=values, threshold=None if granted is None else -granted[0])
+        if knowledge.training_loss is None:
+            return Scores(values=values)
+        return Scores(values=values, threshold=-knowledge.training_loss[0])

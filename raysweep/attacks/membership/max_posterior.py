@@ -13,10 +13,10 @@ from raysweep.training import signals
 
 @dataclass(frozen=True, kw_only=True)
 class MaxPosterior:
-    """Black-box, no training: a model is surer of what it was trained on."""
+    """Black-box, no training: a model is more confident on its members."""
 
     needs: ClassVar[tuple[Need, ...]] = ()
 
     def score(self, target: Target, examples: Split, knowledge: Knowledge, *, seed: int) -> Scores:
-        """Return the log-odds of the highest posterior: its order, without its rounding."""
+        """Return the log-odds of the highest posterior: the same order, without rounded ties."""
         return Scores(values=signals.confidence(target.logits(examples)))

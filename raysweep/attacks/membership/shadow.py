@@ -1,4 +1,4 @@
-"""A shadow model teaches what members look like (Salem et al. 2019, adversary 1)."""
+"""A classifier trained on the posteriors of shadow models (Salem et al. 2019, adversary 1)."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from raysweep.attacks.contract import Knowledge, Need, Scores, Target
-from raysweep.config import sub_seed
 from raysweep.data import Split
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shadow:
-    """Black-box with data of the same distribution.
+    """Black-box with data of the target's distribution.
 
-    ``n_shadows`` shadows follow the target's whole recipe on the pool; a classifier learns members
-    from nonmembers by their three highest posteriors: ``mlp`` (64 units) or ``logistic``.
+    ``n_shadows`` shadow models are trained by the target's whole recipe on the pool. A classifier
+    is trained to tell their members from their nonmembers by the three highest posteriors:
+    ``mlp`` (64 units) or ``logistic``.
     """
 
     needs: ClassVar[tuple[Need, ...]] = ("pool-shadows",)
@@ -30,12 +30,8 @@ class Shadow:
 
     def score(self, target: Target, examples: Split, knowledge: Knowledge, *, seed: int) -> Scores:
         """Return the log-odds of being a member; the classifier's own threshold is 0."""
-        from raysweep.attacks.membership.classifier import learn
+        from raysweep.attacks.membership.classifier import train_on_shadows
 
-        lessons = [
-            (shadow.target, shadow.members, shadow.nonmembers)
-            for shadow in knowledge.shadows(self.n_shadows)
-        ]
-        own = sub_seed(seed, "classifier")
-        predict = learn(lessons, kind=self.classifier, top=3, seed=own)
+        shadows = knowledge.shadows(self.n_shadows)
+        predict = train_on_shadows(shadows, kind=self.classifier, seed=seed)
         return Scores(values=predict(target, examples), threshold=0.0)

@@ -1,4 +1,4 @@
-"""A classifier taught by known members (Kaya et al. 2020, after Salem et al. 2019)."""
+"""A classifier trained on known members (Kaya et al. 2020, after Salem et al. 2019)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from raysweep.errors import DataError
 class Supervised:
     """Black-box with some known members and nonmembers (attacks.known_share).
 
-    A classifier learns members from nonmembers by the target's own sorted posteriors: ``mlp`` (64
-    units) or ``logistic``, on the ``top`` highest (null: on all, which learns worse from few).
+    A classifier is trained to tell them apart by the target's ``top`` highest posteriors, sorted:
+    ``mlp`` (64 units) or ``logistic``. With ``top: null`` it takes all posteriors, which is worse
+    when few members are known.
     """
 
     needs: ClassVar[tuple[Need, ...]] = ("known",)
@@ -35,15 +36,21 @@ class Supervised:
         """Return the log-odds of being a member; the classifier's own threshold is 0.
 
         Raises:
-            DataError: ``knowledge`` holds nobody known.
+            DataError: ``knowledge`` has no known members.
 
         """
-        from raysweep.attacks.membership.classifier import learn
+        from raysweep.attacks.membership.classifier import train_classifier
 
         known = knowledge.known
         if known is None:
-            law = "learns from known members and nonmembers"
-            raise DataError(f"attack 'supervised' {law}, got none; give Knowledge(known=...)")
-        lessons = [(target, known.members, known.nonmembers)]
-        predict = learn(lessons, kind=self.classifier, top=self.top, seed=seed)
+            raise DataError(
+                "attack 'supervised' learns from known members and nonmembers, got none",
+                remedy="give Knowledge(known=...)",
+            )
+        predict = train_classifier(
+            [(target, known.members, known.nonmembers)],
+            kind=self.classifier,
+            top=self.top,
+            seed=seed,
+        )
         return Scores(values=predict(target, examples), threshold=0.0)
