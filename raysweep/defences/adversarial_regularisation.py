@@ -22,21 +22,22 @@ if TYPE_CHECKING:
 
 
 WARM_UP = 5
-"""Passes of the inference model over the members after the target's first, plain epoch."""
+"""Epochs that the inference model is trained for after the target's first, plain epoch."""
 
-STEPS = 2
-"""Steps of the target from one turn of the inference model to the next, as in the authors' code."""
+INTERVAL = 2
+"""Steps of the target between two updates of the inference model, as in the authors' code."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdversarialRegularisation:
-    """``adversarial_regularisation``: the weight lambda of an inference model's gain; 0 is plain.
+    """``adversarial_regularisation``: the weight lambda of an inference model's gain.
 
-    The model h learns to tell members from ``reference_size`` records of the reference split (inf:
-    all of it), and the target's loss is cross-entropy + lambda (mean h - 1/2). Its first epoch is
-    plain. In a turn, before every second step of the target, h takes ``adversary_batches``
-    batches: 52 as published, a third of 20,000 members. Few members are not what it is for: at
-    2,000 it hid less than it cost (docs/papers.md).
+    0 is plain training. The inference model h is trained to tell the members from
+    ``reference_size`` records of the reference split (inf: all of them). The target's loss is
+    cross-entropy + lambda (mean h - 1/2); its first epoch is plain. Before every second step of
+    the target, h takes ``adversary_batches`` batches: 52 as published, a third of 20,000 members.
+    With few members it is of little use: with 2,000 it cost more accuracy than it gained privacy
+    (docs/papers.md).
     """
 
     breaks_privacy: ClassVar[str | None] = (
@@ -44,14 +45,14 @@ class AdversarialRegularisation:
     )
 
     adversarial_regularisation: Annotated[
-        float, Ge(0), Lt(inf), Field(description="weight of an inner attacker's gain in the loss")
+        float, Ge(0), Lt(inf), Field(description="weight of an inference model's gain in the loss")
     ] = 0.0
     reference_size: Annotated[
-        float, Ge(1), Field(description="reference records that the inner attacker gets; inf: all")
+        float, Ge(1), Field(description="reference records that the inference model gets; inf: all")
     ] = inf
 
     adversary_batches: Annotated[
-        int, Ge(1), Field(description="batches of the inner attacker for two steps of the target")
+        int, Ge(1), Field(description="batches of the inference model for two steps of the target")
     ] = 52
 
     @field_validator("reference_size")
@@ -67,14 +68,19 @@ class AdversarialRegularisation:
         return self.adversarial_regularisation == 0
 
     def apply(self, recipe: Recipe, reference: Split) -> Recipe:
-        """Return the recipe with an inner adversary; raise :class:`DataError` without records."""
+        """Return the recipe with an inner adversary.
+
+        Raises:
+            DataError: the reference split holds too few records.
+
+        """
         self._check_size(len(reference))
 
         def companion(members: Split, *, seed: int, device: Any) -> InnerAdversary:
             return InnerAdversary(
                 self.adversarial_regularisation,
                 members,
-                self._drawn(reference, seed),
+                self._draw(reference, seed),
                 recipe.training.batch_size,
                 self.adversary_batches,
                 seed=seed,
@@ -90,15 +96,19 @@ class AdversarialRegularisation:
 
     def _check_size(self, n: int) -> None:
         if n == 0:
-            remedy = "give dataset.reference some records"
-            raise DataError(f"`adversarial_regularisation` needs a reference set; {remedy}")
+            raise DataError(
+                "`adversarial_regularisation` needs a reference set",
+                remedy="give dataset.reference some records",
+            )
         if n < self.reference_size < inf:
-            law = f"must be at most the reference split's {n:,} records"
-            remedy = "enlarge dataset.reference"
-            raise DataError(f"`reference_size` {law}, got {self.reference_size:,.0f}; {remedy}")
+            raise DataError(
+                f"`reference_size` must be at most the reference split's {n:,} records",
+                got=int(self.reference_size),
+                remedy="enlarge dataset.reference",
+            )
 
-    def _drawn(self, reference: Split, seed: int) -> Split:
-        """Return ``reference_size`` records; a larger set holds a smaller one."""
+    def _draw(self, reference: Split, seed: int) -> Split:
+        """Return ``reference_size`` random records; a larger draw contains a smaller one."""
         import numpy as np
 
         from raysweep.config import sub_seed
@@ -108,7 +118,10 @@ class AdversarialRegularisation:
 
 
 class InnerAdversary:
-    """The inference model of one training, taking its turns between the target's steps."""
+    """The inference model of one training, updated between the target's steps.
+
+    ``n_batches`` is the number of batches of one update.
+    """
 
     def __init__(
         self,
@@ -116,7 +129,7 @@ class InnerAdversary:
         members: Split,
         reference: Split,
         batch_size: int,
-        turn: int,
+        n_batches: int,
         *,
         seed: int,
         device: torch.device,
@@ -128,36 +141,39 @@ class InnerAdversary:
         from raysweep.training.loop import isolated_rng
 
         self._weight, self._batch_size, self._device = weight, batch_size, device
-        self._in_a_turn = turn
-        self._epoch = ceil(len(members) / batch_size)
+        self._n_batches = n_batches
+        self._steps_per_epoch = ceil(len(members) / batch_size)
         self._steps = 0
+
         with isolated_rng(sub_seed(seed, "inference model"), device):
             self._training = InferenceTraining(InferenceNetwork(members.n_classes).to(device))
         self._training.model.requires_grad_(False)
+
         generator = torch.Generator().manual_seed(sub_seed(seed, "batches"))
         self._batches = [
-            (split, *split.tensors(device), _endless(len(split), batch_size, generator))
+            (split, *split.tensors(device), _shuffled_batches(len(split), batch_size, generator))
             for split in (members, reference)
         ]
 
     def update(self, model: nn.Module) -> None:
-        """Train the inference model: not in the first epoch, then before every other step."""
-        since = self._steps - self._epoch
+        """Train the inference model, if it is due, before a step of ``model``."""
+        since_first_epoch = self._steps - self._steps_per_epoch
         self._steps += 1
-        if since == 0:
-            self._turn(model, WARM_UP * self._epoch)
-        if since >= 0 and since % STEPS == 0:
-            self._turn(model, self._in_a_turn)
+        if since_first_epoch == 0:
+            self._train(model, WARM_UP * self._steps_per_epoch)
+        if since_first_epoch >= 0 and since_first_epoch % INTERVAL == 0:
+            self._train(model, self._n_batches)
 
     def penalty(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return lambda (h - 1/2) of each member, (n,); 0 in the first epoch."""
         import torch
 
-        if self._steps <= self._epoch:
+        if self._steps <= self._steps_per_epoch:
             return torch.zeros_like(logits[:, 0])
         return self._weight * (torch.sigmoid(self._training.model(logits, labels)) - 0.5)
 
-    def _turn(self, model: nn.Module, n_batches: int) -> None:
+    def _train(self, model: nn.Module, n_batches: int) -> None:
+        """Train the inference model on ``n_batches`` batches of each side."""
         import torch
 
         from raysweep.training.recipe import EVALUATION_BATCH
@@ -165,23 +181,27 @@ class InnerAdversary:
 
         model.eval()
         self._training.model.requires_grad_(True)
-        at_once = max(1, EVALUATION_BATCH // self._batch_size)  # the target stands still in a turn
-        for first in range(0, n_batches, at_once):
-            count = min(at_once, n_batches - first)
+
+        # The target does not change in between, so it evaluates several batches together.
+        together = max(1, EVALUATION_BATCH // self._batch_size)
+        for first in range(0, n_batches, together):
+            count = min(together, n_batches - first)
             sides = []
             for split, x, y, batches in self._batches:
                 rows = torch.cat([next(batches) for _ in range(count)]).to(self._device)
                 with torch.no_grad():
                     sides.append((model(pixels(x[rows], split)), y[rows]))
+
             for start in range(0, count * self._batch_size, self._batch_size):
                 part = slice(start, start + self._batch_size)
                 self._training.step(*((logits[part], y[part]) for logits, y in sides))
+
         self._training.model.requires_grad_(False)
         model.train()
 
 
-def _endless(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yield batches of exactly ``size`` indices below ``n``, pass after pass in a new order."""
+def _shuffled_batches(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Yield batches of exactly ``size`` indices below ``n``, without end; each pass is shuffled."""
     import torch
 
     waiting = torch.empty(0, dtype=torch.int64)

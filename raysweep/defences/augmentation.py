@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class RandomCrop:
-    """``random_crop``: images are padded by c zeros on each side and cropped back at random.
+    """``random_crop``: pad images by so many zeros on each side and crop them back at random.
 
-    0 is plain. No flip. Each example of each batch has a crop of its own.
+    0 is plain training. Images are not flipped. Each example of a batch has its own crop.
     """
 
     random_crop: Annotated[
@@ -39,21 +39,25 @@ class RandomCrop:
         return self.random_crop == 0
 
     def apply(self, recipe: Recipe, reference: Split) -> Recipe:
-        """Return the recipe with inputs cropped after whatever it does to them."""
-        return replace(recipe, augment=_after(recipe.augment, self._crop))
+        """Return the recipe with random crops after its own augmentation."""
+        return replace(recipe, augment=_chain(recipe.augment, self._crop))
 
     def check(self, splits: Splits) -> None:
         """Raise :class:`DataError` unless examples are images that are larger than the crop."""
-        shape = splits.members.shape
-        if self.random_crop == 0:
+        if self.is_neutral:
             return
+        shape = splits.members.shape
         if not splits.members.is_image:
-            remedy = "set it to 0"
-            raise DataError(f"`random_crop` needs images, got examples of shape {shape}; {remedy}")
-        if self.random_crop >= min(shape[1:]):
-            law = f"must be below the image's smaller side, {min(shape[1:])}"
-            remedy = f"take at most {min(shape[1:]) - 1}: nothing might be left of the image"
-            raise DataError(f"`random_crop` {law}, got {self.random_crop}; {remedy}")
+            raise DataError(
+                f"`random_crop` needs images, got examples of shape {shape}", remedy="set it to 0"
+            )
+        side = min(shape[1:])
+        if self.random_crop >= side:
+            raise DataError(
+                f"`random_crop` must be below the image's smaller side, {side}",
+                got=self.random_crop,
+                remedy=f"take at most {side - 1}: a crop could contain nothing of the image",
+            )
 
     def _crop(self, x: Tensor) -> Tensor:
         import torch
@@ -62,17 +66,21 @@ class RandomCrop:
         n, _, height, width = x.shape
         pad = self.random_crop
         padded = F.pad(x, (pad, pad, pad, pad))
+
         starts = torch.randint(2 * pad + 1, (2, n), device=x.device)
         rows = starts[0, :, None] + torch.arange(height, device=x.device)
         columns = starts[1, :, None] + torch.arange(width, device=x.device)
-        each = torch.arange(n, device=x.device)[:, None, None]
-        cropped = padded.movedim(1, -1)[each, rows[:, :, None], columns[:, None, :]]
+        examples = torch.arange(n, device=x.device)[:, None, None]
+        cropped = padded.movedim(1, -1)[examples, rows[:, :, None], columns[:, None, :]]
         return cropped.movedim(-1, 1).contiguous()
 
 
 @dataclass(frozen=True, kw_only=True)
 class GaussianNoise:
-    """``gaussian_noise``: sigma of the noise on training inputs, clamped to [0, 1]; 0 is plain."""
+    """``gaussian_noise``: sigma of noise on training inputs; 0 is plain training.
+
+    Noisy inputs are clamped to [0, 1].
+    """
 
     gaussian_noise: Annotated[
         float, Ge(0), Lt(inf), Field(description="sigma of the noise added to training inputs")
@@ -84,14 +92,17 @@ class GaussianNoise:
         return self.gaussian_noise == 0
 
     def apply(self, recipe: Recipe, reference: Split) -> Recipe:
-        """Return the recipe with noise on inputs after whatever it does to them."""
-        return replace(recipe, augment=_after(recipe.augment, self._disturb))
+        """Return the recipe with noise on inputs after its own augmentation."""
+        return replace(recipe, augment=_chain(recipe.augment, self._add_noise))
 
-    def _disturb(self, x: Tensor) -> Tensor:
+    def _add_noise(self, x: Tensor) -> Tensor:
         import torch
 
         return (x + self.gaussian_noise * torch.randn_like(x)).clamp(0, 1)
 
 
-def _after(before: Augment | None, own: Augment) -> Augment:
-    return own if before is None else lambda x: own(before(x))
+def _chain(first: Augment | None, second: Augment) -> Augment:
+    """Return the function that applies ``first``, if there is one, and then ``second``."""
+    if first is None:
+        return second
+    return lambda x: second(first(x))

@@ -1,4 +1,4 @@
-"""Distillation from a teacher of the same kind (Hinton et al. 2015)."""
+"""Distillation from a teacher of the same architecture (Hinton et al. 2015)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Distillation:
-    """``distillation_temperature``: T of the teacher's posteriors, from 1 on; 0 is off.
+    """``distillation_temperature``: the teacher's temperature T >= 1; 0 is plain training.
 
-    The teacher is the undefended target, trained on the members. The student fits
-    softmax(teacher's logits / T) at temperature 1, without a hard label and without a factor T^2
-    (as Kaya et al. 2020 do).
+    The teacher is the undefended target, trained on the members. The student is trained on
+    softmax(teacher's logits / T) at its own temperature 1, without hard labels and without the
+    factor T^2, as in Kaya et al. 2020.
     """
 
     breaks_privacy: ClassVar[str | None] = "its teacher is trained on the members without noise"
@@ -36,8 +36,9 @@ class Distillation:
     @classmethod
     def _off_or_at_least_one(cls, temperature: float) -> float:
         if 0 < temperature < 1:
-            law = "`distillation_temperature` must be at least 1 (0 is off)"
-            raise ValueError(f"{law}, got {temperature}")
+            raise ValueError(
+                f"`distillation_temperature` must be at least 1 (0 is off), got {temperature}"
+            )
         return temperature
 
     @property
@@ -46,7 +47,7 @@ class Distillation:
         return self.distillation_temperature == 0
 
     def apply(self, recipe: Recipe, reference: Split) -> Recipe:
-        """Return the recipe with a teacher in place of the labels; ``recipe`` makes the teacher."""
+        """Return the recipe with labels by a teacher, which is trained by ``recipe`` as given."""
 
         def relabel(members: Split, *, seed: int, device: Any) -> Tensor:
             import torch

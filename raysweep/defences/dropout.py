@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Dropout:
-    """``dropout``: the probability that a hidden unit is silent in a training step; 0 is plain."""
+    """``dropout``: the probability of zeroing a hidden unit in training; 0 is plain."""
 
     dropout: Annotated[
-        float, Ge(0), Lt(1), Field(description="share of hidden units silent in a training step")
+        float, Ge(0), Lt(1), Field(description="probability of zeroing a hidden unit in training")
     ] = 0.0
 
     @property

@@ -1,4 +1,4 @@
-"""L2 regularisation, outside clipping and noise: it depends on no single example."""
+"""L2 regularisation. Under DP-SGD it is outside clipping and noise, as it uses no example."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class L2:
-    """``l2``: the weight lambda of the squared norm; 0 is plain.
+    """``l2``: the weight lambda of the squared norm; 0 is plain training.
 
-    ``l2_scope: output`` adds lambda ||W||^2 of the last linear layer's kernel (gradient
-    2 lambda W); ``all`` is weight decay (gradient lambda W on every parameter).
+    ``l2_scope: output`` adds lambda ||W||^2 of the last linear layer's weight W (gradient
+    2 lambda W). ``all`` is weight decay: it adds lambda / 2 times the squared norm of every
+    parameter (gradient lambda W).
     """
 
     l2: Annotated[float, Ge(0), Field(description="weight lambda of the squared norm")] = 0.0
     l2_scope: Annotated[
-        Literal["output", "all"], Field(description="output layer's kernel, or all: weight decay")
+        Literal["output", "all"], Field(description="output layer's weight, or all: weight decay")
     ] = "output"
 
     @property
@@ -35,12 +36,13 @@ class L2:
         return self.l2 == 0
 
     def apply(self, recipe: Recipe, reference: Split) -> Recipe:
-        """Return the recipe with the penalty added to whatever penalty it has."""
+        """Return the recipe with this penalty added to its own."""
         before = recipe.penalty
 
         def penalty(model: nn.Module) -> Tensor:
-            own = self._penalty(model)
-            return own if before is None else own + before(model)
+            if before is None:
+                return self._penalty(model)
+            return self._penalty(model) + before(model)
 
         return replace(recipe, penalty=penalty)
 
@@ -61,6 +63,8 @@ def output_kernel(model: nn.Module) -> Tensor:
 
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
     if not linear:
-        remedy = "use `l2_scope: all`"
-        raise ModelError(f"l2_scope `output` needs an nn.Linear, and the model has none; {remedy}")
+        raise ModelError(
+            "l2_scope `output` needs an nn.Linear, and the model has none",
+            remedy="use `l2_scope: all`",
+        )
     return linear[-1].weight

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelSmoothing:
-    """``label_smoothing``: the share alpha of every target that is spread evenly; 0 is plain.
+    """``label_smoothing``: the weight alpha of the uniform distribution; 0 is plain training.
 
-    Targets become (1 - alpha) target + alpha / classes, be they labels or a teacher's posteriors.
+    Targets, one-hot labels or a teacher's posteriors, become (1 - alpha) target + alpha / classes.
     """
 
     label_smoothing: Annotated[
@@ -33,13 +33,13 @@ class LabelSmoothing:
         return self.label_smoothing == 0
 
     def apply(self, recipe: Recipe, reference: Split) -> Recipe:
-        """Return the recipe with its loss, which is linear in the targets, on smoothed ones."""
+        """Return the recipe with its loss on smoothed targets; the loss is linear in them."""
         before, alpha = recipe.loss, self.label_smoothing
 
         def loss(logits: Tensor, targets: Tensor) -> Tensor:
             import torch
 
-            even = torch.full_like(logits, 1 / logits.shape[1])
-            return (1 - alpha) * before(logits, targets) + alpha * before(logits, even)
+            uniform = torch.full_like(logits, 1 / logits.shape[1])
+            return (1 - alpha) * before(logits, targets) + alpha * before(logits, uniform)
 
         return replace(recipe, loss=loss)

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SpatialDropout:
-    """``spatial_dropout``: the probability that a whole channel is silent in a step; 0 is plain."""
+    """``spatial_dropout``: the probability of zeroing a channel in training; 0 is plain."""
 
     spatial_dropout: Annotated[
-        float, Ge(0), Lt(1), Field(description="share of whole channels silent in a training step")
+        float, Ge(0), Lt(1), Field(description="probability of zeroing a whole channel in training")
     ] = 0.0
 
     @property

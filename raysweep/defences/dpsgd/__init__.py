@@ -1,4 +1,7 @@
-"""DP-SGD by epsilon or by noise multiplier (Abadi et al. 2016). The only door to Opacus."""
+"""DP-SGD by target epsilon or by noise multiplier (Abadi et al. 2016).
+
+Only this package imports Opacus.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class DPSGD:
-    """DP-SGD with the budget ``target_epsilon`` at ``delta``, or with a ``noise_multiplier``.
+    """(epsilon, delta)-DP of the released weights, under adding or removing one member.
 
-    ``target_epsilon`` inf together with ``noise_multiplier`` 0 is plain training.
-    ``max_grad_norm`` bounds each example's gradient; ``accountant`` is rdp (fast) or prv
-    (5 - 9 % less noise, slower to solve).
+    The noise is calibrated to ``target_epsilon`` at ``delta`` (inf: plain training), or given as
+    ``noise_multiplier`` (0: plain training): its standard deviation is noise_multiplier *
+    ``max_grad_norm``, and each example's gradient is clipped to that L2 norm. ``accountant`` is rdp
+    (fast) or prv (5 - 9 % less noise, slower).
     """
 
     target_epsilon: Annotated[
@@ -62,7 +66,7 @@ class DPSGD:
         return self.target_epsilon == inf and self.noise_multiplier == 0
 
     def apply(self, recipe: Recipe, reference: Split) -> Recipe:
-        """Return the recipe with its private settings and this mechanism."""
+        """Return the recipe with its settings for private training and the Gaussian mechanism."""
         training = recipe.training.as_private()
 
         def mechanism(n: int, steps: int) -> PrivateGradients:
@@ -71,21 +75,34 @@ class DPSGD:
         return replace(recipe, training=training, mechanism=mechanism)
 
     def _mechanism(self, n: int, steps: int, training: Training) -> PrivateGradients:
+        """Return the mechanism for ``n`` members, its noise calibrated to ``steps`` steps.
+
+        Raises:
+            PrivacyError: delta is too large, or no noise reaches the target epsilon.
+
+        """
         from raysweep.defences.dpsgd import accounting
         from raysweep.defences.dpsgd.gradients import PrivateGradients
 
         self.check_delta(n)
-        steps_per_epoch = ceil(n / training.batch_size)
-        sample_rate = 1 / steps_per_epoch
-        rule = {"delta": self.delta, "sample_rate": sample_rate, "accountant": self.accountant}
+        sample_rate = 1 / ceil(n / training.batch_size)
+
         noise = self.noise_multiplier
         if self.target_epsilon < inf:
-            noise = accounting.noise_for(self.target_epsilon, steps=steps, **rule)
+            noise = accounting.noise_for(
+                self.target_epsilon,
+                delta=self.delta,
+                sample_rate=sample_rate,
+                steps=steps,
+                accountant=self.accountant,
+            )
         if not noise > 0:
             raise PrivacyError(
-                f"DP-SGD: epsilon {self.target_epsilon} was asked for and the noise multiplier "
-                f"is {noise}; nothing is trained"
+                f"DP-SGD with target_epsilon {self.target_epsilon} needs a noise multiplier > 0",
+                got=noise,
+                remedy="lower target_epsilon",
             )
+
         return PrivateGradients(
             n,
             sample_rate=sample_rate,
@@ -96,10 +113,11 @@ class DPSGD:
         )
 
     def _spent(self, noise: float, steps: int, sample_rate: float, clipping: str) -> PrivacySpent:
+        """Return the privacy spent by ``steps`` steps; fail if it exceeds the target epsilon."""
         from raysweep.defences.dpsgd import accounting
         from raysweep.training.recipe import PrivacySpent
 
-        epsilon, answered = accounting.spent(
+        epsilon, answering = accounting.spent(
             noise,
             delta=self.delta,
             sample_rate=sample_rate,
@@ -108,25 +126,32 @@ class DPSGD:
         )
         if epsilon > self.target_epsilon * 1.001:
             raise PrivacyError(
-                f"DP-SGD spent epsilon {epsilon}, more than the {self.target_epsilon} asked"
+                f"DP-SGD spent epsilon {epsilon}, more than the target {self.target_epsilon}"
             )
+
         return PrivacySpent(
             epsilon=epsilon,
             delta=self.delta,
             noise_multiplier=noise,
             sample_rate=sample_rate,
             steps=steps,
-            accountant=answered,
-            accountant_settings=accounting.SETTINGS[answered],
+            accountant=answering,
+            accountant_settings=accounting.SETTINGS[answering],
             clipping=clipping,
         )
 
     def check(self, splits: Splits) -> None:
-        """Raise :class:`PrivacyError` unless delta suits the number of members."""
+        """Raise :class:`PrivacyError` unless delta is below 1 / members."""
         self.check_delta(len(splits.members))
 
     def check_delta(self, n: int) -> None:
-        """Raise :class:`PrivacyError` unless delta < 1 / n: above it, DP may publish an example."""
+        """Raise :class:`PrivacyError` unless delta < 1 / n.
+
+        With a larger delta, a mechanism that publishes a random example satisfies the definition.
+        """
         if not self.is_neutral and self.delta >= 1 / n:
-            law = f"must be below 1 / members = {1 / n:.2g}"
-            raise PrivacyError(f"`delta` {law}, got {self.delta}; lower delta")
+            raise PrivacyError(
+                f"`delta` must be below 1 / members = {1 / n:.2g}",
+                got=self.delta,
+                remedy="lower delta",
+            )

@@ -1,7 +1,9 @@
-"""Noise <-> epsilon, by Opacus' accountants. The accountant and its settings stand in each record.
+"""Privacy accounting: epsilon from the noise multiplier, and back, by Opacus' accountants.
 
-RDP: the orders below, with the conversion of Balle et al. 2020. PRV (Gopi et al. 2021): the upper
-bound, up to epsilon 100; above it, PRV's grid no longer fits a machine and RDP answers instead.
+Each step is the Poisson-subsampled Gaussian mechanism; epsilons hold under adding or removing one
+example. RDP takes the orders below and the conversion to (epsilon, delta) of Balle et al. 2020.
+PRV (Gopi et al. 2021) takes the upper bound, up to epsilon 100: above it, PRV's grid does not fit
+in memory and RDP answers instead. Each record says which accountant answered.
 """
 
 from __future__ import annotations
@@ -20,8 +22,6 @@ from opacus.accountants.analysis.rdp import compute_rdp, get_privacy_spent
 from scipy.optimize import brentq
 
 from raysweep.errors import PrivacyError
-
-Floats = NDArray[np.float64]
 
 AccountantName = Literal["rdp", "prv"]
 
@@ -42,8 +42,10 @@ NOISE_RANGE = (1e-4, 1e5)
 
 
 @lru_cache(maxsize=4096)
-def _one_step(noise_multiplier: float, sample_rate: float, orders: tuple[float, ...]) -> Floats:
-    """Return the Renyi divergence of one step at each order; it adds up over steps."""
+def _one_step(
+    noise_multiplier: float, sample_rate: float, orders: tuple[float, ...]
+) -> NDArray[np.float64]:
+    """Return the Renyi divergence of one step at each order; those of several steps add up."""
     rdp = compute_rdp(q=sample_rate, noise_multiplier=noise_multiplier, steps=1, orders=orders)
     return np.asarray(rdp, dtype=np.float64)
 
@@ -51,21 +53,23 @@ def _one_step(noise_multiplier: float, sample_rate: float, orders: tuple[float, 
 def _rdp_epsilon(
     noise: float, sample_rate: float, steps: int, delta: float, orders: tuple[float, ...] = ORDERS
 ) -> float:
+    """Return the epsilon at ``delta`` of ``steps`` steps, by RDP."""
     rdp = _one_step(noise, sample_rate, orders) * steps
-    with _no_advice_on_orders():
+    with _ignore_order_advice():
         return float(get_privacy_spent(orders=list(orders), rdp=rdp, delta=delta)[0])
 
 
 def _prv_epsilon(noise: float, sample_rate: float, steps: int, delta: float) -> float:
+    """Return the upper bound on epsilon at ``delta`` of ``steps`` steps, by PRV."""
     prv = PRVAccountant()
     prv.history = [(noise, sample_rate, steps)]
-    with _no_advice_on_orders():
+    with _ignore_order_advice():
         return float(prv.get_epsilon(delta=delta))
 
 
 @contextlib.contextmanager
-def _no_advice_on_orders() -> Iterator[None]:
-    """Silence Opacus' advice to widen the orders: they are as wide as it pays."""
+def _ignore_order_advice() -> Iterator[None]:
+    """Silence Opacus' advice to widen the orders: wider ones gain nothing worth their time."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Optimal order is")
         yield
@@ -80,20 +84,24 @@ def spent(
     steps: int,
     accountant: AccountantName,
 ) -> tuple[float, AccountantName]:
-    """Return (epsilon, the accountant that answered) of ``steps`` Poisson-sampled Gaussian steps.
+    """Return the epsilon spent by ``steps`` steps at ``delta``, and the accountant that answered.
 
     Raises:
-        PrivacyError: the accountant has no finite answer.
+        PrivacyError: the epsilon is not a finite number >= 0.
 
     """
     if steps == 0:
         return 0.0, accountant
     epsilon = _rdp_epsilon(noise_multiplier, sample_rate, steps, delta)
     answering: AccountantName = "rdp"
-    if accountant == "prv" and epsilon <= 1.25 * PRV_LIMIT:  # PRV itself says less
+    if accountant == "prv" and epsilon <= 1.25 * PRV_LIMIT:  # PRV's is smaller
         epsilon, answering = _prv_epsilon(noise_multiplier, sample_rate, steps, delta), "prv"
     if not isfinite(epsilon) or epsilon < 0:
-        raise PrivacyError(f"the {answering} accountant answered {epsilon}; raise the noise")
+        raise PrivacyError(
+            f"the {answering} accountant must give a finite epsilon",
+            got=epsilon,
+            remedy="raise the noise multiplier",
+        )
     return epsilon, answering
 
 
@@ -106,10 +114,10 @@ def noise_for(
     steps: int,
     accountant: AccountantName,
 ) -> float:
-    """Return the least noise multiplier that spends at most ``epsilon``, within 0.3 %.
+    """Return the least noise multiplier that spends at most ``epsilon``, to within 0.3 %.
 
     Raises:
-        PrivacyError: no noise between 1e-4 and 1e5 reaches it.
+        PrivacyError: no noise multiplier between 1e-4 and 1e5 does.
 
     """
     rate, whole = sample_rate, tuple(float(order) for order in WHOLE_ORDERS)
@@ -122,9 +130,13 @@ def noise_for(
 
     low, high = NOISE_RANGE
     if by_whole_orders(high) > epsilon or by_whole_orders(low) < epsilon:
-        remedy = "change epsilon or delta, or train for another number of steps"
-        told = f"epsilon {epsilon} at delta {delta} cannot be met in {steps} steps"
-        raise PrivacyError(f"DP-SGD: {told} by a noise multiplier in {NOISE_RANGE}; {remedy}")
+        raise PrivacyError(
+            f"DP-SGD: epsilon {epsilon} at delta {delta} cannot be met in {steps} steps "
+            f"by a noise multiplier in {NOISE_RANGE}",
+            remedy="change epsilon or delta, or train for another number of steps",
+        )
+
+    # The whole orders are fast and bound the noise from above for the next, slower search.
     noise = _root(by_whole_orders, epsilon, low, high)
     noise = _root(by_rdp, epsilon, noise / 2, noise)
     if accountant == "prv" and epsilon <= PRV_LIMIT:
@@ -133,11 +145,12 @@ def noise_for(
 
 
 def _root(epsilon_of: Callable[[float], float], epsilon: float, low: float, high: float) -> float:
-    """Return the noise in [low, high] that spends ``epsilon``, on the safe side."""
+    """Return the noise in [low, high] that spends ``epsilon``, rounded so as to spend no more."""
 
     def gap(x: float) -> float:
         return log(max(epsilon_of(exp(x)), 1e-300) / epsilon)
 
+    # Search in logarithms: both numbers range over many orders of magnitude.
     a, b = log(low), log(high)
     noise = exp(brentq(gap, a, b, xtol=5e-4)) if gap(a) > 0 > gap(b) else high
     while epsilon_of(noise) > epsilon:

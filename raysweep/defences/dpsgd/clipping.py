@@ -1,7 +1,7 @@
-"""The sum of clipped per-example gradients, two ways that agree to rounding.
+"""The sum of clipped per-example gradients, in two ways that agree up to rounding.
 
-``LayerwiseClipping`` knows the layers that have a rule and writes out no more than it must;
-``OpacusClipping`` is Opacus' own, for models with any other layer.
+``LayerwiseClipping`` computes norms and sums by a rule for each layer, mostly without storing
+per-example gradients. ``OpacusClipping`` uses Opacus, for models with a layer that has no rule.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from raysweep.errors import PrivacyError
 
 Loss = Callable[[Tensor], Tensor]
 
-NUDGE = 1e-6  # as in Opacus: the factor is C / (norm + 1e-6), at most 1
+STABILITY = 1e-6  # as in Opacus: the clipping factor is min(1, C / (norm + 1e-6))
 
 
 class Clipping(Protocol):
-    """Adds up clipped gradients over the parts of a batch."""
+    """Sums clipped per-example gradients over the physical batches of a step."""
 
     name: str
     bytes_per_example: int
@@ -34,14 +34,17 @@ class Clipping(Protocol):
         """Add the clipped gradients of the examples ``x``; return their losses (n,)."""
 
     def take(self) -> list[tuple[Tensor, Tensor]]:
-        """Return every parameter with its sum, and start again from zero."""
+        """Return every parameter with its sum, and set the sums to zero."""
 
     def release(self) -> None:
-        """Let go of the model."""
+        """Remove the hooks from the model."""
 
 
 def clipping(model: nn.Module, example: Tensor, max_grad_norm: float) -> Clipping:
-    """Return the faster way that fits ``model``, tried on ``example`` (n, *shape)."""
+    """Return the layerwise clipping of ``model`` if each layer has a rule, else that of Opacus.
+
+    ``example`` (n, *shape) is evaluated once to find the rules.
+    """
     probe = _Probe(model)
     probe.run(example)
     if not probe.has_rules:
@@ -52,10 +55,7 @@ def clipping(model: nn.Module, example: Tensor, max_grad_norm: float) -> Clippin
 
 
 class _Probe:
-    """Watches one evaluation: whether each layer with parameters has a rule and is used once.
-
-    ``works_in_place`` says that a later layer overwrites what one took or gave (ReLU(inplace)).
-    """
+    """Observes one evaluation to find whether each layer has a rule and is called once."""
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
@@ -71,7 +71,7 @@ class _Probe:
 
     def run(self, example: Tensor) -> None:
         """Evaluate ``example`` (n, *shape) once."""
-        hooks = [layer.register_forward_hook(self._watch) for layer in self.owners]
+        hooks = [layer.register_forward_hook(self._observe) for layer in self.owners]
         was_training = self._model.training
         with torch.no_grad():
             self._model.eval()(example)
@@ -79,32 +79,35 @@ class _Probe:
         for hook in hooks:
             hook.remove()
 
-    def _watch(self, layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+    def _observe(self, layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
         self._calls.append(layer)
         rule = rule_of(layer, inputs[0])
         if rule is not None:
             self.rules[layer] = rule
             shapes = tuple(inputs[0].shape[1:]), tuple(output.shape[1:])
-            held = 8 * sum(map(math.prod, shapes))  # what it took and gave, and their gradients
-            self.bytes_per_example += held + rule.bytes_per_example(layer, *shapes)
+            activations = 8 * sum(map(math.prod, shapes))  # input, output and their gradients
+            self.bytes_per_example += activations + rule.bytes_per_example(layer, *shapes)
         self._tensors += [(tensor, tensor._version) for tensor in (inputs[0], output)]
 
     @property
     def has_rules(self) -> bool:
-        """Whether layer-by-layer clipping is right for this model."""
+        """Whether every layer has a rule, is called once, and shares no parameter."""
         parameters = [id(p) for layer in self.owners for p in layer.parameters(False)]
         once = sorted(map(id, self._calls)) == sorted(map(id, self.owners))
-        all_known = self.rules.keys() == set(self.owners)
-        return once and len(set(parameters)) == len(parameters) and all_known
+        not_shared = len(set(parameters)) == len(parameters)
+        return once and not_shared and self.rules.keys() == set(self.owners)
 
     @property
     def works_in_place(self) -> bool:
-        """Whether a tensor that a layer took or gave was overwritten afterwards."""
+        """Whether a later layer overwrote an input or output, as ReLU(inplace=True) does."""
         return any(tensor._version != version for tensor, version in self._tensors)
 
 
 class LayerwiseClipping:
-    """Clips by each layer's rule: what a layer took, and the gradient of what it gave."""
+    """Clipping by a rule for each layer, from its input and the gradient of its output.
+
+    ``copies`` keeps copies of inputs and outputs, for models that overwrite them.
+    """
 
     name = "layerwise"
 
@@ -118,63 +121,69 @@ class LayerwiseClipping:
     ) -> None:
         self._rules, self._max_grad_norm, self._copies = rules, max_grad_norm, copies
         self.bytes_per_example = bytes_per_example
-        self._seen: list[tuple[nn.Module, Tensor, Tensor]] = []
+        self._recorded: list[tuple[nn.Module, Tensor, Tensor]] = []
         self._sums: dict[Tensor, Tensor] = {}
-        self._hooks = [layer.register_forward_hook(self._keep) for layer in rules]
+        self._hooks = [layer.register_forward_hook(self._record) for layer in rules]
 
-    def _keep(self, layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor | None:
+    def _record(self, layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor | None:
         if not torch.is_grad_enabled():
             return None
         taken = inputs[0].detach()
-        self._seen.append((layer, taken.clone() if self._copies else taken, output))
+        self._recorded.append((layer, taken.clone() if self._copies else taken, output))
         return output.clone() if self._copies else None
 
     def add(self, loss: Loss, x: Tensor) -> Tensor:
         """Add the clipped gradients of the examples ``x``; return their losses (n,)."""
-        self._seen = []
+        self._recorded = []
         losses = loss(x)
-        if len(self._seen) != len(self._rules):
-            told = f"{len(self._rules)} layers with parameters were called {len(self._seen)} times"
-            raise PrivacyError(f"DP-SGD: in training, {told}; call each once, as in evaluation")
+        if len(self._recorded) != len(self._rules):
+            raise PrivacyError(
+                f"DP-SGD: in training, {len(self._rules)} layers with parameters "
+                f"were called {len(self._recorded)} times",
+                remedy="call each once, as in evaluation",
+            )
         if len(x) > 0:
-            outputs = [output for _, _, output in self._seen]
+            outputs = [output for _, _, output in self._recorded]
             gradients = torch.autograd.grad(losses.sum(), outputs)
             with torch.no_grad():
-                self._add(gradients)
-        self._seen = []
+                self._add_clipped(gradients)
+        self._recorded = []
         return losses.detach()
 
-    def _add(self, gradients: tuple[Tensor, ...]) -> None:
-        found = [
+    def _add_clipped(self, gradients: tuple[Tensor, ...]) -> None:
+        """Add the clipped gradients, given the gradients of the layers' outputs."""
+        rules = [
             self._rules[layer](layer, _at_least_float32(a), _at_least_float32(g))
-            for (layer, a, _), g in zip(self._seen, gradients, strict=True)
+            for (layer, a, _), g in zip(self._recorded, gradients, strict=True)
         ]
-        squares = torch.stack([rule.squares() for rule in found]).sum(0)
-        factors = (self._max_grad_norm / (squares.sqrt() + NUDGE)).clamp(max=1.0)
-        for rule in found:
+        # An example's norm is over all layers, so all of its gradients are scaled by one factor.
+        squares = torch.stack([rule.squares() for rule in rules]).sum(0)
+        factors = (self._max_grad_norm / (squares.sqrt() + STABILITY)).clamp(max=1.0)
+
+        for rule in rules:
             for parameter, total in rule.sums(factors):
                 before = self._sums.get(parameter)
                 self._sums[parameter] = total if before is None else before + total
 
     def take(self) -> list[tuple[Tensor, Tensor]]:
-        """Return every parameter with its sum, and start again from zero."""
+        """Return every parameter with its sum, and set the sums to zero."""
         sums, self._sums = self._sums, {}
         parameters = [p for layer in self._rules for p in layer.parameters(False)]
         return [(p, sums[p] if p in sums else torch.zeros_like(p)) for p in parameters]
 
     def release(self) -> None:
-        """Take the hooks off."""
+        """Remove the hooks from the model."""
         for hook in self._hooks:
             hook.remove()
 
 
 def _at_least_float32(x: Tensor) -> Tensor:
-    """Return ``x`` as numbers in which a norm and a sum of the same gradients agree."""
+    """Return bfloat16 as float32, in which the norms bound the sums that are clipped by them."""
     return x.float() if x.dtype == torch.bfloat16 else x
 
 
 class OpacusClipping:
-    """Opacus' hooks and its optimizer's clipping."""
+    """Clipping by Opacus: GradSampleModule and DPOptimizer, with its noise set to 0."""
 
     name = "opacus"
 
@@ -201,12 +210,12 @@ class OpacusClipping:
         return losses.detach()
 
     def take(self) -> list[tuple[Tensor, Tensor]]:
-        """Return every parameter with its sum, and start again from zero."""
+        """Return every parameter with its sum, and set the sums to zero."""
         sums = [(p, p.summed_grad.view_as(p)) for p in self._optimizer.params]
         for parameter in self._optimizer.params:
             parameter.summed_grad = None
         return sums
 
     def release(self) -> None:
-        """Take the hooks off."""
+        """Remove the hooks from the model."""
         self._hooked.to_standard_module()

@@ -1,16 +1,19 @@
-"""Per-example gradients, layer by layer: their norms, and their weighted sums.
+"""Norms and weighted sums of per-example gradients, layer by layer.
 
-A rule holds what one layer took (``a``) and the gradient of what it gave (``g``) for n examples.
-It never writes out more than it must. Everything is in the precision of ``a`` and ``g``.
+A rule holds the input of a layer (``a``, for activations) and the gradient of its output (``g``)
+for n examples, and stores as little more as it can. It computes in the precision of ``a`` and
+``g``.
 
-Linear: the norm is the product of two norms (Goodfellow 2015). Convolutions: written out by one
-grouped convolution over the batch (Rochette et al. 2019) or, with few inputs to a pixel, by a
-product with the patches; where the images are small, never written out: their norms come from the
-inner products of pixels (ghost norms, Bu et al. 2022).
+Linear layers: an example's norm is the product of two norms (Goodfellow 2015). Convolutions have
+three ways. Per-example gradients are stored, and computed by one grouped convolution over the
+batch (Rochette et al. 2019) or, with few inputs to an output pixel, by a product with the patches.
+For small images they are not stored: their norms follow from the inner products of pixels (ghost
+norms, Bu et al. 2022).
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -23,9 +26,9 @@ from raysweep.training.packing import PackedLinear
 
 GROUPED = 32  # examples in one grouped convolution
 
-FEW_INPUTS = 32  # up to as many inputs to an output pixel, patches are cheaper than groups
+FEW_INPUTS = 32  # up to so many inputs to an output pixel, patches are faster than groups
 
-GRAM_COST = 4  # a multiplication in a Gram matrix costs as many of those in a convolution
+GRAM_COST = 4  # of a multiplication in a Gram matrix, where one in a convolution costs 1
 
 Shape = tuple[int, ...]
 
@@ -37,17 +40,20 @@ class Rule(Protocol):
 
     @staticmethod
     def bytes_per_example(layer: Any, taken: Shape, given: Shape) -> int:
-        """Return what the rule holds for one example of these shapes (channels, height, ...)."""
+        """Return the bytes that the rule holds for one example.
+
+        ``taken`` and ``given`` are the shapes of its input and output, (channels, height, ...).
+        """
 
     def squares(self) -> Tensor:
         """Return each example's squared gradient norm, (n,)."""
 
     def sums(self, factors: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield each parameter with its gradients summed with weights ``factors`` (n,)."""
+        """Yield each parameter with the sum of its gradients weighted by ``factors`` (n,)."""
 
 
 def rule_of(layer: nn.Module, taken: Tensor) -> type[Rule] | None:
-    """Return the rule for a layer that took ``taken``, or None when there is none."""
+    """Return the rule for a layer with the input ``taken``, or None when there is none."""
     if not all(p.requires_grad for p in layer.parameters(False)):
         return None
     kind = RULES.get(type(layer))
@@ -61,19 +67,19 @@ def _squares(x: Tensor) -> Tensor:
 
 
 class LinearRule:
-    """``nn.Linear`` on (n, features)."""
+    """The rule for ``nn.Linear`` on (n, features)."""
 
     def __init__(self, layer: nn.Linear, a: Tensor, g: Tensor) -> None:
         self._layer, self._a, self._g = layer, a, g
 
     @staticmethod
     def fits(layer: nn.Linear, taken: Tensor) -> bool:
-        """Return whether the rule is right for this input."""
+        """Return whether the rule applies to this input."""
         return taken.dim() == 2
 
     @staticmethod
     def bytes_per_example(layer: nn.Linear, taken: Shape, given: Shape) -> int:
-        """Return what is held for one example: its output's gradient, weighted."""
+        """Return the bytes of one example: its output's weighted gradient."""
         return 4 * math.prod(given)
 
     def squares(self) -> Tensor:
@@ -89,19 +95,19 @@ class LinearRule:
 
 
 class PackedLinearRule:
-    """``PackedLinear``: K models at once, (K, n, features)."""
+    """The rule for ``PackedLinear``: K models together, (K, n, features)."""
 
     def __init__(self, layer: PackedLinear, a: Tensor, g: Tensor) -> None:
         self._layer, self._a, self._g = layer, a, g
 
     @staticmethod
     def fits(layer: PackedLinear, taken: Tensor) -> bool:
-        """Return whether the rule is right for this input."""
+        """Return whether the rule applies to this input."""
         return taken.dim() == 3
 
     @staticmethod
     def bytes_per_example(layer: PackedLinear, taken: Shape, given: Shape) -> int:
-        """Return what is held for the examples of one model: their outputs' gradients, weighted."""
+        """Return the bytes of one model's examples: their outputs' weighted gradients."""
         return 4 * math.prod(given)
 
     def squares(self) -> Tensor:
@@ -118,22 +124,22 @@ class PackedLinearRule:
 
 
 class GroupNormRule:
-    """``nn.GroupNorm`` with a weight and a bias for every channel."""
+    """The rule for ``nn.GroupNorm`` with a weight and a bias for every channel."""
 
     def __init__(self, layer: nn.GroupNorm, a: Tensor, g: Tensor) -> None:
         self._layer = layer
-        normal = F.group_norm(a, layer.num_groups, eps=layer.eps)
-        self._weight = (normal * g).flatten(2).sum(2)
+        normalised = F.group_norm(a, layer.num_groups, eps=layer.eps)
+        self._weight = (normalised * g).flatten(2).sum(2)
         self._bias = g.flatten(2).sum(2)
 
     @staticmethod
     def fits(layer: nn.GroupNorm, taken: Tensor) -> bool:
-        """Return whether the rule is right for this input."""
+        """Return whether the rule applies to this input."""
         return taken.dim() > 2
 
     @staticmethod
     def bytes_per_example(layer: nn.GroupNorm, taken: Shape, given: Shape) -> int:
-        """Return what is held for one example: its normalised input."""
+        """Return the bytes of one example: its normalised input."""
         return 8 * math.prod(taken)
 
     def squares(self) -> Tensor:
@@ -147,25 +153,26 @@ class GroupNormRule:
 
 
 class ConvolutionRule:
-    """``nn.Conv2d`` with zero padding: the cheapest of three ways, by the shapes alone."""
+    """The rule for ``nn.Conv2d`` with zero padding; shapes decide the fastest of three ways."""
 
     def __init__(self, layer: nn.Conv2d, a: Tensor, g: Tensor) -> None:
         self._layer, self._a, self._g = layer, a, g
         way = self._way(layer, tuple(a.shape[1:]), tuple(g.shape[1:]))
-        self._own = None if way == "gram" else _WRITE_OUT[way](layer, a, g)
+        self._gradients = None if way == "gram" else _COMPUTE[way](layer, a, g)
         self._biases = None if way == "gram" or layer.bias is None else g.sum((2, 3))
 
     @staticmethod
     def fits(layer: nn.Conv2d, taken: Tensor) -> bool:
-        """Return whether the rule is right for this layer and input."""
+        """Return whether the rule applies to this layer and input."""
         zeros = layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
         return zeros and taken.dim() == 4
 
     @staticmethod
     def _way(layer: nn.Conv2d, taken: Shape, given: Shape) -> str:
-        pixels_in, pixels, size = (math.prod(x) for x in (taken[1:], given[1:], layer.kernel_size))
+        """Return the fastest way for these shapes: ``groups``, ``patches`` or ``gram``."""
         if layer.groups > 1:
             return "groups"
+        pixels_in, pixels, size = (math.prod(x) for x in (taken[1:], given[1:], layer.kernel_size))
         gram = pixels_in**2 * taken[0] + pixels**2 * (given[0] + size)
         if GRAM_COST * gram < pixels * layer.weight.numel():
             return "gram"
@@ -173,7 +180,7 @@ class ConvolutionRule:
 
     @classmethod
     def bytes_per_example(cls, layer: nn.Conv2d, taken: Shape, given: Shape) -> int:
-        """Return what is held for one example: its kernel's gradient, patches or Gram matrices."""
+        """Return the bytes of one example: its kernel's gradient, patches or Gram matrices."""
         way, pixels = cls._way(layer, taken, given), math.prod(given[1:])
         if way == "gram":
             return 4 * (math.prod(taken[1:]) ** 2 + 3 * pixels**2 + math.prod(given))
@@ -182,21 +189,23 @@ class ConvolutionRule:
 
     def squares(self) -> Tensor:
         """Return each example's squared gradient norm, (n,)."""
-        if self._own is None:
+        if self._gradients is None:
             return _gram_squares(self._layer, self._a, self._g)
-        squares = torch.cat([_squares(x) for x in self._own])
+        squares = torch.cat([_squares(x) for x in self._gradients])
         return squares if self._biases is None else squares + _squares(self._biases)
 
     def sums(self, factors: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield weight and bias with their weighted sums."""
         layer = self._layer
-        if self._own is not None:
-            shares = factors.split([len(x) for x in self._own])
-            weight = sum(share @ x for share, x in zip(shares, self._own, strict=True))
+        if self._gradients is not None:
+            shares = factors.split([len(x) for x in self._gradients])
+            weight = sum(share @ x for share, x in zip(shares, self._gradients, strict=True))
             yield layer.weight, weight.view(layer.weight.shape)
             if layer.bias is not None and self._biases is not None:
                 yield layer.bias, factors @ self._biases
             return
+
+        # Without per-example gradients, the sum is one backward pass of weighted gradients.
         scaled = self._g * factors[:, None, None, None]
         weight, bias = _backward(layer, scaled, self._a, layer.weight, groups=layer.groups)
         yield layer.weight, weight
@@ -209,66 +218,83 @@ def _backward(
 ) -> tuple[Tensor, Tensor]:
     """Return the gradients of a convolution's weight and bias."""
     geometry = (layer.stride, layer.padding, layer.dilation, False, [0, 0], groups)
-    wanted = [False, True, layer.bias is not None and groups == layer.groups]
+    has_bias = layer.bias is not None and groups == layer.groups
     shape = None if layer.bias is None else list(layer.bias.shape)
-    found = torch.ops.aten.convolution_backward(g, a, weight, shape, *geometry, wanted)
-    return found[1], found[2]
+    outputs = [False, True, has_bias]  # no gradient of the input
+    _, weight_gradient, bias_gradient = torch.ops.aten.convolution_backward(
+        g, a, weight, shape, *geometry, outputs
+    )
+    return weight_gradient, bias_gradient
 
 
 def _by_groups(layer: nn.Conv2d, a: Tensor, g: Tensor) -> list[Tensor]:
-    """Return parts of the kernel gradients, (n, kernel size) in all, examples as groups of a call.
+    """Return the kernel gradients, (n, kernel size), in parts of GROUPED examples.
 
-    Always GROUPED examples at a time, the last ones filled up with zeros: a library that keeps a
-    plan for every shape (oneDNN: 20 MiB each) then meets one, whatever size a Poisson batch has.
+    The examples of a part are the groups of one grouped convolution. The last part is padded with
+    zeros, so that every call has one shape whatever the size of a Poisson batch: oneDNN keeps a
+    plan of 20 MiB for every shape.
     """
     missing = -len(a) % GROUPED
-    a, g = (F.pad(x, (0, 0, 0, 0, 0, 0, 0, missing)) if missing else x for x in (a, g))
+    if missing:
+        a, g = (F.pad(x, (0, 0, 0, 0, 0, 0, 0, missing)) for x in (a, g))
     kernel = layer.weight
     weight = a.new_empty(GROUPED * kernel.shape[0], *kernel.shape[1:])
+
     parts = []
-    for taken, given in zip(a.split(GROUPED), g.split(GROUPED), strict=True):
-        g, a = (x.reshape(1, GROUPED * x.shape[1], *x.shape[2:]) for x in (given, taken))
-        own, _ = _backward(layer, g, a, weight, groups=GROUPED * layer.groups)
-        parts.append(own.view(GROUPED, -1))
+    for part_a, part_g in zip(a.split(GROUPED), g.split(GROUPED), strict=True):
+        grouped_a, grouped_g = (
+            x.reshape(1, GROUPED * x.shape[1], *x.shape[2:]) for x in (part_a, part_g)
+        )
+        gradients, _ = _backward(layer, grouped_g, grouped_a, weight, groups=GROUPED * layer.groups)
+        parts.append(gradients.view(GROUPED, -1))
     parts[-1] = parts[-1][: GROUPED - missing]
     return parts
 
 
 def _by_patches(layer: nn.Conv2d, a: Tensor, g: Tensor) -> list[Tensor]:
-    """Return the kernel gradients, one part of (n, kernel size), by a product with the patches."""
+    """Return the kernel gradients, (n, kernel size), in one part: a product with the patches."""
     options = {"dilation": layer.dilation, "padding": layer.padding, "stride": layer.stride}
     patches = F.unfold(a, layer.kernel_size, **options)  # type: ignore[arg-type]
     return [(patches @ g.flatten(2).mT).mT.flatten(1)]
 
 
-_WRITE_OUT = {"groups": _by_groups, "patches": _by_patches}
+_COMPUTE = {"groups": _by_groups, "patches": _by_patches}
 
 
 def _gram_squares(layer: nn.Conv2d, a: Tensor, g: Tensor) -> Tensor:
     """Return each example's squared gradient norm, bias included, from inner products of pixels.
 
-    The product of the patches of two output pixels is a sum, over the kernel's places, of products
-    of two input pixels; places that fall on the padding add nothing.
+    The inner product of the patches of two output pixels is a sum of products of two input pixels
+    over the positions in the kernel. Positions on the padding add 0.
     """
     inputs, outputs = _pixel_products(a), _pixel_products(g)
     squares = g.new_zeros(len(g))
-    for place in torch.cartesian_prod(*(torch.arange(k) for k in layer.kernel_size)).tolist():
-        out, seen = [], []
+    for position in itertools.product(*(range(k) for k in layer.kernel_size)):
+        out, into = [], []
         for axis in range(2):
-            first, last, offset = _reach(layer, axis, place[axis], g.shape[2 + axis], a)
+            first, last, offset = _inside(layer, axis, position[axis], g.shape[2 + axis], a)
             stride = layer.stride[axis]
             out.append(slice(first, last))
-            seen.append(slice(first * stride + offset, (last - 1) * stride + offset + 1, stride))
+            into.append(slice(first * stride + offset, (last - 1) * stride + offset + 1, stride))
+
         if all(s.stop > s.start for s in out):
-            pairs = (slice(None), *out, *out), (slice(None), *seen, *seen)
-            squares += (outputs[pairs[0]] * inputs[pairs[1]]).sum((1, 2, 3, 4))
+            output_pairs = outputs[(slice(None), *out, *out)]
+            input_pairs = inputs[(slice(None), *into, *into)]
+            squares += (output_pairs * input_pairs).sum((1, 2, 3, 4))
+
     return squares if layer.bias is None else squares + outputs.sum((1, 2, 3, 4))
 
 
-def _reach(layer: nn.Conv2d, axis: int, place: int, given: int, a: Tensor) -> tuple[int, int, int]:
-    """Return the output rows [first, last) whose ``place`` lies on the image, and its offset."""
+def _inside(
+    layer: nn.Conv2d, axis: int, position: int, given: int, a: Tensor
+) -> tuple[int, int, int]:
+    """Return the output rows [first, last) for which a row of the kernel lies on the image.
+
+    Also return its offset, the input row for output row 0. ``position`` is the row of the kernel
+    and ``given`` the number of output rows. With ``axis`` 1, rows are columns.
+    """
     padding, stride = int(layer.padding[axis]), layer.stride[axis]
-    offset = place * layer.dilation[axis] - padding
+    offset = position * layer.dilation[axis] - padding
     first = max(0, math.ceil(-offset / stride))
     last = min(given, (a.shape[2 + axis] - 1 - offset) // stride + 1)
     return first, last, offset
