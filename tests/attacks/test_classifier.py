@@ -63,7 +63,7 @@ def test_it_finds_the_shift_between_two_clouds(hidden):
     assert np.mean(score[fresh[1]] > 0) == pytest.approx(np.mean(score[~fresh[1]] < 0), abs=0.1)
 
 
-def test_as_many_of_each_are_awaited_whatever_was_known():
+def test_both_classes_weigh_the_same_whatever_their_sizes():
     features, truth = shifted(2000, 0.0, seed=0)
     rows = np.r_[np.arange(2000), np.arange(2000, 2100)]  # twenty members to a nonmember
     score = classifier.fit_classifier(features[rows], truth[rows], hidden=0, seed=0)(features)

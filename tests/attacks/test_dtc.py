@@ -52,7 +52,7 @@ def scored(model, examples, median):
 
 @pytest.fixture(scope="module")
 def cnn(splits):
-    """A small convolutional target that knows its 120 digits by heart."""
+    """A small convolutional target that memorised its 120 digits."""
     build = MODELS["thesis_cnn"](widths=(8, 16, 16), dense=32).build
     recipe = plain_recipe(build, Training(epochs=30, batch_size=16, learning_rate=1e-2))
     return train(recipe, splits.members, seed=0, device=CPU)
@@ -111,14 +111,14 @@ def test_inputs_stay_in_their_range(cnn, splits):
     assert (min(low for low, _ in seen), max(high for _, high in seen)) == (0.0, 1.0)
 
 
-def test_who_never_becomes_confident_is_flagged_and_as_far_as_can_be():
+def test_an_example_that_is_never_confident_is_flagged_at_the_largest_distance():
     found = scored(one_pixel(1.0), split([[0.1], [0.5]], [1, 1]), 0.01)
     assert found.distances.values == pytest.approx([0.1, 0.1])
     assert not found.distances.reached.any()
     assert found.values[1] > found.values[0]  # a tie, told by the smaller loss
 
 
-def test_ties_are_told_by_the_loss_however_sure_the_model_is():
+def test_ties_are_broken_by_the_loss_however_confident_the_model_is():
     model, pixels = one_pixel(300.0), np.array([[0.3], [0.5], [0.9]])
     found = scored(model, split(pixels, [1, 1, 1]), 0.2)
     assert found.distances.values == pytest.approx([STEP] * 3)

@@ -29,7 +29,7 @@ def recipe(epochs):
 
 
 def flipped(split, share, seed):
-    """Return the split with some labels wrong: what can only be learnt by heart."""
+    """Return the split with some labels wrong: they can only be memorised."""
     rng = np.random.default_rng(seed)
     wrong = rng.random(len(split)) < share
     labels = np.where(wrong, rng.integers(0, 10, len(split)), split.labels)
@@ -38,7 +38,7 @@ def flipped(split, share, seed):
 
 @pytest.fixture(scope="module")
 def memorised(splits):
-    """A target that knows 120 noisily labelled digits by heart, and what its attacker knows."""
+    """A target that memorised 120 noisily labelled digits, and its attacker's knowledge."""
     outside = concatenate(splits.nonmembers, splits.test)  # enough to be taught by and judged on
     drawn = {"members": splits.members, "nonmembers": outside, "pool": splits.pool}
     drawn["reference"] = splits.validation
@@ -176,7 +176,7 @@ def test_the_two_classifiers_of_the_shadow_attack_agree(memorised):
 
 
 @pytest.mark.parametrize("name", list(MEMBERSHIP))
-def test_the_judge_names_everyone_in_the_scores_but_those_that_are_known(name, memorised):
+def test_the_judge_leaves_only_known_examples_out_of_the_scores(name, memorised):
     _, members, nonmembers, knowledge = memorised
     record, rows = judged(name, memorised)
     for own, split, known in (
@@ -236,7 +236,7 @@ def test_a_transfer_data_set_that_cannot_serve_is_refused(own, asked, law):
         MEMBERSHIP["data_transfer"](dataset=asked).other(dataset)
 
 
-def test_without_anybody_to_learn_from_the_inference_model_says_so(memorised):
+def test_the_inference_model_without_examples_to_learn_from_is_refused(memorised):
     target, members, _, knowledge = memorised
     alone = Knowledge(pool=knowledge.pool, known=knowledge.known)
     with pytest.raises(DataError, match="the reference nonmembers, and there are none; enlarge"):
@@ -245,7 +245,7 @@ def test_without_anybody_to_learn_from_the_inference_model_says_so(memorised):
     assert len(taught.score(target, members, alone, seed=0).values) == len(members)
 
 
-def test_the_inference_model_knows_no_class_by_name():
+def test_the_inference_model_does_not_depend_on_the_names_of_classes():
     logits, labels = (
         torch.randn(6, 5, generator=torch.Generator().manual_seed(0)),
         torch.arange(6) % 5,

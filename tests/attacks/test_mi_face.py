@@ -1,4 +1,4 @@
-"""MI-Face: closed forms, slow twin, what is made of classes that it does not reach; and the eye."""
+"""MI-Face: closed forms, a slow twin, classes that do not converge; and the face recogniser."""
 
 import numpy as np
 import pytest
@@ -140,7 +140,7 @@ def test_a_class_is_held_against_its_nearest_member(splits):
         assert found.indices[label] == nearest
 
 
-def test_the_eye_is_linear_discriminant_analysis(splits):
+def test_the_face_recogniser_is_linear_discriminant_analysis(splits):
     real, fresh = splits.members, splits.validation
     eye = recogniser.fit(real.pixels(), real.labels)
     x, z = recogniser.standardise(real.pixels()), recogniser.standardise(fresh.pixels())
@@ -150,13 +150,13 @@ def test_the_eye_is_linear_discriminant_analysis(splits):
     assert eye.accuracy(fresh.pixels(), fresh.labels) > 0.8
 
 
-def test_the_eye_sees_through_light_and_contrast(splits):
+def test_the_face_recogniser_ignores_brightness_and_contrast(splits):
     real, fresh = splits.members, splits.validation.pixels()
     eye = recogniser.fit(real.pixels(), real.labels)
     assert np.array_equal(eye.names(fresh), eye.names(0.3 + 0.1 * fresh))
 
 
-def test_the_eye_takes_more_pixels_than_images(splits):
+def test_the_face_recogniser_takes_more_pixels_than_images(splits):
     pixels = splits.members.pixels()
     wide = np.concatenate([pixels, np.zeros_like(pixels)], axis=-1)
     eye = recogniser.fit(wide[:100], splits.members.labels[:100])

@@ -1,4 +1,4 @@
-"""The contract that every defence obeys: a new one is covered by standing in the catalogue."""
+"""The contract of every defence; a new one is covered once it is in the catalogue."""
 
 import dataclasses
 import itertools
@@ -285,7 +285,7 @@ def test_early_stopping_spends_the_whole_budget_on_the_epochs_that_it_takes(spli
     assert spent.epsilon == pytest.approx(4.0, rel=1e-3)
 
 
-def test_the_inner_adversary_is_silent_in_the_first_epoch_and_acts_after(splits):
+def test_the_inner_adversary_changes_the_loss_only_after_the_first_epoch(splits):
     strong = built("AdversarialRegularisation", adversarial_regularisation=5.0, adversary_batches=9)
     plain, defended = recipe(epochs=3), strong.apply(recipe(epochs=3), splits.reference)
     ours, theirs = seen_losses(defended, splits.members), seen_losses(plain, splits.members)
@@ -294,7 +294,7 @@ def test_the_inner_adversary_is_silent_in_the_first_epoch_and_acts_after(splits)
 
 
 def test_the_inner_adversary_learns_who_is_a_member(splits):
-    """A target that knows its members by heart is easy; the gain then pulls on its loss."""
+    """The target memorises random labels, so its members are easy to recognise."""
     rng = np.random.default_rng(0)
     members, reference = (
         dataclasses.replace(split, labels=rng.integers(0, 10, len(split)))
@@ -326,7 +326,7 @@ def test_the_inner_adversary_learns_who_is_a_member(splits):
         ({"reference_size": 0.5}, "greater than or equal to 1"),
     ],
 )
-def test_a_value_outside_its_law_is_named(values, law):
+def test_a_value_that_breaks_its_rule_is_named(values, law):
     with pytest.raises(SpaceError, match=law):
         Defences.parse(values)
 

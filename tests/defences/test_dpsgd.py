@@ -406,7 +406,7 @@ def test_l2_acts_under_dp_and_only_where_it_should(splits):
     assert heavy.privacy.noise_multiplier == plain.privacy.noise_multiplier
 
 
-def test_the_anchor_has_the_same_model_and_epochs(splits):
+def test_the_baseline_has_the_same_model_and_epochs(splits):
     build = MODELS["mlp"](hidden=(16,)).build
     private = {"optimizer": "sgd", "learning_rate": 1.0, "batch_size": 60}
     plain = private_training({}, build, splits, private=private)
