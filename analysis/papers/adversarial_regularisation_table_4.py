@@ -2,9 +2,9 @@
 
 python analysis/papers/adversarial_regularisation_table_4.py [RESULTS...] [--out figures]
 
-The last column is what whoever is classified right tells alone: the least that an attack with the
-label can do. Where the published attack is below it, a stronger one was there. The defence beside
-L2 is not in the paper.
+The last column is the accuracy of the attack that calls an example a member when it is classified
+right. An attack with the label can do at least that. Where the published attack is below it, a
+stronger one was possible. The defence beside L2 is not in the paper.
 
 RESULTS are those of any space search_spaces/papers/adversarial_regularisation_*.yaml. Synthetic
 records stand beside the published Purchase100.
@@ -20,7 +20,7 @@ import nasr
 import pandas as pd
 import panels
 import paper
-from comparison import beside
+from comparison import compare
 
 PUBLISHED: dict[tuple[str, str], tuple[nasr.Row, nasr.Row]] = {  # without, with the defence
     ("purchase100", "record_mlp"): ((100, 80.1, 67.6), (92.2, 76.5, 51.6)),
@@ -39,29 +39,34 @@ SPACES = {
 SETTING = ["l2", "adversarial_regularisation"]
 
 
-def named(row: Mapping[Any, Any]) -> str:
-    """Return a setting in words.
+def setting_text(row: Mapping[Any, Any]) -> str:
+    """Return the name of a setting.
 
-    >>> named({"adversarial_regularisation": 3.0, "l2": 0.01})
+    >>> setting_text({"adversarial_regularisation": 3.0, "l2": 0.01})
     'lambda 3 and L2 0.01'
     """
     weight, decay = row["adversarial_regularisation"], row["l2"]
-    told = [f"lambda {weight:g}"] * bool(weight) + [f"L2 {decay:g}"] * bool(decay)
-    return " and ".join(told) or "without"
+    parts = []
+    if weight:
+        parts.append(f"lambda {weight:g}")
+    if decay:
+        parts.append(f"L2 {decay:g}")
+    return " and ".join(parts) or "without"
 
 
 def main() -> None:
-    """Print the table and what the defence costs; draw what each setting keeps and leaks."""
-    found, out = paper.opened(__doc__, nasr.STORE)
+    """Print the table and what the defence costs; draw accuracy and attack accuracy."""
+    stores, out = paper.open_results(__doc__, nasr.STORE)
     tables = []
-    for results in found:
-        print(paper.scale(results))
-        table = nasr.measured(results)
+    for results in stores:
+        print(paper.scale_line(results))
+        table = nasr.attack_table(results)
         decays = table.loc[table["scenario"] == "both", "l2"]
         shown = table["scenario"].isin(["baseline", "defended", "both"])
         tables.append(table[shown | table["l2"].isin(decays)])
     table = pd.concat(tables)
-    means = nasr.settings(table).sort_values(["dataset", *SETTING])
+    means = nasr.setting_means(table).sort_values(["dataset", *SETTING])
+
     rows = []
     for row in means.to_dict("records"):
         key = (str(row["dataset"]).replace("synthetic_purchase", "purchase100"), row["model"])
@@ -72,48 +77,51 @@ def main() -> None:
         train, validation, _ = theirs
         published = None
         if train is not None and validation is not None:
-            published = nasr.right_or_wrong(train, validation)
-        least = beside(nasr.right_or_wrong(row["train_accuracy"], row["accuracy"]), published)
-        told = {**nasr.cells(row, theirs), "right or wrong alone": least}
-        rows.append({"data": row["dataset"], "defence": named(row), **told})
-    paper.told(pd.DataFrame(rows), "Table 4, %: ours | published | difference")
+            published = nasr.right_or_wrong_accuracy(train, validation)
+        least = compare(
+            nasr.right_or_wrong_accuracy(row["train_accuracy"], row["accuracy"]), published
+        )
+        cells = {**nasr.table_cells(row, theirs), "right or wrong alone": least}
+        rows.append({"data": row["dataset"], "defence": setting_text(row), **cells})
+    paper.print_table(pd.DataFrame(rows), "Table 4, %: ours | published | difference")
     for (dataset, model), space in SPACES.items():
         if not ((table["dataset"] == dataset) & (table["model"] == model)).any():
-            print(f"{dataset}, {model}: {paper.not_run(space)}")
+            print(f"{dataset}, {model}: {paper.not_run_message(space)}")
     _print_costs(table)
     _draw(out, means)
 
 
 def _print_costs(table: pd.DataFrame) -> None:
-    """Print the paired differences between targets and the same without the defence."""
+    """Print the paired differences between targets with and without the defence."""
     decays = table.loc[table["scenario"] == "both", "l2"].unique()
     for decay in (0.0, *decays):
         against = f"L2 {decay:g} alone" if decay else "nothing"
         rows = [
-            {"defence": named(row), **nasr.cells(row, nasr.UNKNOWN)}
-            for row in nasr.costs(table, decay).sort_values(SETTING).to_dict("records")
+            {"defence": setting_text(row), **nasr.table_cells(row, nasr.UNKNOWN)}
+            for row in nasr.paired_differences(table, decay).sort_values(SETTING).to_dict("records")
             if row["adversarial_regularisation"] or row["l2"] != decay
         ]
-        paper.told(pd.DataFrame(rows), f"Against {against}, points, seed by seed")
+        paper.print_table(pd.DataFrame(rows), f"Against {against}, points, seed by seed")
 
 
 def _draw(out: Path, means: pd.DataFrame) -> None:
     published = PUBLISHED["purchase100", "record_mlp"]
     shown = means.assign(
-        defence=[named({**row, "l2": 0}) for row in means.to_dict("records")],
+        defence=[setting_text({**row, "l2": 0}) for row in means.to_dict("records")],
         group=means["l2"].map(lambda decay: f"ours, with L2 {decay:g}" if decay else "ours"),
     )
+
     figure = panels.points(
         shown,
         "accuracy",
         "attack_accuracy",
         "defence",
-        title=f"What is kept, what leaks{nasr.on(means)}",
+        title=f"What is kept, what leaks{nasr.data_note(means)}",
         labels=nasr.FIGURES,
         published=pd.DataFrame(list(published), columns=list(nasr.FIGURES)),
         hue="group",
     )
-    paper.written(out, "adversarial_regularisation_table_4", means, figure)
+    paper.save(out, "adversarial_regularisation_table_4", means, figure)
 
 
 if __name__ == "__main__":

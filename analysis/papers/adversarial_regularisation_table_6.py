@@ -19,26 +19,29 @@ PUBLISHED: dict[float, nasr.Row] = {
 
 
 def main() -> None:
-    """Print the table; draw what each strength of L2 keeps and leaks."""
-    (results,), out = paper.opened(__doc__, nasr.STORE)
-    print(paper.scale(results))
-    table = nasr.measured(results)
-    means = nasr.settings(table[table["adversarial_regularisation"] == 0]).sort_values("l2")
+    """Print the table; draw accuracy and attack accuracy."""
+    (results,), out = paper.open_results(__doc__, nasr.STORE)
+
+    print(paper.scale_line(results))
+    table = nasr.attack_table(results)
+    means = nasr.setting_means(table[table["adversarial_regularisation"] == 0]).sort_values("l2")
+
     rows = [
-        {"L2": f"{row['l2']:g}", **nasr.cells(row, PUBLISHED.get(row["l2"], nasr.UNKNOWN))}
+        {"L2": f"{row['l2']:g}", **nasr.table_cells(row, PUBLISHED.get(row["l2"], nasr.UNKNOWN))}
         for row in means.to_dict("records")
     ]
-    paper.told(pd.DataFrame(rows), "Table 6, %: ours | published | difference")
+    paper.print_table(pd.DataFrame(rows), "Table 6, %: ours | published | difference")
+
     figure = panels.points(
         means.assign(strength=[f"L2 {x:g}" for x in means["l2"]]),
         "accuracy",
         "attack_accuracy",
         "strength",
-        title=f"L2 in place of the defence{nasr.on(means)}",
+        title=f"L2 in place of the defence{nasr.data_note(means)}",
         labels=nasr.FIGURES,
         published=pd.DataFrame(list(PUBLISHED.values()), columns=list(nasr.FIGURES)),
     )
-    paper.written(out, "adversarial_regularisation_table_6", means, figure)
+    paper.save(out, "adversarial_regularisation_table_6", means, figure)
 
 
 if __name__ == "__main__":

@@ -23,30 +23,33 @@ PUBLISHED: dict[float, nasr.Row] = {
 
 def main() -> None:
     """Print the table; draw accuracy and attack over the reference set's size."""
-    (results,), out = paper.opened(__doc__, nasr.STORE)
-    print(paper.scale(results))
-    table = nasr.measured(results).query("adversarial_regularisation > 0 and l2 == 0")
-    means = nasr.settings(table).sort_values(["adversarial_regularisation", "reference_share"])
+    (results,), out = paper.open_results(__doc__, nasr.STORE)
+
+    print(paper.scale_line(results))
+    table = nasr.attack_table(results).query("adversarial_regularisation > 0 and l2 == 0")
+    means = nasr.setting_means(table).sort_values(["adversarial_regularisation", "reference_share"])
     sizes = means.groupby("adversarial_regularisation")["reference_share"].transform("nunique")
     means = means[sizes > 1] if (sizes > 1).any() else means  # the others belong to Table 4
+
     rows = []
     for row in means.to_dict("records"):
         share = round(row["reference_share"], 4)
         label = {"lambda": f"{row['adversarial_regularisation']:g}", "reference / members": share}
-        rows.append({**label, **nasr.cells(row, PUBLISHED.get(share, nasr.UNKNOWN))})
-    paper.told(pd.DataFrame(rows), "Table 7, %: ours | published | difference")
+        rows.append({**label, **nasr.table_cells(row, PUBLISHED.get(share, nasr.UNKNOWN))})
+    paper.print_table(pd.DataFrame(rows), "Table 7, %: ours | published | difference")
     theirs = pd.DataFrame.from_dict(PUBLISHED, "index", columns=list(nasr.FIGURES))
     weights = [f"ours, lambda {x:g}" for x in means["adversarial_regularisation"]]
+
     figure = panels.curves(
         means.assign(weight=weights),
         "reference_share",
         {name: nasr.FIGURES[name] for name in ("accuracy", "attack_accuracy")},
         "weight",
-        title=f"The size of the reference set{nasr.on(means)}: what is kept, what leaks",
+        title=f"The size of the reference set{nasr.data_note(means)}: what is kept, what leaks",
         x_label="reference records / members",
         published=theirs.rename_axis("reference_share").reset_index(),
     )
-    paper.written(out, "adversarial_regularisation_table_7", means, figure)
+    paper.save(out, "adversarial_regularisation_table_7", means, figure)
 
 
 if __name__ == "__main__":

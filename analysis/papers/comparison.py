@@ -1,4 +1,4 @@
-"""Records -> what a paper's table says: figures against the paired baseline, means, intervals.
+"""Figures of a paper's table from records: changes against the baseline, means, intervals.
 
 A trial is paired with the baseline (every defence neutral) of the same data set, model and seed.
 """
@@ -19,7 +19,7 @@ from raysweep.records.results import Results
 PAIR = ["dataset", "model", "seed"]
 
 
-def measured(results: Results) -> pd.DataFrame:
+def trial_table(results: Results) -> pd.DataFrame:
     """Return the finished trials with every attack's figures as ``figure_attack`` columns.
 
     Inversion figures are named ``figure_attack_layer``, such as ``mse_activation_decoder_dense``.
@@ -38,21 +38,21 @@ def measured(results: Results) -> pd.DataFrame:
     return trials.merge(wide.reset_index(), on="trial_id", how="left")
 
 
-def against_baseline(
+def add_changes(
     table: pd.DataFrame, figures: Sequence[str], *, scenario: str | None = None
 ) -> pd.DataFrame:
     """Return ``table`` with ``change_<figure>``: (figure - baseline) / mean baseline, a share.
 
     Differences are those to the paired baseline (or the trial of ``scenario``); they are divided by
-    its mean over the seeds, so that one seed whose own baseline is near zero does not decide. A
-    trial whose baseline is missing has none. The relative accuracy drop (RAD) is -change_accuracy.
+    its mean over the seeds, so that one seed whose baseline is near zero does not decide. A trial
+    whose baseline is missing has no change. The relative accuracy drop (RAD) is -change_accuracy.
 
     Raises:
         StoreError: no baseline at all.
 
     """
-    chosen = is_neutral(table) if scenario is None else table["scenario"] == scenario
-    baseline = table[chosen].drop_duplicates(PAIR)
+    is_baseline = is_neutral(table) if scenario is None else table["scenario"] == scenario
+    baseline = table[is_baseline].drop_duplicates(PAIR)
     if baseline.empty:
         raise StoreError("there is no finished baseline to compare with; run the sweep further")
     paired = table[PAIR].merge(baseline[[*PAIR, *figures]], on=PAIR, how="left")
@@ -81,7 +81,7 @@ def is_neutral(table: pd.DataFrame) -> pd.Series[bool]:
 
 
 def is_strength(key: str) -> bool:
-    """Return whether a defence's key says how strong it is, not how it works."""
+    """Return whether a defence's key is its strength, not another parameter."""
     return any(key == dataclasses.fields(kind)[0].name for kind in defences.DEFENCES)
 
 
@@ -121,19 +121,19 @@ def mean_interval(values: pd.Series[float]) -> tuple[float, float, int]:
     return float(x.mean()), float(half), len(x)
 
 
-def within(table: pd.DataFrame, by: str, figure: str, drop: float) -> pd.DataFrame:
+def best_within(table: pd.DataFrame, by: str, figure: str, drop: float) -> pd.DataFrame:
     """Return for each ``by`` the row of least ``figure`` whose accuracy fell by at most ``drop``.
 
-    ``table`` has ``change_accuracy``; a group that costs more at every strength is left out.
+    ``table`` has ``change_accuracy``; a group that costs more at every strength has no row.
     """
     fit = table[table["change_accuracy"] >= -drop]
     return fit.loc[fit.groupby(by, sort=False)[figure].idxmin()]
 
 
-def beside(ours: float, published: float | None, pm: float = float("nan"), unit: str = "") -> str:
+def compare(ours: float, published: float | None, pm: float = float("nan"), unit: str = "") -> str:
     """Return ``ours | published | difference`` as text; ``pm`` is the half-width of ours.
 
-    >>> beside(95.84, 83.0, 1.2, " %")
+    >>> compare(95.84, 83.0, 1.2, " %")
     '95.8 ± 1.2 % | 83 % | +12.8 %'
     """
     spread = "" if np.isnan(pm) else f" ± {pm:.3g}"

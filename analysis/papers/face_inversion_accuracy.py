@@ -11,7 +11,7 @@ import comparison
 import pandas as pd
 import panels
 import paper
-from comparison import beside
+from comparison import compare
 
 STORE = "face_inversion_dp"
 PUBLISHED = {0.0: 83.0, 0.4: 79.0}  # % by sigma
@@ -25,8 +25,8 @@ LABELS = {
 
 def main() -> None:
     """Print the last epoch's accuracies; write and draw them after each epoch."""
-    (results,), out = paper.opened(__doc__, STORE)
-    trials = comparison.measured(results).drop_duplicates(["noise_multiplier", "seed"])
+    (results,), out = paper.open_results(__doc__, STORE)
+    trials = comparison.trial_table(results).drop_duplicates(["noise_multiplier", "seed"])
     trials = trials[trials["noise_multiplier"].isin(PUBLISHED)]
     epochs = results.epochs.merge(trials[["trial_id", "noise_multiplier"]], on="trial_id")
     epochs[["accuracy", "train_accuracy"]] *= 100
@@ -36,20 +36,23 @@ def main() -> None:
     last = table[table["epoch"] == table["epoch"].max()]
     leaks = comparison.summary(trials, ["noise_multiplier"], ["attack_auc"])
     last = last.merge(leaks, on="noise_multiplier")
-    print(paper.scale(results))
+
+    print(paper.scale_line(results))
+
     rows = [
         {
             "training": NAMES[row["noise_multiplier"]],
-            "validation": beside(
+            "validation": compare(
                 row["accuracy"], PUBLISHED[row["noise_multiplier"]], row["accuracy_pm"], " %"
             ),
-            "members": beside(row["train_accuracy"], None, row["train_accuracy_pm"], " %"),
-            "overfitting": beside(row["overfitting"], None, row["overfitting_pm"]),
-            "AUC of the loss": beside(row["attack_auc"], None, row["attack_auc_pm"]),
+            "members": compare(row["train_accuracy"], None, row["train_accuracy_pm"], " %"),
+            "overfitting": compare(row["overfitting"], None, row["overfitting_pm"]),
+            "AUC of the loss": compare(row["attack_auc"], None, row["attack_auc_pm"]),
         }
         for row in last.to_dict("records")
     ]
-    paper.told(pd.DataFrame(rows), paper.columns(["accuracy after the last epoch"]))
+    paper.print_table(pd.DataFrame(rows), paper.table_title(["accuracy after the last epoch"]))
+
     figure = panels.curves(
         table.assign(training=table["noise_multiplier"].map(NAMES)),
         "epoch",
@@ -61,7 +64,7 @@ def main() -> None:
             {"epoch": [table["epoch"].max()] * 2, "accuracy": list(PUBLISHED.values())}
         ),
     )
-    paper.written(out, "face_inversion_accuracy", table, figure)
+    paper.save(out, "face_inversion_accuracy", table, figure)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import comparison
 import pandas as pd
 import panels
 import paper
-from comparison import beside
+from comparison import compare
 
 STORE = "face_inversion_mnist"
 PUBLISHED = {inf: 98.65, 30.0: 96.8, 4.5: 96.3}  # accuracy in % by epsilon; the last is derived
@@ -36,20 +36,22 @@ def published_at(epsilon: float) -> float | None:
 
 def main() -> None:
     """Print accuracy and epsilon at the end; write and draw them after each epoch."""
-    (results,), out = paper.opened(__doc__, STORE)
-    trials = comparison.measured(results)
+    (results,), out = paper.open_results(__doc__, STORE)
+    trials = comparison.trial_table(results)
     epochs = results.epochs.merge(trials[["trial_id", "noise_multiplier"]], on="trial_id")
     epochs["accuracy"] *= 100
     by = ["noise_multiplier", "epoch"]
     table = comparison.summary(epochs, by, ["accuracy", "epsilon"]).sort_values(by)
     last = table[table["epoch"] == table["epoch"].max()]
-    print(paper.scale(results))
+
+    print(paper.scale_line(results))
+
     rows = [
         {
             "sigma": f"{row['noise_multiplier']:g}",
             "epsilon": f"{row['epsilon']:.3g}",
             "seeds": row["n"],
-            "accuracy": beside(
+            "accuracy": compare(
                 row["accuracy"], published_at(row["epsilon"]), row["accuracy_pm"], " %"
             ),
         }
@@ -57,11 +59,11 @@ def main() -> None:
     ]
     near = [published_at(epsilon) for epsilon in last["epsilon"]]
     rows += [
-        {"epsilon": f"{epsilon:g}", "accuracy": beside(nan, accuracy, unit=" %")}
+        {"epsilon": f"{epsilon:g}", "accuracy": compare(nan, accuracy, unit=" %")}
         for epsilon, accuracy in PUBLISHED.items()
         if accuracy not in near
     ]
-    paper.told(
+    paper.print_table(
         pd.DataFrame(rows).astype(object).fillna("-"),
         "After the last epoch; accuracy: ours | published | difference",
     )
@@ -69,6 +71,7 @@ def main() -> None:
         s: f"sigma {s:g} (epsilon {e:.2g})" if s else "no DP"
         for s, e in zip(last["noise_multiplier"], last["epsilon"], strict=True)
     }
+
     figure = panels.curves(
         table.assign(named=table["noise_multiplier"].map(names)),
         "epoch",
@@ -81,7 +84,7 @@ def main() -> None:
             {"epoch": table["epoch"].max(), "accuracy": list(PUBLISHED.values())}
         ),
     )
-    paper.written(out, "face_inversion_figure_2", table, figure)
+    paper.save(out, "face_inversion_figure_2", table, figure)
 
 
 if __name__ == "__main__":

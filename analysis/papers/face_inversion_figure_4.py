@@ -2,10 +2,10 @@
 
 python analysis/papers/face_inversion_figure_4.py [results/face_inversion_dp] [--out figures]
 
-Published: at epsilon 430 a face is "almost completely unidentifiable". Ours asks an independent eye
-(linear discriminant analysis of real faces) how many of the 40 people it recognises; a face is gone
-below a tenth. A second figure has that share and the target's accuracy against epsilon.
-Published too: DP adds white noise to a face and does not blur it.
+Published: at epsilon 430 a face is "almost completely unidentifiable". Ours counts the people whom
+a face recogniser names (linear discriminant analysis, trained on real faces). Faces count as gone
+when it names fewer than a tenth of the 40. A second figure has that share and the target's accuracy
+against epsilon. Also published: DP adds white noise to a face and does not blur it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import panels
 import paper
-from comparison import beside
+from comparison import compare
 
 from raysweep.records.results import Results
 from raysweep.report import figures
@@ -36,29 +36,29 @@ PUBLISHED_THRESHOLD = 430
 
 
 def threshold(means: pd.DataFrame) -> tuple[float, float]:
-    """Return between which epsilons the share of recognised people falls below GONE, for good.
+    """Return the two neighbouring epsilons between which recognition falls below GONE for good.
 
-    The first is the largest below which all are under it, the second the next one measured.
+    At the first and below it all shares are under GONE. The second is the next one measured.
     """
-    own = means.sort_values("epsilon")
-    seen = own[faces.RECOGNISED].to_numpy() >= GONE
-    first = int(np.argmax(seen)) if seen.any() else len(own)
-    spent = [0.0, *own["epsilon"], inf]
+    ordered = means.sort_values("epsilon")
+    seen = ordered[faces.RECOGNISED].to_numpy() >= GONE
+    first = int(np.argmax(seen)) if seen.any() else len(ordered)
+    spent = [0.0, *ordered["epsilon"], inf]
     return spent[first], spent[first + 1]
 
 
-def pictures(results: Results, table: pd.DataFrame) -> pd.DataFrame:
+def shown_trials(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     """Return a row a noise multiplier of SHOWN with ``images`` of PEOPLE in the published form."""
-    kept = table[table["trial_id"].isin(results.reconstructions["trial_id"])]
-    kept = kept[kept["pixels"] == "raw"].drop_duplicates("noise_multiplier")
-    kept = kept[kept["noise_multiplier"].isin(SHOWN)].sort_values("noise_multiplier")
-    images = [faces.rebuilt(results, trial, PEOPLE) for trial in kept["trial_id"]]
-    return kept.assign(images=pd.Series(images, index=kept.index))
+    stored = table[table["trial_id"].isin(results.reconstructions["trial_id"])]
+    stored = stored[stored["pixels"] == "raw"].drop_duplicates("noise_multiplier")
+    stored = stored[stored["noise_multiplier"].isin(SHOWN)].sort_values("noise_multiplier")
+    images = [faces.rebuilt_images(results, trial, PEOPLE) for trial in stored["trial_id"]]
+    return stored.assign(images=pd.Series(images, index=stored.index))
 
 
-def smooth(results: Results, drawn: pd.DataFrame) -> pd.DataFrame:
-    """Return how smooth the images are, means over PEOPLE."""
-    real = [faces.smoothness(image) for image in faces.originals(results, PEOPLE)]
+def smoothness_table(results: Results, drawn: pd.DataFrame) -> pd.DataFrame:
+    """Return the smoothness of the images, means over PEOPLE."""
+    real = [faces.smoothness(image) for image in faces.original_images(results, PEOPLE)]
     rows = [{"image": "real face", "correlation": np.mean(real)}]
     for sigma, images in zip(drawn["noise_multiplier"], drawn["images"], strict=True):
         mean = np.mean([faces.smoothness(image) for image in images])
@@ -66,15 +66,15 @@ def smooth(results: Results, drawn: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).round(2)
 
 
-def sheet(results: Results, kept: pd.DataFrame, means: pd.DataFrame) -> Figure:
-    """Return PEOPLE in rows, the real face and what was rebuilt in columns."""
-    columns = [faces.originals(results, PEOPLE), *kept["images"]]
+def face_sheet(results: Results, stored: pd.DataFrame, means: pd.DataFrame) -> Figure:
+    """Return PEOPLE in rows, the real and the rebuilt faces in columns."""
+    columns = [faces.original_images(results, PEOPLE), *stored["images"]]
     share = means.query("pixels == 'raw'").set_index("noise_multiplier")[faces.RECOGNISED]
     names = ["real face"]
-    for sigma, epsilon in zip(kept["noise_multiplier"], kept["epsilon"], strict=True):
-        told = f"eps {epsilon:,.0f}" if epsilon < 1e4 else f"eps {epsilon:.2g}"
-        told = told if sigma else "no DP"
-        names.append(f"{told}\n{share[sigma]:.0f} % named")
+    for sigma, epsilon in zip(stored["noise_multiplier"], stored["epsilon"], strict=True):
+        label = f"eps {epsilon:,.0f}" if epsilon < 1e4 else f"eps {epsilon:.2g}"
+        label = label if sigma else "no DP"
+        names.append(f"{label}\n{share[sigma]:.0f} % named")
     rows = [list(row) for row in zip(*columns, strict=True)]
     return panels.sheet(
         rows,
@@ -86,45 +86,46 @@ def sheet(results: Results, kept: pd.DataFrame, means: pd.DataFrame) -> Figure:
 
 def main() -> None:
     """Print recognition and accuracy over sigma; draw the faces, and both against epsilon."""
-    (results,), out = paper.opened(__doc__, STORE)
-    table = faces.measured(results)
-    means = faces.by(table, "pixels", "noise_multiplier")
+    (results,), out = paper.open_results(__doc__, STORE)
+    table = faces.face_table(results)
+    means = faces.seed_means(table, "pixels", "noise_multiplier")
     means = means.sort_values(["pixels", "noise_multiplier"], ascending=[False, True])
-    print(paper.scale(results))
-    for form, own in means.groupby("pixels", sort=False):
+
+    print(paper.scale_line(results))
+    for form, group in means.groupby("pixels", sort=False):
         rows = [
             {
                 "sigma": f"{row['noise_multiplier']:g}",
                 "epsilon": f"{row['epsilon']:.4g}",
-                "recognised": beside(
+                "recognised": compare(
                     row[faces.RECOGNISED], None, row[f"{faces.RECOGNISED}_pm"], " %"
                 ),
-                "accuracy": beside(
+                "accuracy": compare(
                     row["accuracy"], ACCURACY.get(row["noise_multiplier"]), row["accuracy_pm"], " %"
                 ),
             }
-            for row in own.to_dict("records")
+            for row in group.to_dict("records")
         ]
-        paper.told(
+        paper.print_table(
             pd.DataFrame(rows), f"MI-Face {faces.FORMS[str(form)]}: ours | published | difference"
         )
-        low, high = threshold(own)
+        low, high = threshold(group)
         print(
             f"Fewer than {GONE:.0f} % of the people are recognised from epsilon {low:.3g} down, "
             f"more at {high:.3g} | published {PUBLISHED_THRESHOLD}"
         )
     _write_curves(out, means)
-    drawn = pictures(results, table)
-    paper.told(
-        smooth(results, drawn), "Correlation of neighbouring pixels (white noise 0, blur towards 1)"
-    )
-    paper.written(out, "face_inversion_figure_4", means, sheet(results, drawn, means))
+    drawn = shown_trials(results, table)
+    title = "Correlation of neighbouring pixels (white noise 0, blur towards 1)"
+    paper.print_table(smoothness_table(results, drawn), title)
+    paper.save(out, "face_inversion_figure_4", means, face_sheet(results, drawn, means))
 
 
 def _write_curves(out: Path, means: pd.DataFrame) -> None:
     named = means.assign(form=means["pixels"].map(faces.FORMS))
     published = {"epsilon": [PUBLISHED_THRESHOLD], "accuracy": [ACCURACY[0.4]]}
     published |= {faces.RECOGNISED: [0.0]}
+
     figure = panels.curves(
         named[np.isfinite(named["epsilon"])],
         "epsilon",

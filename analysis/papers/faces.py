@@ -1,4 +1,4 @@
-"""What the figures of faces share: the images of a trial, and how many people they show."""
+"""Images of a trial, and the share of people whom they show, for the figures of faces."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ RECOGNISED = "recognition_rate_mi_face"
 FORMS = {"raw": "as published (raw pixels, stretched)", "clip": "pixels kept in [0, 1]"}
 
 
-def measured(results: Results) -> pd.DataFrame:
+def face_table(results: Results) -> pd.DataFrame:
     """Return the finished trials with ``pixels``, and rates in %."""
-    table = comparison.measured(results)
+    table = comparison.trial_table(results)
     table["pixels"] = table["config"].str.extract(r'"pixels":"(\w+)"')[0]
     table[["train_accuracy", "accuracy", RECOGNISED]] *= 100
     return table
 
 
-def by(table: pd.DataFrame, *keys: str) -> pd.DataFrame:
+def seed_means(table: pd.DataFrame, *keys: str) -> pd.DataFrame:
     """Return means over seeds: accuracies and the share of people recognised, %."""
     figures = ["epsilon", "train_accuracy", "accuracy", RECOGNISED, "converged_share_mi_face"]
     return comparison.summary(table, keys, [*figures, "mse_mi_face", "ssim_mi_face"])
 
 
-def originals(results: Results, people: list[int]) -> list[NDArray[np.float32]]:
+def original_images(results: Results, people: list[int]) -> list[NDArray[np.float32]]:
     """Return a real image of each of ``people``, (height, width)."""
     faces = results.reconstructions.drop_duplicates("label").set_index("label")
     return [_image(faces["original"][person], faces["shape"][person]) for person in people]
 
 
-def rebuilt(results: Results, trial_id: str, people: list[int]) -> list[NDArray[np.float32]]:
-    """Return what MI-Face rebuilt of each of ``people``, (height, width)."""
+def rebuilt_images(results: Results, trial_id: str, people: list[int]) -> list[NDArray[np.float32]]:
+    """Return the image that MI-Face rebuilt for each of ``people``, (height, width)."""
     faces = results.reconstructions.query("attack == 'mi_face' and trial_id == @trial_id")
     faces = faces.set_index("label")
     return [_image(faces["image"][person], faces["shape"][person]) for person in people]

@@ -1,4 +1,4 @@
-"""What the tables of Nasr et al. 2018 share: settings, their figures, ours beside the published.
+"""Settings and figures that the tables of Nasr et al. 2018 share, ours beside the published.
 
 The attack is a fresh inference model; its accuracy is (1 + advantage) / 2.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 import comparison
 import pandas as pd
-from comparison import beside
+from comparison import compare
 
 from raysweep.records.results import Results
 
@@ -25,9 +25,9 @@ SETTING = ["dataset", "model", "l2", "adversarial_regularisation", "reference_sh
 UNKNOWN: Row = (None, None, None)
 
 
-def measured(results: Results) -> pd.DataFrame:
+def attack_table(results: Results) -> pd.DataFrame:
     """Return the finished trials with FIGURES in % and ``reference_share``, of the members."""
-    table = comparison.measured(results)
+    table = comparison.trial_table(results)
     table["attack_accuracy"] = (1 + table["advantage_inference_model"]) / 2
     table[list(FIGURES)] *= 100
     drawn = table["reference_size"].clip(upper=table["n_reference"])
@@ -35,12 +35,12 @@ def measured(results: Results) -> pd.DataFrame:
     return table.assign(reference_share=share)
 
 
-def settings(table: pd.DataFrame) -> pd.DataFrame:
+def setting_means(table: pd.DataFrame) -> pd.DataFrame:
     """Return one row a setting: means over seeds, %."""
     return comparison.summary(table, SETTING, list(FIGURES))
 
 
-def costs(table: pd.DataFrame, decay: float = 0.0) -> pd.DataFrame:
+def paired_differences(table: pd.DataFrame, decay: float = 0.0) -> pd.DataFrame:
     """Return one row a setting: its mean difference to L2 ``decay`` alone, same seed, points.
 
     At 0 that is the undefended baseline.
@@ -54,24 +54,24 @@ def costs(table: pd.DataFrame, decay: float = 0.0) -> pd.DataFrame:
     return comparison.summary(both, SETTING, list(FIGURES))
 
 
-def on(means: pd.DataFrame) -> str:
-    """Return what a title says of the data: nothing, but for generated records."""
+def data_note(means: pd.DataFrame) -> str:
+    """Return a note for titles: empty for real records."""
     generated = means["dataset"].str.startswith("synthetic").any()
     return " (SYNTHETIC records)" if generated else ""
 
 
-def right_or_wrong(train: float, validation: float) -> float:
-    """Return the accuracy of the attack that calls a member whoever is classified right, %.
+def right_or_wrong_accuracy(train: float, validation: float) -> float:
+    """Return the accuracy, %, of calling an example a member when it is classified right.
 
-    No attack that knows the label need be weaker (Yeom et al. 2018); ``train`` and ``validation``
+    An attack that has the label need not be weaker (Yeom et al. 2018); ``train`` and ``validation``
     are accuracies in %.
     """
     return 50 + (train - validation) / 2
 
 
-def cells(row: Mapping[Any, Any], published: Row) -> dict[str, str]:
+def table_cells(row: Mapping[Any, Any], published: Row) -> dict[str, str]:
     """Return a row of a table, each figure beside the published one."""
     return {
-        label.split(",")[0]: beside(row[name], value, row[f"{name}_pm"])
+        label.split(",")[0]: compare(row[name], value, row[f"{name}_pm"])
         for (name, label), value in zip(FIGURES.items(), published, strict=True)
     }

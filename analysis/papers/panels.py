@@ -1,7 +1,6 @@
-"""Tables -> the figures of papers: panels of curves and sheets of images, published values beside.
+"""Figures of papers from tables: panels of curves and sheets of images, with published values.
 
-Compute first, then draw: nothing is measured here. A column ``y`` may have the half-width of its
-interval in ``y_pm``.
+Nothing is measured here. A column ``y`` may have the half-width of its interval in ``y_pm``.
 """
 
 from __future__ import annotations
@@ -46,6 +45,7 @@ def curves(
     """
     groups = list(table.groupby(hue, sort=False))
     colours = mpl.colormaps[PALETTE](np.linspace(0, 0.92, len(groups)))
+
     with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
         figure = Figure(figsize=(max(8.4, 5.6 * len(panels)), 4.9), layout="constrained")
         for axes, (y, label) in zip(
@@ -60,6 +60,7 @@ def curves(
             _scale(axes, x in log, y in log and bool(drawn))
         _legend(figure)
         figure.suptitle(title, fontsize="x-large", fontweight="bold")
+
     return figure
 
 
@@ -76,26 +77,26 @@ def dots(
 ) -> Figure:
     """Return a panel for each column of ``panels`` (column -> label), a row for each ``by``.
 
-    A dot with its interval for each ``hue`` (one colour without), of its own colour where
-    ``colours`` names one for each; ``published`` has ``by`` and the columns that the paper gives: a
-    star each. A line stands at ``mark``: no change.
+    Each ``hue`` has its dot with an interval, in the colour that ``colours`` names or one of the
+    palette. ``published`` has ``by`` and the columns that the paper gives, drawn as stars. A line
+    marks ``mark``, the place of no change.
     """
     names = list(dict.fromkeys([*table[by], *([] if published is None else published[by])]))
     groups = [("ours", table)] if hue is None else list(table.groupby(hue, sort=False))
     shades = list(mpl.colormaps[PALETTE](np.linspace(0.15, 0.75, len(groups))))
     if colours is not None:
         shades = [colours[str(name)] for name, _ in groups]
+
     with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
         size = (max(8.4, 4.2 * len(panels) + 1.8), 0.42 * len(names) + 1.9)
         figure = Figure(figsize=size, layout="constrained")
         drawn = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
         for axes, (column, label) in zip(drawn, panels.items(), strict=True):
             for i, ((name, group), colour) in enumerate(zip(groups, shades, strict=True)):
-                rows = np.array([names.index(x) for x in group[by]], dtype=float)
-                rows += 0.5 * ((i + 0.5) / len(groups) - 0.5)
-                spread = np.abs(group[f"{column}_pm"]) if f"{column}_pm" in group else None
-                look: dict[str, Any] = {"fmt": "o", "color": colour, "label": str(name)}
-                axes.errorbar(group[column], rows, xerr=spread, capsize=3, **look)
+                # The dots of one row stand a little above each other, one for each hue.
+                shift = 0.5 * ((i + 0.5) / len(groups) - 0.5)
+                rows = shift + np.array([names.index(x) for x in group[by]], dtype=float)
+                _dots(axes, group, column, rows, color=colour, label=str(name))
             if published is not None and column in published:
                 places = [names.index(x) for x in published[by]]
                 axes.scatter(published[column], places, **PUBLISHED, label="published")
@@ -108,7 +109,16 @@ def dots(
         if hue is not None or published is not None:
             _legend(figure)
         figure.suptitle(title, fontsize="x-large", fontweight="bold")
+
     return figure
+
+
+def _dots(
+    axes: Axes, group: pd.DataFrame, column: str, rows: NDArray[np.float64], **look: Any
+) -> None:
+    """Draw a column as dots with their intervals, each in its place of ``rows``."""
+    spread = np.abs(group[f"{column}_pm"]) if f"{column}_pm" in group else None
+    axes.errorbar(group[column], rows, xerr=spread, fmt="o", capsize=3, **look)
 
 
 def _curve(axes: Axes, group: pd.DataFrame, x: str, y: str, **look: Any) -> None:
@@ -131,18 +141,19 @@ def _scale(axes: Axes, log_x: bool, log_y: bool) -> None:
 def _legend(figure: Figure) -> None:
     """Draw one legend below all panels, in as many columns as fit."""
     handles, labels = _entries(figure)
+    # An inch of a figure holds nine letters, and a marker needs the room of six.
     fit = int(9 * figure.get_figwidth() / (6 + max(map(len, labels), default=0)))
-    ncols = max(1, min(6, len(labels), fit))  # a figure's inch holds nine letters
+    ncols = max(1, min(6, len(labels), fit))
     figure.legend(handles, labels, loc="outside lower center", ncols=ncols, frameon=False)
 
 
 def _entries(figure: Figure) -> tuple[list[Any], list[str]]:
     """Return each entry of all panels' legends once."""
-    found: dict[str, Any] = {}
+    entries: dict[str, Any] = {}
     for axes in figure.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
-    return list(found.values()), list(found)
+            entries.setdefault(label, handle)
+    return list(entries.values()), list(entries)
 
 
 def sheet(
@@ -167,6 +178,7 @@ def sheet(
         for axes, name in zip(cells[0], columns, strict=True):
             axes.set_title(name, fontsize="small")
         figure.suptitle(title, fontsize="x-large", fontweight="bold")
+
     return figure
 
 
@@ -181,13 +193,14 @@ def points(
     published: pd.DataFrame,
     hue: str | None = None,
 ) -> Figure:
-    """Return a point for each row with its intervals and its ``name``; stars joined as published.
+    """Return a point for each row with its intervals and its ``name``, and the published as stars.
 
     Rows of the same ``hue`` have a colour and are joined; without one, all are. ``labels`` names
     the axes, column -> label.
     """
     groups = [("ours", table)] if hue is None else list(table.groupby(hue, sort=False))
     colours = mpl.colormaps[PALETTE](np.linspace(0, 0.6, len(groups)))
+
     with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
         figure = Figure(figsize=(8.4, 5.4), layout="constrained")
         axes = figure.subplots()
@@ -204,11 +217,7 @@ def points(
                 color=colour,
                 label=str(group),
             )
-            look: dict[str, Any] = {"color": colour, "ha": "left" if side % 2 else "right"}
-            for i, row in enumerate(rows.to_dict("records")):  # above and below in turn
-                place = (8 if side % 2 else -8, -16 if i % 2 else 8)
-                at = (row[x], row[y])
-                axes.annotate(row[name], at, place, textcoords="offset points", **look)
+            _name_points(axes, rows, (x, y, name), colour, left=bool(side % 2))
         axes.plot(published[x], published[y], color="crimson", linewidth=1, linestyle=":")
         axes.scatter(published[x], published[y], **PUBLISHED, label="published")
         axes.axhline(50, color="grey", linestyle=":", linewidth=1.2, zorder=0)
@@ -216,4 +225,19 @@ def points(
         axes.margins(x=0.12, y=0.12)
         axes.legend(frameon=False)
         figure.suptitle(title, fontsize="x-large", fontweight="bold")
+
     return figure
+
+
+def _name_points(
+    axes: Axes, rows: pd.DataFrame, columns: tuple[str, str, str], colour: Any, *, left: bool
+) -> None:
+    """Write each row's name beside its point, alternately above and below; ``left`` aligned or not.
+
+    ``columns`` are those of the two coordinates and of the name.
+    """
+    x, y, name = columns
+    look: dict[str, Any] = {"color": colour, "ha": "left" if left else "right"}
+    for i, row in enumerate(rows.to_dict("records")):
+        place = (8 if left else -8, -16 if i % 2 else 8)
+        axes.annotate(row[name], (row[x], row[y]), place, textcoords="offset points", **look)

@@ -1,7 +1,7 @@
-"""What the papers' scripts share: their arguments, and what they say and write.
+"""Arguments, printed tables and written files of the papers' scripts.
 
-A script reads analysis/results/NAME, the records of search_spaces/papers/NAME.yaml that are
-committed here, or the results folders that it is given; and writes a figure and a table.
+A script reads the results folders that it is given. By default it reads analysis/results/NAME, the
+committed records of search_spaces/papers/NAME.yaml. It writes a figure and a table.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 COMMITTED = Path(__file__).parents[1] / "results"
 
 
-def opened(doc: str | None, *names: str) -> tuple[list[Results], Path]:
+def open_results(doc: str | None, *names: str) -> tuple[list[Results], Path]:
     """Return the results that the command line names, by default ``names``, and where to write.
 
-    Of ``names`` those without records are left out, and said not to have been run.
+    Names without records are left out, and printed as not run.
     """
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -38,7 +38,7 @@ def opened(doc: str | None, *names: str) -> tuple[list[Results], Path]:
     parser.add_argument("results", nargs="*", help="results folders")
     parser.add_argument("--out", type=Path, default=Path("figures"), help="where to write")
     arguments = parser.parse_args()
-    folders = arguments.results or committed(names)
+    folders = arguments.results or committed_folders(names)
     if not folders:
         raise SystemExit(0)
     try:
@@ -48,17 +48,17 @@ def opened(doc: str | None, *names: str) -> tuple[list[Results], Path]:
         raise SystemExit(2) from None
 
 
-def committed(names: Sequence[str]) -> list[str]:
+def committed_folders(names: Sequence[str]) -> list[str]:
     """Return the folders of the committed records of ``names``; print which were not run."""
     for name in names:
         if not (COMMITTED / name).exists():
-            print(not_run(name))
+            print(not_run_message(name))
     return [str(COMMITTED / name) for name in names if (COMMITTED / name).exists()]
 
 
-def scale(results: Results) -> str:
-    """Return at which scale the records were made, as one line."""
-    trials = comparison.measured(results)
+def scale_line(results: Results) -> str:
+    """Return the scale of the records as one line: model, data, members, epochs, trials, seeds."""
+    trials = comparison.trial_table(results)
     models, datasets = (", ".join(trials[key].unique()) for key in ("model", "dataset"))
     if "synthetic" in datasets:
         datasets += " (SYNTHETIC)"
@@ -73,49 +73,49 @@ def scale(results: Results) -> str:
 
 
 def _sizes(space: Mapping[str, Any]) -> str:
-    """Return how wide the model's layers are, where that is a setting."""
+    """Return the widths of the model's layers, if they are a setting."""
     asked = (space["model"].get(name) for name in ("widths", "hidden"))
     widths = next(filter(None, asked), None)
     return f" ({'-'.join(map(str, widths))})" if isinstance(widths, list) else ""
 
 
 def _attackers(space: Mapping[str, Any]) -> str:
-    """Return by which decoders, and in which steps, the attacks worked."""
+    """Return the decoders of the inversion attack and the step of DtC."""
     attacks = space["attacks"]
     decoder = attacks["inversion"].get("activation_decoder", {}).get("decoders")
     dtc = attacks["membership"].get("dtc")
-    told = f", decoders: {', '.join(decoder)}" if decoder else ""
-    return told + (f", DtC in steps of {dtc['step']:g}" if dtc else "")
+    decoders = f", decoders: {', '.join(decoder)}" if decoder else ""
+    return decoders + (f", DtC in steps of {dtc['step']:g}" if dtc else "")
 
 
-def not_run(space: str) -> str:
-    """Return what stands where there is no record yet."""
+def not_run_message(space: str) -> str:
+    """Return the text for a space without records."""
     return f"not run: raysweep sweep search_spaces/papers/{space}.yaml"
 
 
-def spread(mean: float, half: float, form: str = ".3g") -> str:
-    """Return a mean with the half-width of its interval, which one seed has not.
+def interval_text(mean: float, half: float, form: str = ".3g") -> str:
+    """Return a mean with the half-width of its interval; a single seed has no interval.
 
-    >>> spread(1.0, 0.25), spread(1.0, float("nan")), spread(float("nan"), float("nan"))
-    ('1 ± 0.25', '1', 'not run')
+    >>> interval_text(1.0, 0.25), interval_text(1.0, float("nan"))
+    ('1 ± 0.25', '1')
     """
     if isnan(mean):
         return "not run"
     return f"{mean:{form}}" if isnan(half) else f"{mean:{form}} ± {half:.2g}"
 
 
-def told(table: pd.DataFrame, title: str) -> None:
+def print_table(table: pd.DataFrame, title: str) -> None:
     """Print a table of text under its title."""
     print(f"\n{title}\n{table.to_string(index=False)}")
 
 
-def written(out: Path, name: str, table: pd.DataFrame, figure: Figure) -> None:
-    """Write NAME.csv and NAME.png; say where."""
+def save(out: Path, name: str, table: pd.DataFrame, figure: Figure) -> None:
+    """Write NAME.csv and NAME.png, and print their paths."""
     path = figures.save(figure, out / f"{name}.png")
     table.to_csv(out / f"{name}.csv", index=False)
     print(f"\nFigure: {path}, table: {out / name}.csv")
 
 
-def columns(names: Sequence[str]) -> str:
-    """Return the words under which ``beside`` puts its three values."""
+def table_title(names: Sequence[str]) -> str:
+    """Return the title of a table whose cells are made by ``compare``."""
     return f"{', '.join(names)}: ours | published | difference"

@@ -1,4 +1,4 @@
-"""What Kaya et al. 2020 publish, and how the scripts of its tables read our records.
+"""Published figures of Kaya et al. 2020, and our records in the same units.
 
 Figures are in %, changes relative to the baseline; the distances of Tables 7 and 8 are x 1000.
 """
@@ -182,16 +182,16 @@ TABLE_8 = {  # RAD < 15 %: mean distance of D and of S, gap, Adv Yeom
 }
 
 
-def baselines(results: Results) -> pd.DataFrame:
+def baseline_means(results: Results) -> pd.DataFrame:
     """Return the baseline's means over seeds, a row for each data set and model."""
-    table = in_units(results)
-    own = table[comparison.is_neutral(table)]
-    return comparison.summary(own, PLACE, [*MEASURES, NONMEMBERS, MEMBERS, GAP])
+    table = percent_table(results)
+    neutral = table[comparison.is_neutral(table)]
+    return comparison.summary(neutral, PLACE, [*MEASURES, NONMEMBERS, MEMBERS, GAP])
 
 
-def points(results: Results) -> pd.DataFrame:
+def setting_means(results: Results) -> pd.DataFrame:
     """Return means over seeds: a row for each data set, model, mechanism and setting."""
-    table = changed(results)
+    table = add_paper_changes(results)
     table = table[table["scenario"].isin(SETTINGS)]
     setting = [row[SETTINGS[row["scenario"]][0]] for row in table.to_dict("records")]
     table = table.assign(setting=setting)
@@ -200,40 +200,40 @@ def points(results: Results) -> pd.DataFrame:
     return comparison.summary(table, by, shown)
 
 
-def changed(results: Results) -> pd.DataFrame:
+def add_paper_changes(results: Results) -> pd.DataFrame:
     """Return every finished trial in % and x 1000, with its changes against its baseline."""
-    table = in_units(results)
+    table = percent_table(results)
     base = table[comparison.is_neutral(table)].drop_duplicates(comparison.PAIR)
     aucs = base.set_index(comparison.PAIR)["auc_supervised"]
-    own = aucs.reindex(pd.MultiIndex.from_frame(table[comparison.PAIR])).to_numpy()
-    table[SALEM_POINTS] = 100 * (table["auc_supervised"] - own)
-    table = comparison.against_baseline(table, list(MEASURES))
+    baseline_aucs = aucs.reindex(pd.MultiIndex.from_frame(table[comparison.PAIR])).to_numpy()
+    table[SALEM_POINTS] = 100 * (table["auc_supervised"] - baseline_aucs)
+    table = comparison.add_changes(table, list(MEASURES))
     table[CHANGES] *= 100
     return table
 
 
-def with_settings(
+def means_at(
     tables: Sequence[pd.DataFrame], settings: Mapping[str, float], figures: Sequence[str]
 ) -> dict[str, Any]:
-    """Return the means over seeds of the trials that have exactly these defences; {} for none."""
+    """Return the means over seeds of the trials with exactly these defences; {} for none."""
     for table in tables:
-        own = table
+        trials = table
         for key, neutral in defences.neutral().items():
             if key in table and comparison.is_strength(key):
-                own = own[own[key] == settings.get(key, neutral)]
-        if len(own):
-            found = comparison.summary(own, ["dataset"], figures)
-            return {str(key): value for key, value in found.iloc[0].items()}
+                trials = trials[trials[key] == settings.get(key, neutral)]
+        if len(trials):
+            means = comparison.summary(trials, ["dataset"], figures)
+            return {str(key): value for key, value in means.iloc[0].items()}
     return {}
 
 
-def in_units(results: Results) -> pd.DataFrame:
-    """Return the finished trials, rates in % and distances x 1000; what no trial measured is nan.
+def percent_table(results: Results) -> pd.DataFrame:
+    """Return the finished trials, rates in % and distances x 1000; unmeasured figures are nan.
 
-    A model is named with the number of its members and its learning rate, for records of several
-    scales lie side by side.
+    A model's name includes the number of its members and its learning rate, because the tables
+    show records of several scales.
     """
-    table = comparison.measured(results)
+    table = comparison.trial_table(results)
     members = table["n_members"].map("{:,.0f}".format)
     rate = results.documents[0]["training"]["learning_rate"]
     table = table.assign(model=table["model"] + ", " + members + f" at {rate:g}")
@@ -246,56 +246,56 @@ def in_units(results: Results) -> pd.DataFrame:
     return table
 
 
-def chosen(found: pd.DataFrame, limit: str) -> pd.DataFrame:
-    """Return of each mechanism the row that a column of Tables 3 - 5 shows.
+def best_settings(means: pd.DataFrame, limit: str) -> pd.DataFrame:
+    """Return for each mechanism the row that a column of Tables 3 - 5 shows.
 
     Max: the highest accuracy; RAD: the lowest Adv Yeom within the limit. A mechanism that costs
     more at each of its settings has no row.
     """
     drop = LIMITS[limit]
     if drop is None:
-        return found.loc[found.groupby("scenario", sort=False)["change_accuracy"].idxmax()]
-    return comparison.within(found, "scenario", f"change_{YEOM}", drop)
+        return means.loc[means.groupby("scenario", sort=False)["change_accuracy"].idxmax()]
+    return comparison.best_within(means, "scenario", f"change_{YEOM}", drop)
 
 
-def named(scenario: str, setting: float) -> str:
-    """Return a mechanism's letter and setting, as the paper has it.
+def setting_text(scenario: str, setting: float) -> str:
+    """Return a mechanism's letter and setting, as the paper writes it.
 
-    >>> named("distillation", 50.0), named("weight_decay", 1e-4)
+    >>> setting_text("distillation", 50.0), setting_text("weight_decay", 1e-4)
     ('T=50', 'λ=0.0001')
     """
     return f"{SETTINGS[scenario][1]}={setting:g}"
 
 
-def setting_of(own: pd.DataFrame, best: pd.DataFrame, scenario: str) -> str:
-    """Return the setting of a mechanism in a column, or why there is none."""
-    if scenario not in own["scenario"].to_numpy():
+def setting_or_reason(means: pd.DataFrame, best: pd.DataFrame, scenario: str) -> str:
+    """Return the setting of a mechanism in a column, or the reason why there is none."""
+    if scenario not in means["scenario"].to_numpy():
         return "not run"
     row = best[best["scenario"] == scenario]
-    return named(scenario, float(row["setting"].iloc[0])) if len(row) else "none fits"
+    return setting_text(scenario, float(row["setting"].iloc[0])) if len(row) else "none fits"
 
 
-def groups(found: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+def split_by_network(means: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
     """Yield each data set and model with its rows."""
-    for (dataset, model), own in found.groupby(PLACE, sort=False):
-        yield str(dataset), str(model), own
+    for (dataset, model), rows in means.groupby(PLACE, sort=False):
+        yield str(dataset), str(model), rows
 
 
-def in_order(found: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows by mechanism, as the paper lists them, and setting, with a label each."""
-    place = found["scenario"].map(list(SETTINGS).index)
-    found = found.assign(place=place).sort_values(["place", "setting"], kind="stable")
-    return found.assign(row=labelled(found)).drop(columns="place")
+def sort_settings(means: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows in the paper's order of mechanisms and by setting, with a label each."""
+    place = means["scenario"].map(list(SETTINGS).index)
+    means = means.assign(place=place).sort_values(["place", "setting"], kind="stable")
+    return means.assign(row=setting_labels(means)).drop(columns="place")
 
 
-def labelled(found: pd.DataFrame) -> list[str]:
+def setting_labels(means: pd.DataFrame) -> list[str]:
     """Return each row's mechanism and setting, such as label smoothing α=0.1."""
     return [
-        f"{scenario.replace('_', ' ')} {named(scenario, setting)}"
-        for scenario, setting in zip(found["scenario"], found["setting"], strict=True)
+        f"{scenario.replace('_', ' ')} {setting_text(scenario, setting)}"
+        for scenario, setting in zip(means["scenario"], means["setting"], strict=True)
     ]
 
 
-def absent(dataset: str) -> str:
-    """Return what stands where a data set was not run."""
-    return paper.not_run(f"regularisers_{dataset}")
+def not_run_message(dataset: str) -> str:
+    """Return the text for a data set that was not run."""
+    return paper.not_run_message(f"regularisers_{dataset}")

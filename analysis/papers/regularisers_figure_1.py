@@ -2,8 +2,8 @@
 
 python analysis/papers/regularisers_figure_1.py [RESULTS ...] [--out figures]
 
-The gap of the distances to confident and Yeom's advantage. Published in words: Adv Yeom is about
-1 % from sigma .25 on, while the gap shrinks only from 2.5 on.
+Shown are the gap of the distances to confident and Yeom's advantage. The paper's text says that Adv
+Yeom is about 1 % from sigma .25 on, while the gap shrinks only from 2.5 on.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pandas as pd
 import panels
 import paper
 import regularisers as published
-from comparison import beside
+from comparison import compare
 
 STORE = "regularisers_dp_small"
 TEXT = {  # sigma: change of accuracy, Adv Yeom and Adv Salem, %
@@ -29,9 +29,10 @@ PANELS = {
 }
 
 
-def stars() -> pd.DataFrame:
+def published_points() -> pd.DataFrame:
     """Return the text's figures over sigma, in the units of Table 2, %."""
     accuracy, yeom, *_ = published.BASELINE["fashion_mnist"]
+
     rows = [
         (sigma, accuracy * (1 + change / 100), yeom * (1 + fall / 100))
         for sigma, (change, fall, _) in TEXT.items()
@@ -41,31 +42,36 @@ def stars() -> pd.DataFrame:
 
 def main() -> None:
     """Print the figures over sigma; write and draw them."""
-    (results,), out = paper.opened(__doc__, STORE)
-    table = published.changed(results)
+    (results,), out = paper.open_results(__doc__, STORE)
+    table = published.add_paper_changes(results)
     table = table[table["scenario"] != "batch_norm"]
     measures = [*published.CHANGES, *published.MEASURES, published.GAP, "epsilon"]
-    found = comparison.summary(table, ["noise_multiplier"], measures)
-    found = found.sort_values("noise_multiplier", ignore_index=True)
-    print(paper.scale(results))
+    means = comparison.summary(table, ["noise_multiplier"], measures)
+    means = means.sort_values("noise_multiplier", ignore_index=True)
+
+    print(paper.scale_line(results))
+
     rows = []
-    for own in found.to_dict("records"):
-        sigma = own["noise_multiplier"]
+    for line in means.to_dict("records"):
+        sigma = line["noise_multiplier"]
         row = {"sigma": f"{sigma:g}" if sigma else "no DP"}
-        row["epsilon"] = beside(own["epsilon"], EPSILONS.get(sigma))
-        row["gap"] = beside(own[published.GAP], None if sigma else 46.1, own[f"{published.GAP}_pm"])
+        row["epsilon"] = compare(line["epsilon"], EPSILONS.get(sigma))
+        row["gap"] = compare(
+            line[published.GAP], None if sigma else 46.1, line[f"{published.GAP}_pm"]
+        )
         for name, label, value in zip(
             published.CHANGES,
             published.MEASURES.values(),
             TEXT.get(sigma, (None,) * 3),
             strict=True,
         ):
-            row[f"change of {label}"] = beside(own[name], value, own[f"{name}_pm"], " %")
+            row[f"change of {label}"] = compare(line[name], value, line[f"{name}_pm"], " %")
         rows.append(row)
-    paper.told(pd.DataFrame(rows), "By sigma of DP-SGD: ours | published | difference")
-    private = found[found["noise_multiplier"] > 0]
+    paper.print_table(pd.DataFrame(rows), "By sigma of DP-SGD: ours | published | difference")
+    private = means[means["noise_multiplier"] > 0]
     ends = private["noise_multiplier"].agg(["min", "max"])
-    without = [found[found["noise_multiplier"] == 0].assign(noise_multiplier=end) for end in ends]
+    without = [means[means["noise_multiplier"] == 0].assign(noise_multiplier=end) for end in ends]
+
     figure = panels.curves(
         pd.concat([private.assign(who="DP-SGD"), *(end.assign(who="no DP") for end in without)]),
         "noise_multiplier",
@@ -74,9 +80,9 @@ def main() -> None:
         title="The noise of DP-SGD: distances, attack, accuracy",
         x_label="noise multiplier sigma",
         log=["noise_multiplier"],
-        published=stars(),
+        published=published_points(),
     )
-    paper.written(out, "regularisers_figure_1", found, figure)
+    paper.save(out, "regularisers_figure_1", means, figure)
 
 
 if __name__ == "__main__":

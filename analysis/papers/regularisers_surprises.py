@@ -2,17 +2,20 @@
 
 python analysis/papers/regularisers_surprises.py [RESULTS ...] [--out figures]
 
-Published is the largest increase of Tables 3 - 5 by each setting. A change whose 95 % interval
-leaves zero out is decided, by the AUC: it needs no threshold, so it is told apart sooner.
+Published is the largest increase in Tables 3 - 5 for each setting. A change of the AUC is decided
+when its 95 % interval does not contain zero. The AUC decides because it needs no threshold and
+therefore varies less than the advantage.
 """
 
 from __future__ import annotations
+
+from math import isnan
 
 import pandas as pd
 import panels
 import paper
 import regularisers as published
-from comparison import beside
+from comparison import compare
 
 STORE = "regularisers_surprises_small"
 SALEM, POINTS = f"change_{published.SALEM}", published.SALEM_POINTS
@@ -26,46 +29,48 @@ INCREASES = {  # of Adv Salem, %: the data set where it is largest
 
 
 def verdict(change: float, half: float) -> str:
-    """Return what an interval says of an attack.
+    """Return whether an attack became stronger or weaker, judged by its interval.
 
     >>> verdict(20, 5), verdict(3, 5), verdict(-20, 5)
     ('stronger', 'undecided', 'weaker')
     """
-    if abs(change) <= half or half != half:
+    if isnan(half) or abs(change) <= half:
         return "undecided"
     return "stronger" if change > 0 else "weaker"
 
 
 def main() -> None:
-    """Print what each setting does to both attacks; write and draw it."""
-    folders, out = paper.opened(__doc__, STORE, published.SMALL, published.SMALL_VGG4)
-    print(*map(paper.scale, folders), sep="\n")
-    found = pd.concat(map(published.points, folders), ignore_index=True)
-    surprising = found["scenario"].isin(["label_smoothing", "weight_decay"])
-    found = published.in_order(found[surprising])
+    """Print, write and draw the change of both attacks by each setting."""
+    folders, out = paper.open_results(__doc__, STORE, published.SMALL, published.SMALL_VGG4)
+
+    print(*map(paper.scale_line, folders), sep="\n")
+    means = pd.concat(map(published.setting_means, folders), ignore_index=True)
+    surprising = means["scenario"].isin(["label_smoothing", "weight_decay"])
+    means = published.sort_settings(means[surprising])
     rows: list[dict[str, str]] = []
     stars: dict[str, float] = {}
-    for own in found.to_dict("records"):
-        theirs, task = INCREASES.get((own["scenario"], own["setting"]), (None, ""))
-        stars |= {} if theirs is None else {own["row"]: theirs}
-        row = {"model": own["model"], "setting": own["row"], "n": own["n"]}
+    for line in means.to_dict("records"):
+        theirs, task = INCREASES.get((line["scenario"], line["setting"]), (None, ""))
+        stars |= {} if theirs is None else {line["row"]: theirs}
+        row = {"model": line["model"], "setting": line["row"], "n": line["n"]}
         for name, label in zip(published.CHANGES, published.MEASURES.values(), strict=True):
             value = theirs if name == SALEM else None
-            row[label] = beside(own[name], value, own[f"{name}_pm"], " %")
-        points = own[POINTS], own[f"{POINTS}_pm"]
-        row["AUC Salem"] = beside(points[0], None, points[1], " points")
+            row[label] = compare(line[name], value, line[f"{name}_pm"], " %")
+        points = line[POINTS], line[f"{POINTS}_pm"]
+        row["AUC Salem"] = compare(points[0], None, points[1], " points")
         row["Salem is"] = verdict(*points)
         rows.append({**row, "published for": task})
-    paper.told(pd.DataFrame(rows), "Relative changes: ours | published | difference")
+    paper.print_table(pd.DataFrame(rows), "Relative changes: ours | published | difference")
+
     figure = panels.dots(
-        found,
+        means,
         "row",
         {SALEM: "change of Adv Salem, %", POINTS: "change of Salem's AUC, points"},
         hue="model",
         published=pd.DataFrame({"row": list(stars), SALEM: list(stars.values())}),
         title="Right of the line the attack gets stronger (stars: published)",
     )
-    paper.written(out, "regularisers_surprises", found, figure)
+    paper.save(out, "regularisers_surprises", means, figure)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pandas as pd
 import panels
 import paper
 import regularisers as published
-from comparison import beside
+from comparison import compare
 
 STORES = (
     published.SMALL,
@@ -21,26 +21,33 @@ STORES = (
 
 def main() -> None:
     """Print and draw accuracy, Adv Yeom and Adv Salem of each task."""
-    folders, out = paper.opened(__doc__, *STORES)
-    print(*map(paper.scale, folders), sep="\n")
-    found = pd.concat(map(published.baselines, folders), ignore_index=True)
-    found["task"] = found["dataset"].map(published.TASKS)
+    folders, out = paper.open_results(__doc__, *STORES)
+
+    print(*map(paper.scale_line, folders), sep="\n")
+    means = pd.concat(map(published.baseline_means, folders), ignore_index=True)
+    means["task"] = means["dataset"].map(published.TASKS)
+
     rows = []
-    for own in found.to_dict("records"):
-        theirs = published.BASELINE[own["dataset"]]
-        row = {"task": own["task"], "ours with (members at rate)": own["model"], "seeds": own["n"]}
+    for line in means.to_dict("records"):
+        theirs = published.BASELINE[line["dataset"]]
+        row = {
+            "task": line["task"],
+            "ours with (members at rate)": line["model"],
+            "seeds": line["n"],
+        }
         for (name, label), value in zip(published.MEASURES.items(), theirs[:3], strict=True):
-            row[label] = beside(own[name], value, own[f"{name}_pm"], " %")
+            row[label] = compare(line[name], value, line[f"{name}_pm"], " %")
         rows.append(row)
-    paper.told(pd.DataFrame(rows), paper.columns(list(published.MEASURES.values())))
-    for dataset in sorted(published.TASKS.keys() - set(found["dataset"])):
-        print(f"{published.TASKS[dataset]}: {published.absent(dataset)}")
+    paper.print_table(pd.DataFrame(rows), paper.table_title(list(published.MEASURES.values())))
+    for dataset in sorted(published.TASKS.keys() - set(means["dataset"])):
+        print(f"{published.TASKS[dataset]}: {published.not_run_message(dataset)}")
     stars = pd.DataFrame(
         {"task": published.TASKS[dataset], **dict(zip(published.MEASURES, theirs[:3], strict=True))}
         for dataset, theirs in published.BASELINE.items()
     )
+
     figure = panels.dots(
-        found,
+        means,
         "task",
         {name: f"{label}, %" for name, label in published.MEASURES.items()},
         hue="model",
@@ -48,7 +55,7 @@ def main() -> None:
         title="The undefended baselines (stars: published)",
         mark=None,
     )
-    paper.written(out, "regularisers_table_2", found, figure)
+    paper.save(out, "regularisers_table_2", means, figure)
 
 
 if __name__ == "__main__":

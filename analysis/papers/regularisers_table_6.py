@@ -2,8 +2,8 @@
 
 python analysis/papers/regularisers_table_6.py [RESULTS ...] [--out figures]
 
-The paper pairs on CIFAR-100; the settings are those of its Table 5, the rows 5 and 15 are T or c
-alone. Beside the table stand its sweeps of E. All figures are changes relative to the baseline, %.
+The paper pairs on CIFAR-100 with the settings of its Table 5; its rows 5 and 15 are T or c alone.
+Its sweeps of E are printed below the table. All figures are changes relative to the baseline, %.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pandas as pd
 import panels
 import paper
 import regularisers as published
-from comparison import beside
+from comparison import compare
 
 Settings = dict[str, float]
 T: Settings = {"distillation_temperature": 50}
@@ -52,53 +52,58 @@ LABELS = {
 }
 
 
-def measured(table: pd.DataFrame) -> pd.DataFrame:
+def pair_table(table: pd.DataFrame) -> pd.DataFrame:
     """Return one row for each of TABLE_6: ours, and ``published_`` columns."""
     rows = []
     for name, (settings, theirs) in TABLE_6.items():
-        own: dict[str, Any] = {key: float("nan") for name in LABELS for key in (name, f"{name}_pm")}
-        own |= published.with_settings([table], settings, list(LABELS))
+        ours: dict[str, Any] = {
+            key: float("nan") for name in LABELS for key in (name, f"{name}_pm")
+        }
+        ours |= published.means_at([table], settings, list(LABELS))
         stars = {f"published_{key}": value for key, value in zip(LABELS, theirs, strict=True)}
-        rows.append({"mechanisms": name, **own, **stars})
+        rows.append({"mechanisms": name, **ours, **stars})
     return pd.DataFrame(rows)
 
 
-def sweeps(table: pd.DataFrame) -> pd.DataFrame:
+def early_stopping_table(table: pd.DataFrame) -> pd.DataFrame:
     """Return the change of accuracy by E, beside T = 50 and c = 16."""
     rows = []
     for epoch, theirs in E_SWEEPS.items():
         row = {"E": str(epoch)}
         for label, alone, value in zip(("T = 50", "c = 16"), (T, C), theirs, strict=True):
             settings = {**alone, "early_stopping": epoch}
-            own = published.with_settings([table], settings, ["change_accuracy"])
-            ours = own.get("change_accuracy", float("nan"))
-            row[label] = beside(ours, value, own.get("change_accuracy_pm", float("nan")), " %")
+            means = published.means_at([table], settings, ["change_accuracy"])
+            ours, pm = (means.get(f"change_accuracy{x}", float("nan")) for x in ("", "_pm"))
+            row[label] = compare(ours, value, pm, " %")
         rows.append(row)
     return pd.DataFrame(rows)
 
 
 def main() -> None:
     """Print Table 6 and the sweeps of E; draw the table."""
-    (results,), out = paper.opened(__doc__, published.SMALL_PAIRS)
-    table = published.changed(results)
-    found = measured(table)
-    print(paper.scale(results))
-    print(f"CIFAR-100, as published: {published.absent('pairs_cifar100')}")
-    text = pd.DataFrame({"mechanisms": found["mechanisms"]})
+    (results,), out = paper.open_results(__doc__, published.SMALL_PAIRS)
+    table = published.add_paper_changes(results)
+    means = pair_table(table)
+
+    print(paper.scale_line(results))
+    print(f"CIFAR-100, as published: {published.not_run_message('pairs_cifar100')}")
+    text = pd.DataFrame({"mechanisms": means["mechanisms"]})
     for name, label in LABELS.items():
-        cells = zip(found[name], found[f"published_{name}"], found[f"{name}_pm"], strict=True)
-        text[label] = [beside(ours, value, pm, " %") for ours, value, pm in cells]
-    paper.told(text, "Table 6: ours | published | difference")
-    paper.told(sweeps(table), "Change of accuracy by early stopping: ours | published | difference")
-    stars = found[["mechanisms"]].join(found[[f"published_{name}" for name in LABELS]])
+        cells = zip(means[name], means[f"published_{name}"], means[f"{name}_pm"], strict=True)
+        text[label] = [compare(ours, value, pm, " %") for ours, value, pm in cells]
+    paper.print_table(text, "Table 6: ours | published | difference")
+    title = "Change of accuracy by early stopping: ours | published | difference"
+    paper.print_table(early_stopping_table(table), title)
+    stars = means[["mechanisms"]].join(means[[f"published_{name}" for name in LABELS]])
+
     figure = panels.dots(
-        found.dropna(subset=list(LABELS)),
+        means.dropna(subset=list(LABELS)),
         "mechanisms",
         LABELS,
         published=stars.rename(columns=lambda name: name.removeprefix("published_")),
         title="Pairs of mechanisms (ours: Fashion-MNIST; stars: published, CIFAR-100)",
     )
-    paper.written(out, "regularisers_table_6", found, figure)
+    paper.save(out, "regularisers_table_6", means, figure)
 
 
 if __name__ == "__main__":

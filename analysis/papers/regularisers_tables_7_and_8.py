@@ -1,9 +1,9 @@
-"""Kaya et al. 2020, Tables 7 and 8: distance to confident, of members S and of others D.
+"""Kaya et al. 2020, Tables 7 and 8: distance to confident of members (S) and nonmembers (D).
 
 python analysis/papers/regularisers_tables_7_and_8.py [RESULTS ...] [--out figures]
 
-Distances are x 1000; the gap is (D - S) / D. Table 8 is of the column RAD < 15 %. The text adds
-three pairs of mechanisms on CIFAR-100.
+Distances are x 1000; the gap is (D - S) / D. Table 8 belongs to the column RAD < 15 %. The text of
+the paper adds three pairs of mechanisms on CIFAR-100.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pandas as pd
 import panels
 import paper
 import regularisers as published
-from comparison import beside
+from comparison import compare
 
 CELLS = {
     published.NONMEMBERS: "distance of D x 1000",
@@ -30,11 +30,11 @@ PAIRS: dict[str, tuple[dict[str, float], float, float]] = {  # on CIFAR-100: Adv
 }
 
 
-def cells(own: Mapping[Any, Any], theirs: Sequence[float | None]) -> dict[str, str]:
+def table_cells(ours: Mapping[Any, Any], theirs: Sequence[float | None]) -> dict[str, str]:
     """Return ours | published | difference of each figure."""
     nan = float("nan")
     return {
-        label: beside(own.get(name, nan), value, own.get(f"{name}_pm", nan))
+        label: compare(ours.get(name, nan), value, ours.get(f"{name}_pm", nan))
         for (name, label), value in zip(CELLS.items(), theirs, strict=True)
     }
 
@@ -42,53 +42,54 @@ def cells(own: Mapping[Any, Any], theirs: Sequence[float | None]) -> dict[str, s
 def table_7(base: pd.DataFrame) -> pd.DataFrame:
     """Return one row a task and model: the baseline's distances."""
     rows = []
-    for own in base.to_dict("records"):
-        _, yeom, _, *distances = published.BASELINE[own["dataset"]]
-        row = {"task": published.TASKS[own["dataset"]], "ours with": own["model"]}
-        rows.append({**row, **cells(own, [*distances, yeom])})
+    for line in base.to_dict("records"):
+        _, yeom, _, *distances = published.BASELINE[line["dataset"]]
+        row = {"task": published.TASKS[line["dataset"]], "ours with": line["model"]}
+        rows.append({**row, **table_cells(line, [*distances, yeom])})
     return pd.DataFrame(rows)
 
 
-def table_8(own: pd.DataFrame, dataset: str, found: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a mechanism, at the setting that it has in ``found``."""
-    best = found.set_index("scenario")
+def table_8(run: pd.DataFrame, dataset: str, means: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a mechanism, at the setting that it has in ``means``."""
+    best = means.set_index("scenario")
+
     rows = []
     for scenario, theirs in published.TABLE_8[dataset].items():
         ours = best.loc[scenario].to_dict() if scenario in best.index else {}
-        setting = published.setting_of(own, found, scenario)
-        rows.append({"mechanism": scenario, "ours": setting, **cells(ours, theirs)})
+        setting = published.setting_or_reason(run, means, scenario)
+        rows.append({"mechanism": scenario, "ours": setting, **table_cells(ours, theirs)})
     return pd.DataFrame(rows)
 
 
-def at_published(own: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """Return the rows whose settings are those of the paper's Table 8; none unless all were run."""
+def select_published(means: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Return the rows whose settings are those of the paper's Table 8; empty unless all ran."""
     theirs = {name: cells[-1][0] for name, cells in published.TABLES_3_TO_5[dataset].items()}
-    same = own[own["setting"] == own["scenario"].map(theirs)]
+    same = means[means["setting"] == means["scenario"].map(theirs)]
     return same if len(same) == len(theirs) else same.iloc[:0]
 
 
-def order(found: pd.DataFrame, dataset: str) -> str:
-    """Return the mechanisms by falling gap: ours, the published order, and how alike they are.
+def order_text(means: pd.DataFrame, dataset: str) -> str:
+    """Return the mechanisms by falling gap: ours, the published order, and their rank correlation.
 
-    Then the same without the one mechanism that is most out of its place.
+    The rank correlation is also given without the mechanism that is most out of place.
     """
-    ours = found.set_index("scenario")[published.GAP]
+    ours = means.set_index("scenario")[published.GAP]
     theirs = pd.Series({name: row[2] for name, row in published.TABLE_8[dataset].items()})
     theirs = theirs[ours.index]
     by_gap = [" > ".join(gaps.sort_values(ascending=False).index) for gaps in (ours, theirs)]
     alike = ours.corr(theirs, method="spearman")
     without = {name: ours.drop(name).corr(theirs, method="spearman") for name in ours.index}
     odd = max(without, key=without.__getitem__)
-    told = f"gaps, ours: {by_gap[0]}\n published: {by_gap[1]}\nrank correlation {alike:.2f}"
-    return f"{told}, without {odd.replace('_', ' ')} {without[odd]:.2f}"
+    text = f"gaps, ours: {by_gap[0]}\n published: {by_gap[1]}\nrank correlation {alike:.2f}"
+    return f"{text}, without {odd.replace('_', ' ')} {without[odd]:.2f}"
 
 
-def pairs(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+def pair_table(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Return one row for each of the three pairs of the text."""
     rows = []
     for name, (settings, yeom, gap) in PAIRS.items():
-        own = published.with_settings(tables, settings, list(CELLS))
-        rows.append({"pair": name, **cells(own, (None, None, gap, yeom))})
+        ours = published.means_at(tables, settings, list(CELLS))
+        rows.append({"pair": name, **table_cells(ours, (None, None, gap, yeom))})
     return pd.DataFrame(rows)
 
 
@@ -101,51 +102,54 @@ def main() -> None:
         published.LARGE_TABLE_8,
         published.SMALL_PAIRS,
     )
-    folders, out = paper.opened(__doc__, *stores)
-    print(*map(paper.scale, folders), sep="\n")
-    tables = [published.points(results) for results in folders]
+    folders, out = paper.open_results(__doc__, *stores)
+
+    print(*map(paper.scale_line, folders), sep="\n")
+    tables = [published.setting_means(results) for results in folders]
     singles = [results for results, table in zip(folders, tables, strict=True) if len(table)]
-    base = pd.concat(map(published.baselines, singles), ignore_index=True)
-    found = pd.concat(tables, ignore_index=True)
-    paper.told(table_7(base), "Table 7: ours | published | difference")
-    for dataset, model, own in published.groups(found):
+    base = pd.concat(map(published.baseline_means, singles), ignore_index=True)
+    means = pd.concat(tables, ignore_index=True)
+    paper.print_table(table_7(base), "Table 7: ours | published | difference")
+    for dataset, model, run in published.split_by_network(means):
         place = f"Table 8, {published.TASKS[dataset]} ({model})"
-        columns = {"RAD < 15 % here": published.chosen(own, "RAD < 15 %")}
-        same = at_published(own, dataset)
+        columns = {"RAD < 15 % here": published.best_settings(run, "RAD < 15 %")}
+        same = select_published(run, dataset)
         if len(same):
             columns["at the published settings"] = same
         for which, rows in columns.items():
-            table = table_8(own, dataset, rows)
-            paper.told(table, f"{place}, {which}: ours | published | difference")
-            print(order(rows, dataset))
-    for dataset in sorted(published.TASKS.keys() - set(found["dataset"])):
-        print(f"\nTables 7 and 8, {published.TASKS[dataset]}: {published.absent(dataset)}")
-    paired = [published.changed(results) for results in folders]
-    paper.told(pairs(paired), "Three pairs: ours (Fashion-MNIST) | published (CIFAR-100)")
-    drawn = pd.concat([base.assign(scenario="baseline"), best(found)])
+            table = table_8(run, dataset, rows)
+            paper.print_table(table, f"{place}, {which}: ours | published | difference")
+            print(order_text(rows, dataset))
+    for dataset in sorted(published.TASKS.keys() - set(means["dataset"])):
+        print(f"\nTables 7 and 8, {published.TASKS[dataset]}: {published.not_run_message(dataset)}")
+    paired = [published.add_paper_changes(results) for results in folders]
+    title = "Three pairs: ours (Fashion-MNIST) | published (CIFAR-100)"
+    paper.print_table(pair_table(paired), title)
+    drawn = pd.concat([base.assign(scenario="baseline"), drawn_settings(means)])
+
     figure = panels.dots(
         drawn.assign(scenario=drawn["scenario"].str.replace("_", " ")),
         "scenario",
         {published.GAP: "gap of the distances, %", published.YEOM: "Adv Yeom, %"},
         hue="model",
-        published=stars(base["dataset"].iloc[0]),
+        published=published_points(base["dataset"].iloc[0]),
         title="Distance to confident at Table 8's settings (stars: published)",
     )
-    paper.written(out, "regularisers_tables_7_and_8", pd.concat([base, found]), figure)
+    paper.save(out, "regularisers_tables_7_and_8", pd.concat([base, means]), figure)
 
 
-def best(found: pd.DataFrame) -> pd.DataFrame:
+def drawn_settings(means: pd.DataFrame) -> pd.DataFrame:
     """Return the rows at the published settings; where they were not run, those of RAD < 15 %."""
     parts = []
-    for dataset, model, own in published.groups(found):
-        rows = at_published(own, dataset)
+    for dataset, model, run in published.split_by_network(means):
+        rows = select_published(run, dataset)
         if rows.empty:
-            rows = published.chosen(own, "RAD < 15 %").assign(model=f"{model}, RAD < 15 %")
+            rows = published.best_settings(run, "RAD < 15 %").assign(model=f"{model}, RAD < 15 %")
         parts.append(rows)
     return pd.concat(parts)
 
 
-def stars(dataset: str) -> pd.DataFrame:
+def published_points(dataset: str) -> pd.DataFrame:
     """Return the published rows of Tables 7 and 8."""
     _, yeom, _, *distances = published.BASELINE[dataset]
     theirs = {"baseline": (*distances, yeom), **published.TABLE_8[dataset]}

@@ -1,4 +1,4 @@
-"""What Giammarresi 2021 publishes, and how the scripts of its figures read our records.
+"""Published figures of Giammarresi 2021, and our records in the same units.
 
 Membership is the mean AUC of max_posterior and data_transfer. Changes are in %.
 """
@@ -36,12 +36,12 @@ TASKS = {"fashion_mnist": "Fashion-MNIST", "mnist": "MNIST", "cifar10": "CIFAR-1
 BASELINE = {"accuracy": 0.846, "attack_auc": 0.67, "inversion_mse": 0.047}  # over three data sets
 
 
-def measured(results: Results) -> pd.DataFrame:
-    """Return the finished trials, with a column of the inversion's MSE for each layer.
+def layer_table(results: Results) -> pd.DataFrame:
+    """Return the finished trials, with the inversion's MSE of each layer as a column.
 
     ``intermediate`` is the mean over the layers below the output.
     """
-    table = comparison.measured(results)
+    table = comparison.trial_table(results)
     table = table.rename(columns={f"mse_activation_decoder_{name}": name for name in LAYERS})
     table = table[table["scenario"].isin(list(SCENARIOS))]
     shown = [name for name in INTERMEDIATE if name in table]
@@ -52,6 +52,6 @@ def changes(
     table: pd.DataFrame, figures: Sequence[str], *, against: str = "baseline"
 ) -> pd.DataFrame:
     """Return ``table`` with ``change_<figure>`` against a scenario of the same data and seed, %."""
-    table = comparison.against_baseline(table, figures, scenario=against)
+    table = comparison.add_changes(table, figures, scenario=against)
     table[[f"change_{name}" for name in figures]] *= 100
     return table

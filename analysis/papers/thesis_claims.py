@@ -2,7 +2,7 @@
 
 python analysis/papers/thesis_claims.py [RESULTS ...] [--out figures]
 
-Each claim is a change in %, paired by data set and seed, and what is claimed of it.
+Each claim states how a change in %, paired by data set and seed, should turn out.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import paper
 import thesis
 
 NOTICEABLE = 5.0
-"""A change of so many % is what the thesis' "noticeably" and "significantly" are read as."""
+"""The change in % from which on a change counts as "noticeable" or "significant"."""
 
-Claim = tuple[str, str, str, str, str]  # in words; scenario, against which, measure; what of it
+Claim = tuple[str, str, str, str, str]  # text; scenario, compared with, measure; claimed change
 CLAIMS: list[Claim] = [
     ("DP costs accuracy (ε=2)", "dp_eps2", "baseline", "accuracy", "falls"),
     ("DP costs accuracy (ε=8)", "dp_eps8", "baseline", "accuracy", "falls"),
@@ -50,7 +50,7 @@ CLAIMS: list[Claim] = [
 
 
 def verdict(low: float, high: float, claimed: str) -> str:
-    """Return whether an interval of changes bears a claim out.
+    """Return whether an interval of changes supports a claim.
 
     >>> verdict(2, 6, "rises"), verdict(-1, 6, "rises"), verdict(6, 9, "does not rise")
     ('holds', 'undecided', 'fails')
@@ -75,32 +75,34 @@ def change(
     """Return a scenario's mean change in %, the half-width of its interval, and n; 0: not run."""
     if against not in table["scenario"].to_numpy():
         return float("nan"), float("nan"), 0
-    found = thesis.changes(table, [measure], against=against)
-    return comparison.mean_interval(found.loc[found["scenario"] == scenario, f"change_{measure}"])
+    claims = thesis.changes(table, [measure], against=against)
+    return comparison.mean_interval(claims.loc[claims["scenario"] == scenario, f"change_{measure}"])
 
 
-def judged(table: pd.DataFrame) -> pd.DataFrame:
+def judge_claims(table: pd.DataFrame) -> pd.DataFrame:
     """Return one row a claim: the change in %, its half-width, n, and the verdict."""
     rows = []
-    for words, scenario, against, measure, claimed in CLAIMS:
+    for claim, scenario, against, measure, claimed in CLAIMS:
         mean, half, n = change(table, scenario, against, measure)
-        told = verdict(mean - half, mean + half, claimed) if n else "not run"
+        outcome = verdict(mean - half, mean + half, claimed) if n else "not run"
         rows.append(
-            {"claim": words, "measure": measure, "published": claimed}
+            {"claim": claim, "measure": measure, "published": claimed}
             | {"change": mean, "change_pm": half}
-            | {"n": n, "verdict": told}
+            | {"n": n, "verdict": outcome}
         )
     return pd.DataFrame(rows)
 
 
 def main() -> None:
     """Print each claim and its verdict; write and draw them."""
-    (results,), out = paper.opened(__doc__, thesis.SMALL)
-    found = judged(thesis.measured(results))
-    print(paper.scale(results))
-    paper.told(found.round(2), "Claims as published, and our change in %")
-    print("\n" + ", ".join(f"{k}: {v}" for k, v in found["verdict"].value_counts().items()))
-    shown = found.dropna(subset="change")
+    (results,), out = paper.open_results(__doc__, thesis.SMALL)
+    claims = judge_claims(thesis.layer_table(results))
+
+    print(paper.scale_line(results))
+    paper.print_table(claims.round(2), "Claims as published, and our change in %")
+    print("\n" + ", ".join(f"{k}: {v}" for k, v in claims["verdict"].value_counts().items()))
+    shown = claims.dropna(subset="change")
+
     figure = panels.dots(
         shown.assign(claim=shown["claim"] + ": " + shown["published"]),
         "claim",
@@ -109,7 +111,7 @@ def main() -> None:
         colours={"holds": "royalblue", "fails": "darkorange", "undecided": "grey"},
         title="What the thesis claims of each change, and what it was",
     )
-    paper.written(out, "thesis_claims", found, figure)
+    paper.save(out, "thesis_claims", claims, figure)
 
 
 if __name__ == "__main__":

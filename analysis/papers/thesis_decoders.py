@@ -2,7 +2,7 @@
 
 python analysis/papers/thesis_decoders.py [RESULTS ...] [--out figures]
 
-A claim that holds by one and fails by the other is a claim on the attack, not on the defence. The
+A claim that holds by one decoder and fails by the other is about the attack, not the defence. The
 layers between are those that a store has.
 """
 
@@ -13,56 +13,59 @@ import pandas as pd
 import panels
 import paper
 import thesis
-from thesis_claims import judged
+from thesis_claims import judge_claims
 
 from raysweep.records.results import Results
 
 
-def decoder_of(results: Results) -> str:
-    """Return the decoders that rebuilt the images of a store."""
-    found = results.attacks.query("family == 'inversion'")["decoder"]
-    return ", ".join(sorted(found.dropna().unique()))
+def decoder_names(results: Results) -> str:
+    """Return the names of the decoders that a store used."""
+    decoders = results.attacks.query("family == 'inversion'")["decoder"]
+    return ", ".join(sorted(decoders.dropna().unique()))
 
 
-def errors(table: pd.DataFrame) -> dict[str, str]:
+def baseline_errors(table: pd.DataFrame) -> dict[str, str]:
     """Return the baseline's error of each layer, by data set."""
-    own = table[table["scenario"] == "baseline"]
-    found: dict[str, str] = {}
-    for dataset, rows in own.groupby("dataset", sort=False):
+    baseline = table[table["scenario"] == "baseline"]
+    cells: dict[str, str] = {}
+    for dataset, rows in baseline.groupby("dataset", sort=False):
         for layer in filter(rows.columns.__contains__, thesis.LAYERS):
             mean, half, _ = comparison.mean_interval(rows[layer])
-            found[f"{thesis.TASKS[str(dataset)]}, {layer}"] = paper.spread(mean, half, ".4f")
-    return found
+            cells[f"{thesis.TASKS[str(dataset)]}, {layer}"] = paper.interval_text(mean, half, ".4f")
+    return cells
 
 
 def main() -> None:
-    """Print both decoders' errors and what each says of the claims; write and draw the changes."""
-    folders, out = paper.opened(__doc__, thesis.SMALL, thesis.DECODER)
-    print(*map(paper.scale, folders), sep="\n")
+    """Print both decoders' errors and verdicts; write and draw the changes."""
+    folders, out = paper.open_results(__doc__, thesis.SMALL, thesis.DECODER)
+
+    print(*map(paper.scale_line, folders), sep="\n")
     parts, baselines = [], {}
     for results in folders:
-        table, decoder = thesis.measured(results), decoder_of(results)
-        baselines[decoder] = errors(table)
-        parts.append(judged(table).assign(decoder=decoder))
-    paper.told(
+        table, decoder = thesis.layer_table(results), decoder_names(results)
+        baselines[decoder] = baseline_errors(table)
+        parts.append(judge_claims(table).assign(decoder=decoder))
+    paper.print_table(
         pd.DataFrame(baselines).dropna().reset_index(names="baseline"), "MSE of the baseline"
     )
-    found = pd.concat(parts, ignore_index=True)
-    found = found[found["measure"].isin([*thesis.LAYERS, "intermediate"])]
-    cells = zip(found["change"], found["change_pm"], found["verdict"], strict=True)
-    words = [f"{paper.spread(mean, half, '+.1f')}: {said}" for mean, half, said in cells]
-    beside = found.assign(told=words).pivot_table(
-        index=["claim", "published"], columns="decoder", values="told", aggfunc="first", sort=False
+    claims = pd.concat(parts, ignore_index=True)
+    claims = claims[claims["measure"].isin([*thesis.LAYERS, "intermediate"])]
+    cells = zip(claims["change"], claims["change_pm"], claims["verdict"], strict=True)
+    texts = [f"{paper.interval_text(mean, half, '+.1f')}: {said}" for mean, half, said in cells]
+    by_decoder = claims.assign(text=texts).pivot_table(
+        index=["claim", "published"], columns="decoder", values="text", aggfunc="first", sort=False
     )
-    paper.told(beside.reset_index(), "Claims as published, and our change in % by each decoder")
+    title = "Claims as published, and our change in % by each decoder"
+    paper.print_table(by_decoder.reset_index(), title)
+
     figure = panels.dots(
-        found.assign(claim=found["claim"] + ": " + found["published"]),
+        claims.assign(claim=claims["claim"] + ": " + claims["published"]),
         "claim",
         {"change": "change of the rebuilt image's MSE, %"},
         hue="decoder",
         title="The thesis' claims on inversion, by two decoders",
     )
-    paper.written(out, "thesis_decoders", found, figure)
+    paper.save(out, "thesis_decoders", claims, figure)
 
 
 if __name__ == "__main__":

@@ -13,32 +13,37 @@ import pandas as pd
 import panels
 import paper
 import thesis
-from comparison import beside
+from comparison import compare
 
 NAMES = {f"change_{name}": name for name in thesis.BASELINE}
 
 
 def main() -> None:
     """Print, write and draw the changes."""
-    (results,), out = paper.opened(__doc__, thesis.SMALL)
-    table = thesis.changes(thesis.measured(results), list(thesis.BASELINE))
-    found = comparison.summary(table, ["scenario"], list(NAMES))
-    found = found.set_index("scenario").reindex(list(thesis.SCENARIOS)).reset_index()
-    found["scenario"] = found["scenario"].map(thesis.SCENARIOS)
+    (results,), out = paper.open_results(__doc__, thesis.SMALL)
+    table = thesis.changes(thesis.layer_table(results), list(thesis.BASELINE))
+    means = comparison.summary(table, ["scenario"], list(NAMES))
+    means = means.set_index("scenario").reindex(list(thesis.SCENARIOS)).reset_index()
+    means["scenario"] = means["scenario"].map(thesis.SCENARIOS)
     base = table[table["scenario"] == "baseline"]
-    print(paper.scale(results))
+
+    print(paper.scale_line(results))
+
     rows = [
-        {"measure": thesis.MEASURES[name], "baseline": beside(float(base[name].mean()), value)}
+        {"measure": thesis.MEASURES[name], "baseline": compare(float(base[name].mean()), value)}
         for name, value in thesis.BASELINE.items()
     ]
-    paper.told(pd.DataFrame(rows), "Where changes start: ours | published | difference")
-    text = found[["scenario", "n"]].copy()
+    paper.print_table(pd.DataFrame(rows), "Where changes start: ours | published | difference")
+    text = means[["scenario", "n"]].copy()
     for column, name in NAMES.items():
-        cells = found[[column, f"{column}_pm"]].itertuples(index=False)
-        text[thesis.MEASURES[name]] = [paper.spread(mean, half, "+.3g") for mean, half in cells]
-    paper.told(text, "Mean change against the baseline, % (n: data sets x seeds)")
+        cells = means[[column, f"{column}_pm"]].itertuples(index=False)
+        text[thesis.MEASURES[name]] = [
+            paper.interval_text(mean, half, "+.3g") for mean, half in cells
+        ]
+    paper.print_table(text, "Mean change against the baseline, % (n: data sets x seeds)")
+
     figure = panels.dots(
-        found[found["scenario"] != "baseline"].dropna(subset="change_accuracy"),
+        means[means["scenario"] != "baseline"].dropna(subset="change_accuracy"),
         "scenario",
         {
             "change_accuracy": "accuracy, % (right is better)",
@@ -47,7 +52,7 @@ def main() -> None:
         },
         title="Change against the undefended baseline",
     )
-    paper.written(out, "thesis_figure_3", found, figure)
+    paper.save(out, "thesis_figure_3", means, figure)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 python analysis/papers/thesis_scenarios.py [RESULTS ...] [--out figures]
 
-The thesis' summary publishes the baseline's means over the three data sets; the other values are
-in its figures' words alone. Training times are of a machine with other work on it.
+The thesis publishes the baseline's means over the three data sets as numbers, the other values only
+in words. The machine did other work while the training times were measured.
 """
 
 from __future__ import annotations
@@ -13,32 +13,38 @@ import pandas as pd
 import panels
 import paper
 import thesis
-from comparison import beside
+from comparison import compare
 
 
 def main() -> None:
     """Print the four measures of each scenario and data set; write and draw them."""
-    (results,), out = paper.opened(__doc__, thesis.SMALL)
-    table = thesis.measured(results)
+    (results,), out = paper.open_results(__doc__, thesis.SMALL)
+    table = thesis.layer_table(results)
     means = comparison.summary(table, ["dataset", "scenario"], list(thesis.MEASURES))
-    print(paper.scale(results))
+
+    print(paper.scale_line(results))
     for dataset, name in thesis.TASKS.items():
-        own = means[means["dataset"] == dataset]
-        if own.empty:
-            print(f"\n{name}: {paper.not_run('thesis')}")
+        rows = means[means["dataset"] == dataset]
+        if rows.empty:
+            print(f"\n{name}: {paper.not_run_message('thesis')}")
             continue
-        text = pd.DataFrame({"scenario": own["scenario"].map(thesis.SCENARIOS), "seeds": own["n"]})
+        text = pd.DataFrame(
+            {"scenario": rows["scenario"].map(thesis.SCENARIOS), "seeds": rows["n"]}
+        )
         for measure, label in thesis.MEASURES.items():
-            cells = own[[measure, f"{measure}_pm"]].itertuples(index=False)
-            text[label] = [paper.spread(mean, half) for mean, half in cells]
-        paper.told(text, name)
+            cells = rows[[measure, f"{measure}_pm"]].itertuples(index=False)
+            text[label] = [paper.interval_text(mean, half) for mean, half in cells]
+        paper.print_table(text, name)
     base = means[means["scenario"] == "baseline"]
     names = " and ".join(base["dataset"].map(thesis.TASKS))
-    rows = [
-        {"measure": thesis.MEASURES[key], names: beside(float(base[key].mean()), value)}
+
+    lines = [
+        {"measure": thesis.MEASURES[key], names: compare(float(base[key].mean()), value)}
         for key, value in thesis.BASELINE.items()
     ]
-    paper.told(pd.DataFrame(rows), "Baseline: ours | published (three data sets) | difference")
+    title = "Baseline: ours | published (three data sets) | difference"
+    paper.print_table(pd.DataFrame(lines), title)
+
     figure = panels.dots(
         means.replace({"scenario": thesis.SCENARIOS, "dataset": thesis.TASKS}),
         "scenario",
@@ -48,7 +54,7 @@ def main() -> None:
         title="The scenarios that were run (stars: published mean of three data sets)",
         mark=None,
     )
-    paper.written(out, "thesis_scenarios", means, figure)
+    paper.save(out, "thesis_scenarios", means, figure)
 
 
 if __name__ == "__main__":

@@ -22,36 +22,38 @@ MEASURES = {
 
 def main() -> None:
     """Print each strength's cost and the largest that is cheap; write and draw them."""
-    (results,), out = paper.opened(__doc__, STORE)
-    table = comparison.measured(results)
-    table = comparison.against_baseline(table, ["inversion_mse"])
+    (results,), out = paper.open_results(__doc__, STORE)
+    table = comparison.trial_table(results)
+    table = comparison.add_changes(table, ["inversion_mse"])
     base = table[comparison.is_neutral(table)].set_index("seed")
     for name in ("accuracy", "auc_max_posterior"):
         table[name] = 100 * (table[name] - table["seed"].map(base[name]))
     table["inversion_mse"] = 100 * table["change_inversion_mse"]
     table = table[table["scenario"].isin(["l2", "dropout"])]
     table["strength"] = table[["l2", "dropout"]].max(axis=1)
-    found = comparison.summary(table, ["scenario", "strength"], list(MEASURES))
-    print(paper.scale(results))
-    text = found[["scenario", "strength", "n"]].copy()
+    means = comparison.summary(table, ["scenario", "strength"], list(MEASURES))
+
+    print(paper.scale_line(results))
+    text = means[["scenario", "strength", "n"]].copy()
     for name, label in MEASURES.items():
-        cells = found[[name, f"{name}_pm"]].itertuples(index=False)
-        text[label] = [paper.spread(mean, half, "+.2g") for mean, half in cells]
-    paper.told(text, "Against the undefended baseline (published: nothing)")
-    for scenario, own in found.groupby("scenario"):
-        cheap = own[own["accuracy"] > -LIMIT]["strength"]
-        told = f"{cheap.max():g}" if len(cheap) else "none"
-        print(f"The largest {scenario} that costs less than a point: {told}")
+        cells = means[[name, f"{name}_pm"]].itertuples(index=False)
+        text[label] = [paper.interval_text(mean, half, "+.2g") for mean, half in cells]
+    paper.print_table(text, "Against the undefended baseline (published: nothing)")
+    for scenario, rows in means.groupby("scenario"):
+        cheap = rows[rows["accuracy"] > -LIMIT]["strength"]
+        largest = f"{cheap.max():g}" if len(cheap) else "none"
+        print(f"The largest {scenario} that costs less than a point: {largest}")
+
     figure = panels.dots(
-        found.assign(
-            row=[f"{s} {v:g}" for s, v in zip(found["scenario"], found["strength"], strict=True)]
+        means.assign(
+            row=[f"{s} {v:g}" for s, v in zip(means["scenario"], means["strength"], strict=True)]
         ),
         "row",
         MEASURES,
         hue="scenario",
         title="What each strength costs and protects",
     )
-    paper.written(out, "thesis_strengths", found, figure)
+    paper.save(out, "thesis_strengths", means, figure)
 
 
 if __name__ == "__main__":

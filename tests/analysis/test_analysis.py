@@ -160,7 +160,7 @@ def test_a_column_of_tables_3_to_5_takes_the_most_private_setting_that_it_allows
         }
     )
     settings = {
-        limit: published.chosen(found, limit)["setting"].item() for limit in published.LIMITS
+        limit: published.best_settings(found, limit)["setting"].item() for limit in published.LIMITS
     }
     assert settings == {"Max": 0.1, "RAD < 5 %": 0.5, "RAD < 15 %": 0.9}
 
@@ -177,19 +177,19 @@ def test_a_gap_that_the_attack_does_not_account_for_lies_above_the_line_of_its_s
             gap: [0.0, 20, 40, 60, 5, 25, 45, 65, 1, 20, 40, 62],  # twice Yeom's, and 40 hidden
         }
     ).assign(dataset="fashion_mnist", model="vgg4")
-    found = hidden.by_mechanism(hidden.beyond(table)).set_index("scenario")
+    found = hidden.mechanism_means(hidden.add_beyond(table)).set_index("scenario")
     assert found[hidden.BEYOND]["distillation"] == pytest.approx(40, abs=1)
     assert found["verdict"].to_dict() == {
         "dropout": "fails",  # by the other's line: they are expected to have more
         "weight_decay": "smaller",
         "distillation": "holds",
     }
-    assert hidden.alike(table)["alike"].item() == pytest.approx(0.63, abs=0.01)
+    assert hidden.rank_correlations(table)["alike"].item() == pytest.approx(0.63, abs=0.01)
     weaker = table.assign(
         **{f"change_{yeom}": [-1.0, 1, 1, -1] * 3, "dropout": [0.1, 0.2, 0, 0] * 3}
     )
-    assert set(hidden.lowering(weaker)["scenario"]) == {"dropout", "distillation"}
-    assert len(hidden.lowering(weaker)) == 6
+    assert set(hidden.select_lowering(weaker)["scenario"]) == {"dropout", "distillation"}
+    assert len(hidden.select_lowering(weaker)) == 6
 
 
 @pytest.fixture

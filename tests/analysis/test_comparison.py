@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from comparison import against_baseline, beside, is_neutral, summary, within
+from comparison import add_changes, best_within, compare, is_neutral, summary
 
 from raysweep import defences
 from raysweep.errors import StoreError
@@ -25,7 +25,7 @@ def test_changes_are_against_the_baseline_of_the_same_data_model_and_seed():
         {"accuracy": 0.9, "dropout": 0.5, "seed": 1},
         {"accuracy": 0.9, "dropout": 0.5, "seed": 2},
     )
-    changes = against_baseline(table, ["accuracy"])["change_accuracy"]
+    changes = add_changes(table, ["accuracy"])["change_accuracy"]
     np.testing.assert_allclose(changes, [0, 0, -0.2 / 0.85, 0, np.nan])
 
 
@@ -36,7 +36,7 @@ def test_a_baseline_near_zero_in_one_seed_does_not_decide():
         {"advantage": 0.051, "dropout": 0.5},
         {"advantage": 0.149, "dropout": 0.5, "seed": 1},
     )
-    changes = against_baseline(table, ["advantage"])["change_advantage"]
+    changes = add_changes(table, ["advantage"])["change_advantage"]
     np.testing.assert_allclose(changes, [0, 0, 0.5, -0.5])
 
 
@@ -46,7 +46,7 @@ def test_a_scenario_can_stand_in_for_the_baseline():
         {"accuracy": 0.6, "scenario": "l2", "l2": 0.1},
         {"accuracy": 0.9, "scenario": "both", "l2": 0.1, "dropout": 0.5},
     )
-    changes = against_baseline(table, ["accuracy"], scenario="l2")["change_accuracy"]
+    changes = add_changes(table, ["accuracy"], scenario="l2")["change_accuracy"]
     np.testing.assert_allclose(changes, [1 / 3, 0, 0.5])
 
 
@@ -81,7 +81,7 @@ def test_a_figure_that_no_trial_has_leaves_the_others_their_number():
 
 def test_without_a_baseline_nothing_is_compared():
     with pytest.raises(StoreError, match="no finished baseline"):
-        against_baseline(a_table({"dropout": 0.5, "accuracy": 0.5}), ["accuracy"])
+        add_changes(a_table({"dropout": 0.5, "accuracy": 0.5}), ["accuracy"])
 
 
 def test_the_interval_of_a_mean_is_students():
@@ -101,9 +101,9 @@ def test_within_a_drop_the_least_figure_counts_and_what_costs_more_does_not():
             "advantage": [0.3, 0.1, 0.0, 0.0],
         }
     )
-    found = within(table, "scenario", "advantage", 0.05)
+    found = best_within(table, "scenario", "advantage", 0.05)
     assert found["advantage"].tolist() == [0.1]
 
 
 def test_what_was_not_run_says_so():
-    assert beside(float("nan"), 80.1, unit=" %") == "not run | 80.1 % | -"
+    assert compare(float("nan"), 80.1, unit=" %") == "not run | 80.1 % | -"
