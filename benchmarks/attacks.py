@@ -1,17 +1,19 @@
-"""raysweep's attacks beside ART's, and beside plain loops where ART has none.
+"""Compare raysweep's attacks with ART's, and with plain loops where ART has none.
 
 python -m benchmarks.attacks [--json] [--repeats 5] [--only membership]: real Fashion-MNIST, one
-thread, fp32, the same model and examples for both sides, who take turns; a ratio is the median
-over the repeats, each of the two times of one turn. Every repeat has its own seed: split, target,
-shadow, what is known. Seconds are the processor's, of the one thread: those of an idle machine's
-clock, whoever else computes. From the trained target (and shadow) to the last score or image:
+thread, fp32, the same model and examples for both sides, which run in turn. A ratio is the median
+over the repeats; each divides the two times of one turn. Every repeat has a seed of its own for
+split, target, shadow and known examples. Seconds are processor time of the one thread, so that
+other work on the machine does not count. Measured from the trained target (and shadow) to the last
+score or image:
 
 - `shadow_speedup`, `supervised_speedup`: an overfitted mlp, ART's MembershipInferenceBlackBox with
-  its default network, on posteriors as ours; its other models, and labels, stand beside.
+  its default network, on posteriors like ours. Its other models, and labels, are also measured.
 - `mi_face_speedup`: softmax regression, ten classes, from black, equal steps of equal size,
-  clipped; `mi_face_speedup_stopping` lets ours stop at the posterior of .99 that both are told to
-  stop at (ART 1.20 goes on).
-- `dtc_speedup`: an overfitted thesis_cnn, against PGD a batch at a time until all of it is there.
+  clipped; in `mi_face_speedup_stopping` ours stops at the posterior of .99, the limit that both
+  are given (ART 1.20 continues).
+- `dtc_speedup`: an overfitted thesis_cnn, against PGD that runs each batch until all of it
+  is confident.
 - `decoder_speedup`, `convolutional_speedup`: decoders of all nine layers of thesis_cnn, by ridge
   and by the thesis' network, against that network in torch's textbook loop.
 """
@@ -44,7 +46,7 @@ from raysweep.models import NamedModel
 from raysweep.training.loop import train
 from raysweep.training.recipe import Recipe, plain_recipe
 from raysweep.training.target import TrainedTarget
-from raysweep.trial import face_recogniser as recogniser
+from raysweep.trial import face_recogniser
 
 CPU = torch.device("cpu")
 LAYERS = ("conv1", "pool1", "conv2", "pool2", "conv3", "pool3", "flatten", "dense", "output")
@@ -55,8 +57,8 @@ EPOCHS = 4
 Turn = dict[str, dict[str, float]]
 
 
-def dealt(seed: int, **sizes: int) -> Splits:
-    """Return real Fashion-MNIST, dealt."""
+def deal(seed: int, **sizes: int) -> Splits:
+    """Return the splits of real Fashion-MNIST."""
     rest = {"validation": 200, "test": 200, **sizes}
     return data.load({"name": "fashion_mnist", **rest}, seed=seed)
 
@@ -66,17 +68,17 @@ def recipe(model: dict[str, Any], **training: Any) -> Recipe:
     return plain_recipe(NamedModel.parse(model).model.build, Training(**training))
 
 
-def timed(run: Callable[..., Any], *arguments: Any, **given: Any) -> tuple[float, Any]:
-    """Return the seconds of processor that ``run`` took of this process, and what it gave."""
+def time_call(run: Callable[..., Any], *arguments: Any, **given: Any) -> tuple[float, Any]:
+    """Return the processor seconds of ``run`` in this process, and its result."""
     start = time.process_time()
-    found = run(*arguments, **given)
-    return time.process_time() - start, found
+    result = run(*arguments, **given)
+    return time.process_time() - start, result
 
 
 def membership(seed: int) -> Turn:
     """Return seconds and AUC of the shadow and supervised attacks, ours and ART's."""
     plan = recipe({"name": "mlp", "hidden": [128], "activation": "relu"}, epochs=40)
-    splits = dealt(seed, members=1000, nonmembers=1000, pool=2000)
+    splits = deal(seed, members=1000, nonmembers=1000, pool=2000)
     target = train(plan, splits.members, seed=seed, device=CPU)
     (shadow,) = train_shadows(plan, splits.pool, 1000, [0], seed=seed, device=CPU)
     known = draw_known(splits.members, splits.nonmembers, 0.5, seed=seed)
@@ -89,26 +91,30 @@ def membership(seed: int) -> Turn:
         "supervised": (target, known),
         "shadow": (shadow.target, Known(members=shadow.members, nonmembers=shadow.nonmembers)),
     }
+
     turn: Turn = {}
     for name, (teacher, lesson) in lessons.items():
-        target._cached_logits.clear()  # so that logits are computed anew
+        target._cached_logits.clear()  # empty the cache of logits
         teacher._cached_logits.clear()
-        seconds, found = timed(MEMBERSHIP[name]().score, target, examples, knowledge, seed=seed)
-        turn[name] = {"seconds": seconds, "auc": metrics.auc(found.values, truth)}
+        seconds, scores = time_call(
+            MEMBERSHIP[name]().score, target, examples, knowledge, seed=seed
+        )
+        turn[name] = {"seconds": seconds, "auc": metrics.auc(scores.values, truth)}
         for kind, labels in itertools.product(("nn", "rf", "lr"), (False, True)):
-            told = f"{name}_art_{kind}{'_labels' if labels else ''}"
+            label = f"{name}_art_{kind}{'_labels' if labels else ''}"
             sides = teacher, lesson, target, examples
-            seconds, scores = timed(rivals.art_membership, *sides, kind=kind, labels=labels)
-            turn[told] = {"seconds": seconds, "auc": metrics.auc(scores, truth)}
+            seconds, values = time_call(rivals.art_membership, *sides, kind=kind, labels=labels)
+            turn[label] = {"seconds": seconds, "auc": metrics.auc(values, truth)}
+
     return turn
 
 
 def mi_face(seed: int) -> Turn:
     """Return seconds, recognition rate and mean cost of MI-Face, ours and ART's."""
-    splits = dealt(seed, members=1000, nonmembers=1000, pool=100)
+    splits = deal(seed, members=1000, nonmembers=1000, pool=100)
     target = train(recipe({"name": "softmax"}), splits.members, seed=seed, device=CPU)
     classes = np.arange(target.n_classes)
-    eye = recogniser.fit(splits.members.pixels(), splits.members.labels)
+    recogniser = face_recogniser.fit(splits.members.pixels(), splits.members.labels)
     knowledge = Knowledge(pool=splits.pool)
     seen = Observed(layer=None, activations=None, labels=classes)
     given: dict[str, Any] = {"steps": STEPS, "step_size": STEP_SIZE}
@@ -119,23 +125,25 @@ def mi_face(seed: int) -> Turn:
         "mi_face_stopping": lambda: stopping.reconstruct(target, seen, knowledge, seed=seed).images,
         "mi_face_art": lambda: rivals.art_mi_face(target, splits.pool.shape, **given),
     }
+
     turn: Turn = {}
     for name, way in ways.items():
-        seconds, images = timed(way)
+        seconds, images = time_call(way)
         with torch.no_grad():
             posteriors = target.model(torch.from_numpy(images)).softmax(dim=1).numpy()
         turn[name] = {
             "seconds": seconds,
-            "recognition_rate": float((eye.names(images) == classes).mean()),
+            "recognition_rate": float((recogniser.names(images) == classes).mean()),
             "cost": float(1 - posteriors[classes, classes].mean()),
         }
+
     return turn
 
 
 def dtc(seed: int) -> Turn:
     """Return seconds and AUC of the distances to confident, ours and the plain loop's."""
     plan = recipe({"name": "thesis_cnn"}, epochs=20, batch_size=32)
-    splits = dealt(seed, members=500, nonmembers=500, pool=100)
+    splits = deal(seed, members=500, nonmembers=500, pool=100)
     target = train(plan, splits.members, seed=seed, device=CPU)
     rows = np.random.default_rng(seed).permutation(2 * JUDGED)
     first = np.arange(JUDGED)
@@ -143,11 +151,12 @@ def dtc(seed: int) -> Turn:
     examples, truth = both.rows(rows), rows < JUDGED
     given: dict[str, Any] = {"threshold": target.member_loss[1], "step": 0.001, "steps": 100}
     plain = rivals.plain_model(target.model)
-    ours, (moved, reached) = timed(distances, target.model, examples, **given)
-    theirs, slow = timed(rivals.plain_distances, plain, examples, **given, batch=BATCH)
+    ours, (moved, reached) = time_call(distances, target.model, examples, **given)
+    theirs, slow = time_call(rivals.plain_distances, plain, examples, **given, batch=BATCH)
     fast = np.where(reached, np.clip(moved, 0.001, 0.1), 0.1)
     knowledge = Knowledge(pool=splits.pool)
     by_loss = MEMBERSHIP["loss"]().score(target, examples, knowledge, seed=seed).values
+
     figures = {
         "equal": float((np.abs(fast - slow) < 1e-5).mean()),
         "largest_difference": float(np.abs(fast - slow).max()),
@@ -161,31 +170,35 @@ def dtc(seed: int) -> Turn:
 def decoders(seed: int) -> Turn:
     """Return seconds and mean MSE over the layers of ridge, the network, and the textbook loop."""
     plan = recipe({"name": "thesis_cnn"}, epochs=5, batch_size=32)
-    splits = dealt(seed, members=500, nonmembers=500, pool=640)
+    splits = deal(seed, members=500, nonmembers=500, pool=640)
     target = train(plan, splits.members, seed=seed, device=CPU)
     pool, members = splits.pool, splits.members
     held_out = np.random.default_rng(seed).random(len(pool)) < 0.2
     plain = rivals.plain_model(target.model)
-    dealt_out = pool, members, held_out
+    data_and_split = pool, members, held_out
+
     turn: Turn = {}
     for layer in LAYERS:
         depth = [name for name, _ in target.model.named_children()].index(layer) + 1
         target._cached_logits.clear()
-        found = {"ridge": timed(rebuilt, target, layer, *dealt_out, epochs=0, seed=seed)}
+        timings = {"ridge": time_call(rebuild, target, layer, *data_and_split, epochs=0, seed=seed)}
         target._cached_logits.clear()
-        found["convolutional"] = timed(rebuilt, target, layer, *dealt_out, epochs=EPOCHS, seed=seed)
-        found["decoder_plain"] = timed(
-            rivals.plain_decoder, plain, depth, *dealt_out, epochs=EPOCHS, seed=seed
+        timings["convolutional"] = time_call(
+            rebuild, target, layer, *data_and_split, epochs=EPOCHS, seed=seed
         )
-        for name, (seconds, images) in found.items():
+        timings["decoder_plain"] = time_call(
+            rivals.plain_decoder, plain, depth, *data_and_split, epochs=EPOCHS, seed=seed
+        )
+        for name, (seconds, images) in timings.items():
             error = metrics.mean_squared_error(images, members.pixels().reshape(images.shape))
             sums = turn.setdefault(name, {"seconds": 0.0, "mse": 0.0})
             sums["seconds"] += seconds
             sums["mse"] += error / len(LAYERS)
+
     return turn
 
 
-def rebuilt(
+def rebuild(
     target: TrainedTarget,
     layer: str,
     pool: Split,
@@ -195,14 +208,14 @@ def rebuilt(
     epochs: int,
     seed: int,
 ) -> Any:
-    """Return members rebuilt by our decoder: the network for some ``epochs``, ridge for none."""
+    """Return the members that our decoder rebuilds: the network, or ridge for 0 ``epochs``."""
     seen, images = target.activations(pool, layer), pool.pixels().reshape(len(pool), -1)
     if epochs:
         given: dict[str, Any] = {"epochs": epochs, "seed": seed, "device": CPU}
-        found = fit_convolutional(seen, images, held_out, pool.shape, **given)
+        decoder: Any = fit_convolutional(seen, images, held_out, pool.shape, **given)
     else:
-        found = fit_ridge(seen, images, held_out, seed=seed)
-    return found.decode(target.activations(members, layer))
+        decoder = fit_ridge(seen, images, held_out, seed=seed)
+    return decoder.decode(target.activations(members, layer))
 
 
 PARTS: dict[str, Callable[[int], Turn]] = {
@@ -211,7 +224,7 @@ PARTS: dict[str, Callable[[int], Turn]] = {
     "dtc": dtc,
     "decoders": decoders,
 }
-SPEEDUPS = {  # figure -> whose seconds by whose
+SPEEDUPS = {  # figure -> seconds of the other side / seconds of ours
     "shadow_speedup": ("shadow_art_nn", "shadow"),
     "supervised_speedup": ("supervised_art_nn", "supervised"),
     "mi_face_speedup": ("mi_face_art", "mi_face"),
@@ -223,12 +236,12 @@ SPEEDUPS = {  # figure -> whose seconds by whose
 
 
 def summary(turns: list[Turn]) -> dict[str, Any]:
-    """Return the ratios and what both sides reached, over the repeats."""
+    """Return the ratios, and the figures that both sides reached, over the repeats."""
     result: dict[str, Any] = {}
     for key, (theirs, ours) in SPEEDUPS.items():
         if ours in turns[0]:
-            found = spread([turn[theirs]["seconds"] / turn[ours]["seconds"] for turn in turns])
-            result |= {key: found["median"], f"{key}_spread": found}
+            ratios = spread([turn[theirs]["seconds"] / turn[ours]["seconds"] for turn in turns])
+            result |= {key: ratios["median"], f"{key}_spread": ratios}
     result["reached"] = {
         name: {key: spread([turn[name][key] for turn in turns]) for key in figures}
         for name, figures in turns[0].items()
@@ -237,7 +250,7 @@ def summary(turns: list[Turn]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure."""
+    """Run both sides in turn, and print the ratios."""
     parser = options(__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--only", choices=list(PARTS))
@@ -246,12 +259,14 @@ def main() -> None:
     torch.set_num_threads(1)
     chosen = {arguments.only: PARTS[arguments.only]} if arguments.only else PARTS
     turns: list[Turn] = []
+
     with threadpool_limits(1):
-        mi_face(arguments.repeats)  # importing ART is nobody's time
+        mi_face(arguments.repeats)  # import ART before the clock starts
         for number in range(arguments.repeats):
             turns.append({k: v for part in chosen.values() for k, v in part(number).items()})
-            seconds = {name: round(found["seconds"], 3) for name, found in turns[-1].items()}
+            seconds = {name: round(figures["seconds"], 3) for name, figures in turns[-1].items()}
             print(f"repeat {number + 1} of {arguments.repeats}: {seconds}", file=sys.stderr)
+
     finish(summary(turns), as_json=arguments.json)
 
 

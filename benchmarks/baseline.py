@@ -1,10 +1,11 @@
-"""The straightforward sweep: Ray Tune's OptunaSearch, Opacus, DataLoaders, scikit-learn.
+"""Run a straightforward sweep with Ray Tune's OptunaSearch, Opacus, DataLoaders, scikit-learn.
 
-What a good user writes with the manuals of those libraries at hand, and no raysweep: the same work
-a trial as `benchmarks/spaces/trial_*.yaml` (target, one shadow, four membership attacks with
-bootstrap intervals, ridge and convolutional decoders of the prediction vector).
+A skilled user would write it with the manuals of those libraries and without raysweep. Each trial
+does the same work as `benchmarks/spaces/trial_*.yaml` (target, one shadow, four membership attacks
+with bootstrap intervals, ridge and convolutional decoders of the prediction vector).
 
-python -m benchmarks.baseline digits 10: runs 10 trials, two at a time, and prints when each ended.
+python -m benchmarks.baseline digits 10: runs 10 trials, two at a time, and prints the time at which
+each ended.
 """
 
 from __future__ import annotations
@@ -39,10 +40,10 @@ def dataset(name: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     if name == "digits":
         from sklearn.datasets import load_digits
 
-        found = load_digits()
-        images, labels = found.images[:, None] / 16, found.target
+        digits = load_digits()
+        images, labels = digits.images[:, None] / 16, digits.target
     else:
-        import raysweep.data.loading  # only for where the files are: the arrays are the user's own
+        import raysweep.data.loading  # only to find the files; the user has arrays
 
         sizes = {"members": 5000, "nonmembers": 100, "pool": 100, "validation": 100, "test": 100}
         split = raysweep.data.load({"name": name, **sizes}, seed=0).members
@@ -152,8 +153,9 @@ def membership(name: str, config: dict[str, Any], model: Any, splits: Any) -> fl
     truth = np.arange(len(x)) < n
     out = logits(model, x)
     p = softmax(out, axis=1)
-    own, rows = p[np.arange(len(x)), y], np.arange(len(x))
-    entropy = (1 - own) * np.log(own + 1e-12)
+    rows = np.arange(len(x))
+    of_label = p[rows, y]
+    entropy = (1 - of_label) * np.log(of_label + 1e-12)
     other = p * np.log(1 - p + 1e-12)
     entropy += other.sum(1) - other[rows, y]
     scores = {"max_posterior": p.max(1), "loss": log_softmax(out, 1)[rows, y], "entropy": entropy}
@@ -193,7 +195,7 @@ def inversion(name: str, model: Any, splits: Any) -> float:
 
 
 def decoder(seen: Any, pool: Any, target: Any) -> Any:
-    """Return what a convolutional decoder, trained on the pool, makes of ``target``."""
+    """Return what a convolutional decoder, trained on the pool, rebuilds from ``target``."""
     import torch
     import torch.nn.functional as F
     from torch.utils.data import DataLoader, TensorDataset

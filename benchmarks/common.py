@@ -1,4 +1,4 @@
-"""What every benchmark shares: its options, its last line, and where it ran."""
+"""Options, the printed result and the description of the machine for every benchmark."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def options(doc: str | None) -> argparse.ArgumentParser:
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
-    """Return the mean, median, least, most, standard deviation and n of some values."""
+    """Return mean, median, minimum, maximum, standard deviation and number of some values."""
     deviation = statistics.stdev(values) if len(values) > 1 else 0.0
     return {
         "mean": round(statistics.fmean(values), 5),
@@ -38,8 +38,8 @@ def machine() -> dict[str, Any]:
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        named = [x for x in cpuinfo.read_text().splitlines() if x.startswith("model name")]
-        model = named[0].partition(":")[2].strip() if named else model
+        names = [x for x in cpuinfo.read_text().splitlines() if x.startswith("model name")]
+        model = names[0].partition(":")[2].strip() if names else model
     packages = ("raysweep", "torch", "opacus", "ray", "optuna", "numpy")
     return {
         "cpu": model,

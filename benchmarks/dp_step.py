@@ -1,11 +1,11 @@
-"""One DP-SGD step of the thesis CNN, beside Opacus and beside plain training.
+"""Compare a DP-SGD step of the thesis CNN with Opacus and with plain training.
 
 python -m benchmarks.dp_step [--json] [--repeats 5]: real Fashion-MNIST, 28x28, Poisson batches of
 256 expected, one thread, fp32. Each variant runs in a process of its own, one after the other, in
-turns: Opacus as its manual has it (hooks, its DataLoader, the process environment as it is),
-raysweep's `train` with DP-SGD, and raysweep's `train` without. A figure is the mean time of the 20
-steps of an epoch, after an epoch of warm-up; the ratios are medians over the repeats, each of the
-three processes of one turn. `relative_error` is that of the clipped sum of one batch.
+turn: Opacus as in its manual (hooks, its DataLoader, the process environment unchanged), raysweep's
+`train` with DP-SGD, and raysweep's `train` without. A figure is the mean time of the 20 steps of an
+epoch, after an epoch of warm-up. The ratios are medians over the repeats; each divides two times of
+one turn. `relative_error` is that of the clipped sum of one batch.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def members() -> Any:
 
 
 def opacus_step() -> float:
-    """Return seconds a step as Opacus' manual trains."""
+    """Return seconds a step of training as in Opacus' manual."""
     import torch
     import torch.nn.functional as F
     from opacus import PrivacyEngine
@@ -67,7 +67,7 @@ def opacus_step() -> float:
     return taken / len(loader)
 
 
-def own_step(*, private: bool) -> float:
+def raysweep_step(*, private: bool) -> float:
     """Return seconds a step of raysweep's training."""
     import torch
 
@@ -93,7 +93,7 @@ def own_step(*, private: bool) -> float:
 
 
 def relative_error() -> float:
-    """Return how far raysweep's clipped sum of one real batch is from Opacus'."""
+    """Return the relative difference of raysweep's and Opacus' clipped sums of one real batch."""
     import torch
     import torch.nn.functional as F
 
@@ -107,30 +107,30 @@ def relative_error() -> float:
     model = NamedModel.parse({"name": "thesis_cnn"}).model.build((1, 28, 28), 10)
     sums = []
     for make in (clipping, lambda model, _x, norm: OpacusClipping(model, norm)):
-        way = make(model, x, 1.0)
-        way.add(lambda part: F.cross_entropy(model(part), y, reduction="none"), x)
-        sums.append(torch.cat([total.flatten().clone() for _, total in way.take()]))
-        way.release()
+        method = make(model, x, 1.0)
+        method.add(lambda part: F.cross_entropy(model(part), y, reduction="none"), x)
+        sums.append(torch.cat([total.flatten().clone() for _, total in method.take()]))
+        method.release()
     return float((sums[0] - sums[1]).norm() / sums[1].norm())
 
 
-def measured(variant: str) -> float:
-    """Return what ``variant`` measures in a process of its own."""
+def measure(variant: str) -> float:
+    """Run ``variant`` in a process of its own and return its figure."""
     from raysweep.driver.cluster import ALLOCATION
 
-    own = {} if variant == "opacus" else ALLOCATION
-    found = subprocess.run(
+    allocation = {} if variant == "opacus" else ALLOCATION
+    done = subprocess.run(
         [sys.executable, "-m", "benchmarks.dp_step", "--variant", variant],
-        env={**os.environ, "OMP_NUM_THREADS": "1", **own},
+        env={**os.environ, "OMP_NUM_THREADS": "1", **allocation},
         check=True,
         stdout=subprocess.PIPE,
         text=True,
     )
-    return float(json.loads(found.stdout.splitlines()[-1]))
+    return float(json.loads(done.stdout.splitlines()[-1]))
 
 
 def main() -> None:
-    """Measure."""
+    """Run the variants in turn, and print the ratios of their times."""
     parser = options(__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--variant", choices=[*VARIANTS, "error"])
@@ -138,16 +138,18 @@ def main() -> None:
     if arguments.variant:
         run = {
             "opacus": opacus_step,
-            "raysweep": lambda: own_step(private=True),
-            "plain": lambda: own_step(private=False),
+            "raysweep": lambda: raysweep_step(private=True),
+            "plain": lambda: raysweep_step(private=False),
             "error": relative_error,
         }
         print(json.dumps(run[arguments.variant]()))
         return
+
     turns = []
     for number in range(arguments.repeats):
-        turns.append({variant: measured(variant) for variant in VARIANTS})
+        turns.append({variant: measure(variant) for variant in VARIANTS})
         print(f"repeat {number + 1} of {arguments.repeats}: {turns[-1]}", file=sys.stderr)
+
     faster = spread([turn["opacus"] / turn["raysweep"] for turn in turns])
     against_plain = spread([turn["raysweep"] / turn["plain"] for turn in turns])
     result = {
@@ -155,7 +157,7 @@ def main() -> None:
         "speedup_over_opacus_spread": faster,
         "ratio_to_plain": against_plain["median"],
         "ratio_to_plain_spread": against_plain,
-        "relative_error": measured("error"),
+        "relative_error": measure("error"),
         "seconds": {name: spread([turn[name] for turn in turns]) for name in VARIANTS},
     }
     finish(result, as_json=arguments.json)

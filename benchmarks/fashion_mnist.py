@@ -1,8 +1,8 @@
-"""What the targets and the attacks reach on real Fashion-MNIST, over five seeds.
+"""Measure accuracy, attack AUC and inversion error on real Fashion-MNIST, over five seeds.
 
-python -m benchmarks.fashion_mnist [--json] [--results results]: runs the three spaces of
-benchmarks/spaces (about an hour on two cores; continues what is there) and prints the first
-table of docs/benchmarks.md.
+python -m benchmarks.fashion_mnist [--json] [--results results]: runs the three spaces
+benchmarks/spaces/fashion_*.yaml and prints the first table of docs/benchmarks.md. It takes about an
+hour on two cores and continues sweeps that exist.
 """
 
 from __future__ import annotations
@@ -27,49 +27,52 @@ def frames(name: str, results: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     out = f"{results}/{name}"
     space = f"benchmarks/spaces/{name}.yaml"
     subprocess.run([RAYSWEEP, "sweep", space, "--out", out], check=True, stdout=sys.stderr)
-    found = raysweep.load(out)
-    return found.trials, found.attacks
+    results = raysweep.load(out)
+    return results.trials, results.attacks
 
 
-def at(trials: pd.DataFrame, epsilon: float) -> pd.DataFrame:
-    """Return the trials that asked for ``epsilon``."""
+def select_epsilon(trials: pd.DataFrame, epsilon: float) -> pd.DataFrame:
+    """Return the trials whose target epsilon is ``epsilon``."""
     return trials[trials["target_epsilon"] == epsilon]
 
 
-def per_layer(trials: pd.DataFrame, attacks: pd.DataFrame) -> dict[str, Any]:
+def layer_errors(trials: pd.DataFrame, attacks: pd.DataFrame) -> dict[str, Any]:
     """Return the reconstruction error of each layer of the undefended target, and the floors."""
-    own = attacks[attacks["trial_id"].isin(trials["trial_id"]) & (attacks["family"] == "inversion")]
-    found: dict[str, Any] = {
-        layer: spread(own.loc[own["layer"] == layer, "mse"].tolist()) for layer in LAYERS
+    is_inversion = attacks["trial_id"].isin(trials["trial_id"]) & (attacks["family"] == "inversion")
+    inversions = attacks[is_inversion]
+    errors: dict[str, Any] = {
+        layer: spread(inversions.loc[inversions["layer"] == layer, "mse"].tolist())
+        for layer in LAYERS
     }
-    floors = own[own["layer"] == "output"]
-    return found | {
+    floors = inversions[inversions["layer"] == "output"]
+    return errors | {
         "floor_mean_image": spread(floors["floor_mean"].tolist()),
         "floor_class_mean_image": spread(floors["floor_label"].tolist()),
     }
 
 
 def main() -> None:
-    """Run, collect, print."""
+    """Run the sweeps and print the figures."""
     parser = options(__doc__)
     parser.add_argument("--results", default="results")
     arguments = parser.parse_args()
     relu, relu_attacks = frames("fashion_relu", arguments.results)
     tanh, _ = frames("fashion_tanh", arguments.results)
     overfitted, _ = frames("fashion_overfitted", arguments.results)
-    private = at(tanh, 1.0)
+    private = select_epsilon(tanh, 1.0)
     inside = (private["attack_auc_low"] <= 0.5) & (private["attack_auc_high"] >= 0.5)
+
     result = {
-        "accuracy_undefended_relu": spread(at(relu, np.inf)["accuracy"].tolist()),
-        "accuracy_at_epsilon_8_relu": spread(at(relu, 8.0)["accuracy"].tolist()),
-        "accuracy_at_epsilon_8_tanh": spread(at(tanh, 8.0)["accuracy"].tolist()),
+        "accuracy_undefended_relu": spread(select_epsilon(relu, np.inf)["accuracy"].tolist()),
+        "accuracy_at_epsilon_8_relu": spread(select_epsilon(relu, 8.0)["accuracy"].tolist()),
+        "accuracy_at_epsilon_8_tanh": spread(select_epsilon(tanh, 8.0)["accuracy"].tolist()),
         "train_accuracy_overfitted": spread(overfitted["train_accuracy"].tolist()),
         "accuracy_overfitted": spread(overfitted["accuracy"].tolist()),
         "attack_auc_overfitted": spread(overfitted["attack_auc"].tolist()),
         "strongest_attack_overfitted": overfitted["strongest_attack"].value_counts().to_dict(),
         "attack_auc_at_epsilon_1": spread(private["attack_auc"].tolist()),
         "seeds_whose_interval_holds_one_half_at_epsilon_1": int(inside.sum()),
-        "inversion_mse_undefended": per_layer(at(relu, np.inf), relu_attacks),
+        "inversion_mse_undefended": layer_errors(select_epsilon(relu, np.inf), relu_attacks),
     }
     finish(result, as_json=arguments.json)
 

@@ -1,14 +1,13 @@
-"""How a sweep grows: with its workers, with the members, with its number of trials.
+"""Measure how a sweep scales with its workers, its members and its number of trials.
 
 python -m benchmarks.growth [--json] [--repeats 5] [--full] [--figure benchmarks/growth.png]
 
-`workers`: trials a minute of benchmarks/spaces/growth.yaml (the thesis CNN at epsilon 8; every
-trial costs the same) with one and with two at once, in turns, the same trials; the same count as
-`benchmarks.trial`. `members`: seconds
-of one trial (an epoch of plain training of the thesis CNN, one thread; three membership attacks)
-for 1,000 to 60,000 members of Fashion-MNIST. `trials`: seconds a trial of sweeps of 100 and 1,000
-trials that do nothing, as `benchmarks.overhead` measures them; 10,000 too with `--full`, which
-takes longer than ten minutes.
+- `workers`: trials a minute of benchmarks/spaces/growth.yaml (the thesis CNN at epsilon 8; every
+  trial costs the same) with one and with two at once, in turn, counted as in `benchmarks.trial`.
+- `members`: seconds of one trial (an epoch of plain training of the thesis CNN, one thread; three
+  membership attacks) for 1,000 to 60,000 members of Fashion-MNIST.
+- `trials`: seconds a trial of sweeps of 100 and 1,000 trials that do nothing, as
+  `benchmarks.overhead` measures them. `--full` adds 10,000 and takes longer than ten minutes.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import finish, options, spread
-from benchmarks.overhead import apart
-from benchmarks.trial import per_minute
+from benchmarks.overhead import run_in_process
+from benchmarks.trial import trials_per_minute
 
 RAYSWEEP = str(Path(sys.executable).parent / "raysweep")
 WORKERS = "benchmarks/spaces/growth.yaml"
@@ -49,10 +48,10 @@ def trials_a_minute(at_once: int, trials: int) -> float:
             [*command, "--max-concurrent", str(at_once)], check=True, capture_output=True
         )
         ends = sorted(file.stat().st_mtime for file in Path(folder, "trials").glob("*.parquet"))
-    return per_minute(ends)
+    return trials_per_minute(ends)
 
 
-def by_workers(repeats: int) -> dict[str, Any]:
+def measure_workers(repeats: int) -> dict[str, Any]:
     """Return the rates with one and two workers, and their ratio."""
     turns = []
     for number in range(repeats):
@@ -66,7 +65,7 @@ def by_workers(repeats: int) -> dict[str, Any]:
 
 
 def trial_seconds(members: int) -> float:
-    """Return the seconds of one trial in this process, its data at hand."""
+    """Return the seconds of one trial in this process, after its data are loaded."""
     import torch
 
     import raysweep
@@ -81,38 +80,38 @@ def trial_seconds(members: int) -> float:
     return time.perf_counter() - began
 
 
-def by_members(repeats: int) -> dict[str, Any]:
+def measure_members(repeats: int) -> dict[str, Any]:
     """Return the seconds of a trial for each number of members, in turns."""
-    trial_seconds(MEMBERS[0])  # imports, and what libraries set up once
-    found: dict[int, list[float]] = {n: [] for n in MEMBERS}
+    trial_seconds(MEMBERS[0])  # imports, and the set-up of libraries
+    times: dict[int, list[float]] = {n: [] for n in MEMBERS}
     for number in range(repeats):
         for n in MEMBERS:
-            found[n].append(trial_seconds(n))
-        took = {n: round(seconds[-1], 2) for n, seconds in found.items()}
+            times[n].append(trial_seconds(n))
+        took = {n: round(seconds[-1], 2) for n, seconds in times.items()}
         print(f"members {number + 1} of {repeats}: {took}", file=sys.stderr)
-    return {str(n): spread(seconds) for n, seconds in found.items()}
+    return {str(n): spread(seconds) for n, seconds in times.items()}
 
 
-def by_trials(counts: tuple[int, ...]) -> dict[str, Any]:
+def measure_trials(counts: tuple[int, ...]) -> dict[str, Any]:
     """Return the seconds a trial of sweeps that do nothing, and the driver's memory at their end.
 
     `last` is the median of the last 100 gaps between records.
     """
-    found = {}
+    figures = {}
     for n in counts:
-        run = apart(n)
+        run = run_in_process(n)
         mean, last = statistics.fmean(run["gaps"]), statistics.median(run["gaps"][-100:])
-        found[str(n)] = {
+        figures[str(n)] = {
             "mean": round(mean, 4),
             "last": round(last, 4),
             "driver_mib": run["memory"][str(n)],
         }
-        print(f"trials {n}: {found[str(n)]}", file=sys.stderr)
-    return found
+        print(f"trials {n}: {figures[str(n)]}", file=sys.stderr)
+    return figures
 
 
 def draw(result: dict[str, Any], path: Path) -> None:
-    """Draw the three as one figure."""
+    """Draw the three measurements as one figure."""
     import seaborn as sns
     from matplotlib.figure import Figure
 
@@ -129,7 +128,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
         workers.set_title(f"{result['workers']['ratio']['median']:.2f} x with two workers")
         workers.legend(loc="upper left")
         sizes = [int(n) for n in result["members"]]
-        seconds = [found["median"] for found in result["members"].values()]
+        seconds = [times["median"] for times in result["members"].values()]
         sns.lineplot(x=sizes, y=seconds, marker="o", ax=members)
         unit = seconds[-1] / sizes[-1]
         proportional = [unit * n for n in sizes]
@@ -138,7 +137,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
         members.set_title("One epoch and three attacks")
         members.legend(loc="upper left")
         counts = [int(n) for n in result["trials"]]
-        costs = [1000 * found["last"] for found in result["trials"].values()]
+        costs = [1000 * cost["last"] for cost in result["trials"].values()]
         sns.lineplot(x=counts, y=costs, marker="o", ax=trials)
         trials.set(xscale="log", xlabel="trials in the sweep", ylabel="ms a trial, the last 100")
         trials.set_ylim(bottom=0)
@@ -147,7 +146,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
 
 
 def main() -> None:
-    """Measure."""
+    """Measure the three, draw them and print the figures."""
     parser = options(__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--full", action="store_true", help="10,000 instant trials as well")
@@ -155,9 +154,9 @@ def main() -> None:
     arguments = parser.parse_args()
     counts = (*TRIALS, 10_000) if arguments.full else TRIALS
     result = {
-        "workers": by_workers(arguments.repeats),
-        "members": by_members(arguments.repeats),
-        "trials": by_trials(counts),
+        "workers": measure_workers(arguments.repeats),
+        "members": measure_members(arguments.repeats),
+        "trials": measure_trials(counts),
     }
     draw(result, arguments.figure)
     finish(result, as_json=arguments.json)

@@ -1,10 +1,10 @@
-"""What a worker takes: its own memory beside the shared images, and its peak with the thesis CNN.
+"""Measure the memory of workers: private memory beside shared images, and the peak of a trial.
 
-python -m benchmarks.memory [--json] [--repeats 5]: `private_mib_per_worker` is how much more
-private memory (pages that no other process shares) each of four workers holds at its peak when a
-sweep is over 60,000 images than when the same sweep is over 600; both in turns. `peak_rss_mib` is
-the most that a worker held in the first trials of search_spaces/epsilon_dropout_l2.yaml (DP-SGD and
-plain training, a shadow, decoders), by the records.
+python -m benchmarks.memory [--json] [--repeats 5]: `private_mib_per_worker` is the additional
+private memory (pages that no other process shares) that each of four workers holds at its peak in a
+sweep over 60,000 images, compared with the same sweep over 600. Both run in turn. `peak_rss_mib` is
+the largest memory of a worker in the first trials of search_spaces/epsilon_dropout_l2.yaml (DP-SGD
+and plain training, a shadow model, decoders), read from the records.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import raysweep
 from benchmarks.common import finish, options, spread
 
 RAYSWEEP = str(Path(sys.executable).parent / "raysweep")
-IDLE_MIB = 300  # a worker without torch holds 120: it ran no trial
+IDLE_MIB = 300  # a worker that ran no trial holds 120, because it has not imported torch
 SMALL = {"members": 240, "nonmembers": 60, "pool": 240, "validation": 30, "test": 30}
 
 
@@ -43,34 +43,35 @@ def is_trial(pid: int) -> bool:
 
 
 def peaks(command: list[str]) -> list[float]:
-    """Run a sweep and return the most private memory that each of its workers held, in MiB."""
-    found: dict[int, float] = {}
+    """Run a sweep and return the largest private memory of each worker, in MiB."""
+    peak_by_pid: dict[int, float] = {}
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while process.poll() is None:
         try:
             for pid in descendants(process.pid):
                 if is_trial(pid):
-                    found[pid] = max(found.get(pid, 0.0), private_mib(pid))
-        except (OSError, ProcessLookupError):  # it ended while it was looked at
+                    peak_by_pid[pid] = max(peak_by_pid.get(pid, 0.0), private_mib(pid))
+        except (OSError, ProcessLookupError):  # the process has ended meanwhile
             pass
         time.sleep(0.05)
     assert process.returncode == 0
-    return [peak for peak in found.values() if peak > IDLE_MIB]
+    return [peak for peak in peak_by_pid.values() if peak > IDLE_MIB]
 
 
 def main() -> None:
-    """Measure."""
+    """Run the sweeps and print the memory of their workers."""
     parser = options(__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--trials", type=int, default=4, help="of the thesis CNN")
     arguments = parser.parse_args()
     more, workers = [], []
+
     with tempfile.TemporaryDirectory() as folder:
         sizes = [part for key, n in SMALL.items() for part in ("--set", f"dataset.{key}={n}")]
         for number in range(arguments.repeats):
-            own = [RAYSWEEP, "sweep", "benchmarks/spaces/memory.yaml"]
-            small = peaks([*own, "--out", f"{folder}/small{number}", *sizes])
-            large = peaks([*own, "--out", f"{folder}/large{number}"])
+            sweep = [RAYSWEEP, "sweep", "benchmarks/spaces/memory.yaml"]
+            small = peaks([*sweep, "--out", f"{folder}/small{number}", *sizes])
+            large = peaks([*sweep, "--out", f"{folder}/large{number}"])
             more.append(max(large) - sum(small) / len(small))
             workers.append(len(large))
             print(f"{number + 1} of {arguments.repeats}: {more[-1]:.0f} MiB", file=sys.stderr)
@@ -78,6 +79,7 @@ def main() -> None:
         command = [RAYSWEEP, "sweep", space, "--out", out, "--trials", str(arguments.trials)]
         subprocess.run(command, check=True, capture_output=True)
         rss = raysweep.load(out).trials["peak_memory_mib"].tolist()
+
     result = {
         "private_mib_per_worker": spread(more)["median"],
         "private_mib_per_worker_spread": spread(more),

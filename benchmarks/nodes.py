@@ -11,21 +11,21 @@ from ray.cluster_utils import Cluster
 
 LEAN = {
     "RAY_AUTH_MODE": "disabled",  # one user, one machine, one benchmark
-    "RAY_worker_niceness": "0",  # by itself 15: a busy machine starves workers
+    "RAY_worker_niceness": "0",  # the default 15 starves workers on a busy machine
     "RAY_prestart_worker_first_driver": "0",  # a process a CPU that no trial ever uses
     "RAY_enable_metrics_collection": "0",
     "RAY_event_stats": "0",
     "REPORTER_UPDATE_INTERVAL_MS": "600000",  # each node's agent counts processes: 2 % of a core
-    # Two cores start dozens of workers: one at a time a node, and none is given up for being late.
+    # Two cores start dozens of workers: each node starts one at a time and waits for it.
     "RAY_worker_maximum_startup_concurrency": "1",
     "RAY_worker_register_timeout_seconds": "3600",
     "RAY_idle_worker_killing_time_threshold_ms": "3600000",
-    "RAY_health_check_period_ms": "1000",  # a dead node is missed after 5 seconds,
-    "RAY_health_check_timeout_ms": "60000",  # and a slow one is not a dead one
+    "RAY_health_check_period_ms": "1000",  # a dead node is noticed after 5 seconds,
+    "RAY_health_check_timeout_ms": "60000",  # and a slow node is not taken for a dead one
 }
-"""What makes many nodes on few cores bearable."""
+"""Settings of Ray with which a few cores can run many nodes."""
 
-STORE = {"object_store_memory": 80 * 2**20}  # bytes: the least that Ray takes, nearly
+STORE = {"object_store_memory": 80 * 2**20}  # bytes: little more than the minimum of Ray
 
 
 class Nodes:
@@ -53,6 +53,7 @@ class Nodes:
             },
         )
         self.address: str = self._cluster.address
+
         self._workers: list[Any] = []
         for _ in range(workers):
             self.add()
@@ -65,11 +66,11 @@ class Nodes:
             if node is not None:
                 node.kill_all_processes(check_alive=False, allow_graceful=False)
         shutil.rmtree(self._temporary, ignore_errors=True)
-        for name in self._ours:  # whoever starts a Ray of their own after this is asked for a token
+        for name in self._ours:  # a Ray that is started after this authenticates again
             del os.environ[name]
 
     def add(self) -> None:
-        """Let another worker node join."""
+        """Add a worker node."""
         self._workers.append(self._cluster.add_node(**self._size))
 
     def kill(self, i: int) -> None:

@@ -1,10 +1,10 @@
-"""What scheduling, proposing, recording and showing cost a trial.
+"""Measure the cost of scheduling, proposing, recording and showing for each trial.
 
 python -m benchmarks.overhead [--json] [--repeats 5]: a real sweep of the quickstart's space by Ray
-Tune and Optuna's TPE, two at a time, Parquet and progress and all, whose trials do no work: each
-answers with the rows of one real trial and figures drawn by its configuration. Seconds a trial are
-the gaps between records: over the whole sweep of 200, and over the last 200 of 2,000 (their
-median is the figure). `driver_mib` is what the driver holds after 500 and 2,000 trials.
+Tune and Optuna's TPE, two trials at a time, with Parquet and progress. Its trials do no work: each
+returns the rows of one real trial, with figures drawn from its configuration. Seconds a trial are
+the gaps between records: over the whole sweep of 200, and over the last 200 of 2,000 (their median
+is the figure). `driver_mib` is the memory of the driver after 500 and 2,000 trials.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ SPACE = "search_spaces/quickstart.yaml"
 TEMPLATE = "RAYSWEEP_BENCHMARK_TEMPLATE"
 
 
-def instant(proposal: dict[str, Any], **_: Any) -> None:
-    """Answer for a trial at once: a real trial's rows, under the proposed configuration."""
+def run_instantly(proposal: dict[str, Any], **_: Any) -> None:
+    """Return a real trial's rows at once, under the proposed configuration."""
     import numpy as np
     from ray import tune
 
@@ -40,12 +40,12 @@ def instant(proposal: dict[str, Any], **_: Any) -> None:
     from raysweep.records.trial_config import TrialConfig
 
     config = TrialConfig.from_json(proposal["config"])
-    own = config.trial_id
+    trial_id = config.trial_id
     template = pickle.loads(Path(os.environ[TEMPLATE]).read_bytes())
-    accuracy, auc, mse = np.random.default_rng(int(own, 16)).random(3)
+    accuracy, auc, mse = np.random.default_rng(int(trial_id, 16)).random(3)
     trial = dataclasses.replace(
         template.trial,
-        trial_id=own,
+        trial_id=trial_id,
         defences=config.defences,
         config=config.to_json(),
         accuracy=float(accuracy),
@@ -53,14 +53,14 @@ def instant(proposal: dict[str, Any], **_: Any) -> None:
         inversion_mse=float(mse),
     )
     renamed = {
-        name: tuple(dataclasses.replace(row, trial_id=own) for row in getattr(template, name))
+        name: tuple(dataclasses.replace(row, trial_id=trial_id) for row in getattr(template, name))
         for name in ("attacks", "epochs")
     }
     tune.report({"result": pack(dataclasses.replace(template, trial=trial, **renamed))})
 
 
 def resident_mib() -> float:
-    """Return the memory that this process holds, in MiB."""
+    """Return the resident memory of this process, in MiB."""
     status = Path("/proc/self/status").read_text().splitlines()
     return int(next(x for x in status if x.startswith("VmRSS")).split()[1]) / 1024
 
@@ -79,18 +79,18 @@ def run(trials: int, out: str) -> dict[str, Any]:
     file = Path(out) / "template.pickle"
     file.write_bytes(pickle.dumps(template))
     os.environ[TEMPLATE] = str(file)
-    worker.run = instant
+    worker.run = run_instantly
     memory: dict[str, float] = {}
     done = threading.Event()
 
     write = Store.write
     ends: list[float] = []
 
-    def timed(store: Store, packed: Packed, **more: Any) -> None:
+    def write_and_note(store: Store, packed: Packed, **more: Any) -> None:
         write(store, packed, **more)
         ends.append(time.time())
 
-    Store.write = timed  # type: ignore[method-assign, assignment]
+    Store.write = write_and_note  # type: ignore[method-assign, assignment]
 
     def watch() -> None:
         marks = [500, trials]
@@ -111,19 +111,19 @@ def run(trials: int, out: str) -> dict[str, Any]:
     return {"seconds": seconds, "gaps": gaps, "memory": memory}
 
 
-def apart(trials: int) -> dict[str, Any]:
+def run_in_process(trials: int) -> dict[str, Any]:
     """Run one sweep in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "benchmarks.overhead", "--run", str(trials)]
-        found = subprocess.run(
+        done = subprocess.run(
             [*command, "--out", f"{folder}/run"], check=True, stdout=subprocess.PIPE, text=True
         )
-    result: dict[str, Any] = json.loads(found.stdout.splitlines()[-1])
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 
 
 def main() -> None:
-    """Measure."""
+    """Run the sweeps in processes of their own, and print the costs."""
     parser = options(__doc__)
     parser.add_argument("--repeats", type=int, default=5, help="sweeps of 200 trials")
     parser.add_argument("--run", type=int, help=argparse.SUPPRESS)
@@ -131,15 +131,17 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.run:
         with contextlib.redirect_stdout(io.StringIO()):
-            found = run(arguments.run, arguments.out)
-        print(json.dumps(found))
+            figures = run(arguments.run, arguments.out)
+        print(json.dumps(figures))
         return
+
     short = []
     for number in range(arguments.repeats):
-        gaps = apart(200)["gaps"]
+        gaps = run_in_process(200)["gaps"]
         short.append(sum(gaps) / len(gaps))
         print(f"200 trials, {number + 1} of {arguments.repeats}: {short[-1]:.3f}", file=sys.stderr)
-    long = apart(2000)
+
+    long = run_in_process(2000)
     last = spread(long["gaps"][-200:])
     result = {
         "seconds_per_trial_200": spread(short)["median"],

@@ -1,15 +1,19 @@
-"""How many training epochs multi-objective pruning saves on real Fashion-MNIST.
+"""Measure the training epochs that multi-objective pruning saves on real Fashion-MNIST.
 
 python -m benchmarks.pruning [--json] replays five stored sweeps (benchmarks/pruning/seed-*: 30
-random trials each of benchmarks/spaces/pruning.yaml, none stopped, cheap figures at the rungs):
-the same trials come in the same order, and the pruner decides by what it would have seen. The
-hypervolume is that of the finished trials' full attacks; `epochs_ratio_at_95_hypervolume` is the
-share of the unpruned sweep's epochs after which the pruned one holds 95 % of its final hypervolume,
-`unpruned_epochs_ratio_at_95_hypervolume` the share after which the unpruned one holds them itself,
-and `unpruned_hypervolume_ratio_at_equal_epochs` what it holds for the epochs that pruning takes.
-`--full` runs the five sweeps first and continues what is there. The default was chosen on these
-sweeps, so `chosen_on_the_others` holds, for every sweep, what the setting saves on it that is best
-on the other four.
+random trials each of benchmarks/spaces/pruning.yaml, none stopped, cheap figures at the rungs). The
+same trials come in the same order, and the pruner decides by the stored figures. The hypervolume is
+that of the finished trials' full attacks.
+
+- `epochs_ratio_at_95_hypervolume`: share of the unpruned sweep's epochs after which the pruned
+  sweep has 95 % of the unpruned sweep's final hypervolume.
+- `unpruned_epochs_ratio_at_95_hypervolume`: share after which the unpruned sweep has it.
+- `unpruned_hypervolume_ratio_at_equal_epochs`: share that the unpruned sweep has after the epochs
+  that the pruned one takes.
+- `chosen_on_the_others`: the default was chosen on these sweeps. So this gives for every sweep the
+  saving of the setting that is best on the other four.
+
+`--full` runs the five sweeps first and continues those that exist.
 """
 
 from __future__ import annotations
@@ -46,35 +50,36 @@ SETTINGS = {
     "rungs_3_9_keep_half": Pruning(grace_epochs=3, reduction_factor=3, keep=0.5),
     "rungs_1_3_9_keep_a_third": Pruning(grace_epochs=1, reduction_factor=3),
 }
-"""What a default was chosen from: rungs must be among those at which the stores have figures."""
+"""The candidates for a default. The stores have figures at all of their rungs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Replay:
-    """A sweep as it went: after each trial, the epochs spent and the hypervolume held."""
+    """The course of a sweep: epochs spent and hypervolume reached after each trial."""
 
     epochs: Sequence[int]
     volumes: Sequence[float]
     stopped: int
 
     def epochs_until(self, volume: float) -> int | None:
-        """Return the epochs after which ``volume`` is held, or None if it never is."""
+        """Return the epochs after which ``volume`` is reached, or None if it never is."""
         pairs = zip(self.epochs, self.volumes, strict=True)
-        return next((spent for spent, held in pairs if held >= volume), None)
+        return next((spent for spent, reached in pairs if reached >= volume), None)
 
-    def held(self, epochs: int) -> float:
-        """Return the hypervolume held when ``epochs`` were spent."""
+    def volume_after(self, epochs: int) -> float:
+        """Return the hypervolume reached when ``epochs`` were spent."""
         pairs = zip(self.epochs, self.volumes, strict=True)
-        return max((held for spent, held in pairs if spent <= epochs), default=0.0)
+        return max((reached for spent, reached in pairs if spent <= epochs), default=0.0)
 
 
 def replay(results: Results, pruning: Pruning) -> Replay:
-    """Return how the stored sweep would have gone under ``pruning``, one trial at a time."""
+    """Return the course of a stored sweep under ``pruning``, one trial at a time."""
     space, trials = load_space(SPACE), results.trials
     last = space.config().training.epochs
     epochs = {key: rows.set_index("epoch") for key, rows in results.epochs.groupby("trial_id")}
     standings = Standings(space, pruning, results.epochs.iloc[:0])
     spent, stopped, volume = 0, 0, 0.0
+
     kept, spents, volumes = [], [], []
     for trial in records(trials):
         end = last
@@ -90,12 +95,13 @@ def replay(results: Results, pruning: Pruning) -> Replay:
         spent, stopped = spent + end, stopped + (end < last)
         spents.append(spent)
         volumes.append(volume)
+
     return Replay(epochs=spents, volumes=volumes, stopped=stopped)
 
 
-def measured(stores: Sequence[Results], whole: Sequence[Replay], pruning: Pruning) -> Figures:
-    """Return what ``pruning`` saves and what it loses, over the stores."""
-    found: dict[str, list[float]] = {}
+def measure(stores: Sequence[Results], whole: Sequence[Replay], pruning: Pruning) -> Figures:
+    """Return the savings and the losses of ``pruning``, over the stores."""
+    values_by_name: dict[str, list[float]] = {}
     for results, unpruned in zip(stores, whole, strict=True):
         pruned = replay(results, pruning)
         final, total = unpruned.volumes[-1], unpruned.epochs[-1]
@@ -104,20 +110,24 @@ def measured(stores: Sequence[Results], whole: Sequence[Replay], pruning: Prunin
             "epochs_ratio_at_95_hypervolume": None if until is None else until / total,
             "final_hypervolume_ratio": pruned.volumes[-1] / final,
             "final_epochs_ratio": pruned.epochs[-1] / total,
-            "unpruned_hypervolume_ratio_at_equal_epochs": unpruned.held(pruned.epochs[-1]) / final,
+            "unpruned_hypervolume_ratio_at_equal_epochs": unpruned.volume_after(pruned.epochs[-1])
+            / final,
             "stopped": pruned.stopped,
         }
         for name, value in figures.items():
-            found.setdefault(name, []).extend([] if value is None else [value])
-    reached = len(found["epochs_ratio_at_95_hypervolume"])
-    spreads = {name: spread(values) if values else None for name, values in found.items()}
+            values = values_by_name.setdefault(name, [])
+            if value is not None:
+                values.append(value)
+
+    reached = len(values_by_name["epochs_ratio_at_95_hypervolume"])
+    spreads = {name: spread(values) if values else None for name, values in values_by_name.items()}
     return {**spreads, "sweeps_that_reach_95": reached, "sweeps": len(stores)}
 
 
-def chosen_on_the_others(stores: Sequence[Results], whole: Sequence[Replay]) -> list[Figures]:
-    """Return for each sweep the setting that the others would choose, and what it saves there.
+def choose_on_the_others(stores: Sequence[Results], whole: Sequence[Replay]) -> list[Figures]:
+    """Return for each sweep the setting that is best on the others, and its saving there.
 
-    The choice: reaches SHARE in most of the others, and of those with the fewest epochs.
+    The best setting reaches SHARE in most of the others, and then with the fewest epochs.
     """
     ratios: dict[str, list[float | None]] = {}
     for name, pruning in SETTINGS.items():
@@ -125,25 +135,25 @@ def chosen_on_the_others(stores: Sequence[Results], whole: Sequence[Replay]) -> 
             until = replay(results, pruning).epochs_until(SHARE * unpruned.volumes[-1])
             ratio = None if until is None else until / unpruned.epochs[-1]
             ratios.setdefault(name, []).append(ratio)
-    found = []
+    choices = []
     for i in range(len(stores)):
         others = {name: row[:i] + row[i + 1 :] for name, row in ratios.items()}
         best = min(others, key=lambda name: sum(2 if r is None else r for r in others[name]))
-        found.append({"setting": best, "epochs_ratio_at_95_hypervolume": ratios[best][i]})
-    return found
+        choices.append({"setting": best, "epochs_ratio_at_95_hypervolume": ratios[best][i]})
+    return choices
 
 
 def run(seed: int, results: str) -> None:
-    """Run one sweep to its end and keep its trials, attacks and epochs, a file each."""
+    """Run one sweep to its end and store its trials, attacks and epochs as one file each."""
     out = f"{results}/pruning-{seed}"
     command = [RAYSWEEP, "sweep", SPACE, "--set", f"seed={seed}", "--out", out]
     subprocess.run(command, check=True, stdout=sys.stderr)
-    found, store = raysweep.load(out), Store(str(STORES / f"seed-{seed}"))
+    results, store = raysweep.load(out), Store(str(STORES / f"seed-{seed}"))
     store.folder.write_bytes(Store(out).folder.read_bytes("space.yaml"), "space.yaml")
     for table, frame in (
-        ("trials", found.trials),
-        ("attacks", found.attacks),
-        ("epochs", found.epochs),
+        ("trials", results.trials),
+        ("attacks", results.attacks),
+        ("epochs", results.epochs),
     ):
         buffer = io.BytesIO()
         frame.to_parquet(buffer, index=False, compression="zstd")
@@ -151,7 +161,7 @@ def run(seed: int, results: str) -> None:
 
 
 def main() -> None:
-    """Make the stores where asked, replay, print."""
+    """Run the sweeps with --full, replay the stores, and print the savings."""
     parser = options(__doc__)
     parser.add_argument("--full", action="store_true", help="run the five sweeps again")
     parser.add_argument("--results", default="results")
@@ -159,18 +169,20 @@ def main() -> None:
     if arguments.full:
         for seed in SEEDS:
             run(seed, arguments.results)
+
     folders = [STORES / f"seed-{seed}" for seed in SEEDS]
     missing = [str(folder) for folder in folders if not (folder / "space.yaml").exists()]
     if missing:
-        parser.error(f"{', '.join(missing)}: not there; --full runs these sweeps")
+        parser.error(f"{', '.join(missing)}: missing; --full runs these sweeps")
+
     stores = [raysweep.load(str(folder)) for folder in folders]
     whole = [replay(results, Pruning(keep=1)) for results in stores]
     alone = [(r.epochs_until(SHARE * r.volumes[-1]) or 0) / r.epochs[-1] for r in whole]
-    settings = {name: measured(stores, whole, pruning) for name, pruning in SETTINGS.items()}
+    settings = {name: measure(stores, whole, pruning) for name, pruning in SETTINGS.items()}
     result = {
         **settings.pop("default"),
         "unpruned_epochs_ratio_at_95_hypervolume": spread(alone),
-        "chosen_on_the_others": chosen_on_the_others(stores, whole),
+        "chosen_on_the_others": choose_on_the_others(stores, whole),
         "other_settings": settings,
     }
     finish(result, as_json=arguments.json)

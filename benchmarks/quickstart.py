@@ -1,9 +1,9 @@
-"""The README's first command, measured from the prompt to the front.
+"""Measure the README's first command from the prompt to the front.
 
-python -m benchmarks.quickstart [--json] [--runs 3]: `seconds` of the whole command, the most
-memory that a worker took (`peak_worker_mib`), what a trial's start costs a reused worker
+python -m benchmarks.quickstart [--json] [--runs 3]: prints `seconds` of the whole command, the
+largest memory of a worker (`peak_worker_mib`), the time that a reused worker needs to start a trial
 (`trial_start_seconds`, from a sweep of one trial at a time, evaluations of epochs included), and
-the target's accuracy undefended and at epsilon 8 over five seeds.
+the accuracy of the target without a defence and at epsilon 8 over five seeds.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ SEEDS = range(5)
 
 
 def sweep_seconds(out: str, *more: str) -> float:
-    """Return how long the command takes from the prompt to the front."""
+    """Run the sweep and return its seconds from the prompt to the front."""
     start = time.perf_counter()
     subprocess.run([RAYSWEEP, "sweep", SPACE, "--out", out, *more], check=True, capture_output=True)
     return time.perf_counter() - start
 
 
-def starts(out: str) -> list[float]:
-    """Return the gaps between a trial's end and the next one's start, one trial at a time."""
+def start_gaps(out: str) -> list[float]:
+    """Return the seconds between the end of each trial and the start of the next."""
     trials = raysweep.load(out).trials.sort_values("started_at")
     clock = pd.to_datetime(trials["started_at"])
     began = (clock - clock.min()).dt.total_seconds()
@@ -43,7 +43,7 @@ def starts(out: str) -> list[float]:
 
 def accuracies(epsilon: float) -> list[float]:
     """Return the validation accuracy at ``epsilon`` over the seeds; the split changes with them."""
-    found = []
+    reached = []
     for seed in SEEDS:
         space = raysweep.load_space(
             SPACE,
@@ -51,23 +51,25 @@ def accuracies(epsilon: float) -> list[float]:
         )
         record = raysweep.run_trial(space.config({"epsilon": epsilon})).trial
         assert record.accuracy is not None
-        found.append(record.accuracy)
-    return found
+        reached.append(record.accuracy)
+    return reached
 
 
 def main() -> None:
-    """Measure."""
+    """Run the sweeps and the single trials, and print the figures."""
     parser = options(__doc__)
     parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
     times, memory = [], []
+
     with tempfile.TemporaryDirectory() as folder:
         for run in range(arguments.runs):
             out = f"{folder}/{run}"
             times.append(sweep_seconds(out))
             memory.append(float(raysweep.load(out).trials["peak_memory_mib"].max()))
         sweep_seconds(f"{folder}/one", "--max-concurrent", "1", "--trials", "12")
-        gaps = starts(f"{folder}/one")
+        gaps = start_gaps(f"{folder}/one")
+
     result = {
         "seconds": spread(times),
         "peak_worker_mib": spread(memory),

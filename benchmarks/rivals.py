@@ -1,7 +1,7 @@
-"""What a user would otherwise run: ART's attacks, and plain loops written as their papers say.
+"""The alternatives to raysweep's attacks: those of ART, and plain loops after the papers.
 
-ART is the Adversarial Robustness Toolbox (pip install 'raysweep[bench]'), each attack as its manual
-has it. The loops use what PyTorch's tutorials use: DataLoader, its default layout, its Adam.
+ART is the Adversarial Robustness Toolbox (pip install 'raysweep[bench]'). Each attack is used as in
+its manual. The loops follow PyTorch's tutorials: DataLoader, its default layout, its Adam.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CPU = torch.device("cpu")
 
 
 class Posteriors(nn.Module):
-    """A target as ART wants it: giving probabilities."""
+    """A target that returns probabilities, as ART requires."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ def art_classifier(target: TrainedTarget, shape: tuple[int, ...]) -> Any:
 
 
 def art_membership(
-    taught_by: TrainedTarget,
+    teacher: TrainedTarget,
     known: Known,
     target: TrainedTarget,
     examples: Split,
@@ -63,23 +63,23 @@ def art_membership(
     kind: str,
     labels: bool,
 ) -> NDArray[np.float64]:
-    """Return ART's black-box membership scores, (n,), learnt from ``known`` of ``taught_by``.
+    """Return ART's black-box membership scores, (n,), learnt from ``known`` of ``teacher``.
 
     ``kind`` is its attack model (``nn`` is its default); ``labels`` gives it the true labels too.
     """
     from art.attacks.inference.membership_inference import MembershipInferenceBlackBox
 
-    teacher = art_classifier(taught_by, examples.shape)
+    classifier = art_classifier(teacher, examples.shape)
     attack = MembershipInferenceBlackBox(
         art_classifier(target, examples.shape), attack_model_type=kind
     )
     sides = (known.members, known.nonmembers)
-    inside, outside = (teacher.predict(side.pixels()) for side in sides)
+    inside, outside = (classifier.predict(side.pixels()) for side in sides)
     y_inside, y_outside = (side.labels if labels else None for side in sides)
     attack.fit(None, y_inside, None, y_outside, pred=inside, test_pred=outside)
     judged = examples.labels if labels else None
-    found = np.asarray(attack.infer(examples.pixels(), judged, probabilities=True))
-    return (found[:, -1] if found.ndim > 1 else found).astype(np.float64)
+    scores = np.asarray(attack.infer(examples.pixels(), judged, probabilities=True))
+    return (scores[:, -1] if scores.ndim > 1 else scores).astype(np.float64)
 
 
 def art_mi_face(
@@ -100,7 +100,7 @@ def art_mi_face(
 
 
 def plain_model(model: nn.Module) -> nn.Sequential:
-    """Return the same layers with the same weights, as ``nn.Sequential`` runs them."""
+    """Return the same layers with the same weights as an ``nn.Sequential``."""
     import copy
 
     layers = copy.deepcopy(list(model.children()))
@@ -110,8 +110,9 @@ def plain_model(model: nn.Module) -> nn.Sequential:
 def plain_distances(
     model: nn.Module, examples: Split, *, threshold: float, step: float, steps: int, batch: int
 ) -> NDArray[np.float32]:
-    """Return the distances to confident, (n,): PGD a batch at a time, until all of it is there."""
-    found = []
+    """Return the distances to confident, (n,), by PGD that runs each batch to its end."""
+    distances = []
+
     pixels, labels = torch.from_numpy(examples.pixels()), torch.from_numpy(examples.labels)
     for origin, y in zip(pixels.split(batch), labels.split(batch), strict=True):
         x, distance = origin.clone(), torch.full((len(y),), step * steps)
@@ -120,10 +121,10 @@ def plain_distances(
             x = x.detach().requires_grad_()
             losses = F.cross_entropy(model(x), y, reduction="none")
             if taken:
-                there = waiting & (losses.detach() < threshold)
+                arrived = waiting & (losses.detach() < threshold)
                 moved = (x.detach() - origin).flatten(1).abs().amax(dim=1)
-                distance[there] = moved[there].clamp(step, step * steps)
-                waiting &= ~there
+                distance[arrived] = moved[arrived].clamp(step, step * steps)
+                waiting &= ~arrived
             if not bool(waiting.any()) or taken == steps:
                 break
             model.zero_grad()
@@ -131,8 +132,9 @@ def plain_distances(
             assert x.grad is not None
             moves = step * x.grad.sign() * waiting[:, None, None, None]
             x = (x.detach() - moves).clamp(0, 1)
-        found.append(distance)
-    return torch.cat(found).numpy()
+        distances.append(distance)
+
+    return torch.cat(distances).numpy()
 
 
 def plain_decoder(
@@ -147,17 +149,20 @@ def plain_decoder(
 ) -> NDArray[np.float32]:
     """Return members rebuilt, (n, pixels), by a decoder behind the first ``depth`` layers.
 
-    The frozen layers run in every batch, as the adversary is drawn in the thesis.
+    The frozen layers run in every batch, as in the thesis' picture of the adversary.
     """
     frozen = model[:depth].requires_grad_(False)
     if depth == len(model):
         frozen = nn.Sequential(*frozen, nn.LogSoftmax(dim=1))
+
     known = TensorDataset(torch.from_numpy(pool.pixels()[~held_out]))
     order = torch.Generator().manual_seed(seed)
     loader = DataLoader(known, batch_size=convolutional.BATCH, shuffle=True, generator=order)
+
     with isolated_rng(seed, CPU), torch.no_grad():
         n_features = frozen(torch.zeros(1, *pool.shape)).numel()
         decoder = convolutional.network(n_features, pool.shape)
+
     optimizer = torch.optim.Adam(decoder.parameters(), lr=convolutional.LEARNING_RATE)
     for _ in range(epochs):
         decoder.train()
@@ -167,6 +172,7 @@ def plain_decoder(
             optimizer.zero_grad()
             F.mse_loss(decoder(activations), x.flatten(1)).backward()
             optimizer.step()
+
     decoder.eval()
     with torch.no_grad():
         parts = torch.from_numpy(members.pixels()).split(256)

@@ -1,17 +1,18 @@
-"""How a sweep scales: many nodes, many trials, many records; trials that answer at once.
+"""Measure sweeps of many nodes, trials and records, with trials that return at once.
 
 python -m benchmarks.scale [--shapes 1x2:10000 16x4:1000 64x1:1000] [--records 10000 100000]
 
-For each shape (nodes x trials at once on each: trials; logical CPUs of `ray.cluster_utils` on this
-machine) a real sweep by the random sampler, whose trials answer with the rows of one real trial:
-trials a minute, the driver's CPU seconds a trial and its largest memory, beside Ray Tune alone with
-instant trials on the same nodes (`tune`). At nine tenths of the trials it is continued, killed, and
-continued: `continue_seconds` reach from the second command to its first new record. `read` holds
-the seconds of `raysweep front`, `best` and `report`, from the prompt, on that many records, merged
-as a long sweep merges them.
+A shape is nodes x trials at once on each: trials. The nodes have logical CPUs of
+`ray.cluster_utils` on this machine. On each shape a real sweep runs by the random sampler, whose
+trials return the rows of one real trial. Printed are trials a minute, and the driver's CPU seconds
+a trial and largest memory. The same figures of Ray Tune alone with instant trials on the same nodes
+have `tune` in their names. After nine tenths of the trials the sweep is continued, killed, and
+continued again: `continue_seconds` is the time from the last command to its first new record.
+`read` holds the seconds of `raysweep front`, `best` and `report`, from the prompt, on that many
+records, merged as in a long sweep.
 
-64 trials at once need 64 processes, which two cores start one after the other, and Tune stops those
-that come too late for the trial that asked for them. So few trials are measured there.
+64 trials at once need 64 processes. Two cores start them one after the other, and Tune stops those
+that are too late for their trial. So few trials are measured there.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.common import finish, options
 from benchmarks.nodes import Nodes
-from benchmarks.overhead import TEMPLATE, instant
+from benchmarks.overhead import TEMPLATE, run_instantly
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,15 +43,15 @@ RAYSWEEP = str(Path(sys.executable).parent / "raysweep")
 
 
 def write_template(file: Path) -> None:
-    """Run one real trial and keep its rows for all others."""
+    """Run one real trial and write its rows to ``file``, for all others."""
     import raysweep
 
     rows = raysweep.run_trial(raysweep.load_space(SPACE).baseline())
     file.write_bytes(pickle.dumps(rows))
 
 
-def own_cost(began: float) -> dict[str, float]:
-    """Return what this process has cost since ``began``."""
+def process_cost(began: float) -> dict[str, float]:
+    """Return seconds since ``began``, CPU seconds and peak memory of this process."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return {
         "seconds": round(time.perf_counter() - began, 2),
@@ -60,19 +61,19 @@ def own_cost(began: float) -> dict[str, float]:
 
 
 def run_sweep(trials: int, address: str, out: str) -> None:
-    """Sweep instant trials in this process; print what it cost."""
+    """Sweep instant trials in this process, and print the cost."""
     import raysweep
     from raysweep.driver import worker
     from raysweep.driver.sweep import sweep
 
-    worker.run = instant
+    worker.run = run_instantly
     began = time.perf_counter()
     sweep(raysweep.load_space(SPACE), out=out, trials=trials, address=address)
-    print(json.dumps(own_cost(began)))
+    print(json.dumps(process_cost(began)))
 
 
 def run_tune(trials: int, address: str) -> None:
-    """Let Tune alone run instant trials, with nothing asked, recorded or shown; print its cost."""
+    """Run instant trials by Tune alone, without proposals, records or progress; print the cost."""
     import ray
     from ray import tune
 
@@ -90,10 +91,10 @@ def run_tune(trials: int, address: str) -> None:
             tune_config=tune.TuneConfig(num_samples=trials, reuse_actors=True),
             run_config=tune.RunConfig(storage_path=scratch, verbose=0),
         ).fit()
-    print(json.dumps(own_cost(began)))
+    print(json.dumps(process_cost(began)))
 
 
-def child(*arguments: str) -> dict[str, float]:
+def run_child(*arguments: str) -> dict[str, float]:
     """Run one of the two above in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.scale", *arguments],
@@ -101,8 +102,8 @@ def child(*arguments: str) -> dict[str, float]:
         check=True,
         text=True,
     )
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    cost: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return cost
 
 
 def first_record_seconds(command: list[str], out: Path) -> float:
@@ -113,6 +114,7 @@ def first_record_seconds(command: list[str], out: Path) -> float:
         [sys.executable, "-m", "benchmarks.scale", *command],
         stdout=subprocess.DEVNULL,
     )
+
     try:
         while not {f.name for f in (out / "trials").glob("*.parquet")} - before:
             if process.poll() is not None:
@@ -124,23 +126,25 @@ def first_record_seconds(command: list[str], out: Path) -> float:
         process.wait()
 
 
-def on_nodes(nodes: int, at_once: int, trials: int, folder: Path) -> dict[str, Any]:
+def measure_shape(nodes: int, at_once: int, trials: int, folder: Path) -> dict[str, Any]:
     """Measure a sweep, its continuation, and Tune alone on one shape of cluster."""
     out = folder / f"{nodes}x{at_once}"
-    found: dict[str, Any] = {"nodes": nodes, "at_once": at_once, "trials": trials}
+    figures: dict[str, Any] = {"nodes": nodes, "at_once": at_once, "trials": trials}
     tenth = trials - trials // 10
+
     with Nodes(workers=nodes, cpus=at_once) as cluster:
-        tune = child("--tune", str(trials), cluster.address)
-        sweep = child("--sweep", str(tenth), cluster.address, str(out))
+        tune = run_child("--tune", str(trials), cluster.address)
+        sweep = run_child("--sweep", str(tenth), cluster.address, str(out))
         more = ["--sweep", str(trials), cluster.address, str(out)]
         first_record_seconds(more, out)
-        found["continue_seconds"] = first_record_seconds(more, out)
-    found["trials_a_minute"] = round(60 * tenth / sweep["seconds"])
-    found["trials_a_minute_tune"] = round(60 * trials / tune["seconds"])
-    found["driver_cpu_seconds_a_trial"] = round(sweep["cpu_seconds"] / tenth, 5)
-    found["driver_cpu_seconds_a_trial_tune"] = round(tune["cpu_seconds"] / trials, 5)
-    found["driver_peak_mib"], found["tune_peak_mib"] = sweep["peak_mib"], tune["peak_mib"]
-    return found
+        figures["continue_seconds"] = first_record_seconds(more, out)
+
+    figures["trials_a_minute"] = round(60 * tenth / sweep["seconds"])
+    figures["trials_a_minute_tune"] = round(60 * trials / tune["seconds"])
+    figures["driver_cpu_seconds_a_trial"] = round(sweep["cpu_seconds"] / tenth, 5)
+    figures["driver_cpu_seconds_a_trial_tune"] = round(tune["cpu_seconds"] / trials, 5)
+    figures["driver_peak_mib"], figures["tune_peak_mib"] = sweep["peak_mib"], tune["peak_mib"]
+    return figures
 
 
 def fill(out: Path, records: int, template: Path) -> None:
@@ -157,8 +161,8 @@ def fill(out: Path, records: int, template: Path) -> None:
     document = json.loads(json.dumps(raysweep.load_space(SPACE).resolved()))
     store.folder.write_bytes(yaml.safe_dump(document).encode(), "space.yaml")
     result = pickle.loads(template.read_bytes())
-    found = tables_of(result) | {"trials": row_of(result.trial)}
-    one = {name: rows for name, rows in found.items() if rows}
+    tables = tables_of(result) | {"trials": row_of(result.trial)}
+    one = {name: rows for name, rows in tables.items() if rows}
     for number in range(0, records, TOGETHER):
         ids = [f"{number + i:016x}" for i in range(TOGETHER)]
         accuracy, noise, dropout = rng.random((3, TOGETHER))
@@ -169,44 +173,46 @@ def fill(out: Path, records: int, template: Path) -> None:
             "dropout": 0.7 * dropout,
         }
         for name, rows in one.items():
-            found = {"trial_id": np.repeat(ids, len(rows)), **(varied if name == "trials" else {})}
-            part = _copies(rows, found)
+            columns = {"trial_id": np.repeat(ids, len(rows))}
+            if name == "trials":
+                columns |= varied
+            part = _copies(rows, columns)
             store.write_table(part, name, f"merged-{1 + number // TOGETHER:06d}")
 
 
-def _copies(rows: pa.Table, found: dict[str, Any]) -> pa.Table:
-    """Return ``rows`` again and again, with the values ``found`` in some columns."""
+def _copies(rows: pa.Table, columns: dict[str, Any]) -> pa.Table:
+    """Return ``rows`` TOGETHER times, with the values of ``columns`` in their place."""
     import pyarrow as pa
 
     from raysweep.records.compaction import TOGETHER
 
     copies = pa.concat_tables([rows] * TOGETHER)
-    for name, values in found.items():
+    for name, values in columns.items():
         place = rows.schema.get_field_index(name)
         copies = copies.set_column(place, name, pa.array(values, rows.schema.field(name).type))
     return copies
 
 
 def read_seconds(out: Path) -> dict[str, float]:
-    """Return how long the reading commands take from the prompt, warm."""
+    """Return the seconds of the reading commands from the prompt, the median of three runs."""
     commands = {
         "front": ["front", str(out)],
         "best": ["best", str(out), "--where", "accuracy>0.5"],
         "report": ["report", str(out), "--out", str(out.parent / "report.html")],
     }
-    found = {}
+    seconds = {}
     for name, command in commands.items():
         times = []
         for _ in range(3):
             began = time.perf_counter()
             subprocess.run([RAYSWEEP, *command], check=True, stdout=subprocess.DEVNULL)
             times.append(time.perf_counter() - began)
-        found[name] = round(sorted(times)[1], 2)
-    return found
+        seconds[name] = round(sorted(times)[1], 2)
+    return seconds
 
 
 def main() -> None:
-    """Measure."""
+    """Measure every shape and every number of records, and print the figures."""
     parser = options(__doc__)
     parser.add_argument("--shapes", nargs="*", default=["1x2:10000", "16x4:1000", "64x1:1000"])
     parser.add_argument("--records", nargs="*", type=int, default=[10_000, 100_000])
@@ -218,19 +224,23 @@ def main() -> None:
         return run_sweep(int(trials), address, out)
     if arguments.tune:
         return run_tune(int(arguments.tune[0]), arguments.tune[1])
+
     with tempfile.TemporaryDirectory(prefix="scale-") as temporary:
         folder = Path(temporary)
         write_template(folder / "template.pickle")
-        os.environ[TEMPLATE] = str(folder / "template.pickle")  # workers have it from their nodes
+        os.environ[TEMPLATE] = str(
+            folder / "template.pickle"
+        )  # workers inherit it from their nodes
         sweeps = []
         for shape in arguments.shapes:
             nodes, at_once, trials = map(int, re.split("[x:]", shape))
-            sweeps.append(on_nodes(nodes, at_once, trials, folder))
+            sweeps.append(measure_shape(nodes, at_once, trials, folder))
             print(sweeps[-1], file=sys.stderr, flush=True)
         read = {}
         for records in arguments.records:
             fill(folder / str(records), records, folder / "template.pickle")
             read[str(records)] = read_seconds(folder / str(records))
+
     return finish({"sweeps": sweeps, "read": read}, as_json=arguments.json)
 
 

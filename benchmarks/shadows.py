@@ -1,8 +1,8 @@
-"""Sixteen shadows of the quickstart's network at once, beside one after the other.
+"""Compare training sixteen shadow models at once with training them one after the other.
 
 python -m benchmarks.shadows [--json] [--repeats 5]: real digits, one thread, the quickstart's
-model, training and sizes; both ways in turns in one process. `packing_speedup` is without DP, the
-others under defences; `largest_difference` is between weights after all epochs in float32.
+model, training and sizes. Both ways run in turn in one process. `packing_speedup` is without a
+defence, the others with one. `largest_difference` is between weights after all epochs in float32.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    """Measure."""
+    """Train the shadows both ways, and print speed-ups and differences."""
     parser = options(__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
@@ -37,6 +37,7 @@ def main() -> None:
     space, cpu = raysweep.load_space(SPACE), torch.device("cpu")
     config = space.baseline()
     splits = data.load(config.dataset, seed=config.seed)
+
     result: dict[str, Any] = {"shadows": SHADOWS}
     for name, values in CASES.items():
         recipe = recipe_of(space.config(values), splits)
@@ -60,6 +61,7 @@ def main() -> None:
         result |= {f"{name}_speedup": spread(ratios)["median"]}
         result |= {f"{name}_speedup_spread": spread(ratios)}
         result |= {f"{name}_largest_difference": max(gaps)}
+
     finish(result, as_json=arguments.json)
 
 
