@@ -1,4 +1,4 @@
-"""The analysis scripts on a results folder that a real trial left."""
+"""The analysis scripts, on the records of real trials."""
 
 import contextlib
 import importlib
@@ -48,9 +48,9 @@ def results(tmp_path_factory):
 def test_a_script_writes_a_figure_and_a_table(results, script, files):
     out = results / script
     command = [sys.executable, f"analysis/{script}.py", str(results / "out"), "--out", str(out)]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert found.returncode == 0, found.stderr
-    assert "Figure:" in found.stdout
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Figure:" in done.stdout
     assert sorted(path.name for path in out.iterdir()) == sorted(files)
     assert (out / files[1]).read_text().count("\n") >= 2
 
@@ -89,23 +89,24 @@ def papers(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("script", "told"),
+    ("script", "title"),
     [
         ("adversarial_regularisation_table_4", "Table 4, %: ours | published | difference"),
         ("adversarial_regularisation_table_6", "Table 6, %: ours | published | difference"),
         ("adversarial_regularisation_table_7", "Table 7, %: ours | published | difference"),
     ],
 )
-def test_a_papers_script_tells_its_tables_from_any_records(
-    papers, script, told, tmp_path, monkeypatch, capsys
+def test_a_papers_script_prints_its_tables_from_any_records(
+    papers, script, title, tmp_path, monkeypatch, capsys
 ):
     path = Path(f"analysis/papers/{script}.py")
     monkeypatch.setattr(sys, "argv", [script, str(papers / "out"), "--out", str(tmp_path)])
     monkeypatch.syspath_prepend(str(path.parent))
     runpy.run_path(str(path), run_name="__main__")
-    found = capsys.readouterr().out
-    assert ("2 seeds" in found, "Figure:" in found) == (True, True)
-    assert told in found
+    printed = capsys.readouterr().out
+    assert "2 seeds" in printed
+    assert "Figure:" in printed
+    assert title in printed
     suffixes = {path.suffix for path in tmp_path.iterdir()}
     assert suffixes == {".csv", ".png"}
 
@@ -118,16 +119,16 @@ def test_a_papers_script_runs_from_the_committed_records(script, tmp_path, monke
     monkeypatch.syspath_prepend(str(script.parent))
     with contextlib.suppress(SystemExit):
         runpy.run_path(str(script), run_name="__main__")
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     written = {path.name for path in tmp_path.iterdir()}
-    absent = re.findall(r"not run: raysweep sweep search_spaces/papers/(\w+)\.yaml", told)
+    absent = re.findall(r"not run: raysweep sweep search_spaces/papers/(\w+)\.yaml", printed)
     assert all(Path("search_spaces/papers", f"{name}.yaml").exists() for name in absent)
     if not written:  # nothing is committed
         assert absent
         assert not any(Path("analysis/results", name).exists() for name in absent)
         return
-    assert "Ours: " in told
-    assert "published" in told
+    assert "Ours: " in printed
+    assert "published" in printed
     assert {f"{script.stem}.csv", f"{script.stem}.png"} <= written
 
 
@@ -148,10 +149,10 @@ def test_a_claim_holds_fails_or_is_undecided_by_its_whole_interval(monkeypatch):
     assert verdict(float("nan"), float("nan"), "falls") == "undecided"
 
 
-def test_a_column_of_tables_3_to_5_takes_the_most_private_setting_that_it_allows(monkeypatch):
+def test_a_column_of_tables_3_to_5_has_the_most_private_setting_within_its_limit(monkeypatch):
     monkeypatch.syspath_prepend("analysis/papers")
     published = importlib.import_module("regularisers")
-    found = pd.DataFrame(
+    means = pd.DataFrame(
         {
             "scenario": "dropout",
             "setting": [0.1, 0.5, 0.9],
@@ -160,12 +161,12 @@ def test_a_column_of_tables_3_to_5_takes_the_most_private_setting_that_it_allows
         }
     )
     settings = {
-        limit: published.best_settings(found, limit)["setting"].item() for limit in published.LIMITS
+        limit: published.best_settings(means, limit)["setting"].item() for limit in published.LIMITS
     }
     assert settings == {"Max": 0.1, "RAD < 5 %": 0.5, "RAD < 15 %": 0.9}
 
 
-def test_a_gap_that_the_attack_does_not_account_for_lies_above_the_line_of_its_seed(monkeypatch):
+def test_a_gap_that_the_attack_does_not_explain_lies_above_the_line_of_its_seed(monkeypatch):
     monkeypatch.syspath_prepend("analysis/papers")
     hidden = importlib.import_module("regularisers_hidden")
     yeom, gap = hidden.published.YEOM, hidden.published.GAP
@@ -174,17 +175,30 @@ def test_a_gap_that_the_attack_does_not_account_for_lies_above_the_line_of_its_s
             "scenario": ["dropout", "dropout", "weight_decay", "distillation"] * 3,
             "seed": np.repeat([0, 1, 2], 4),
             yeom: [0.0, 10, 20, 10] * 3,
-            gap: [0.0, 20, 40, 60, 5, 25, 45, 65, 1, 20, 40, 62],  # twice Yeom's, and 40 hidden
+            gap: [
+                0.0,
+                20,
+                40,
+                60,
+                5,
+                25,
+                45,
+                65,
+                1,
+                20,
+                40,
+                62,
+            ],  # twice Yeom's, plus 40 for distillation
         }
     ).assign(dataset="fashion_mnist", model="vgg4")
-    found = hidden.mechanism_means(hidden.add_beyond(table)).set_index("scenario")
-    assert found[hidden.BEYOND]["distillation"] == pytest.approx(40, abs=1)
-    assert found["verdict"].to_dict() == {
-        "dropout": "fails",  # by the other's line: they are expected to have more
+    means = hidden.mechanism_means(hidden.add_beyond(table)).set_index("scenario")
+    assert means[hidden.BEYOND]["distillation"] == pytest.approx(40, abs=1)
+    assert means["verdict"].to_dict() == {
+        "dropout": "fails",  # the line of the others is higher there
         "weight_decay": "smaller",
         "distillation": "holds",
     }
-    assert hidden.rank_correlations(table)["alike"].item() == pytest.approx(0.63, abs=0.01)
+    assert hidden.rank_correlations(table)["correlation"].item() == pytest.approx(0.63, abs=0.01)
     weaker = table.assign(
         **{f"change_{yeom}": [-1.0, 1, 1, -1] * 3, "dropout": [0.1, 0.2, 0, 0] * 3}
     )
@@ -200,37 +214,39 @@ def face_inversion(monkeypatch):
 
 
 def test_the_published_epsilons_follow_from_the_papers_accountant(face_inversion):
-    found = face_inversion("epsilons")
-    for sigma, epsilon in found["PUBLISHED"].items():
-        assert found["recomputed"](sigma) == pytest.approx(epsilon, rel=0.015)
+    script = face_inversion("epsilons")
+    for sigma, epsilon in script["PUBLISHED"].items():
+        assert script["recomputed"](sigma) == pytest.approx(epsilon, rel=0.015)
 
 
 @pytest.mark.parametrize(
     ("recognised", "between"),
     [
-        ([2.5, 5.0, 40.0, 9.0, 100.0], (2.0, 3.0)),  # below a tenth again, but not for good
+        ([2.5, 5.0, 40.0, 9.0, 100.0], (2.0, 3.0)),  # again below a tenth, but not for good
         ([20.0, 30.0, 40.0, 90.0, 100.0], (0.0, 1.0)),
         ([1.0, 1.0, 1.0, 1.0, 1.0], (5.0, math.inf)),
     ],
 )
-def test_a_face_is_gone_from_the_epsilon_down_at_which_all_are(face_inversion, recognised, between):
-    found = face_inversion("figure_4")
+def test_faces_are_gone_from_the_epsilon_below_which_recognition_stays_low(
+    face_inversion, recognised, between
+):
+    script = face_inversion("figure_4")
     means = pd.DataFrame({"epsilon": [1.0, 2, 3, 4, 5], "recognition_rate_mi_face": recognised})
-    assert found["threshold"](means) == between
+    assert script["threshold"](means) == between
 
 
-def test_a_published_accuracy_stands_beside_an_epsilon_near_its_own(face_inversion):
+def test_a_published_accuracy_is_compared_at_an_epsilon_near_its_own(face_inversion):
     published_at = face_inversion("figure_2")["published_at"]
     asked = (math.inf, 28.0, 3.9, 1.6)
     assert [published_at(epsilon) for epsilon in asked] == [98.65, 96.8, 96.3, None]
 
 
-def test_a_papers_script_says_what_is_no_results_folder(tmp_path):
+def test_a_papers_script_names_a_folder_without_results(tmp_path):
     script = "analysis/papers/face_inversion_epsilons.py"
     command = [sys.executable, script, str(tmp_path), "--out", str(tmp_path)]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert found.returncode == 2
-    assert "no space.yaml" in found.stderr
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "no space.yaml" in done.stderr
 
 
 def test_the_committed_records_are_small():
@@ -238,7 +254,7 @@ def test_the_committed_records_are_small():
     assert 0 < size < 8e6
 
 
-def test_what_is_kept_of_a_sweep_is_its_finished_trials_and_few_images(papers, tmp_path):
+def test_a_kept_store_has_the_finished_trials_and_a_few_images(papers, tmp_path):
     command = [sys.executable, "analysis/keep.py", str(papers / "out"), str(tmp_path / "kept")]
     subprocess.run([*command, "--images", "2"], check=True, capture_output=True)
     whole, kept = (raysweep.load(str(path)) for path in (papers / "out", tmp_path / "kept"))
@@ -250,8 +266,8 @@ def test_what_is_kept_of_a_sweep_is_its_finished_trials_and_few_images(papers, t
     faces = kept.reconstructions.query("attack == 'mi_face'")
     first = kept.trials.query("seed == 0")["trial_id"]
     assert faces.groupby("trial_id").size().to_dict() == dict.fromkeys(first, 2)
-    sent = whole.reconstructions.merge(faces, on=["trial_id", "attack", "layer", "example"])
-    assert abs(np.stack(sent["image_x"]) - np.stack(sent["image_y"])).max() <= 0.5 / 255 + 1e-6
+    pairs = whole.reconstructions.merge(faces, on=["trial_id", "attack", "layer", "example"])
+    assert abs(np.stack(pairs["image_x"]) - np.stack(pairs["image_y"])).max() <= 0.5 / 255 + 1e-6
     assert {path.name for path in (tmp_path / "kept" / "trials").iterdir()} == {FIRST + ".parquet"}
 
 
@@ -268,20 +284,44 @@ def test_the_dashboard_shows_the_study(results):
             assert server.poll() is None
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/studies") as answer:
-                    found = json.load(answer)
+                    studies = json.load(answer)
                 break
             except OSError:
                 continue
-        assert [study["study_name"] for study in found["study_summaries"]] == ["small"]
+        assert [study["study_name"] for study in studies["study_summaries"]] == ["small"]
     finally:
         server.terminate()
         server.wait()
 
 
-def test_a_trial_is_the_same_when_it_is_run_again(results):
+def test_a_trial_gives_the_same_figures_when_it_runs_again(results):
     space = parse_space(SMALL, "small.yaml")
     first, again = (run_trial(space.config({"epsilon": 4.0})) for _ in range(2))
     assert first.trial.accuracy == again.trial.accuracy
     assert first.trial.attack_auc == again.trial.attack_auc
     assert first.trial.inversion_mse == again.trial.inversion_mse
     assert first.trial.epsilon == again.trial.epsilon
+
+
+@pytest.mark.parametrize("script", ["pareto_front", "best_configurations"])
+def test_a_table_has_the_axes_that_were_swept(results, script, tmp_path):
+    command = [
+        sys.executable,
+        f"analysis/{script}.py",
+        str(results / "out"),
+        "--out",
+        str(tmp_path),
+    ]
+    subprocess.run(command, capture_output=True, check=True)
+    (table,) = tmp_path.glob("*.csv")
+    columns = pd.read_csv(table).columns
+    assert {"epsilon", "dropout"} <= set(columns)
+    assert "l2" not in columns  # it was not swept
+
+
+def test_a_configuration_is_best_by_an_objective_of_its_sweep(results, tmp_path):
+    script = "analysis/best_configurations.py"
+    command = [sys.executable, script, str(results / "out"), "--out", str(tmp_path), "--by", "l2"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "l2 is no objective of this sweep: accuracy, attack_auc, inversion_mse" in done.stderr

@@ -1,4 +1,4 @@
-"""What a paper's table says, from records whose figures are known."""
+"""Comparison with the baseline, on tables with simple figures."""
 
 import math
 
@@ -40,7 +40,7 @@ def test_a_baseline_near_zero_in_one_seed_does_not_decide():
     np.testing.assert_allclose(changes, [0, 0, 0.5, -0.5])
 
 
-def test_a_scenario_can_stand_in_for_the_baseline():
+def test_changes_can_be_against_a_scenario_instead_of_the_baseline():
     table = a_table(
         {"accuracy": 0.8, "scenario": "baseline"},
         {"accuracy": 0.6, "scenario": "l2", "l2": 0.1},
@@ -50,7 +50,7 @@ def test_a_scenario_can_stand_in_for_the_baseline():
     np.testing.assert_allclose(changes, [1 / 3, 0, 0.5])
 
 
-def test_a_setting_that_says_how_and_not_how_strong_leaves_a_trial_neutral():
+def test_a_setting_other_than_a_strength_leaves_a_trial_neutral():
     table = a_table({"l2_scope": "all", "delta": 1e-6}, {"l2": 0.1}, {"target_epsilon": 2.0})
     assert is_neutral(table).tolist() == [True, False, False]
     assert is_neutral(a_table({"noise_multiplier": 0.4})).tolist() == [False]
@@ -70,30 +70,30 @@ def test_a_setting_that_says_how_and_not_how_strong_leaves_a_trial_neutral():
         "adversarial_regularisation",
     ],
 )
-def test_every_defence_that_is_on_tells_a_trial_from_the_baseline(key):
+def test_a_trial_with_any_defence_is_not_neutral(key):
     assert is_neutral(a_table({key: 2})).tolist() == [False]
 
 
-def test_a_figure_that_no_trial_has_leaves_the_others_their_number():
+def test_a_figure_that_no_trial_has_does_not_lower_the_number_of_trials():
     table = a_table(*({"accuracy": x, "gap": math.nan} for x in (1.0, 2.0)))
     assert summary(table, ["dropout"], ["accuracy", "gap"])["n"].tolist() == [2]
 
 
-def test_without_a_baseline_nothing_is_compared():
+def test_a_comparison_without_a_baseline_is_refused():
     with pytest.raises(StoreError, match="no finished baseline"):
         add_changes(a_table({"dropout": 0.5, "accuracy": 0.5}), ["accuracy"])
 
 
-def test_the_interval_of_a_mean_is_students():
+def test_the_interval_of_a_mean_is_by_students_t():
     table = a_table(*({"accuracy": x} for x in (1.0, 2.0, 3.0)), {"accuracy": 5.0, "dropout": 0.1})
-    found = summary(table, ["dropout"], ["accuracy"])
-    assert found["accuracy"].tolist() == [2.0, 5.0]
-    assert found["accuracy_pm"].iloc[0] == pytest.approx(4.303 / math.sqrt(3), rel=1e-3)
-    assert math.isnan(found["accuracy_pm"].iloc[1])
-    assert found["n"].tolist() == [3, 1]
+    means = summary(table, ["dropout"], ["accuracy"])
+    assert means["accuracy"].tolist() == [2.0, 5.0]
+    assert means["accuracy_pm"].iloc[0] == pytest.approx(4.303 / math.sqrt(3), rel=1e-3)
+    assert math.isnan(means["accuracy_pm"].iloc[1])
+    assert means["n"].tolist() == [3, 1]
 
 
-def test_within_a_drop_the_least_figure_counts_and_what_costs_more_does_not():
+def test_the_best_row_within_a_drop_has_the_least_figure_and_costs_no_more():
     table = pd.DataFrame(
         {
             "scenario": ["a", "a", "a", "b"],
@@ -101,9 +101,9 @@ def test_within_a_drop_the_least_figure_counts_and_what_costs_more_does_not():
             "advantage": [0.3, 0.1, 0.0, 0.0],
         }
     )
-    found = best_within(table, "scenario", "advantage", 0.05)
-    assert found["advantage"].tolist() == [0.1]
+    best = best_within(table, "scenario", "advantage", 0.05)
+    assert best["advantage"].tolist() == [0.1]
 
 
-def test_what_was_not_run_says_so():
+def test_a_missing_figure_is_printed_as_not_run():
     assert compare(float("nan"), 80.1, unit=" %") == "not run | 80.1 % | -"

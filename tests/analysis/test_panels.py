@@ -1,4 +1,4 @@
-"""Figures of papers: what is drawn of a table."""
+"""Figures of papers, drawn from small tables."""
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ def a_table():
     return pd.DataFrame(rows)
 
 
-def test_a_curve_for_each_kind_in_each_panel_and_a_star_where_it_is_published():
+def test_each_panel_has_a_curve_for_each_kind_and_a_star_for_published_values():
     published = pd.DataFrame({"x": [10], "y": [15]})
     figure = panels.curves(
         a_table(),
@@ -38,7 +38,7 @@ def test_a_curve_for_each_kind_in_each_panel_and_a_star_where_it_is_published():
     assert figures.png(figure).startswith(b"\x89PNG")
 
 
-def test_what_is_infinite_is_not_drawn():
+def test_infinite_values_are_not_drawn():
     table = a_table().assign(y=[1.0, 2.0, np.inf, np.inf])
     figure = panels.curves(table, "x", {"y": "why"}, "which", title="a title", x_label="ex")
     assert [line.get_ydata().tolist() for line in figure.axes[0].lines] == [[1.0], [2.0]]
@@ -53,7 +53,7 @@ def test_a_panel_with_nothing_to_draw_stays_empty():
     assert figures.png(figure).startswith(b"\x89PNG")
 
 
-def test_a_sheet_shows_every_image_once_and_an_empty_place_for_none():
+def test_a_sheet_shows_every_image_once_and_leaves_other_places_empty():
     image = np.linspace(0, 1, 6, dtype=np.float32).reshape(2, 3)
     figure = panels.sheet([[image, None], [image, image]], ["a", "b"], ["c", "d"], title="a title")
     assert [len(axes.images) for axes in figure.axes] == [1, 0, 1, 1]
@@ -62,7 +62,7 @@ def test_a_sheet_shows_every_image_once_and_an_empty_place_for_none():
     assert figure.axes[2].get_ylabel() == "b"
 
 
-def test_points_bear_their_names():
+def test_points_are_labelled_with_their_names():
     published = pd.DataFrame({"x": [1.0], "y": [2.0]})
     table = a_table().assign(x_pm=0.1)
     figure = panels.points(
