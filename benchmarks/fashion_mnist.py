@@ -22,9 +22,9 @@ RAYSWEEP = str(Path(sys.executable).parent / "raysweep")
 LAYERS = ["conv1", "pool1", "conv2", "pool2", "conv3", "pool3", "flatten", "dense", "output"]
 
 
-def frames(name: str, results: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def frames(name: str, folder: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Run one space to its end and return its trials and attacks."""
-    out = f"{results}/{name}"
+    out = f"{folder}/{name}"
     space = f"benchmarks/spaces/{name}.yaml"
     subprocess.run([RAYSWEEP, "sweep", space, "--out", out], check=True, stdout=sys.stderr)
     results = raysweep.load(out)

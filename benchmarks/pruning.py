@@ -143,9 +143,9 @@ def choose_on_the_others(stores: Sequence[Results], whole: Sequence[Replay]) -> 
     return choices
 
 
-def run(seed: int, results: str) -> None:
+def run(seed: int, folder: str) -> None:
     """Run one sweep to its end and store its trials, attacks and epochs as one file each."""
-    out = f"{results}/pruning-{seed}"
+    out = f"{folder}/pruning-{seed}"
     command = [RAYSWEEP, "sweep", SPACE, "--set", f"seed={seed}", "--out", out]
     subprocess.run(command, check=True, stdout=sys.stderr)
     results, store = raysweep.load(out), Store(str(STORES / f"seed-{seed}"))
