@@ -23,16 +23,17 @@ LOSSES = (0.0, 0.01, 0.02, 0.03, 0.05, 0.1, 0.15, 0.2, 0.3)  # of accuracy, shar
 
 
 def best_by_loss(
-    front: pd.DataFrame, baseline_accuracy: float, by: str, direction: str
+    front: pd.DataFrame, objectives: raysweep.Objectives, baseline_accuracy: float, by: str
 ) -> pd.DataFrame:
     """Return one row for each accuracy loss: the trial of the front that is best ``by`` a column.
 
     A trial that is best by one objective among those of a least accuracy is always on the front.
     """
-    # An AUC below 0.5 counts as 0.5, a worse image than the mean image as the mean image.
-    limited = front.assign(attack_auc=front["attack_auc"].clip(lower=0.5))
-    limited["inversion_mse"] = front["inversion_mse"].clip(upper=front["inversion_floor"])
-    ranked = limited.sort_values([by, "accuracy"], ascending=[direction == "min", False])
+    names = list(objectives.names)
+    comparable = pd.DataFrame(objectives.comparable(front), columns=names, index=front.index)
+    is_least = objectives.to_plain()[by] == "min"
+    ranked = comparable.assign(accuracy=front["accuracy"])
+    ranked = ranked.sort_values([by, "accuracy"], ascending=[is_least, False])
 
     rows = []
     for loss in LOSSES:
@@ -67,14 +68,14 @@ def main() -> None:
     arguments = parser.parse_args()
 
     results = raysweep.load(arguments.results)
-    objectives = list(results.objectives)
+    objectives = list(results.objectives.names)
     if arguments.by not in objectives:
         sys.exit(f"--by {arguments.by} is no objective of this sweep: {', '.join(objectives)}")
 
     front, trials = results.front(), results.trials
     baseline = trials[(trials["number"] == 0) & (trials["status"] == "ok")]
     start = float((baseline if len(baseline) else front)["accuracy"].max())
-    best = best_by_loss(front, start, arguments.by, results.objectives[arguments.by])
+    best = best_by_loss(front, results.objectives, start, arguments.by)
     names = ["accuracy_loss", "trial_id", *results.axes, *objectives]
     columns = [name for name in dict.fromkeys(names) if name in best]
 

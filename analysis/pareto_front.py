@@ -52,14 +52,16 @@ def main() -> None:
 
     # An axis may have the name of an objective: epsilon does, and then its column stands once.
     # An axis such as `training.epochs` has no column of its own: `config` holds its value.
-    names = ["trial_id", *results.axes, *results.objectives, "strongest_attack"]
+    names = ["trial_id", *results.axes, *results.objectives.names, "strongest_attack"]
     columns = [name for name in dict.fromkeys(names) if name in front]
 
     arguments.out.mkdir(parents=True, exist_ok=True)
     front[columns].to_csv(arguments.out / "front.csv", index=False)
     print(front[columns].to_string(index=False, float_format="{:.4g}".format))
 
-    draw(finished, front, list(results.objectives)).savefig(arguments.out / "front.png", dpi=150)
+    draw(finished, front, list(results.objectives.names)).savefig(
+        arguments.out / "front.png", dpi=150
+    )
     print(f"Figure: {arguments.out / 'front.png'}, table: {arguments.out / 'front.csv'}")
 
 

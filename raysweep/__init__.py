@@ -14,7 +14,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from raysweep.config.trial_config import TrialConfig
     from raysweep.driver.sweep import Summary, sweep
     from raysweep.errors import (
         ClusterError,
@@ -36,7 +35,9 @@ if TYPE_CHECKING:
         TrialRecord,
         TrialResult,
     )
+    from raysweep.records.objectives import Objectives
     from raysweep.records.results import Results, load
+    from raysweep.records.trial_config import TrialConfig
     from raysweep.space.parsing import load_space
     from raysweep.space.space import Space
     from raysweep.trial.run import run_trial
@@ -50,6 +51,7 @@ __all__ = [
     "EpochRecord",
     "MachineFailure",
     "ModelError",
+    "Objectives",
     "OutOfMemory",
     "PrivacyError",
     "RaysweepError",
@@ -74,11 +76,12 @@ __all__ = [
 _MODULES = {  # public name -> the module that defines it; errors are in raysweep.errors
     "AttackRecord": "raysweep.records.columns",
     "EpochRecord": "raysweep.records.columns",
+    "Objectives": "raysweep.records.objectives",
     "Results": "raysweep.records.results",
     "Rung": "raysweep.records.columns",
     "Space": "raysweep.space.space",
     "Summary": "raysweep.driver.sweep",
-    "TrialConfig": "raysweep.config.trial_config",
+    "TrialConfig": "raysweep.records.trial_config",
     "TrialRecord": "raysweep.records.columns",
     "TrialResult": "raysweep.records.columns",
     "load": "raysweep.records.results",

@@ -136,7 +136,6 @@ def sweep(
 
     from raysweep.driver.sweep import sweep as run
     from raysweep.records.results import Results
-    from raysweep.report.figures import _draw
     from raysweep.report.terminal import print_front
 
     console = Console(stderr=True)
