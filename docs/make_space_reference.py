@@ -1,6 +1,6 @@
 """Write docs/space.md, the reference of every key of a search space, from the code.
 
-Run ``python docs/make_space_reference.py`` after a change of a key, its default or its description.
+Run ``make docs`` after a change of a key, its default or its description.
 """
 
 from __future__ import annotations

@@ -79,7 +79,8 @@ def test_a_block_that_runs_on_another_page_stands_there(block):
     assert block.commands <= elsewhere
 
 
-@pytest.mark.timeout(900)  # it starts Ray once, for two trials
+@pytest.mark.ray
+@pytest.mark.timeout(900)
 def test_the_commands_run(tmp_path):
     for folder in ("search_spaces", "analysis"):
         (tmp_path / folder).symlink_to(ROOT / folder)
