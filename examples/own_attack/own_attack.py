@@ -32,9 +32,7 @@ class Margin:
     runners_up: int = 1  # how many of the other classes count, the highest first
 
     access: ClassVar[str] = "black-box"  # it needs only what the target predicts
-    knows_training_loss: ClassVar[bool] = False
-    needs_shadows: ClassVar[bool] = False
-    needs_known: ClassVar[bool] = False
+    needs: ClassVar[tuple[str, ...]] = ()  # no shadow models, no known members
 
     def score(self, target: Any, examples: Any, knowledge: Any, *, seed: int) -> Scores:
         """Return one score for each example, (n,): a higher score says member.
