@@ -16,16 +16,16 @@ LEAN = {
     "RAY_enable_metrics_collection": "0",
     "RAY_event_stats": "0",
     "REPORTER_UPDATE_INTERVAL_MS": "600000",  # each node's agent counts processes: 2 % of a core
-    # Two cores start dozens of workers: each node starts one at a time and waits for it.
+    # Two cores start dozens of workers: one at a time on each node, and none is given up as late.
     "RAY_worker_maximum_startup_concurrency": "1",
     "RAY_worker_register_timeout_seconds": "3600",
     "RAY_idle_worker_killing_time_threshold_ms": "3600000",
-    "RAY_health_check_period_ms": "1000",  # a dead node is noticed after 5 seconds,
-    "RAY_health_check_timeout_ms": "60000",  # and a slow node is not taken for a dead one
+    "RAY_health_check_period_ms": "1000",  # a dead node is found after 5 seconds,
+    "RAY_health_check_timeout_ms": "60000",  # and a slow one has time to answer
 }
-"""Settings of Ray with which a few cores can run many nodes."""
+"""Environment variables that let a few cores run many nodes."""
 
-STORE = {"object_store_memory": 80 * 2**20}  # bytes: little more than the minimum of Ray
+STORE = {"object_store_memory": 80 * 2**20}  # bytes: hardly more than the least that Ray takes
 
 
 class Nodes:
@@ -34,7 +34,7 @@ class Nodes:
     def __init__(self, *, workers: int, cpus: int = 1, gpus: int = 0) -> None:
         self._ours = [name for name in LEAN if name not in os.environ]
         os.environ.update({name: LEAN[name] for name in self._ours})
-        self._temporary = tempfile.mkdtemp(prefix="rn", dir="/tmp")  # sockets need short paths
+        self._folders: list[str] = []
         self._size: dict[str, Any] = {
             "num_cpus": cpus,
             "num_gpus": gpus,
@@ -49,7 +49,7 @@ class Nodes:
                 **STORE,
                 "include_dashboard": False,
                 "include_log_monitor": False,
-                "temp_dir": self._temporary,
+                "temp_dir": self._new_folder(),
             },
         )
         self.address: str = self._cluster.address
@@ -65,13 +65,22 @@ class Nodes:
         for node in [*self._workers, self._cluster.head_node]:
             if node is not None:
                 node.kill_all_processes(check_alive=False, allow_graceful=False)
-        shutil.rmtree(self._temporary, ignore_errors=True)
-        for name in self._ours:  # a Ray that is started after this authenticates again
+        for folder in self._folders:
+            shutil.rmtree(folder, ignore_errors=True)
+        for name in self._ours:  # a Ray that starts later asks for a token again
             del os.environ[name]
+
+    def _new_folder(self) -> str:
+        """Return a temporary folder for one node.
+
+        A node that joins deletes the working folder of the other nodes' workers if they share it.
+        """
+        self._folders.append(tempfile.mkdtemp(prefix="rn", dir="/tmp"))  # sockets need short paths
+        return self._folders[-1]
 
     def add(self) -> None:
         """Add a worker node."""
-        self._workers.append(self._cluster.add_node(**self._size))
+        self._workers.append(self._cluster.add_node(temp_dir=self._new_folder(), **self._size))
 
     def kill(self, i: int) -> None:
         """SIGKILL worker node ``i``."""

@@ -17,8 +17,8 @@ import yaml
 from conftest import SMALL
 
 from raysweep.config.registry import user_function
-from raysweep.driver import user_code as code
 from raysweep.driver.lock import Lock
+from raysweep.driver.user_code import refuse_foreign
 from raysweep.errors import RaysweepError, SpaceError, StoreError
 from raysweep.records.choice import choose
 from raysweep.records.results import load
@@ -112,14 +112,14 @@ def test_a_record_cannot_choose_a_module_to_import(tmp_path):
     document["dataset"] = {"name": "evil:run", "command": "touch owned"}
     row = {"trial_id": "x", "config": json.dumps(document)}
     with pytest.raises(StoreError, match="names 'evil:run', which the space does not"):
-        code.refuse_foreign(space, [row])
+        refuse_foreign(space, [row])
     document["dataset"] = json.loads(space.baseline().to_json())["dataset"]
     evil = {"name": "evil:run", "command": "touch owned"}
     document["attacks"]["membership"]["data_transfer"] = {"dataset": evil}
     row = {"trial_id": "x", "config": json.dumps(document)}
     with pytest.raises(StoreError, match="names 'evil:run', which the space does not"):
-        code.refuse_foreign(space, [row])
-    code.refuse_foreign(space, load(str(folder)).trials.to_dict("records"))
+        refuse_foreign(space, [row])
+    refuse_foreign(space, load(str(folder)).trials.to_dict("records"))
 
 
 @pytest.mark.parametrize(
@@ -186,14 +186,14 @@ OWN_RAY = """
 import json, os, subprocess, sys
 import psutil, ray, raysweep
 from rich.console import Console
-from raysweep.driver.cluster import _ray
+from raysweep.driver.cluster import ray_session
 
 STRANGER = '''
 import sys
 from ray._raylet import GcsClient
 GcsClient(address=sys.argv[1]).internal_kv_put(b"key", b"owned", True, b"test")
 '''
-with _ray(None, raysweep.load_space("small.yaml"), Console(stderr=True)):
+with ray_session(None, raysweep.load_space("small.yaml"), Console(stderr=True)):
     ray.get(ray.remote(lambda: None).remote())  # a worker listens too
     listening = set()
     for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:

@@ -1,4 +1,4 @@
-"""Why the attempts at a trial failed: what Ray wrote of them, as one line each."""
+"""Why the attempts at a trial failed, as one line each from Ray's error files."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ MEMORY = re.compile(
     r"OutOfMemory|out of memory|running low on memory|memory usage threshold", re.IGNORECASE
 )
 
-ADVICE = "Refer to the documentation"  # how Ray goes on after a kill for want of memory
+ADVICE = "Refer to the documentation"  # Ray's line after "running low on memory"
 
-LONGEST = 500  # characters
+LONGEST_REASON = 500  # characters
 
-ATTEMPT = re.compile(r"^Failure # \d+ .*$", re.MULTILINE)  # the line that Tune puts before each
+ATTEMPT = re.compile(r"^Failure # \d+ .*$", re.MULTILINE)  # Tune's line before each failure
 
 
 def lacks_memory(failure: str) -> bool:
-    """Return whether an attempt failed for want of memory."""
+    """Return whether an attempt failed because memory ran out."""
     return MEMORY.search(failure) is not None
 
 
 class Attempts:
-    """Remembers of every trial that runs when its attempt began and why those before it failed."""
+    """When the current attempt at each running trial began, and why the earlier ones failed."""
 
     def __init__(self, time_limit: float | None) -> None:
         self._time_limit = time_limit
@@ -37,8 +37,8 @@ class Attempts:
         """Note that an attempt begins now."""
         self._began[trial.trial_id] = time.monotonic()
 
-    def failed(self, trial: Trial) -> list[str]:
-        """Note why the latest attempt failed; return the reasons of all, oldest first."""
+    def fail(self, trial: Trial) -> list[str]:
+        """Note why the current attempt failed; return the reasons of all, oldest first."""
         failures = self._failures.setdefault(trial.trial_id, [])
         failures.append(self._reason(trial))
         return failures
@@ -49,23 +49,26 @@ class Attempts:
         return self._failures.pop(trial.trial_id, [])
 
     def _reason(self, trial: Trial) -> str:
+        """Return why the current attempt failed."""
         began = self._began.get(trial.trial_id, time.monotonic())
         if self._time_limit is not None and time.monotonic() - began >= self._time_limit:
             return f"it ran longer than its time limit of {self._time_limit:g} s"
+
         text = ""
-        with contextlib.suppress(OSError, TypeError):
+        with contextlib.suppress(OSError, TypeError):  # there may be no error file
             text = Path(trial.error_file).read_text(encoding="utf-8")
         return reason(text)
 
 
 def reason(text: str) -> str:
-    r"""Return the line that says most of the last failure in ``text``, a trial's error file.
+    r"""Return the most telling line of the last failure in ``text``, a trial's error file.
 
     >>> reason("Failure # 1 (now)\nlast words\nFailure # 2 (now)\nThe worker died.\nNode: x")
     'The worker died.'
     """
     lines = [line.strip() for line in ATTEMPT.split(text)[-1].splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith(ADVICE)]
+
     memory = [line for line in lines if lacks_memory(line)]
     died = [line for line in lines if "died" in line or "Died" in line]
-    return (memory[-1:] or died[:1] or lines[-1:] or ["unknown"])[0][:LONGEST]
+    return (memory[-1:] or died[:1] or lines[-1:] or ["unknown"])[0][:LONGEST_REASON]

@@ -1,4 +1,4 @@
-"""Joining or starting Ray, and the data that its workers share."""
+"""Joining or starting Ray, and sharing the data with its workers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from raysweep import data
-from raysweep.driver import user_code as code
+from raysweep.driver import user_code
 from raysweep.driver.designs import DESIGNS
 from raysweep.errors import ClusterError
 from raysweep.space.axes import grid
@@ -24,6 +24,17 @@ if TYPE_CHECKING:
     from raysweep.records.trial_config import TrialConfig
 
 
+RAY_SETTINGS = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "inf",  # a sweep continues from its records
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths start at the user's folder
+}
+"""Environment variables of the driver; those that the user has set stay."""
+
 ALLOCATION = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_MAX_": "0",
@@ -31,21 +42,28 @@ ALLOCATION = {
     "MALLOC_TOP_PAD_": str(2**26),
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "32",
 }
-"""What a worker's memory takes: glibc keeps what a step frees (the page faults cost a third of a
-private step) in one arena (every trial has its own thread, and an arena of its own would keep
-100 MiB a trial), and oneDNN keeps few plans (Poisson batches have hundreds of sizes)."""
+"""Environment variables of the workers that limit page faults and memory.
+
+glibc keeps the memory that a step frees, because the page faults cost a third of a private step.
+All threads share one arena: each trial runs in its own thread, and an arena of its own would keep
+100 MiB a trial. oneDNN caches few plans, because Poisson batches have hundreds of sizes.
+"""
 
 MOST_DEALS = 32
-"""How many deals of data a sweep shares; an axis over more lets every worker deal for itself."""
+"""How many deals of data a sweep shares. With more, each worker deals for itself."""
 
 
-def _deals(space: Space, splits: Splits) -> dict[str, Any]:
-    """Put one copy of every deal that the axes can ask for where all workers see it."""
+def put_deals(space: Space, splits: Splits) -> dict[str, Any]:
+    """Put every deal of data that the axes can name into Ray's object store, once.
+
+    Returns key -> reference.
+    """
     import ray
 
     baseline = space.baseline()
     deals = {data.deal_key(baseline.dataset, baseline.seed): ray.put(splits)}
     _add_deals(deals, baseline)
+
     axes = {k: a for k, a in space.axes.items() if k == "seed" or k.startswith("dataset.")}
     choices = [axis.choices() for axis in axes.values()]
     if None in choices or prod(len(c or ()) for c in choices) > MOST_DEALS:
@@ -66,80 +84,98 @@ def _add_deals(deals: dict[str, Any], config: TrialConfig) -> None:
 
 
 @contextlib.contextmanager
-def _ray(address: str | None, space: Space, console: Console) -> Iterator[float]:
-    """Join the cluster at ``address``, or start Ray on this machine; yield the GPU share to ask."""
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
-    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "inf")  # a sweep continues from its records
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # relative paths mean the user's folder
-    if address is not None:  # what waits is what an autoscaler sees
+def ray_session(address: str | None, space: Space, console: Console) -> Iterator[float]:
+    """Join the cluster at ``address``, or start Ray on this machine; yield a trial's GPU share.
+
+    A Ray that runs in this process already is used and stays.
+
+    Raises:
+        ClusterError: Ray does not answer or start, or no node has the resources of a trial.
+
+    """
+    for name, value in RAY_SETTINGS.items():
+        os.environ.setdefault(name, value)
+    if address is not None:  # an autoscaler adds nodes for the trials that wait
         learns = space.sampler.name not in DESIGNS
         os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "4" if learns else "64")
     import ray
 
-    started = not ray.is_initialized()
-    if started or address is not None:
+    was_running = ray.is_initialized()
+    if not was_running or address is not None:
         _start(address, space, console)
     try:
-        ours = started and address is None
-        yield _gpu_share(space, console) if ours else space.resources.gpu
+        is_local = not was_running and address is None
+        yield _gpu_share(space, console) if is_local else space.resources.gpu
     finally:
-        if started:
+        if not was_running:
             ray.shutdown()
 
 
 def _start(address: str | None, space: Space, console: Console) -> None:
-    """Join the cluster at ``address``, or start a Ray of our own.
+    """Join the cluster at ``address``, or start Ray on this machine alone.
 
     Raises:
-        ClusterError: it does not answer, or does not start. Ray has no common error for either.
+        ClusterError: Ray does not answer, or does not start.
 
     """
-    import ray
+    is_local = address is None
+    status = "starting Ray on this machine" if is_local else f"joining Ray at {address}"
 
-    options: dict[str, Any] = {"address": address, "log_to_driver": False}
-    options |= {"logging_level": logging.ERROR}
-    if address is None:
-        options |= {"address": "local", "include_dashboard": False}
-        options |= {"_node_ip_address": "127.0.0.1"}
-    doing = "starting Ray on this machine" if address is None else f"joining Ray at {address}"
     with (
-        code.environment(space, elsewhere=address is not None) as environment,
-        console.status(doing),
-        _loopback() if address is None else contextlib.nullcontext(),
+        user_code.worker_environment(space, elsewhere=not is_local) as environment,
+        console.status(status),
+        _loopback() if is_local else contextlib.nullcontext(),
     ):
         environment["env_vars"] |= ALLOCATION
         try:
-            if address is not None:
-                _knock(address)
-            ray.init(runtime_env=environment, **options)
-        except Exception as error:
-            told = str(error).strip().partition("\n")[0] or type(error).__name__
-            if address is not None:
-                what = f"there is no Ray cluster at {address!r}"
-                remedy = "start one with `ray up` or `ray start --head`, or leave --address out"
-            else:
-                what = "Ray does not start on this machine"
-                remedy = "give it memory and time (end what else runs), then the same command again"
-            raise ClusterError(f"{what} ({told}); {remedy}") from error
+            _connect(address, environment)
+        except Exception as error:  # Ray has no common error for what can go wrong here
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            if is_local:
+                raise ClusterError(
+                    f"Ray does not start on this machine ({reason})",
+                    remedy="free some memory (end other programs), then give the command again",
+                ) from error
+            raise ClusterError(
+                f"there is no Ray cluster at {address!r} ({reason})",
+                remedy="start one with `ray up` or `ray start --head`, or leave --address out",
+            ) from error
 
 
-def _knock(address: str) -> None:
-    """Raise :class:`OSError` where nothing listens: Ray would try for minutes, and then exit."""
+def _connect(address: str | None, environment: dict[str, Any]) -> None:
+    import ray
+
+    options: dict[str, Any] = {"address": address}
+    if address is None:
+        options = {
+            "address": "local",
+            "include_dashboard": False,
+            "_node_ip_address": "127.0.0.1",
+        }
+    else:
+        _check_address(address)
+    ray.init(runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR, **options)
+
+
+def _check_address(address: str) -> None:
+    """Raise :class:`OSError` when nothing accepts connections there.
+
+    ray.init would try for minutes, and then exit.
+    """
     from ray._private.services import canonicalize_bootstrap_address
 
-    where = None if "://" in address else canonicalize_bootstrap_address(address)
-    if where is not None:
-        host, _, port = where.rpartition(":")
+    host_port = None if "://" in address else canonicalize_bootstrap_address(address)
+    if host_port is not None:
+        host, _, port = host_port.rpartition(":")
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 @contextlib.contextmanager
 def _loopback() -> Iterator[None]:
-    """Let Ray take 127.0.0.1 at its word: it would listen on every address of this machine."""
+    """Patch Ray so that it binds to 127.0.0.1 only.
+
+    Ray replaces that address by the machine's own, and would listen to other machines.
+    """
     from ray._private import services
 
     resolve = services.resolve_ip_for_localhost
@@ -151,23 +187,31 @@ def _loopback() -> Iterator[None]:
 
 
 def _gpu_share(space: Space, console: Console) -> float:
-    """Return the share of a GPU to ask for on our own Ray; 0, said once, where there is none."""
+    """Return the GPU share of a trial on this machine's Ray; 0, with a message, without a GPU.
+
+    Raises:
+        ClusterError: the machine has too few CPUs, or too small a GPU.
+
+    """
     import ray
 
-    asked, has = space.resources, ray.cluster_resources()
+    asked = space.resources
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    if not any(node.get("CPU", 0) >= asked.cpu for node in nodes):
-        most = max(node.get("CPU", 0) for node in nodes)
-        remedy = "lower resources.cpu, or give --address of a cluster that has them"
+    most_cpus = max(node.get("CPU", 0) for node in nodes)
+    most_gpus = max(node.get("GPU", 0) for node in nodes)
+
+    if most_cpus < asked.cpu:
         raise ClusterError(
-            f"a trial takes {asked.cpu:g} CPUs and this machine has {most:g}; {remedy}"
+            f"a trial takes {asked.cpu:g} CPUs and this machine has {most_cpus:g}",
+            remedy="lower resources.cpu, or give --address of a cluster that has them",
         )
     if asked.gpu == 0:
         return 0.0
-    if has.get("GPU", 0) == 0:
+    if most_gpus == 0:
         console.print("no GPU on this machine: trials run on the CPU, and the records say so")
         return 0.0
-    if not any(node.get("GPU", 0) >= asked.gpu for node in nodes):
-        remedy = "lower resources.gpu"
-        raise ClusterError(f"a trial takes {asked.gpu:g} GPUs and no node has them; {remedy}")
+    if most_gpus < asked.gpu:
+        raise ClusterError(
+            f"a trial takes {asked.gpu:g} GPUs and no node has them", remedy="lower resources.gpu"
+        )
     return asked.gpu

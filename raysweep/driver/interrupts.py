@@ -10,54 +10,71 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    pass
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextlib.contextmanager
-def _interrupt() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C or SIGTERM into an answer to "was it?"; the second one is sharp."""
-    pressed = False
+def catch_interrupts() -> Iterator[Callable[[], bool]]:
+    """Catch the first Ctrl-C or SIGTERM; the second raises :class:`KeyboardInterrupt`.
 
-    def handler(_number: int, _frame: object) -> None:
-        nonlocal pressed
-        if pressed:
+    Yields a function that returns whether the first one came. Outside the main thread signals
+    cannot be caught, and it always returns False.
+    """
+    is_interrupted = False
+
+    def handle(_number: int, _frame: object) -> None:
+        nonlocal is_interrupted
+        if is_interrupted:
             raise KeyboardInterrupt
-        pressed = True
+        is_interrupted = True
 
-    def swallowed(found: Any) -> None:
-        """Press again, a moment later, where a finaliser was running: nothing leaves one."""
-        if isinstance(found.exc_value, KeyboardInterrupt):
-            threading.Timer(0.01, _thread.interrupt_main).start()
-        else:
-            told(found)
-
-    signals = (signal.SIGINT, signal.SIGTERM)
     try:
-        before = [signal.signal(number, handler) for number in signals]
-    except ValueError:  # not in the main thread: then Ctrl-C is somebody else's
+        handlers_before = [signal.signal(number, handle) for number in SIGNALS]
+    except ValueError:  # not in the main thread
         yield lambda: False
         return
-    told, sys.unraisablehook = sys.unraisablehook, swallowed
+
     try:
-        yield lambda: pressed
+        with _interrupts_of_finalisers():
+            yield lambda: is_interrupted
     finally:
-        sys.unraisablehook = told
-        for number, old in zip(signals, before, strict=True):
-            signal.signal(number, old)
+        for number, handler in zip(SIGNALS, handlers_before, strict=True):
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Keep Tune's own words out of the terminal: the records hold every error."""
+def _interrupts_of_finalisers() -> Iterator[None]:
+    """Raise a KeyboardInterrupt again, a moment later, if it was raised in a finaliser.
+
+    Python prints and then drops every exception that a finaliser raises.
+    """
+    hook_before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if isinstance(unraisable.exc_value, KeyboardInterrupt):
+            threading.Timer(0.01, _thread.interrupt_main).start()
+        else:
+            hook_before(unraisable)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook_before
+
+
+@contextlib.contextmanager
+def silence_tune() -> Iterator[None]:
+    """Keep the output of Tune and Ray out of the terminal: the records hold every error."""
     loggers = [logging.getLogger(name) for name in ("ray.tune", "ray")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
+
     try:
-        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        with open(os.devnull, "w") as null, contextlib.redirect_stdout(null):
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):

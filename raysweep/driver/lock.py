@@ -1,4 +1,4 @@
-"""One writer a results folder: a file with the holder's name and a heartbeat."""
+"""A lock that lets one driver at a time write a results folder."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ from raysweep.records.store import Store
 
 FILE = "lock.json"
 
-BEAT = 5.0  # seconds
+HEARTBEAT = 5.0  # seconds between two heartbeats
 
-STALE = 60.0
+STALE = 60.0  # seconds after which a heartbeat no longer counts
 
-SETTLE = 0.5
+SETTLE = 0.5  # seconds in which a second driver that started at once shows up
 
 
 class Lock:
-    """Held while a sweep writes; left behind by a killed driver, it is taken over.
+    """A file with the holder's name and a heartbeat, held while a sweep writes.
 
-    ``say`` takes a word when that needs a while.
+    The lock of a driver that was killed is taken over. ``say`` receives a message when it takes a
+    while to find that out.
 
     Raises:
-        StoreBusy: another driver holds it and its heart beats.
+        StoreBusy: another driver holds the lock.
 
     """
 
@@ -41,19 +42,19 @@ class Lock:
         self._store, self._say = store, say
         self._holder = {
             "host": platform.node(),
-            "machine": _machine(),
+            "machine": machine_id(),
             "pid": os.getpid(),
             "token": uuid.uuid4().hex,
             "since": time.time(),
         }
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._released = threading.Event()
+        self._thread = threading.Thread(target=self._write_heartbeats, daemon=True)
 
     def __enter__(self) -> Lock:
         if not self._store.folder.create_bytes(self._content(), FILE):
             self._refuse_if(self._is_alive)
             self._store.folder.write_bytes(self._content(), FILE)
-        time.sleep(SETTLE)  # two may have written at once: the one that did so last has it
+        time.sleep(SETTLE)  # two drivers may have written at once: the last one has the lock
         self.check()
         self._thread.start()
         return self
@@ -64,78 +65,91 @@ class Lock:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._done.set()
+        self._released.set()
         self._thread.join()
         with contextlib.suppress(StoreError):  # a folder that is gone holds no lock
-            if self._is_own(self._read()):
+            if self._is_ours(self._read()):
                 self._store.folder.remove(FILE)
 
     def check(self) -> None:
-        """Raise :class:`StoreBusy` when another driver has taken the folder over."""
-        self._refuse_if(lambda _held: True)
+        """Raise :class:`StoreBusy` when another driver has taken the lock over."""
+        self._refuse_if(lambda _content: True)
 
-    def _refuse_if(self, matters: Callable[[dict[str, Any]], bool]) -> None:
-        held = self._read()
-        if held is None or self._is_own(held) or not matters(held):
+    def _refuse_if(self, condition: Callable[[dict[str, Any]], bool]) -> None:
+        """Raise :class:`StoreBusy` when another driver has the lock and ``condition`` holds."""
+        content = self._read()
+        if content is None or self._is_ours(content) or not condition(content):
             return
-        remedy = "wait for it, stop it, or choose another --out"
-        raise StoreBusy(f"{self._store.path} is {_holder(held)}; {remedy}")
+        raise StoreBusy(
+            f"{self._store.path} is {_in_use_by(content)}",
+            remedy="wait for it, stop it, or choose another --out",
+        )
 
     def _content(self) -> bytes:
         return json.dumps(self._holder | {"heartbeat": time.time()}).encode()
 
-    def _is_own(self, held: dict[str, Any] | None) -> bool:
-        return held is not None and held["token"] == self._holder["token"]
+    def _is_ours(self, content: dict[str, Any] | None) -> bool:
+        return content is not None and content["token"] == self._holder["token"]
 
-    def _beat(self) -> None:
-        while not self._done.wait(BEAT):
+    def _write_heartbeats(self) -> None:
+        while not self._released.wait(HEARTBEAT):
             try:
-                held = self._read()
-                if self._is_own(held) or (held is None and self._store.folder.exists(SPACE)):
+                content = self._read()
+                is_lost = content is None and self._store.folder.exists(SPACE)
+                if self._is_ours(content) or is_lost:
                     self._store.folder.write_bytes(self._content(), FILE)
             except StoreError:
-                continue  # the driver meets the same folder at its next record, and says so
+                continue  # the driver reports it when it writes the next record
 
     def _read(self) -> dict[str, Any] | None:
-        """Return who holds the folder; None when nobody does, or the file was torn by a kill."""
+        """Return the content of the file; None without one, or when a kill left half of it."""
         try:
-            held: dict[str, Any] = json.loads(self._store.folder.read_bytes(FILE))
-            numbers = [int(held[name]) for name in ("pid", "since", "heartbeat")]
-            return held if min(numbers) >= 0 and {"host", "token"} <= set(held) else None
+            content: dict[str, Any] = json.loads(self._store.folder.read_bytes(FILE))
+            numbers = [int(content[name]) for name in ("pid", "since", "heartbeat")]
         except (OSError, ValueError, TypeError, LookupError, OverflowError):
             return None
+        is_complete = min(numbers) >= 0 and {"host", "token"} <= set(content)
+        return content if is_complete else None
 
-    def _is_alive(self, held: dict[str, Any]) -> bool:
-        """Return whether the holder runs: by its process here, by its heart on other machines.
+    def _is_alive(self, content: dict[str, Any]) -> bool:
+        """Return whether the holder still runs.
 
-        A heart is watched until it beats, or until a minute has passed since it did. Clocks may
-        differ, so even one that seems old is watched for two beats.
+        On this machine its process says so. On another, poll the heartbeat until it changes or a
+        minute has passed since the last one. Clocks may differ, so a heartbeat that seems older
+        is polled for the time of two as well.
         """
-        age = max(0.0, time.time() - float(held["heartbeat"]))
-        if held.get("machine") == self._holder["machine"]:  # an old number may be another's now
-            return age <= STALE and _is_running(int(held["pid"]))
-        longest = max(2 * BEAT, STALE - age)
+        age = max(0.0, time.time() - float(content["heartbeat"]))
+        if content.get("machine") == self._holder["machine"]:
+            # Only a recent heartbeat counts: the system may have given the number to another
+            # process since.
+            return age <= STALE and _is_running(int(content["pid"]))
+
+        longest = max(2 * HEARTBEAT, STALE - age)
         self._say(
-            f"{self._store.path} was {_holder(held)}; is it dead? At most {longest:.0f} s ..."
+            f"{self._store.path} was {_in_use_by(content)}; "
+            f"waiting at most {longest:.0f} s for its next heartbeat ..."
         )
         deadline = time.monotonic() + longest
         while time.monotonic() < deadline:
-            time.sleep(BEAT / 10)
-            now = self._read()
-            if now is None or now["heartbeat"] != held["heartbeat"]:
-                return now is not None
+            time.sleep(HEARTBEAT / 10)
+            latest = self._read()
+            if latest is None or latest["heartbeat"] != content["heartbeat"]:
+                return latest is not None
         return False
 
 
-def _holder(held: dict[str, Any]) -> str:
-    since = time.strftime("%H:%M:%S", time.localtime(held["since"]))
-    return f"in use by process {held['pid']} on {held['host']} since {since}"
+def _in_use_by(content: dict[str, Any]) -> str:
+    since = time.strftime("%H:%M:%S", time.localtime(content["since"]))
+    return f"in use by process {content['pid']} on {content['host']} since {since}"
 
 
-def _machine() -> str:
-    """Name where process numbers mean the same: this boot of this machine, or one container."""
+def machine_id() -> str:
+    """Return a name of the place where process numbers are unique.
+
+    That is this machine since it was started, or one container on it.
+    """
     parts = [platform.node()]
-    with contextlib.suppress(OSError):  # not on Linux: then the name has to do
+    with contextlib.suppress(OSError):  # not on Linux: the name has to be enough
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
         parts.append(os.readlink("/proc/self/ns/pid"))
     return " ".join(parts)

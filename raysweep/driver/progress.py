@@ -1,4 +1,4 @@
-"""The live table: what is done, what is best, how long it will take."""
+"""The live table: what is done, the best figures so far, and the time left."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ from raysweep.records.objectives import Objectives
 
 REFRESH = 0.5  # seconds between redraws of the live table
 
-QUIET = 10.0  # seconds between lines where there is no terminal
+LINE_INTERVAL = 10.0  # seconds between lines where there is no terminal
 
 
 class Progress:
-    """Counts what a sweep does and shows it: live in a terminal, a line now and then elsewhere."""
+    """Shows how far a sweep is: a live table in a terminal, a line now and then elsewhere.
+
+    ``rows`` (trial id -> record) are the records of the sweep, which the caller keeps up to date.
+    """
 
     def __init__(
         self,
@@ -33,11 +36,11 @@ class Progress:
     ) -> None:
         self._console, self._total, self._objectives = console, total, objectives
         self._rows = rows
-        self._before = len(rows)
+        self._n_before = len(rows)
         self._start = time.monotonic()
-        self._next = 0.0
-        self._measured = -1
-        self._figures: tuple[int, float] = (0, 0.0)
+        self._next_update = 0.0
+        self._n_measured = -1
+        self._front_figures: tuple[int, float] = (0, 0.0)
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
 
     def __enter__(self) -> Progress:
@@ -50,17 +53,22 @@ class Progress:
             self._live.stop()
 
     def update(self, running: int, *, force: bool = False) -> None:
-        """Redraw, at most every REFRESH seconds and for at most a twentieth of the time."""
+        """Redraw, at most every REFRESH seconds and for at most a twentieth of the time.
+
+        ``force`` redraws at once.
+        """
         began = time.monotonic()
-        if not force and began < self._next:
+        if not force and began < self._next_update:
             return
+
         if self._live is not None:
             self._live.update(self._table(running), refresh=True)
         else:
             cells = [f"{name} {value}" for name, value in self._cells(running).items()]
             self._console.print(" | ".join(cells), soft_wrap=True)
+
         now = time.monotonic()
-        self._next = now + max(REFRESH if self._live else QUIET, 20 * (now - began))
+        self._next_update = now + max(REFRESH if self._live else LINE_INTERVAL, 20 * (now - began))
 
     def say(self, text: str) -> None:
         """Print a line above the table."""
@@ -70,11 +78,13 @@ class Progress:
         rows = list(self._rows.values())
         failed = sum(row["status"] == "failed" for row in rows)
         pruned = sum(row["status"] == "pruned" for row in rows)
-        size, volume = self._front(rows)
+        failed_and_pruned = f"{failed}, pruned {pruned}" if pruned else str(failed)
+        size, volume = self._measure_front(rows)
+
         return {
             "done": f"{len(rows)}/{self._total}",
             "running": str(running),
-            "failed": f"{failed}, pruned {pruned}" if pruned else str(failed),
+            "failed": failed_and_pruned,
             "best accuracy": _best(rows, "accuracy", max),
             "least attack AUC": _best(rows, "attack_auc", min),
             "highest inversion MSE": _best(rows, "inversion_mse", max, 4),
@@ -84,31 +94,32 @@ class Progress:
         }
 
     def _table(self, running: int) -> Panel:
-        """Return three columns of three figures: they fit a terminal of 80 columns."""
+        """Return three columns of three figures, which fit a terminal of 80 columns."""
         cells = [f"{name} [bold]{value}[/bold]" for name, value in self._cells(running).items()]
         grid = Table.grid(padding=(0, 3))
         for i in range(3):
             grid.add_row(*cells[i::3])
         return Panel(grid, title="raysweep", title_align="left", expand=False)
 
-    def _front(self, rows: list[Mapping[str, Any]]) -> tuple[int, float]:
-        """Return the size of the front and its hypervolume, measured anew when records came."""
-        if len(rows) != self._measured:
-            self._measured = len(rows)
+    def _measure_front(self, rows: list[Mapping[str, Any]]) -> tuple[int, float]:
+        """Return the size of the front and its hypervolume, for the current records."""
+        if len(rows) != self._n_measured:
+            self._n_measured = len(rows)
             frame = pd.DataFrame(rows)
             if len(frame):
                 size = len(self._objectives.front(frame))
-                self._figures = size, self._objectives.hypervolume(frame)
-        return self._figures
+                self._front_figures = size, self._objectives.hypervolume(frame)
+        return self._front_figures
 
     def _time_left(self) -> str:
-        new = len(self._rows) - self._before
-        if new == 0:
+        n_new = len(self._rows) - self._n_before
+        if n_new == 0:
             return "?"
-        seconds = (time.monotonic() - self._start) / new * (self._total - len(self._rows))
-        return duration(seconds)
+        seconds_a_trial = (time.monotonic() - self._start) / n_new
+        return duration(seconds_a_trial * (self._total - len(self._rows)))
 
 
 def _best(rows: list[Mapping[str, Any]], key: str, choose: Any, digits: int = 3) -> str:
+    """Return the best figure of the finished trials as text, "-" without one."""
     values = [row[key] for row in rows if row["status"] == "ok" and not pd.isna(row[key])]
     return f"{choose(values):.{digits}f}" if values else "-"

@@ -1,4 +1,4 @@
-"""Who goes on: every trial is compared, at each rung, with all that were seen there before it.
+"""Which trials go on after a rung: each is compared with all that reached the rung before it.
 
 The standings are rebuilt from the records, so a continued sweep decides by all that it measured.
 """
@@ -21,7 +21,7 @@ from raysweep.space.space import Space
 
 
 class Standings:
-    """The figures seen at each rung so far, and what they mean for the next trial there.
+    """The figures measured at each rung so far, and whether the next trial there goes on.
 
     ``epochs`` are rows of the table of that name, of finished trials.
     """
@@ -34,20 +34,21 @@ class Standings:
             self._seen[row["epoch"]][row["trial_id"]] = self._values(row)
 
     def goes_on(self, figures: EpochRecord) -> bool:
-        """Return whether a trial is to go on after a rung, and keep its figures there.
+        """Return whether a trial goes on after a rung, and keep its figures there.
 
-        A trial that comes a second time (its worker died later on) was let through before.
+        A trial that reaches the rung again, because its worker died later, goes on again.
         """
         seen = self._seen[figures.epoch]
         if figures.trial_id in seen:
             return True
+
         seen[figures.trial_id] = self._values(dataclasses.asdict(figures))
         n = self._pruning.quota(len(seen))
-        ahead = leading(np.array(list(seen.values())), self._objectives.directions, n)
-        return bool(ahead[-1])
+        leads = leading(np.array(list(seen.values())), self._objectives.directions, n)
+        return bool(leads[-1])
 
     def _values(self, row: Mapping[str, Any]) -> list[float]:
-        """Return the objectives as dominance sees them; a collapsed model has none to show."""
+        """Return the objectives as dominance compares them; NaN for a collapsed model."""
         if row["collapsed"]:
             return [np.nan] * len(self._objectives.names)
         values: list[float] = self._objectives.comparable(row).tolist()

@@ -1,4 +1,4 @@
-"""The Optuna study: its sampler, its distributions, what it is told."""
+"""The samplers that learn: an Optuna study, rebuilt from the records. The only door to Optuna."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -22,22 +22,154 @@ from optuna.distributions import (
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from raysweep.config import restore, sub_seed
+from raysweep.driver.counting import LARGEST_RANGE, combinations, finite_values, n_combinations
+from raysweep.driver.designs import first_new, points
 from raysweep.records.objectives import Objectives
 from raysweep.records.pareto import leading
+from raysweep.records.trial_config import TrialConfig, setting
 from raysweep.space.axes import Axis
 from raysweep.space.space import Space
 
 MAX_REPEATS = 100
+"""How often in a row a sampler may repeat itself before proposals are drawn at random."""
+
+LARGEST_STUDY = 500
+"""How many records a study begins with: the latest half, and the best of the others.
+
+At twice as many it is begun anew, so that a proposal costs the same however long a sweep is. A
+journal (3 ms a record) is kept only until then; `raysweep dashboard` reads the records.
+"""
 
 
-def _worth_learning(
-    told: list[FrozenTrial], directions: Sequence[str], n: int
-) -> list[FrozenTrial]:
-    """Return at most ``n`` of ``told``, in their order: the latest half, the best of the others."""
-    if len(told) <= n:
-        return told
-    split = len(told) - n // 2
-    old, new = told[:split], told[split:]
+class Search:
+    """Proposes configurations by an Optuna study that learns from the records.
+
+    ``rows`` are whole records to begin with, ``records`` (trial id -> row) those of the sweep,
+    which the caller keeps up to date. Proposals are numbered on from ``n_before``.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        seed: int,
+        records: Mapping[str, Mapping[str, Any]],
+        n_before: int,
+        journal: Path | None = None,
+        largest: int = LARGEST_STUDY,
+    ) -> None:
+        self._space, self._seed, self._largest = space, seed, largest
+        self._records = records
+        self._number = n_before
+        self._asked: dict[str, optuna.Trial] = {}
+        self._draws = points(space, seed)
+        finished = [self._as_trial(row) for row in rows if self._is_informative(row)]
+        self._begin(finished, journal if len(rows) <= largest else None)
+
+    def _begin(self, finished: list[FrozenTrial], journal: Path | None = None) -> None:
+        """Start a study that has learnt from the best and latest of ``finished``, oldest first."""
+        seed = sub_seed(self._seed, "sampler", len(finished)) % 2**32
+        self.study = _study(self._space, seed, journal)
+        chosen = _most_useful(finished, self._space.objectives.directions, self._largest)
+        self.study.add_trials(chosen)
+        self._n_learnt = len(chosen)
+
+    def next(self, is_new: Callable[[str], bool]) -> tuple[int, TrialConfig] | None:
+        """Return a configuration that is new and its number; None when none is left."""
+        for _ in range(MAX_REPEATS):
+            asked = self.study.ask()
+            config = self._space.config(_suggest(asked, self._space))
+            if is_new(config.trial_id):
+                self._asked[config.trial_id] = asked
+                break
+            self._answer(asked, self._records.get(config.trial_id))
+        else:
+            unseen = self._first_unseen(is_new)
+            if unseen is None:
+                return None
+            config = unseen
+
+        self._number += 1
+        return self._number, config
+
+    def _first_unseen(self, is_new: Callable[[str], bool]) -> TrialConfig | None:
+        """Return a new configuration: the first of a small finite space, or one at random."""
+        values = finite_values(self._space)
+        is_small = values is not None and n_combinations(values) <= LARGEST_RANGE
+        candidates = combinations(values) if values is not None and is_small else self._draws
+        return first_new(self._space, candidates, is_new)
+
+    def learn(self, row: Mapping[str, Any]) -> None:
+        """Learn from the record of a trial, whether or not this study proposed it."""
+        asked = self._asked.pop(str(row["trial_id"]), None)
+        if asked is not None:
+            self._answer(asked, row)
+        elif self._is_informative(row):
+            self.study.add_trial(self._as_trial(row))
+            self._count()
+
+    def drop(self, trial_id: str) -> None:
+        """Give up a proposal whose trial was stopped."""
+        asked = self._asked.pop(trial_id, None)
+        if asked is not None:
+            self.study.tell(asked, state=TrialState.FAIL)
+
+    def _answer(self, asked: optuna.Trial, row: Mapping[str, Any] | None) -> None:
+        """End one of the study's own trials by what the record says."""
+        if row is None or not self._is_informative(row):
+            self.study.tell(asked, state=TrialState.FAIL)
+        else:
+            asked.set_user_attr("trial_id", row["trial_id"])
+            for name, value in _constraints(row, self._space.objectives).items():
+                asked.set_constraint(name, value)
+            values = _values(row, self._space.objectives)
+            self.study.tell(asked, values, state=TrialState.PRUNED if values is None else None)
+        self._count()
+
+    def _count(self) -> None:
+        """Count a trial that ended; begin a new study when there are too many."""
+        self._n_learnt += 1
+        if self._n_learnt >= 2 * self._largest:
+            trials = self.study.get_trials(deepcopy=False)
+            self._begin([trial for trial in trials if trial.state.is_finished()])
+            self._asked.clear()  # the new study learns from them as from any other record
+
+    def _is_informative(self, row: Mapping[str, Any]) -> bool:
+        """Return whether a record has figures or was pruned, and lies on the axes."""
+        settings = self._space.scenarios.get(str(row.get("scenario")), {})
+        if not settings.keys() <= self._space.axes.keys():
+            return False
+        return _is_pruned(row) or _values(row, self._space.objectives) is not None
+
+    def _as_trial(self, row: Mapping[str, Any]) -> FrozenTrial:
+        """Return a record as a finished Optuna trial."""
+        config = restore(json.loads(str(row["config"])))
+        params: dict[str, Any] = {}
+        for key, axis in self._space.axes.items():
+            value = setting(config, key)
+            params |= _encode(key, axis, value) if axis.holds(value) else {}
+
+        distributions = _distributions(self._space.axes)
+        constraints = _constraints(row, self._space.objectives)
+        return optuna.create_trial(
+            state=TrialState.PRUNED if _is_pruned(row) else TrialState.COMPLETE,
+            params=params,
+            distributions={key: distributions[key] for key in params},
+            values=_values(row, self._space.objectives),
+            system_attrs={f"constraints:{name}": v for name, v in constraints.items()},
+            user_attrs={"trial_id": row["trial_id"]},
+        )
+
+
+def _most_useful(trials: list[FrozenTrial], directions: Sequence[str], n: int) -> list[FrozenTrial]:
+    """Return at most ``n`` trials in their order: the latest half, and the best of the others."""
+    if len(trials) <= n:
+        return trials
+
+    split = len(trials) - n // 2
+    old, new = trials[:split], trials[split:]
     none = [np.nan] * len(directions)
     values = [t.values if t.state == TrialState.COMPLETE else none for t in old]
     best = leading(values, directions, n - len(new))
@@ -45,19 +177,21 @@ def _worth_learning(
 
 
 def _study(space: Space, seed: int, journal: Path | None) -> optuna.Study:
-    """Return an empty study; ``journal`` lets optuna-dashboard watch one that learns."""
+    """Return an empty study; with ``journal``, optuna-dashboard can show it while it runs."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage: optuna.storages.BaseStorage = optuna.storages.InMemoryStorage()
     if journal is not None:
         from optuna.storages.journal import JournalFileBackend
 
-        with contextlib.suppress(OSError):  # an unwritable cache costs the live dashboard alone
+        with contextlib.suppress(OSError):  # then there is no live dashboard
             journal.parent.mkdir(parents=True, exist_ok=True)
             for old in journal.parent.glob(f"{journal.name}*"):
                 old.unlink()
             storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
+
     maximize, minimize = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
     directions = [maximize if d == "max" else minimize for d in space.objectives.directions]
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study = optuna.create_study(
@@ -71,6 +205,7 @@ def _study(space: Space, seed: int, journal: Path | None) -> optuna.Study:
 
 
 def _sampler(space: Space, seed: int) -> optuna.samplers.BaseSampler:
+    """Return the sampler of a space; one that learns nothing is only shown in the dashboard."""
     population = max(4, min(50, space.sampler.trials // 4))
     samplers = optuna.samplers
     if space.sampler.name == "tpe":
@@ -85,25 +220,29 @@ def _sampler(space: Space, seed: int) -> optuna.samplers.BaseSampler:
 
 
 def _distributions(axes: Mapping[str, Axis]) -> dict[str, BaseDistribution]:
-    """Return Optuna's view: a range, or labels; ``key.on`` says whether a way out is not taken."""
-    found: dict[str, BaseDistribution] = {}
+    """Return each axis as Optuna's range or labels.
+
+    ``key.on`` is False when the axis takes its ``or`` value in place of the range.
+    """
+    distributions: dict[str, BaseDistribution] = {}
     for key, axis in axes.items():
         choices = axis.choices()
         if choices is not None:
-            found[key] = CategoricalDistribution([_label(value) for value in choices])
+            distributions[key] = CategoricalDistribution([_label(value) for value in choices])
             continue
         if axis.otherwise is not None:
-            found[f"{key}.on"] = CategoricalDistribution([True, False])
+            distributions[f"{key}.on"] = CategoricalDistribution([True, False])
         low, high = float(axis.low or 0), float(axis.high or 0)
-        found[key] = FloatDistribution(low, high, log=axis.log)
-    return found
+        distributions[key] = FloatDistribution(low, high, log=axis.log)
+    return distributions
 
 
 def _label(value: Any) -> CategoricalChoiceType:
+    """Return a value as Optuna can store it: lists and mappings as JSON."""
     return value if isinstance(value, str | int | float | bool) else json.dumps(value)
 
 
-def _encoded(key: str, axis: Axis, value: Any) -> dict[str, Any]:
+def _encode(key: str, axis: Axis, value: Any) -> dict[str, Any]:
     """Return a value as Optuna's parameters."""
     if axis.choices() is not None:
         return {key: _label(value)}
@@ -114,10 +253,11 @@ def _encoded(key: str, axis: Axis, value: Any) -> dict[str, Any]:
     return {f"{key}.on": True, key: value}
 
 
-def _suggested(asked: optuna.Trial, space: Space) -> dict[str, Any]:
-    """Return the values of all axes; a range is asked for only where its way out is not taken.
+def _suggest(asked: optuna.Trial, space: Space) -> dict[str, Any]:
+    """Return the values of all axes; a range is suggested only without its ``or`` value.
 
-    A Gaussian process sees only what every trial has, so it is always asked for everything.
+    A Gaussian process learns only from parameters that every trial has, so for it all ranges are
+    suggested.
     """
     values: dict[str, Any] = {}
     always = space.sampler.name == "gp"
@@ -128,18 +268,19 @@ def _suggested(asked: optuna.Trial, space: Space) -> dict[str, Any]:
             labels = [_label(value) for value in choices]
             values[key] = choices[labels.index(asked.suggest_categorical(key, labels))]
             continue
+
         on = axis.otherwise is None or asked.suggest_categorical(f"{key}.on", [True, False])
         if on or always:
-            found = distributions[key]
-            assert isinstance(found, FloatDistribution)
-            values[key] = asked.suggest_float(key, found.low, found.high, log=found.log)
+            span = distributions[key]
+            assert isinstance(span, FloatDistribution)
+            values[key] = asked.suggest_float(key, span.low, span.high, log=span.log)
         if not on:
             values[key] = axis.otherwise
     return values
 
 
 def _values(row: Mapping[str, Any], objectives: Objectives) -> list[float] | None:
-    """Return the objectives as dominance sees them, or None when one is missing."""
+    """Return the objectives as dominance compares them, None when one is missing."""
     if row.get("status") != "ok":
         return None
     values: list[float] = objectives.comparable(row).tolist()
@@ -147,12 +288,12 @@ def _values(row: Mapping[str, Any], objectives: Objectives) -> list[float] | Non
 
 
 def _is_pruned(row: Mapping[str, Any]) -> bool:
-    """Return whether a trial was stopped at a rung: the study learns that, and no figures."""
+    """Return whether a trial was stopped at a rung: its figures are not comparable."""
     return row.get("status") == "pruned"
 
 
 def _constraints(row: Mapping[str, Any], objectives: Objectives) -> dict[str, float]:
-    """Return what keeps a trial off the front as constraints: above 0 is infeasible."""
+    """Return the reasons to keep a trial off the front as constraints: above 0 is infeasible."""
     return {
         column: 1.0 if row.get(column) == (not value) else -1.0
         for column, value in objectives.requirements.items()

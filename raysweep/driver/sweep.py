@@ -1,14 +1,13 @@
-"""Many trials: Ray Tune schedules, Optuna proposes, the records decide. The only door to Ray.
+"""A sweep of many trials: Optuna proposes them, Ray Tune runs them, and their records are written.
 
     space -> proposals -> Tune -> workers -> records -> proposals
 
-The driver is the only writer: it writes a trial's record first and tells the study after, and it
-continues from the records alone.
+The driver is the only process that writes. It writes a trial's record before the sampler learns
+from it, and a sweep continues from its records alone.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
@@ -20,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import yaml
@@ -28,17 +27,18 @@ from rich.console import Console
 
 from raysweep import data
 from raysweep.data.published import cache_folder
-from raysweep.driver import user_code as code
-from raysweep.driver.cluster import _deals, _ray
-from raysweep.driver.interrupts import _interrupt, _silence
+from raysweep.driver import user_code
+from raysweep.driver.cluster import put_deals, ray_session
+from raysweep.driver.counting import count_trials
+from raysweep.driver.interrupts import catch_interrupts, silence_tune
 from raysweep.driver.lock import Lock
-from raysweep.driver.patience import patiently
 from raysweep.driver.progress import Progress
-from raysweep.driver.proposals import Proposals, expected
+from raysweep.driver.proposals import Proposals
+from raysweep.driver.recorder import Recorder
 from raysweep.driver.standings import Standings
 from raysweep.errors import RaysweepError, StoreError
 from raysweep.records import compaction
-from raysweep.records.results import Results, kept, records
+from raysweep.records.results import Results, records
 from raysweep.records.store import Store
 from raysweep.records.tables import Packed
 from raysweep.space.parsing import differences
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 
 MAX_RETRIES = 3
-"""How often a trial is tried again when its worker, its node or its memory failed it."""
+"""How often a trial is tried again after its worker or its node died or its memory ran out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +69,9 @@ class Summary:
 
 def journal_path(out: str) -> Path:
     """Return where the Optuna journal of a results folder lies on this machine."""
-    name = hashlib.sha256(str(Path(out).absolute() if "://" not in out else out).encode())
-    return cache_folder() / "studies" / f"{name.hexdigest()[:16]}.journal"
+    folder = out if "://" in out else str(Path(out).absolute())
+    name = hashlib.sha256(folder.encode()).hexdigest()[:16]
+    return cache_folder() / "studies" / f"{name}.journal"
 
 
 def sweep(
@@ -85,41 +86,39 @@ def sweep(
     patience: float = 300.0,
     console: Console | None = None,
 ) -> Summary:
-    """Run ``space`` until ``trials`` records lie in ``out``; continue what lies there already.
+    """Run ``space`` until the folder ``out`` holds ``trials`` records; continue those in it.
 
-    ``out`` is a folder below RAYSWEEP_RESULTS or ``results`` by default. ``time_budget`` and
-    ``patience`` (with a folder that takes no records) are in seconds. Ctrl-C stops cleanly; the
-    same call continues.
+    ``out`` is ``space.name`` below the folder RAYSWEEP_RESULTS or ``results`` by default.
+    ``time_budget`` is in seconds, and so is ``patience``, the longest wait for a folder that takes
+    no records. Ctrl-C stops cleanly; the same call continues.
 
     Raises:
         StoreError: ``out`` holds another sweep, or cannot be written.
         ClusterError: no node has the resources that a trial takes.
-        RaysweepError: the data or the user's own modules do not hold.
+        RaysweepError: the data or the user's own modules break a rule.
 
     """
     console = console or Console(stderr=True)
     store = Store(out or f"{os.environ.get('RAYSWEEP_RESULTS', 'results')}/{space.name}")
     splits = _preflight(space, here=address is None)
+
     with Lock(store, say=console.print) as lock:
-        _open(store, space)
-        compaction.tidy(store)
-        found = store.read("trials")
-        whole = found.loc[found["status"] != "failed", "trial_id"]  # failed trials have but a row
-        compaction.drop_orphans(store, set(whole))
-        total = expected(space, trials or space.sampler.trials)
-        run = _Run(space, store, lock, found, total, retry_failed=retry_failed, patience=patience)
+        _write_space(store, space)
+        total = count_trials(space, trials or space.sampler.trials)
+        run = _open_run(space, store, lock, total, retry_failed=retry_failed, patience=patience)
         if run.missing:
             run.start(splits, address, max_concurrent, time_budget, console)
+
         front = _write_front(store)
-        if run.recorder_error is not None:
-            raise run.recorder_error
-        return run.summary(front)
+        if run.recorder.error is not None:
+            raise run.recorder.error
+        return run.summary(store.path, front)
 
 
 def _preflight(space: Space, *, here: bool) -> Splits:
     """Load the data and try the model, so that mistakes show before Ray starts.
 
-    ``here``: trials run on this machine.
+    ``here`` says that trials run on this machine.
     """
     baseline = space.baseline()
     splits = data.load(baseline.dataset, seed=baseline.seed)
@@ -132,7 +131,7 @@ def _preflight(space: Space, *, here: bool) -> Splits:
     check(baseline)
     for place, values in space.extremes():
         if any(key.startswith("dataset.") for key in values):
-            continue  # other data; each trial checks it
+            continue  # other data: each trial checks its own
         try:
             check(space.config({key: values[key] for key in values.keys() - {"seed"}}))
         except RaysweepError as error:
@@ -140,15 +139,23 @@ def _preflight(space: Space, *, here: bool) -> Splits:
     return splits
 
 
-def _open(store: Store, space: Space) -> None:
-    """Write the space as run, or refuse to continue a different one."""
-    resolved = json.loads(json.dumps(space.resolved()))  # no value is shared: no aliases in YAML
+def _write_space(store: Store, space: Space) -> None:
+    """Write the space with every default, or refuse to continue a different one.
+
+    Raises:
+        StoreError: the folder holds another sweep.
+
+    """
+    # A copy without shared values, which YAML would write as aliases.
+    resolved = json.loads(json.dumps(space.resolved()))
     if store.folder.exists("space.yaml"):
         changed = differences(store.space_document(), yaml.safe_load(yaml.safe_dump(resolved)))
         if changed:
-            told = "".join(f"\n  - {line}" for line in changed)
-            remedy = "restore the space, or give another --out (nothing was changed)"
-            raise StoreError(f"{store.path} holds another sweep:{told}\n{remedy}")
+            lines = "".join(f"\n  - {line}" for line in changed)
+            raise StoreError(
+                f"{store.path} holds another sweep:{lines}\n"
+                "restore the space, or give another --out (nothing was changed)"
+            )
     store.folder.write_bytes(yaml.safe_dump(resolved, sort_keys=False).encode(), "space.yaml")
 
 
@@ -161,43 +168,76 @@ def _write_front(store: Store) -> pd.DataFrame:
     return front
 
 
+def _open_run(
+    space: Space, store: Store, lock: Lock, total: int, *, retry_failed: bool, patience: float
+) -> _Run:
+    """Return the run that continues what the results folder holds."""
+    compaction.tidy(store)
+    trials = store.read("trials")
+    has_more_rows = trials["status"] != "failed"  # in other tables
+    compaction.drop_orphans(store, set(trials.loc[has_more_rows, "trial_id"]))
+
+    proposals = Proposals(space, trials, journal=journal_path(store.path))
+    missing = max(0, total - len(proposals.records))
+    if retry_failed:
+        missing += _retry_failed(space, trials, proposals)
+
+    n_small_files = len(trials) % compaction.TOGETHER
+    recorder = Recorder(store, lock, proposals, patience=patience, n_small_files=n_small_files)
+    return _Run(
+        space=space,
+        proposals=proposals,
+        standings=_standings(space, store, trials),
+        recorder=recorder,
+        total=total,
+        missing=missing,
+    )
+
+
+def _retry_failed(space: Space, trials: pd.DataFrame, proposals: Proposals) -> int:
+    """Propose the configurations that failed again; return how many there are."""
+    failed = records(trials[trials["status"] == "failed"])
+    user_code.refuse_foreign(space, failed)
+    proposals.retry(failed)
+    return len(failed)
+
+
+def _standings(space: Space, store: Store, trials: pd.DataFrame) -> Standings | None:
+    """Return what finished trials measured at the rungs; None without pruning."""
+    if space.pruning is None:
+        return None
+    epochs = store.read("epochs")
+    finished = epochs[epochs["trial_id"].isin(trials["trial_id"])]
+    return Standings(space, space.pruning, finished)
+
+
+@dataclass(frozen=True)
+class _StopCondition:
+    """Whether a sweep is to stop early: on Ctrl-C, or at a deadline (time.monotonic)."""
+
+    interrupted: Callable[[], bool]
+    deadline: float | None
+
+    def reason(self) -> str | None:
+        """Return how the sweep ends when it stops now, None when it is to go on."""
+        if self.interrupted():
+            return "interrupted"
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            return "out of time"
+        return None
+
+
+@dataclass(kw_only=True)
 class _Run:
-    """One opening of a sweep, from the records that are there to those that were asked for."""
+    """The trials that one call of :func:`sweep` runs; ``ended`` says how it ended."""
 
-    def __init__(
-        self,
-        space: Space,
-        store: Store,
-        lock: Lock,
-        trials: pd.DataFrame,
-        total: int,
-        *,
-        retry_failed: bool,
-        patience: float,
-    ) -> None:
-        self.patience = patience
-        self.small_files = len(trials) % compaction.TOGETHER
-        self.space, self.store, self.lock, self.total = space, store, lock, total
-        self.rows = {r["trial_id"]: kept(r, space.objectives) for r in records(trials)}
-        self.proposals = Proposals(space, trials, journal=journal_path(store.path))
-        self.standings = self._standings()
-        self.ended = "done"
-        self.recorder_error: StoreError | None = None
-        self.missing = max(0, total - len(self.rows))
-        if retry_failed:
-            again = records(trials[trials["status"] == "failed"])
-            code.refuse_foreign(space, again)
-            self.proposals.retry(again)
-            self.missing += len(again)
-
-    def _standings(self) -> Standings | None:
-        """Return what finished trials showed at the rungs; None without pruning."""
-        if self.space.pruning is None:
-            return None
-        epochs = self.store.read("epochs")
-        return Standings(
-            self.space, self.space.pruning, epochs[epochs["trial_id"].isin(list(self.rows))]
-        )
+    space: Space
+    proposals: Proposals
+    standings: Standings | None
+    recorder: Recorder
+    total: int
+    missing: int
+    ended: str = "done"
 
     def start(
         self,
@@ -209,55 +249,50 @@ class _Run:
     ) -> None:
         """Start or join Ray and run what is missing."""
         deadline = None if time_budget is None else time.monotonic() + time_budget
-        with _ray(address, self.space, console) as gpu, _interrupt() as interrupted:
 
-            def should_stop() -> bool:
-                if interrupted():
-                    self.ended = "interrupted"
-                elif deadline is not None and time.monotonic() > deadline:
-                    self.ended = "out of time"
-                return self.ended != "done" or self.recorder_error is not None
+        with (
+            ray_session(address, self.space, console) as gpu,
+            catch_interrupts() as interrupted,
+            Progress(
+                console,
+                self.proposals.records,
+                total=self.total,
+                objectives=self.space.objectives,
+            ) as progress,
+        ):
+            condition = _StopCondition(interrupted, deadline)
+            self._run_trials(splits, gpu, max_concurrent, condition, progress)
+            self.ended = condition.reason() or "done"
+            progress.update(0, force=True)
 
-            objectives = self.space.objectives
-            with Progress(console, self.rows, total=self.total, objectives=objectives) as progress:
-                self._fit(splits, gpu, max_concurrent, should_stop, progress)
-                progress.update(0, force=True)
-
-    def _fit(
+    def _run_trials(
         self,
         splits: Splits,
         gpu: float,
         max_concurrent: int | None,
-        should_stop: Callable[[], bool],
+        condition: _StopCondition,
         progress: Progress,
     ) -> None:
+        """Let Ray Tune run the trials that are missing."""
         from ray import tune
 
-        from raysweep.driver import tune_controller as controller
-        from raysweep.driver import tune_hooks as tuning
-        from raysweep.driver import worker
+        from raysweep.driver import tune_controller, tune_hooks
 
-        resources = {"cpu": self.space.resources.cpu, "gpu": gpu}
-        time_limit = self.space.resources.seconds
-        trainable = tune.with_parameters(
-            worker.run,
-            deals=_deals(self.space, splits),
-            threads=max(1, int(self.space.resources.cpu)),
-            gpu=gpu,
-            rungs=self.space.rungs(),
-            time_limit=time_limit,
-        )
+        def should_stop() -> bool:
+            return condition.reason() is not None or self.recorder.error is not None
 
         def record(packed: Packed) -> None:
-            self.record(packed, should_stop, progress.say)
+            self.recorder.record(packed, should_stop=should_stop, say=progress.say)
 
+        time_limit = self.space.resources.seconds
+        callback = tune_hooks.RecordCallback(record, progress, time_limit=time_limit)
         scratch = tempfile.mkdtemp(prefix="raysweep-")
         try:
             tuner = tune.Tuner(
-                tune.with_resources(trainable, resources),
+                self._trainable(splits, gpu),
                 tune_config=tune.TuneConfig(
-                    search_alg=tuning.Asking(self.proposals),
-                    scheduler=tuning.Pruner(self.standings) if self.standings else None,
+                    search_alg=tune_hooks.ProposalSearcher(self.proposals),
+                    scheduler=tune_hooks.Pruner(self.standings) if self.standings else None,
                     num_samples=self.missing,
                     max_concurrent_trials=max_concurrent,
                     reuse_actors=True,
@@ -266,52 +301,44 @@ class _Run:
                     name=self.space.name,
                     storage_path=scratch,
                     verbose=0,
-                    callbacks=[tuning.Recording(record, progress, time_limit=time_limit)],
-                    stop=tuning.Stopping(should_stop),
+                    callbacks=[callback],
+                    stop=tune_hooks.SweepStopper(should_stop),
                     failure_config=tune.FailureConfig(max_failures=MAX_RETRIES),
                 ),
             )
-            with _silence(), controller.installed():
+            with silence_tune(), tune_controller.install():
                 tuner.fit()
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
-    def record(
-        self, packed: Packed, should_stop: Callable[[], bool], say: Callable[[str], None]
-    ) -> None:
-        """Write a finished trial, then let the study learn from it."""
-        if self.recorder_error is not None:
-            return
+    def _trainable(self, splits: Splits, gpu: float) -> Any:
+        """Return the function that workers run for each trial, with the resources of a trial."""
+        from ray import tune
 
-        def write() -> None:
-            self.lock.check()
-            self.store.folder.require()
-            self.store.write(packed, before_row=self.lock.check)
+        from raysweep.driver import worker
 
-        try:
-            patiently(write, patience=self.patience, should_stop=should_stop, say=say)
-        except StoreError as error:
-            self.recorder_error = error
-            return
-        row = packed.trial.row()
-        self.rows[row["trial_id"]] = kept(row, self.space.objectives)
-        self.small_files += 1
-        if self.small_files >= compaction.TOGETHER:
-            self.small_files = 0
-            with contextlib.suppress(StoreError):  # the records are there, only more files
-                compaction.compact(self.store)
-        self.proposals.tell(row)
+        resources = self.space.resources
+        trainable = tune.with_parameters(
+            worker.run,
+            deals=put_deals(self.space, splits),
+            threads=max(1, int(resources.cpu)),
+            gpu=gpu,
+            rungs=self.space.rungs(),
+            time_limit=resources.seconds,
+        )
+        return tune.with_resources(trainable, {"cpu": resources.cpu, "gpu": gpu})
 
-    def summary(self, front: pd.DataFrame) -> Summary:
+    def summary(self, out: str, front: pd.DataFrame) -> Summary:
         """Return how it ended."""
-        count = Counter(row["status"] for row in self.rows.values())
+        rows = self.proposals.records
+        count = Counter(row["status"] for row in rows.values())
         return Summary(
-            out=self.store.path,
+            out=out,
             ended=self.ended,
             ok=count["ok"],
             pruned=count["pruned"],
             failed=count["failed"],
-            missing=max(0, self.total - len(self.rows)),
+            missing=max(0, self.proposals.limit(self.total) - len(rows)),
             front=front,
         )
 

@@ -1,16 +1,16 @@
-"""Tune's loop, but a worker that starts up keeps the trial that it starts up for.
+"""A TuneController that does not stop workers while they start, and forgets finished trials.
 
-With ``reuse_actors``, whenever a worker has finished a trial Tune gives it the next one that waits,
-even where a second worker is starting up for that one. It is stopped, its place is given back, and
-the new one is again the one to be stopped. Where trials are shorter than the start of a process,
-neither the second core of a laptop nor a node that came back ever ran a trial.
-
-Trials that are over are forgotten, so that a driver's memory does not grow with them; and what they
-all run is looked up once a sweep, where Tune asks the head of the cluster four times a trial.
+With ``reuse_actors`` Tune gives each worker that has finished a trial the next trial that waits,
+even when a second worker is starting for that one. It stops the second worker and gives its place
+back, and the next new worker is again the one to be stopped. Where a trial is shorter than the
+start of a process, the second core of a laptop or a node that came back would never run a trial.
 
     the trial that waits has      Tune                         here
-    no place yet                  gives the place back         keeps it for the trial asked for next
-    a worker that starts up       stops that worker            leaves both alone, asks for another
+    no place yet                  gives the place back         keeps it for the next trial
+    a worker that starts          stops that worker            lets it start, asks for another
+
+Tune also keeps all finished trials and walks over them, and asks the head of the cluster four
+times a trial for the function to run. Here they are forgotten, and the function is looked up once.
 """
 
 from __future__ import annotations
@@ -34,32 +34,35 @@ from ray.tune.progress_reporter import TrialProgressCallback
 
 
 class Places(PlacementGroupResourceManager):
-    """Places on nodes that were asked for; one that is given back waits for the next who asks."""
+    """Requests for places on nodes; a place that is given back is kept for the next request."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._spare: Counter[ResourceRequest] = Counter()
 
     def request_resources(self, resource_request: ResourceRequest) -> None:
-        """Ask for a place, or take over one that was given back."""
+        """Request a place, or take one that was given back."""
         if self._spare[resource_request]:
             self._spare[resource_request] -= 1
         else:
             super().request_resources(resource_request)
 
     def cancel_resource_request(self, resource_request: ResourceRequest) -> None:
-        """Give a place back."""
+        """Give a place back, until :meth:`release` as a spare one."""
         self._spare[resource_request] += 1
 
     def release(self) -> None:
-        """Let go of what nobody has taken over."""
+        """Cancel the spare places that no request has taken."""
         for request in self._spare.elements():
             super().cancel_resource_request(request)
         self._spare.clear()
 
 
 class Workers(RayActorManager):
-    """Takes whatever ends a worker as its death; a kill for want of memory would end the sweep."""
+    """Treats every failure of a worker as its death.
+
+    Tune would end the sweep when Ray kills a worker because memory runs out.
+    """
 
     def _actor_task_failed(
         self, tracked_actor_task: TrackedActorTask, exception: Exception
@@ -70,12 +73,12 @@ class Workers(RayActorManager):
 
 
 class Controller(TuneController):
-    """Hands finished workers to trials that have none, and asks for trials before it lets go."""
+    """Gives free workers to trials without one, and requests trials before it stops a worker."""
 
     def __init__(self, *, callbacks: list[Callback], **options: Any) -> None:
-        # Tune's own progress, which raysweep does not show, remembers every trial.
-        own = [c for c in callbacks if not isinstance(c, TrialProgressCallback)]
-        super().__init__(callbacks=own, **options)
+        # Tune's own progress report is not shown, and it would keep every trial in memory.
+        callbacks = [c for c in callbacks if not isinstance(c, TrialProgressCallback)]
+        super().__init__(callbacks=callbacks, **options)
         self._places = Places()
         self._actor_manager = Workers(self._places)
 
@@ -85,77 +88,80 @@ class Controller(TuneController):
         return state
 
     def _has_worker(self, trial: Trial) -> bool:
-        """Return whether a process is there, or starts up, for a trial that waits."""
+        """Return whether a worker runs, or starts, for a trial that waits."""
         actor = self._trial_to_actor.get(trial)
         return actor is not None and self._actor_manager.is_actor_started(actor)
 
     def _maybe_reuse_cached_actor(self, trial: Trial) -> bool:
-        """Give a finished worker to ``trial``, unless another starts up for it."""
+        """Give a free worker to ``trial``, unless another starts for it."""
         if self._has_worker(trial):
             return trial in self._resetting_trials
         return bool(super()._maybe_reuse_cached_actor(trial))
 
     def _maybe_update_trial_queue(self) -> None:
-        """Hand finished workers over, then ask for as many trials as may wait for a place."""
-        for trial in self._trials:  # in the order in which they were proposed; few, see on_step_end
+        """Give free workers to trials, then request as many trials as may wait for a place."""
+        # In the order of the proposals. They are few, since on_step_end removes finished ones.
+        for trial in self._trials:
             if not self._actor_cache.num_cached_objects:
                 break
             if trial in self._pending_trials and trial in self._staged_trials:
                 self._maybe_reuse_cached_actor(trial)
-        waiting = self._max_pending_trials
+
+        # Trials whose worker starts do not count as waiting.
+        max_pending = self._max_pending_trials
         self._max_pending_trials += sum(map(self._has_worker, self._pending_trials))
         super()._maybe_update_trial_queue()  # type: ignore[no-untyped-call]
-        self._max_pending_trials = waiting
+        self._max_pending_trials = max_pending
 
     def _maybe_add_actors(self) -> None:
-        """Ask for places for the trials that wait, and let go of those that none of them took."""
+        """Request places for the trials that wait, then cancel those that none of them took."""
         super()._maybe_add_actors()
         self._places.release()
 
     def on_step_end(self) -> None:
-        """Forget the trials that are over: Tune keeps them all, and walks over them again."""
+        """Forget the trials that are finished."""
         super().on_step_end()  # type: ignore[no-untyped-call]
-        for over in (self._stopped_trials, self._failed_trials):
-            for trial in [*over]:
+        for finished in (self._stopped_trials, self._failed_trials):
+            for trial in [*finished]:
                 if trial not in self._trial_to_actor:
-                    over.remove(trial)
+                    finished.remove(trial)
                     self._trials.remove(trial)
                     self._live_trials.discard(trial)
                     self._trials_to_cache.discard(trial)
                     self._trial_metadata.pop(trial.trial_id, None)
 
     def _trial_task_failure(self, trial: Trial, exception: Exception) -> None:
-        """Try a trial again also when its worker dies while it is being handed over to it.
+        """Try a trial again when its worker dies, also while it takes the trial over.
 
-        Tune tries again only what runs, and may hear of one death twice: of the worker, and of
-        what it was asked to do.
+        Tune itself tries only running trials again. It may report one death twice: for the worker,
+        and for the task of the worker.
         """
         if trial.status == Trial.PENDING:
-            if trial not in self._resetting_trials:  # it waits again already
+            if trial not in self._resetting_trials:  # the first report has queued it already
                 return
             self._set_trial_status(trial, Trial.RUNNING)
             self._unstage_trial_with_resources(trial)
         super()._trial_task_failure(trial, exception)
 
     def _requeue_trial(self, trial: Trial) -> None:
-        """Let a trial wait again, also one whose worker died while it was being handed over."""
+        """Queue a trial again, also when its worker died while it took the trial over."""
         self._resetting_trials.discard(trial)
         super()._requeue_trial(trial)  # type: ignore[no-untyped-call]
 
 
 @contextlib.contextmanager
-def installed() -> Iterator[None]:
-    """Let Tune run by :class:`Controller`; it has no option for that."""
+def install() -> Iterator[None]:
+    """Patch Tune, which has no option for it, to use :class:`Controller`."""
     loop: Any = ray.tune.tune
     trial: Any = ray.tune.experiment.trial
     find, check = registry.get_trainable_cls, registry.validate_trainable
+
     loop.TuneController = Controller
-    trial.get_trainable_cls, trial.validate_trainable = (
-        functools.cache(find),
-        functools.cache(check),
-    )
+    trial.get_trainable_cls = functools.cache(find)
+    trial.validate_trainable = functools.cache(check)
     try:
         yield
     finally:
         loop.TuneController = TuneController
-        trial.get_trainable_cls, trial.validate_trainable = find, check
+        trial.get_trainable_cls = find
+        trial.validate_trainable = check

@@ -1,4 +1,4 @@
-"""What raysweep puts into Ray Tune: who proposes, who prunes, who records, who says stop."""
+"""Ray Tune's extension points: the searcher, the scheduler, the callback and the stopper."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from raysweep.driver.attempts import Attempts, lacks_memory
-from raysweep.driver.progress import QUIET, Progress
+from raysweep.driver.progress import LINE_INTERVAL, Progress
 from raysweep.driver.proposals import Proposals
 from raysweep.driver.standings import Standings
 from raysweep.driver.worker import MEMORY_PARTS, RECORDED
@@ -22,40 +22,44 @@ from raysweep.records.provenance import failed_record
 from raysweep.records.tables import Packed
 from raysweep.records.trial_config import TrialConfig
 
-PATIENCE = 60.0  # seconds without a running trial before a word is said
+IDLE_LIMIT = 60.0  # seconds without a running trial before a message
 
-LOOK = 0.5  # seconds between looks at all trials
+COUNT_INTERVAL = 0.5  # seconds between counts of the running trials
 
-FEWER = 4  # how many times smaller a physical batch is after a lack of memory
+SMALLER = 4  # memory_parts of an attempt after one that ran out of memory
 
 
-class Asking(Searcher):
-    """A Tune searcher without a state of its own: the proposals hold it, and they the records."""
+class ProposalSearcher(Searcher):
+    """A Tune searcher that hands out the proposals and has no state to save."""
 
     def __init__(self, proposals: Proposals) -> None:
         super().__init__()
         self._proposals = proposals
-        self._ids: dict[str, str] = {}
+        self._trial_ids: dict[str, str] = {}  # of Tune -> of the configuration
 
     def suggest(self, trial_id: str) -> Any:
-        """Return the next configuration as a mapping, or Tune's word for "there is none"."""
+        """Return the next proposal as a mapping, or Searcher.FINISHED when there is none."""
         proposal = self._proposals.next()
         if proposal is None:
             return Searcher.FINISHED
-        self._ids[trial_id] = proposal.trial_id
-        config = proposal.config.to_json()
-        return {"config": config, "number": proposal.number, "scenario": proposal.scenario}
+
+        self._trial_ids[trial_id] = proposal.config.trial_id
+        return {
+            "config": proposal.config.to_json(),
+            "number": proposal.number,
+            "scenario": proposal.scenario,
+        }
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Forget the proposal; the recorder has told the study of every trial with a record."""
-        own = self._ids.pop(trial_id, None)
-        if own is not None:
-            self._proposals.drop(own)
+        """Drop a proposal without a record; the sampler has learnt from every record."""
+        configuration = self._trial_ids.pop(trial_id, None)
+        if configuration is not None:
+            self._proposals.drop(configuration)
 
     def save(self, checkpoint_path: str) -> None:
-        """Write nothing of use: a sweep continues from its records."""
+        """Write an empty file: a sweep continues from its records."""
         Path(checkpoint_path).write_text("")
 
     def restore(self, checkpoint_path: str) -> None:
@@ -67,10 +71,10 @@ class Asking(Searcher):
 
 
 class Pruner(FIFOScheduler):
-    """A Tune scheduler that stops the trials that fall behind at a rung; the anchor never does.
+    """A Tune scheduler that stops trials which fall behind at a rung, but never the baseline.
 
-    A worker reports at every rung and waits for the answer. Where it is "stop", Tune ends the
-    trial's thread at that report, and the worker is free for the next trial.
+    A worker reports at every rung and waits for the decision. To stop a trial, Tune ends its
+    thread inside that report, and the worker is free for the next trial.
     """
 
     _supports_buffered_results = False
@@ -80,10 +84,11 @@ class Pruner(FIFOScheduler):
         self._standings = standings
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """Return whether ``trial`` goes on after what it reports."""
+        """Return CONTINUE or STOP for a trial that reports ``result``."""
         figures = result.get("rung")
         if figures is None:
             return str(Pruner.CONTINUE)
+
         goes_on = self._standings.goes_on(figures) or trial.config["number"] == BASELINE
         return str(Pruner.CONTINUE if goes_on else Pruner.STOP)
 
@@ -91,8 +96,8 @@ class Pruner(FIFOScheduler):
         return {}
 
 
-class Recording(Callback):
-    """Hands every finished trial to ``record`` before Tune keeps its result."""
+class RecordCallback(Callback):
+    """A Tune callback that passes each finished trial to ``record`` and updates the progress."""
 
     def __init__(
         self,
@@ -104,8 +109,8 @@ class Recording(Callback):
         self._record, self._progress = record, progress
         self._attempts = Attempts(time_limit)
         self._idle_since = time.monotonic()
-        self._looked = 0.0
-        self._told = -QUIET
+        self._last_count = 0.0
+        self._last_message = -LINE_INTERVAL
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Note when an attempt begins."""
@@ -114,55 +119,63 @@ class Recording(Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
     ) -> None:
-        """Take the rows out of the result, so that Tune neither keeps nor stores them.
+        """Record the rows in a result, and take them out so that Tune does not keep them.
 
-        At a rung they are those of a trial that stops here: ``done`` when the pruner said so.
+        A result at a rung holds the rows of a trial that stops there. They count when the pruner
+        has stopped it, which sets ``done``.
         """
         result.pop("rung", None)
         stopped = result.pop("stopped", None)
-        rows = stopped if stopped is not None and result.get("done") else result.pop("result", None)
+        is_stopped = stopped is not None and result.get("done")
+        rows = stopped if is_stopped else result.pop("result", None)
         if rows is not None and not trial.config.get(RECORDED):
-            self._keep(trial, rows, self._attempts.end(trial))
+            self._record_once(trial, rows, self._attempts.end(trial))
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
-        """Note why an attempt failed; a second lack of memory is the last."""
-        failures = self._attempts.failed(trial)
+        """Note why an attempt failed, and give up when memory ran out a second time."""
+        failures = self._attempts.fail(trial)
         now = time.monotonic()
-        if now - self._told > QUIET:
-            self._told = now
+        if now - self._last_message > LINE_INTERVAL:
+            self._last_message = now
             self._progress.say(f"a trial is tried again: {failures[-1]}")
-        lacks = sum(lacks_memory(failure) for failure in failures)
-        trial.config[MEMORY_PARTS] = FEWER if lacks else 1
-        if lacks > 1 and not trial.config.get(RECORDED):
+
+        n_out_of_memory = sum(lacks_memory(failure) for failure in failures)
+        trial.config[MEMORY_PARTS] = SMALLER if n_out_of_memory else 1
+        if n_out_of_memory > 1 and not trial.config.get(RECORDED):
             self._give_up(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
-        """Record a trial whose worker could not even say why it failed."""
-        self._attempts.failed(trial)
+        """Record a trial whose last attempt ended without a result."""
+        self._attempts.fail(trial)
         if not trial.config.get(RECORDED):
             self._give_up(trial)
 
     def _give_up(self, trial: Trial) -> None:
+        """Record a trial as failed because of its machine."""
         *retries, last = self._attempts.end(trial)
-        told = f"the machine failed it {1 + len(retries)} times: {last}"
-        record = failed_record(TrialConfig.from_json(trial.config["config"]), told)
-        self._keep(trial, Packed(trial=record), retries)
+        error = f"the machine failed it {1 + len(retries)} times: {last}"
+        record = failed_record(TrialConfig.from_json(trial.config["config"]), error)
+        self._record_once(trial, Packed(trial=record), retries)
 
-    def _keep(self, trial: Trial, rows: Packed, retries: list[str]) -> None:
-        trial.config[RECORDED] = True  # should its worker die now, the next one has nothing to do
-        self._record(rows.numbered(retries=retries, **_place(trial)))
+    def _record_once(self, trial: Trial, rows: Packed, retries: list[str]) -> None:
+        """Record a trial under its number and scenario."""
+        # If the worker dies now and Tune starts the trial again, nothing is left to do.
+        trial.config[RECORDED] = True
+        number, scenario = trial.config["number"], trial.config["scenario"]
+        self._record(rows.numbered(number=number, scenario=scenario, retries=retries))
 
     def on_step_end(self, iteration: int, trials: list[Trial], **_: Any) -> None:
-        """Show where the sweep stands."""
+        """Update the progress, with a message when no trial has run for a while."""
         now = time.monotonic()
-        if now - self._looked < LOOK:  # `trials` are all that ever were
+        if now - self._last_count < COUNT_INTERVAL:
             return
-        self._looked = now
+        self._last_count = now
+
         running = sum(trial.status == Trial.RUNNING for trial in trials)
         waiting = [trial for trial in trials if trial.status == Trial.PENDING]
         if running or not waiting:
             self._idle_since = now
-        elif now - self._idle_since > PATIENCE:
+        elif now - self._idle_since > IDLE_LIMIT:
             self._idle_since = now
             factory = waiting[0].placement_group_factory
             asked = factory.required_resources if factory else "it"
@@ -173,14 +186,14 @@ class Recording(Callback):
         return {}
 
 
-class Stopping(Stopper):
-    """Ends the whole sweep when ``should_stop`` says so."""
+class SweepStopper(Stopper):
+    """A Tune stopper that ends the whole sweep as soon as ``should_stop`` returns True."""
 
     def __init__(self, should_stop: Callable[[], bool]) -> None:
         self._should_stop = should_stop
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Return False: a single trial ends by itself."""
+        """Return False: no single trial is stopped."""
         return False
 
     def stop_all(self) -> bool:
@@ -189,8 +202,3 @@ class Stopping(Stopper):
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
-
-
-def _place(trial: Trial) -> dict[str, Any]:
-    """Return a proposal's number and the scenario that it belongs to."""
-    return {"number": trial.config["number"], "scenario": trial.config["scenario"]}

@@ -1,4 +1,4 @@
-"""How a user's own modules reach the workers."""
+"""Copying a user's own modules to the workers, and refusing to import those of a stranger."""
 
 from __future__ import annotations
 
@@ -18,42 +18,45 @@ from raysweep.space.space import Space
 
 REFERENCE = re.compile(r'"[\w.]+:\w+"')
 
-OTHERS = {"__pycache__", "results", "venv", "site-packages"}  # folders without code of the user's
+NOT_COPIED = {"__pycache__", "results", "venv", "site-packages"}
+"""Folders that hold no code of the user."""
 
 
 @contextlib.contextmanager
-def environment(space: Space, *, elsewhere: bool) -> Iterator[dict[str, Any]]:
-    """Yield the part of Ray's runtime environment that lets workers import what the driver can.
+def worker_environment(space: Space, *, elsewhere: bool) -> Iterator[dict[str, Any]]:
+    """Yield Ray's runtime environment in which workers import the modules that the driver can.
 
-    On this machine they get the driver's own path, working folder first. ``elsewhere``, when the
-    space names functions of the user's, the Python files below the working folder and PYTHONPATH
-    are copied to every node, unless `ray job submit --working-dir` has already done so.
+    On this machine they get the driver's PYTHONPATH, with the working folder first. On other
+    machines (``elsewhere``) the Python files below these folders are copied to each node if the
+    space names a function of the user. `ray job submit --working-dir` has already copied them.
     """
-    found: dict[str, Any] = {"env_vars": {"PYTHONPATH": os.pathsep.join(_paths())}}
+    environment: dict[str, Any] = {"env_vars": {"PYTHONPATH": os.pathsep.join(_paths())}}
     job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
     copied = "working_dir" in (job.get("runtime_env") or {})
     if not elsewhere or copied or not REFERENCE.search(json.dumps(space.resolved())):
-        yield found
+        yield environment
         return
+
     with tempfile.TemporaryDirectory(prefix="raysweep-code-") as folder:
-        _gather(Path(folder))
-        yield found | {"working_dir": folder}
+        _copy_python_files(Path(folder))
+        yield environment | {"working_dir": folder}
 
 
 def _paths() -> list[str]:
+    """Return the working folder and the folders of PYTHONPATH."""
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     return list(dict.fromkeys([os.getcwd(), *(path for path in given if path)]))
 
 
-def _gather(folder: Path) -> None:
-    """Copy the Python files of the user's paths below ``folder``; the first of a name counts.
+def _copy_python_files(folder: Path) -> None:
+    """Copy the Python files of the user's paths below ``folder``; the first file of a name wins.
 
-    Ray's own `excludes` cannot say "Python files and nothing else": it asks about folders as if
-    they were files, and what excludes all files excludes all folders with them.
+    Ray's own `excludes` cannot select Python files alone: a pattern that excludes all other files
+    also excludes the folders.
     """
     for path in _paths():
         for place, folders, files in os.walk(path):
-            folders[:] = [name for name in folders if name[0] != "." and name not in OTHERS]
+            folders[:] = [name for name in folders if name[0] != "." and name not in NOT_COPIED]
             target = folder / Path(place).relative_to(path)
             for name in files:
                 if name.endswith(".py") and not (target / name).exists():
@@ -62,23 +65,29 @@ def _gather(folder: Path) -> None:
 
 
 def refuse_foreign(space: Space, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Raise :class:`StoreError` when a record to be run again names code that the space does not.
+    """Refuse records to be run again that name code which the space does not name.
 
-    Records are data and may come from a stranger; only a space may say what is imported.
+    Records are data and may come from a stranger. Only a space may name the code to import.
+
+    Raises:
+        StoreError: a record names other code.
+
     """
-    known = _names(space)
+    names = _names(space)
     references = _references(json.loads(json.dumps(space.resolved())))
     for row in rows:
         config = TrialConfig.from_json(row["config"])
-        named = {config.dataset.name, config.model.name} - known
-        foreign = sorted(named | (_references(json.loads(config.to_json())) - references))
+        foreign_names = {config.dataset.name, config.model.name} - names
+        foreign = sorted(foreign_names | (_references(json.loads(config.to_json())) - references))
         if foreign:
-            told = f"the record of trial {row['trial_id']} names {foreign[0]!r}"
-            raise StoreError(f"{told}, which the space does not; it is not run again")
+            raise StoreError(
+                f"the record of trial {row['trial_id']} names {foreign[0]!r}, "
+                "which the space does not; it is not run again"
+            )
 
 
 def _references(value: Any) -> set[str]:
-    """Return all texts in plain values that could name a function, ``module:function``."""
+    """Return all texts in plain values that may name a function as ``module:function``."""
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, list):
@@ -87,7 +96,7 @@ def _references(value: Any) -> set[str]:
 
 
 def _names(space: Space) -> set[Any]:
-    """Return the data sets and models that a space lets its trials have."""
+    """Return the data sets and models that the trials of a space can have."""
     names = [space.document[block]["name"] for block in ("dataset", "model")]
     for key in ("dataset.name", "model.name"):
         names += space.axes[key].choices() or [] if key in space.axes else []

@@ -1,4 +1,4 @@
-"""What runs inside a Ray worker: one trial, from its configuration to its rows."""
+"""Running one trial inside a Ray worker, from its configuration to its rows."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ import faulthandler
 import gc
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from raysweep import data
 from raysweep.data import Dataset, Splits, deal_key
 from raysweep.records.columns import Rung
 from raysweep.records.trial_config import TrialConfig
 
-# Notes of the driver to a later attempt, beside the proposal's own keys.
-RECORDED = "recorded"  # the trial's record is written: there is nothing left to do
+if TYPE_CHECKING:
+    import torch
 
-MEMORY_PARTS = "memory_parts"  # physical batches are to be so many times smaller
+# Keys that the driver adds to a proposal for a later attempt.
+RECORDED = "recorded"  # True when the record is written and nothing is left to do
+
+MEMORY_PARTS = "memory_parts"  # how many times smaller physical batches are
 
 
 def run(
@@ -29,12 +32,12 @@ def run(
     rungs: tuple[int, ...] = (),
     time_limit: float | None = None,
 ) -> None:
-    """Run the proposed trial and report its rows, packed, to Tune.
+    """Run the proposed trial and report its packed rows to Tune.
 
-    ``deals`` (key -> reference) lie in memory that all workers of a machine share. A reused worker
-    starts clean: every trial seeds its own generators, and a GPU's caches are emptied here. After
-    the epochs in ``rungs`` it reports the figures, with the rows of a trial that stops there. The
-    process ends after ``time_limit`` seconds, and with it whatever hangs.
+    ``deals`` (key -> reference) are deals of data in Ray's object store, which all workers of a
+    machine share. A worker is reused: each trial seeds its own generators, and the GPU's caches
+    are emptied here. After each epoch in ``rungs`` the figures are reported, with the rows of a
+    trial that stops there. After ``time_limit`` seconds the process ends, even if a library hangs.
     """
     import ray
     from ray import tune
@@ -42,26 +45,18 @@ def run(
     if proposal.get(RECORDED):
         tune.report({})
         return
-    import torch
 
     from raysweep.records.tables import pack
-    from raysweep.training.devices import default_device
     from raysweep.trial.run import run_recorded
 
-    torch.set_num_threads(threads)
-    device = default_device() if gpu > 0 else torch.device("cpu")
-    if device.type == "cuda" and 0 < gpu < 1:
-        torch.cuda.set_per_process_memory_fraction(gpu)
-    if device.type == "cuda":  # here, since a trial that was stopped does not come to its end
-        gc.collect()  # 0.15 s: worth it only for what the neighbours on a GPU need back
-        torch.cuda.empty_cache()
+    device = _set_up_torch(threads, gpu)
     config = TrialConfig.from_json(proposal["config"])
 
     def on_rung(rung: Rung) -> bool:
         tune.report({"rung": rung.figures, "stopped": pack(rung.stopped)})
-        return True  # where the pruner says stop, Tune ends this thread inside the report
+        return True  # to stop a trial, Tune ends this thread inside the report
 
-    with _watched(time_limit):
+    with _limit_time(time_limit):
         datasets = (config.dataset, *config.attacks.other_datasets(config.dataset))
         keys = {deal_key(dataset, config.seed) for dataset in datasets} & deals.keys()
         shared: dict[str, Splits] = {key: ray.get(deals[key]) for key in keys}
@@ -81,9 +76,27 @@ def run(
     tune.report({"result": pack(result)})
 
 
+def _set_up_torch(threads: int, gpu: float) -> torch.device:
+    """Return the device of a trial, with its threads and its share of the memory set."""
+    import torch
+
+    from raysweep.training.devices import default_device
+
+    torch.set_num_threads(threads)
+    device = default_device() if gpu > 0 else torch.device("cpu")
+    if device.type == "cuda" and gpu < 1:
+        torch.cuda.set_per_process_memory_fraction(gpu)
+    if device.type == "cuda":
+        # At the start, because a trial that was stopped never reaches its end. The collection
+        # takes 0.15 s, and gives memory back to the other trials on the GPU.
+        gc.collect()
+        torch.cuda.empty_cache()
+    return device
+
+
 @contextlib.contextmanager
-def _watched(time_limit: float | None) -> Iterator[None]:
-    """End the process after ``time_limit`` seconds, even where a library holds Python still."""
+def _limit_time(time_limit: float | None) -> Iterator[None]:
+    """End the process after ``time_limit`` seconds, even if a library blocks the interpreter."""
     if time_limit is None:
         yield
         return

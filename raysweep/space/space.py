@@ -48,12 +48,15 @@ class Space:
         blocks = ("dataset", "model", "training", "defences", "attacks", "seed")
         return {key: self.document[key] for key in blocks if key in self.document}
 
-    def _round(self, key: str, value: Any) -> Any:
-        """Return ``value``, rounded where the key counts something and its range is whole."""
+    def is_whole(self, key: str) -> bool:
+        """Return whether an axis is a range between whole numbers that counts something."""
         axis = self.axes.get(key)
         is_count = key in defences.COUNTS or key not in defences.known_keys()
-        rounds = axis is not None and axis.is_whole and is_count
-        return round(value) if rounds and isinstance(value, float) else value
+        return axis is not None and axis.is_whole and is_count
+
+    def _round(self, key: str, value: Any) -> Any:
+        """Return ``value``, rounded where the axis counts something."""
+        return round(value) if self.is_whole(key) and isinstance(value, float) else value
 
     def baseline(self) -> TrialConfig:
         """Return the undefended configuration, to which all others are compared."""

@@ -1,4 +1,4 @@
-"""The cluster files against Ray's own schema, defaults and checks, and an EC2 that costs nothing."""
+"""The cluster files against Ray's own schema, defaults and checks, and against a mock of EC2."""
 
 import copy
 import re
@@ -24,7 +24,7 @@ def read(name):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_cluster_file_holds_by_rays_own_schema_and_checks(name):
+def test_a_cluster_file_passes_rays_own_checks(name):
     prepared = prepare_config(read(name))
     validate_config(prepared)
     head = prepared["available_node_types"][prepared["head_node_type"]]
@@ -50,7 +50,7 @@ def test_every_key_is_commented(name):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_nobody_reaches_the_cluster_without_the_token_or_the_dashboard_without_a_tunnel(name):
+def test_the_cluster_needs_a_token_and_the_dashboard_a_tunnel(name):
     document = read(name)
     head, worker = (document[f"{part}_start_ray_commands"][-1] for part in ("head", "worker"))
     assert "RAY_AUTH_MODE=token ray start --head" in head
@@ -62,8 +62,8 @@ def test_nobody_reaches_the_cluster_without_the_token_or_the_dashboard_without_a
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_command_is_whole_to_a_shell(name):
-    """A blank and # end a plain YAML value: half a command would be left."""
+def test_a_shell_can_parse_every_command(name):
+    """A blank and # end a plain YAML value, which would cut a command in half."""
     document = read(name)
     for key in document:
         for command in document[key] if key.endswith("_commands") else []:
@@ -79,8 +79,8 @@ def test_every_machine_installs_the_checkout_with_the_tested_versions(name):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_the_line_that_installs_names_the_checkout_in_the_home_folder(name, tmp_path):
-    """Run by a shell, with a pip and a uv that tell what they are given."""
+def test_the_install_command_names_the_checkout_in_the_home_folder(name, tmp_path):
+    """Run the command in a shell, with a pip and a uv that print their arguments."""
     for tool in (".local/bin/uv", "venv/bin/python"):
         (tmp_path / tool).parent.mkdir(parents=True)
         (tmp_path / tool).write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
@@ -103,15 +103,15 @@ def test_the_line_that_installs_names_the_checkout_in_the_home_folder(name, tmp_
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_another_results_folder_takes_the_place_of_the_first(name, tmp_path):
+def test_another_results_folder_replaces_the_first(name, tmp_path):
     (line,) = (line for line in read(name)["head_setup_commands"])
     (tmp_path / ".bashrc").write_text("# mine\n")
     for command in (line, line.replace("RAYSWEEP_RESULTS=", "RAYSWEEP_RESULTS=/new/")):
         home = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
         subprocess.run(["bash", "-c", command], env=home, check=True)
-    told = (tmp_path / ".bashrc").read_text().splitlines()
-    assert told[0] == "# mine"
-    assert [line.startswith("export RAYSWEEP_RESULTS=/new/") for line in told[1:]] == [True]
+    lines = (tmp_path / ".bashrc").read_text().splitlines()
+    assert lines[0] == "# mine"
+    assert [line.startswith("export RAYSWEEP_RESULTS=/new/") for line in lines[1:]] == [True]
 
 
 def test_the_head_on_aws_takes_no_trial_and_workers_come_and_go():
@@ -125,13 +125,13 @@ def test_the_head_on_aws_takes_no_trial_and_workers_come_and_go():
 def test_ray_adds_no_open_security_group_on_aws():
     prepared = prepare_config(read("cluster.yaml"))
     before = copy.deepcopy(prepared["available_node_types"])
-    with_groups = _configure_security_group(prepared)  # would call AWS if it had to make one
+    with_groups = _configure_security_group(prepared)  # would call AWS to create a group
     assert with_groups["available_node_types"] == before
 
 
 @pytest.fixture
 def aws(tmp_path, monkeypatch):
-    """Return an account in which nothing is but what a new one holds, by moto; no machine starts."""
+    """Return an empty AWS account of moto; no machine starts."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "none")
     monkeypatch.delenv("AWS_PROFILE", raising=False)
@@ -141,7 +141,7 @@ def aws(tmp_path, monkeypatch):
         yield boto3.client("ec2", read("cluster.yaml")["provider"]["region"])
 
 
-def test_ec2_takes_the_machines_that_ray_asks_for_and_they_go_with_their_disks(aws, tmp_path):
+def test_ec2_accepts_rays_machines_and_deletes_them_with_their_disks(aws, tmp_path):
     """Ray's own AWS provider, from the file to `ray down`: all but SSH to the machines."""
     vpc = aws.describe_vpcs()["Vpcs"][0]["VpcId"]
     group = aws.create_security_group(GroupName="raysweep", Description="sweeps", VpcId=vpc)

@@ -1,4 +1,4 @@
-"""Disks that fill up, memory that runs out, a Ray that is not there: real ones."""
+"""Sweeps on full disks, without memory and without Ray."""
 
 import json
 import os
@@ -7,13 +7,19 @@ import subprocess
 import psutil
 import pytest
 from conftest import SMALL
-from test_sweep import finished, folder, run, start, wait_for  # noqa: F401
+from driver.sweeps import finished, run, start, wait_for_trials
 
-from raysweep.driver import user_code as code
+from raysweep.driver.user_code import worker_environment
 from raysweep.records.results import load
 from raysweep.space.parsing import parse_space
 
 pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "small.yaml").write_text(SMALL)
+    return tmp_path
 
 
 def mount(*options):
@@ -23,13 +29,13 @@ def mount(*options):
 
 
 @pytest.fixture
-def disk(folder):  # noqa: F811
+def disk(folder):
     """A disk of 400 KiB, and a function that changes how it is mounted."""
     out = folder / "out"
     out.mkdir()
     done = mount("-t", "tmpfs", "-o", "size=400k", "disk", out)
     if done.returncode:
-        pytest.skip(f"no disk of one's own: {done.stderr.strip()}")
+        pytest.skip(f"no tmpfs can be mounted: {done.stderr.strip()}")
 
     def remount(options):
         assert mount("-o", f"remount,{options}", out).returncode == 0
@@ -38,30 +44,30 @@ def disk(folder):  # noqa: F811
     subprocess.run(["umount", "--lazy", out], check=True)
 
 
-def wait_for_words(process, words):
-    """Read what a sweep says until it says ``words``."""
-    told = []
+def wait_for_text(process, text):
+    """Read the messages of a sweep until one contains ``text``."""
+    lines = []
     for line in process.stderr:
-        told.append(line)
-        if words in line:
+        lines.append(line)
+        if text in line:
             return
-    raise AssertionError("".join(told))
+    raise AssertionError("".join(lines))
 
 
-def test_a_disk_that_is_full_or_read_only_is_waited_for_and_a_torn_record_runs_again(folder, disk):  # noqa: F811
+def test_a_sweep_waits_for_a_full_or_read_only_disk_and_runs_a_torn_trial_again(folder, disk):
     args = ("sweep", "small.yaml", "--out", "out", "--trials", "30")
     process = start(*args, cwd=folder)
-    wait_for_words(process, "No space left on device")
-    before = finished(folder)
+    wait_for_text(process, "No space left on device")
+    before = finished(folder / "out")
     disk("size=50m")
-    wait_for(folder, len(before) + 3, process)
+    wait_for_trials(folder / "out", len(before) + 3, process)
     disk("ro")
-    wait_for_words(process, "Read-only file system")
+    wait_for_text(process, "Read-only file system")
     disk("rw")
     out, err = process.communicate(timeout=150)
     assert process.returncode == 0, err
     assert "30 trials, 0 failed" in out
-    after = finished(folder)
+    after = finished(folder / "out")
     assert {name: after[name] for name in before} == before
     front = load(str(folder / "out")).front()
 
@@ -73,44 +79,44 @@ def test_a_disk_that_is_full_or_read_only_is_waited_for_and_a_torn_record_runs_a
     torn.unlink()
     code, _, err = run(*args, cwd=folder)
     assert code == 0, err
-    again = finished(folder)
+    again = finished(folder / "out")
     assert {name for name in again if again[name] != after[name]} == {torn.name}
     assert load(str(folder / "out")).front()["trial_id"].tolist() == front["trial_id"].tolist()
 
 
-EATER = """
+MEMORY_HOG = """
 import torch
 from torch import nn
 
-class Eater(nn.Module):
-    def __init__(self, eats):
+class Hog(nn.Module):
+    def __init__(self, is_greedy):
         super().__init__()
-        self.eats, self.output = eats, nn.Linear(64, 10)
+        self.is_greedy, self.output = is_greedy, nn.Linear(64, 10)
     def forward(self, x):
-        eaten = []
-        while self.training and self.eats and len(eaten) < 100:
-            eaten.append(torch.ones(2**24))  # 64 MiB
+        taken = []
+        while self.training and self.is_greedy and len(taken) < 100:
+            taken.append(torch.ones(2**24))  # 64 MiB
         return self.output(x.flatten(1))
 
-def eater(shape, n_classes, eats=False):
-    return Eater(eats)
+def hog(shape, n_classes, is_greedy=False):
+    return Hog(is_greedy)
 """
 
 
-def test_a_trial_that_eats_all_memory_is_killed_and_recorded_and_the_sweep_goes_on(
-    folder,  # noqa: F811
+def test_a_trial_that_uses_all_memory_is_killed_and_recorded_and_the_sweep_goes_on(
+    folder,
     monkeypatch,
 ):
-    (folder / "eater.py").write_text(EATER)
-    text = SMALL.replace("{name: mlp, hidden: [32], activation: tanh}", "{name: 'eater:eater'}")
+    (folder / "hog.py").write_text(MEMORY_HOG)
+    text = SMALL.replace("{name: mlp, hidden: [32], activation: tanh}", "{name: 'hog:hog'}")
     begin, end = text.index("search:"), text.index("attacks:")
-    text = f"{text[:begin]}search: {{model.eats: {{values: [true]}}}}\n{text[end:]}"
-    (folder / "eater.yaml").write_text(text.replace("name: random", "name: grid"))
+    text = f"{text[:begin]}search: {{model.is_greedy: {{values: [true]}}}}\n{text[end:]}"
+    (folder / "hog.yaml").write_text(text.replace("name: random", "name: grid"))
     memory = psutil.virtual_memory()
     threshold = (memory.total - memory.available + 4 * 2**30) / memory.total
     monkeypatch.setenv("RAY_memory_usage_threshold", f"{threshold:.3f}")
     monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
-    code, out, err = run("sweep", "eater.yaml", "--out", "out", cwd=folder)
+    code, out, err = run("sweep", "hog.yaml", "--out", "out", cwd=folder)
     assert (code, "1 trials, 1 failed" in out) == (1, True), err
     last = load(str(folder / "out")).trials.set_index("number").loc[1]
     assert "the machine failed it 2 times" in last["error"]
@@ -118,7 +124,7 @@ def test_a_trial_that_eats_all_memory_is_killed_and_recorded_and_the_sweep_goes_
     assert "killed due to the node running low on memory" in json.loads(last["retries"])[0]
 
 
-def test_a_ray_that_does_not_answer_or_start_is_one_message(folder, monkeypatch):  # noqa: F811
+def test_a_ray_that_does_not_answer_or_start_gives_one_message(folder, monkeypatch):
     sweep = ("sweep", "small.yaml", "--out", "out")
     code, _, err = run(*sweep, "--address", "127.0.0.1:1", cwd=folder)
     assert (code, "there is no Ray cluster at '127.0.0.1:1'" in err) == (2, True), err
@@ -128,7 +134,7 @@ def test_a_ray_that_does_not_answer_or_start_is_one_message(folder, monkeypatch)
     assert not (folder / "out" / "lock.json").exists()
 
 
-def test_the_code_that_a_space_names_travels_whole_and_nothing_else_does(tmp_path, monkeypatch):
+def test_the_python_files_of_the_user_are_copied_and_nothing_else(tmp_path, monkeypatch):
     mine, library = tmp_path / "mine", tmp_path / "library"
     own = ["model.py", "pkg/__init__.py", "pkg/deep/part.py"]
     others = ["data.csv", "raw-images", "results/x/y.py", ".venv/z.py", "pkg/__pycache__/p.pyc"]
@@ -141,12 +147,12 @@ def test_the_code_that_a_space_names_travels_whole_and_nothing_else_does(tmp_pat
     monkeypatch.chdir(mine)
     monkeypatch.setenv("PYTHONPATH", str(library))
     space = parse_space(SMALL, "small.yaml")
-    with code.environment(space, elsewhere=True) as found:
+    with worker_environment(space, elsewhere=True) as found:
         assert "working_dir" not in found
     space = parse_space(f"{SMALL}scenarios: {{mine: {{model.name: 'model:f'}}}}\n", "small.yaml")
-    with code.environment(space, elsewhere=False) as found:
+    with worker_environment(space, elsewhere=False) as found:
         assert "working_dir" not in found
-    with code.environment(space, elsewhere=True) as found:
+    with worker_environment(space, elsewhere=True) as found:
         root = found["working_dir"]
         travels = [
             os.path.relpath(os.path.join(place, name), root)
@@ -181,7 +187,7 @@ def model(shape, n_classes):
 """
 
 
-def test_a_worker_that_dies_while_it_is_given_a_trial_costs_that_trial_an_attempt(folder):  # noqa: F811
+def test_a_worker_that_dies_while_it_takes_a_trial_costs_that_trial_an_attempt(folder):
     (folder / "on_the_way.py").write_text(DIES_ON_THE_WAY.replace("{note}", str(folder / "note")))
     text = SMALL.replace("name: mlp, hidden: [32], activation: tanh", "name: 'on_the_way:model'")
     text = text.replace("  dropout: {low: 0.0, high: 0.5}", "  l2: {low: 1e-5, high: 1e-1}")

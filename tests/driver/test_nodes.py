@@ -1,22 +1,19 @@
-"""Sweeps on several nodes of this machine (ray.cluster_utils): nodes go and come, and work."""
+"""Sweeps on several nodes of this machine (ray.cluster_utils), which leave and join."""
 
 import random
 import signal
 import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pandas as pd
 import pytest
 from conftest import SMALL
+from driver.sweeps import finished, start, wait_until
 from ray.tune.execution.tune_controller import TuneController
 
 from benchmarks.nodes import Nodes
 from raysweep.driver.tune_controller import Controller
 from raysweep.records.results import load
 
-RAYSWEEP = str(Path(sys.executable).parent / "raysweep")
 pytestmark = pytest.mark.timeout(600)  # of a busy machine; some 20 s each
 
 # A worker takes 5 seconds to start, a trial a fraction of that; it says where it ran.
@@ -72,66 +69,53 @@ def folder(tmp_path):
 
 
 def noted(folder):
-    """Return who ran a trial and when it began to train: node, process, time."""
+    """Return node, process and time of each trial that began to train."""
     note = folder / "note"
     lines = note.read_text().splitlines() if note.exists() else []
     frame = pd.DataFrame([line.split() for line in lines], columns=["node", "process", "time"])
     return frame.astype({"time": float})
 
 
-def sweep(folder, *more):
-    return subprocess.Popen(
-        [RAYSWEEP, "sweep", "where.yaml", "--out", "out", *map(str, more)],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def sweep(folder, *options):
+    args = ("sweep", "where.yaml", "--out", "out", *options)
+    return start(*args, cwd=folder, stderr=subprocess.STDOUT)
 
 
-def test_both_cores_of_a_laptop_run_trials_shorter_than_the_start_of_a_process(folder):
+def test_two_cores_share_trials_that_are_shorter_than_the_start_of_a_process(folder):
     process = sweep(folder, "--trials", 12)
-    told, _ = process.communicate()
-    assert process.returncode == 0, told
-    assert noted(folder)["process"].head(5).nunique() == 2  # without the mend: the 13th is
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert noted(folder)["process"].head(5).nunique() == 2  # with Tune's own controller: 1
 
 
-def wait_until(holds, process, seconds=250):
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
-
-
-def test_nodes_that_join_and_come_back_run_trials(folder):
+def test_nodes_that_join_or_come_back_run_trials(folder):
     def nodes_noted():
         return noted(folder)["node"].nunique()
 
     with Nodes(workers=1) as nodes:
         process = sweep(folder, "--address", nodes.address, "--trials", 500)
-        wait_until(lambda: nodes_noted() == 1, process)
+        wait_until(lambda: nodes_noted() == 1, process, seconds=250)
         nodes.add()
-        wait_until(lambda: nodes_noted() == 2, process)
+        wait_until(lambda: nodes_noted() == 2, process, seconds=250)
         nodes.kill(0)
         nodes.add()
-        wait_until(lambda: nodes_noted() == 3, process)
+        wait_until(lambda: nodes_noted() == 3, process, seconds=250)
         process.send_signal(signal.SIGINT)
-        told, _ = process.communicate(timeout=60)
-        assert process.returncode == 130, told
-    before = {file.name: file.stat().st_mtime_ns for file in folder.glob("out/trials/*.parquet")}
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 130, output
+    before = finished(folder / "out")
     n = int(load(folder / "out").trials["number"].max()) + 3
     process = sweep(folder, "--trials", n)
-    told, _ = process.communicate(timeout=200)
-    assert process.returncode == 0, told
-    after = {file.name: file.stat().st_mtime_ns for file in folder.glob("out/trials/*.parquet")}
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, output
+    after = finished(folder / "out")
     assert {name: after.get(name) for name in before} == before
     trials = load(folder / "out").trials
     assert sorted(trials["number"]) == list(range(n))
     assert trials["status"].eq("ok").all()
 
 
-def test_finished_workers_go_to_the_trials_that_were_proposed_first(monkeypatch):
+def test_free_workers_go_to_the_trials_that_were_proposed_first(monkeypatch):
     class Cache:
         num_cached_objects = 3
 

@@ -5,7 +5,9 @@ import pytest
 import yaml
 from conftest import SMALL
 
-from raysweep.driver.proposals import Proposals, expected
+from raysweep.driver.counting import count_trials
+from raysweep.driver.proposals import Proposals
+from raysweep.records.trial_config import TrialConfig
 from raysweep.space.parsing import parse_space
 
 SAMPLERS = ["tpe", "random", "qmc", "nsgaii", "nsgaiii", "gp"]
@@ -22,7 +24,7 @@ def a_space(sampler="random", search=None):
 def row(proposal, **changes):
     epsilon = proposal.config.defences["target_epsilon"]
     return {
-        "trial_id": proposal.trial_id,
+        "trial_id": proposal.config.trial_id,
         "number": proposal.number,
         "status": "ok",
         "config": proposal.config.to_json(),
@@ -41,7 +43,7 @@ def run(space, n, records=()):
     rows = list(records)
     while len(rows) < n and (proposal := proposals.next()) is not None:
         rows.append(row(proposal))
-        proposals.tell(rows[-1])
+        proposals.learn(rows[-1])
     return rows
 
 
@@ -61,8 +63,6 @@ def test_every_sampler_starts_at_the_baseline_and_proposes_within_the_axes(sampl
 
 
 def parse_config(record):
-    from raysweep.records.trial_config import TrialConfig
-
     return TrialConfig.from_json(record["config"])
 
 
@@ -85,15 +85,15 @@ def test_a_continued_search_learns_from_its_records(sampler):
     space = a_space(sampler)
     records = run(space, 8)
     proposals = Proposals(space, pd.DataFrame(records))
-    told = [t.user_attrs["trial_id"] for t in proposals._study.get_trials()]
-    assert told == [r["trial_id"] for r in records]
-    assert proposals.next().trial_id not in told
+    learnt = [t.user_attrs["trial_id"] for t in proposals.source.study.get_trials()]
+    assert learnt == [r["trial_id"] for r in records]
+    assert proposals.next().config.trial_id not in learnt
 
 
-def test_a_search_that_repeats_itself_goes_on_by_chance():
+def test_a_search_that_repeats_itself_goes_on_with_random_proposals():
     proposals = Proposals(a_space("nsgaii"), pd.DataFrame(), largest=10)  # a population of 4
     for _ in range(45):
-        proposals.tell(row(proposals.next()))
+        proposals.learn(row(proposals.next()))
 
 
 def test_a_long_search_learns_from_the_latest_records_and_the_best_of_the_others():
@@ -102,25 +102,28 @@ def test_a_long_search_learns_from_the_latest_records_and_the_best_of_the_others
     proposals, rows = Proposals(space, pd.DataFrame(), largest=10), []
     for i in range(45):
         rows.append(row(proposals.next(), **(best if i == 3 else {})))
-        proposals.tell(rows[-1])
-        assert len(proposals._study.trials) < 20
-    for study in (proposals._study, Proposals(space, pd.DataFrame(rows), largest=10)._study):
+        proposals.learn(rows[-1])
+        assert len(proposals.source.study.trials) < 20
+    for study in (
+        proposals.source.study,
+        Proposals(space, pd.DataFrame(rows), largest=10).source.study,
+    ):
         learnt = [t.user_attrs["trial_id"] for t in study.trials]
         assert rows[3]["trial_id"] in learnt
         assert {r["trial_id"] for r in rows[-5:]} <= set(learnt)
 
 
-def test_a_proposal_that_outlives_its_study_is_learnt_from_all_the_same():
+def test_a_new_study_learns_from_a_proposal_of_the_old_one():
     proposals = Proposals(a_space("tpe"), pd.DataFrame(), largest=2)
-    proposals.tell(row(proposals.next()))
+    proposals.learn(row(proposals.next()))
     slow = proposals.next()
     for _ in range(4):
-        proposals.tell(row(proposals.next()))
-    proposals.tell(row(slow))
-    assert proposals._study.trials[-1].user_attrs["trial_id"] == slow.trial_id
+        proposals.learn(row(proposals.next()))
+    proposals.learn(row(slow))
+    assert proposals.source.study.trials[-1].user_attrs["trial_id"] == slow.config.trial_id
 
 
-def test_half_of_random_proposals_take_the_way_out():
+def test_half_of_random_proposals_take_the_or_value():
     rows = run(a_space(), 200)
     without = sum(parse_config(r).defences["target_epsilon"] == math.inf for r in rows)
     assert 75 <= without <= 125
@@ -129,17 +132,17 @@ def test_half_of_random_proposals_take_the_way_out():
 @pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "grid", "nsgaii"])
 def test_a_finite_space_ends_at_its_size(sampler):
     space = a_space(sampler, "{dropout: {values: [0.0, 0.1, 0.2]}, l2: {values: [0.0, 0.1]}}")
-    assert expected(space, 50) == 6
+    assert count_trials(space, 50) == 6
     rows = run(space, 50)
     assert len(rows) == len({r["trial_id"] for r in rows}) == 6
 
 
 def test_the_baseline_counts_when_the_grid_does_not_hold_it():
-    assert expected(a_space("grid", "{dropout: {values: [0.1, 0.2]}}"), 50) == 3
+    assert count_trials(a_space("grid", "{dropout: {values: [0.1, 0.2]}}"), 50) == 3
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_a_baseline_beyond_the_axes_still_comes_first(sampler):
+def test_a_baseline_off_the_axes_still_comes_first(sampler):
     rows = run(
         a_space(sampler, "{dropout: {low: 0.2, high: 0.4}, model.hidden: {values: [[8], [9]]}}"), 4
     )
@@ -156,38 +159,38 @@ def test_a_running_proposal_is_not_made_twice():
     assert third is None
 
 
-def test_a_failed_trial_teaches_no_figures():
+def test_a_search_learns_no_figures_from_a_failed_trial():
     space = a_space("tpe")
     proposals = Proposals(space, pd.DataFrame())
-    proposals.tell(row(proposals.next()))
+    proposals.learn(row(proposals.next()))
     asked = proposals.next()
-    proposals.tell(row(asked, status="failed", accuracy=None))
-    states = [t.state.name for t in proposals._study.get_trials()]
+    proposals.learn(row(asked, status="failed", accuracy=None))
+    states = [t.state.name for t in proposals.source.study.get_trials()]
     assert states == ["COMPLETE", "FAIL"]
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "nsgaii", "gp"])
-def test_a_pruned_trial_is_known_and_teaches_no_figures(sampler):
+def test_a_search_learns_no_figures_from_a_pruned_trial_and_does_not_repeat_it(sampler):
     space = a_space(sampler)
     proposals, rows = Proposals(space, pd.DataFrame()), []
     for i in range(16):
         rows.append(
             row(proposals.next(), **({"status": "pruned", "attack_auc": None} if i % 3 else {}))
         )
-        proposals.tell(rows[-1])
+        proposals.learn(rows[-1])
     expected = ["PRUNED" if i % 3 else "COMPLETE" for i in range(16)]
-    assert [t.state.name for t in proposals._study.get_trials()] == expected
+    assert [t.state.name for t in proposals.source.study.get_trials()] == expected
     continued = Proposals(space, pd.DataFrame(rows))
-    assert [t.state.name for t in continued._study.get_trials()] == expected
-    assert continued.next().trial_id not in {r["trial_id"] for r in rows}
+    assert [t.state.name for t in continued.source.study.get_trials()] == expected
+    assert continued.next().config.trial_id not in {r["trial_id"] for r in rows}
 
 
 def test_collapsed_trials_are_infeasible_for_the_sampler():
     space = a_space("tpe")
     proposals = Proposals(space, pd.DataFrame())
-    proposals.tell(row(proposals.next()))
-    proposals.tell(row(proposals.next(), collapsed=True))
-    first, second = proposals._study.get_trials()
+    proposals.learn(row(proposals.next()))
+    proposals.learn(row(proposals.next(), collapsed=True))
+    first, second = proposals.source.study.get_trials()
     assert first.system_attrs["constraints:collapsed"] == -1.0
     assert second.system_attrs["constraints:collapsed"] == 1.0
 
@@ -216,20 +219,21 @@ def test_scenarios_come_after_the_baseline_and_before_what_the_sampler_proposes(
 
 def test_random_proposals_are_the_same_with_and_without_scenarios():
     with_, without = proposed(named(), 8)[4:], proposed(a_space(), 5)[1:]
-    assert [p.trial_id for p in with_] == [p.trial_id for p in without]
+    assert [p.config.trial_id for p in with_] == [p.config.trial_id for p in without]
 
 
-def test_in_a_grid_scenarios_are_repeated_for_what_is_no_defence():
+def test_a_grid_repeats_scenarios_for_all_axes_that_are_no_defence():
     space = named("grid", "{seed: {values: [1, 2]}, training.epochs: {values: [3, 4]}}")
-    found = proposed(space)
-    assert len(found) == expected(space, 1000) == 16 + 1  # seed 3, the space's own, is the anchor's
-    assert sum(p.scenario == "both" for p in found) == 8
-    assert {(p.config.seed, p.config.training.epochs) for p in found if p.scenario == "dp2"} == {
-        (s, e) for s in (1, 2) for e in (3, 4)
-    }
+    proposals = proposed(space)
+    n = 16 + 1  # the baseline has seed 3
+    assert len(proposals) == count_trials(space, 1000) == n
+    assert sum(p.scenario == "both" for p in proposals) == 8
+    assert {
+        (p.config.seed, p.config.training.epochs) for p in proposals if p.scenario == "dp2"
+    } == {(s, e) for s in (1, 2) for e in (3, 4)}
 
 
-def test_a_continued_sweep_asks_for_the_scenarios_that_are_missing():
+def test_a_continued_sweep_proposes_the_missing_scenarios():
     space = named()
     rows = [{**row(p), "scenario": p.scenario} for p in proposed(space, 3)]
     proposals = Proposals(space, pd.DataFrame(rows))
@@ -237,9 +241,9 @@ def test_a_continued_sweep_asks_for_the_scenarios_that_are_missing():
     assert (following.scenario, following.number) == ("both", 4)
 
 
-def test_a_study_does_not_learn_from_what_lies_off_its_axes():
+def test_a_study_does_not_learn_from_trials_off_its_axes():
     space = named("tpe", "{epsilon: {low: 2, high: 16}}")
     rows = [{**row(p), "scenario": p.scenario} for p in proposed(space, 4)]
-    study = Proposals(space, pd.DataFrame(rows))._study
+    study = Proposals(space, pd.DataFrame(rows)).source.study
     learnt = {t.user_attrs["trial_id"] for t in study.trials}
     assert learnt == {r["trial_id"] for r in rows if r["scenario"] != "both"}

@@ -1,4 +1,4 @@
-"""Stopping at a rung: what a trial measures there, who goes on, and what is left of the others."""
+"""Pruning: the figures at a rung, which trials go on, and the records of those that stop."""
 
 from dataclasses import asdict, replace
 from math import inf
@@ -46,7 +46,7 @@ def standings(space, *seen):
 
 
 @pytest.mark.parametrize("epsilon", [inf, 4.0])
-def test_rungs_that_stop_nobody_change_no_figure(space, epsilon):
+def test_rungs_that_stop_no_trial_change_no_figure(space, epsilon):
     config = space.config({"epsilon": epsilon, "dropout": 0.2})
     plain, watched = run_trial(config), run_trial(config, on_rung=lambda _: True, rungs=(1, 3))
     assert [e.attack_auc is not None for e in watched.epochs] == [True, False, True, False]
@@ -54,7 +54,7 @@ def test_rungs_that_stop_nobody_change_no_figure(space, epsilon):
         assert getattr(plain.trial, name) == getattr(watched.trial, name)
 
 
-def test_a_stopped_trial_says_where_and_was_not_attacked_in_full(space):
+def test_a_stopped_trial_has_its_epoch_and_no_full_attacks(space):
     seen = []
 
     def on_rung(rung):
@@ -70,7 +70,7 @@ def test_a_stopped_trial_says_where_and_was_not_attacked_in_full(space):
     assert (found.trial.attack_auc, found.trial.inversion_mse) == (None, None)
 
 
-def test_a_stopped_trial_has_spent_the_epsilon_of_its_own_steps(space):
+def test_a_stopped_trial_has_spent_the_epsilon_of_the_steps_it_took(space):
     config = space.config({"epsilon": 4.0})
     stopped = run_trial(config, on_rung=lambda _: False, rungs=(2,)).trial
     whole = run_trial(config).trial
@@ -87,7 +87,7 @@ def test_a_stopped_trial_has_spent_the_epsilon_of_its_own_steps(space):
     assert stopped.epsilon < whole.epsilon
 
 
-def test_nobody_stops_at_the_last_epoch(space):
+def test_no_trial_stops_at_the_last_epoch(space):
     assert run_trial(space.config(), on_rung=lambda _: False, rungs=(4, 9)).trial.status == "ok"
 
 
@@ -101,7 +101,7 @@ def test_the_cheap_attacks_find_what_the_full_ones_find(space):
     assert rung.inversion_floor == pytest.approx(found.trial.inversion_floor, rel=0.05)
 
 
-def test_an_inner_layer_that_counts_is_left_to_the_end():
+def test_a_rung_does_not_attack_an_inner_layer():
     text = PRUNED.replace("{decoders: [ridge]}", "{decoders: [ridge], layers: [flatten]}")
     space = parse_space(text, "inner")
     found = run_trial(space.config(), on_rung=lambda _: False, rungs=(1,))
@@ -109,38 +109,38 @@ def test_an_inner_layer_that_counts_is_left_to_the_end():
     assert standings(space).goes_on(found.epochs[0])
 
 
-def test_who_is_beaten_in_everything_stops_and_who_is_not_goes_on(pruned_space):
+def test_a_trial_that_is_worse_in_every_objective_stops_and_others_go_on(pruned_space):
     seen = [figures("a", 0.8), figures("b", 0.7), figures("c", 0.6)]
     assert not standings(pruned_space, *seen).goes_on(figures("d", 0.5))
     assert standings(pruned_space, *seen).goes_on(figures("d", 0.75))
     assert standings(pruned_space, *seen).goes_on(figures("d", 0.5, auc=0.51))
 
 
-def test_a_collapsed_model_comes_last_however_private_it_looks(pruned_space):
+def test_a_collapsed_model_stops_even_with_the_best_privacy_figures(pruned_space):
     seen = [figures(name, 0.5 + i / 10) for i, name in enumerate("abc")]
     assert not standings(pruned_space, *seen).goes_on(
         figures("d", 0.1, auc=0.5, mse=0.07, collapsed=True)
     )
 
 
-def test_an_auc_below_one_half_is_no_lead(pruned_space):
+def test_an_auc_below_one_half_counts_as_one_half(pruned_space):
     seen = [figures("a", 0.8, auc=0.5), figures("b", 0.7, auc=0.5), figures("c", 0.6, auc=0.5)]
     assert not standings(pruned_space, *seen).goes_on(figures("d", 0.5, auc=0.42))
 
 
-def test_every_rung_has_standings_of_its_own(pruned_space):
+def test_each_rung_compares_its_own_figures(pruned_space):
     seen = [figures(name, 0.5 + i / 10) for i, name in enumerate("abc")]
     board = standings(pruned_space, *seen)
     assert not board.goes_on(figures("d", 0.4))
     assert board.goes_on(figures("d", 0.4, epoch=2))
 
 
-def test_a_trial_that_comes_again_was_let_through_before(pruned_space):
+def test_a_trial_that_reaches_a_rung_again_goes_on(pruned_space):
     board = standings(pruned_space, *[figures(name, 0.5) for name in "abc"])
     assert board.goes_on(figures("a", 0.0))
 
 
-def test_standings_from_the_records_decide_as_the_live_ones_did(pruned_space):
+def test_standings_rebuilt_from_records_decide_as_the_live_ones(pruned_space):
     rng = np.random.default_rng(0)
     arriving = [
         figures(str(i), *rng.uniform([0.3, 0.5, 0.02], [0.9, 0.7, 0.05])) for i in range(30)
@@ -150,7 +150,7 @@ def test_standings_from_the_records_decide_as_the_live_ones_did(pruned_space):
         assert standings(pruned_space, *arriving[:i]).goes_on(row) == live.goes_on(row)
 
 
-def test_rungs_widen_by_the_factor_and_end_below_the_last_epoch():
+def test_rungs_grow_by_the_factor_and_end_before_the_last_epoch():
     assert Pruning(grace_epochs=3, reduction_factor=3).epochs(15) == (3, 9)
     assert [Pruning().epochs(last) for last in (1, 2, 15, 30)] == [(), (), (9,), (18,)]
     assert Pruning(grace_epochs=1, reduction_factor=2).epochs(16) == (1, 2, 4, 8)
@@ -158,12 +158,12 @@ def test_rungs_widen_by_the_factor_and_end_below_the_last_epoch():
     assert Pruning(grace_epochs=9).epochs(9) == ()
 
 
-def test_the_share_that_goes_on_is_kept():
+def test_the_quota_is_the_share_that_goes_on():
     assert [Pruning(keep=0.5).quota(n) for n in (1, 2, 3, 9)] == [1, 1, 2, 5]
     assert [Pruning(keep=1).quota(n) for n in (1, 2, 50)] == [1, 2, 50]
 
 
-def test_pruning_is_no_part_of_a_configuration_and_none_by_default(space, pruned_space):
+def test_pruning_is_off_by_default_and_not_part_of_a_configuration(space, pruned_space):
     assert space.pruning is None
     assert space.rungs() == ()
     assert "pruning" not in space.resolved()
@@ -181,7 +181,7 @@ def test_pruning_may_not_change_when_a_sweep_continues(space, pruned_space):
 
 
 @pytest.mark.parametrize(
-    ("given", "law"),
+    ("given", "rule"),
     [
         ("{name: asha}", r"`name`: input should be 'mo_asha', got 'asha'.*line 15"),
         ("{grace_epoch: 2}", r"unknown key 'grace_epoch'; did you mean 'grace_epochs'"),
@@ -191,12 +191,12 @@ def test_pruning_may_not_change_when_a_sweep_continues(space, pruned_space):
         ("often", r"`pruning` must be a mapping, got 'often'"),
     ],
 )
-def test_a_pruning_block_that_breaks_a_law_is_refused(given, law):
-    with pytest.raises(SpaceError, match=f"(?s){law}"):
+def test_a_pruning_block_that_breaks_a_rule_is_refused(given, rule):
+    with pytest.raises(SpaceError, match=f"(?s){rule}"):
         parse_space(SMALL.replace("sampler:", f"pruning: {given}\nsampler:"), "bad.yaml")
 
 
-def test_an_objective_that_no_rung_measures_is_not_enough():
+def test_pruning_needs_an_objective_that_a_rung_measures():
     text = PRUNED.replace("{decoders: [ridge]}", "{decoders: [ridge], layers: [flatten]}")
     with pytest.raises(SpaceError, match="needs an objective that a rung measures"):
         parse_space(text.replace("seed: 3", "objectives: {inversion_mse: max}"), "bad.yaml")

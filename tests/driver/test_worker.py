@@ -1,4 +1,4 @@
-"""What a worker does around a trial, and what the driver says while none runs."""
+"""GPU memory of a worker, and the driver's message while no trial runs."""
 
 import time
 
@@ -7,8 +7,7 @@ import torch
 from conftest import SMALL
 from ray import tune
 
-from raysweep.driver import tune_hooks as tuning
-from raysweep.driver import worker
+from raysweep.driver import tune_hooks, worker
 from raysweep.records.columns import TrialResult
 from raysweep.records.provenance import failed_record
 from raysweep.space.parsing import parse_space
@@ -16,7 +15,7 @@ from raysweep.space.parsing import parse_space
 
 @pytest.mark.parametrize(("share", "capped"), [(0.25, [0.25]), (1.0, []), (0.0, [])])
 def test_a_fraction_of_a_gpu_has_that_share_of_its_memory(monkeypatch, share, capped):
-    """With a GPU that is none: what torch would be told."""
+    """Without a GPU: torch's functions are replaced."""
     config = parse_space(SMALL, "small.yaml").baseline()
     fractions, reports, devices = [], [], []
 
@@ -35,12 +34,12 @@ def test_a_fraction_of_a_gpu_has_that_share_of_its_memory(monkeypatch, share, ca
     assert reports[0]["result"].trial.trial_id == config.trial_id
 
 
-def test_a_sweep_that_waits_for_room_says_for_what():
+def test_a_sweep_that_waits_for_resources_names_them():
     class Progress:
         said, shown = [], []
 
-        def say(self, words):
-            self.said.append(words)
+        def say(self, text):
+            self.said.append(text)
 
         def update(self, running):
             self.shown.append(running)
@@ -49,12 +48,12 @@ def test_a_sweep_that_waits_for_room_says_for_what():
         status = "PENDING"
         placement_group_factory = tune.PlacementGroupFactory([{"CPU": 1, "GPU": 0.25}])
 
-    recording = tuning.Recording(lambda _: None, Progress(), time_limit=None)
-    recording.on_step_end(0, [Waiting()])
+    callback = tune_hooks.RecordCallback(lambda _: None, Progress(), time_limit=None)
+    callback.on_step_end(0, [Waiting()])
     assert not Progress.said
-    recording._idle_since = recording._looked = time.monotonic() - tuning.PATIENCE - 1
-    recording.on_step_end(1, [Waiting()])
-    (told,) = Progress.said
-    assert "no room for" in told
-    assert "0.25" in told
+    callback._idle_since = callback._last_count = time.monotonic() - tune_hooks.IDLE_LIMIT - 1
+    callback.on_step_end(1, [Waiting()])
+    (message,) = Progress.said
+    assert "no room for" in message
+    assert "0.25" in message
     assert Progress.shown == [0, 0]
