@@ -1,4 +1,4 @@
-"""The command line. No science: every command calls one function and prints what it returns.
+"""The command line: each command calls the package and prints the result.
 
 Exit codes: 0 done, 1 the sweep ran and something failed, 2 wrong use, 130 Ctrl-C.
 """
@@ -8,9 +8,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -31,55 +30,33 @@ app = typer.Typer(
 )
 
 SpaceFile = Annotated[Path, typer.Argument(help="A search space (search_spaces/*.yaml).")]
-
 Folders = Annotated[list[str], typer.Argument(help="Results folders of sweeps.")]
-
-DataRoot = Annotated[
-    str | None, typer.Option(help="Where data sets lie (also RAYSWEEP_DATA).", show_default=False)
-]
-
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="Replace a key of the space: training.epochs=5.")
 ]
 
 
-class Format(StrEnum):
-    """How a front is printed."""
+Format = Literal["table", "csv", "json", "parquet"]
 
-    table = "table"
-    csv = "csv"
-    json = "json"
-    parquet = "parquet"
-
-
-class Catalogue(StrEnum):
-    """What can be listed."""
-
-    datasets = "datasets"
-    models = "models"
-    defences = "defences"
-    attacks = "attacks"
-    samplers = "samplers"
+Catalogue = Literal["datasets", "models", "defences", "attacks", "samplers"]
 
 
 def _pairs(texts: list[str] | None, option: str) -> dict[str, Any]:
     """Return KEY=VALUE texts as a mapping; values are read as YAML."""
     from raysweep.config.yaml import scalar
 
-    found = {}
+    values = {}
     for text in texts or []:
         key, sign, value = text.partition("=")
         if not sign or not key.strip():
-            raise SpaceError(f"{option} takes KEY=VALUE, got {text!r}")
-        found[key.strip()] = scalar(value)
-    return found
+            raise SpaceError(f"{option} takes KEY=VALUE", got=text)
+        values[key.strip()] = scalar(value)
+    return values
 
 
-def _space(path: Path, settings: list[str] | None, data_root: str | None) -> Space:
+def _space(path: Path, settings: list[str] | None) -> Space:
     from raysweep.space.parsing import load_space
 
-    if data_root is not None:
-        os.environ["RAYSWEEP_DATA"] = data_root
     return load_space(path, _pairs(settings, "--set"))
 
 
@@ -101,18 +78,13 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
+Version = Annotated[
+    bool, typer.Option(help="Print the version and exit.", callback=_print_version, is_eager=True)
+]
+
+
 @app.callback()
-def _options(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version",
-            help="Print the version and exit.",
-            callback=_print_version,
-            is_eager=True,
-        ),
-    ] = False,
-) -> None:
+def _options(version: Version = False) -> None:
     """Declare the options that come before a command."""
 
 
@@ -120,18 +92,19 @@ def _options(
 def sweep(
     space: SpaceFile,
     out: Annotated[str | None, typer.Option(help="Results folder [results/<name>].")] = None,
-    trials: Annotated[int | None, typer.Option(min=1, help="How many records in all.")] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Number of trials in the folder at the end.")
+    ] = None,
     max_concurrent: Annotated[int | None, typer.Option(min=1, help="Trials at once.")] = None,
     address: Annotated[str | None, typer.Option(help="A Ray cluster: auto, host:port.")] = None,
     settings: Settings = None,
     time_budget: Annotated[str | None, typer.Option(help="Stop after 90s, 10m, 2h.")] = None,
     patience: Annotated[
-        str, typer.Option(help="How long to wait for a results folder that takes no records.")
+        str, typer.Option(help="How long to wait for a results folder that cannot be written.")
     ] = "5m",
     retry_failed: Annotated[bool, typer.Option(help="Run failed configurations again.")] = False,
-    data_root: DataRoot = None,
 ) -> None:
-    """Run a search space; running the same command again continues it."""
+    """Run a search space. The same command continues a sweep that has stopped."""
     from rich.console import Console
 
     from raysweep.driver.sweep import sweep as run
@@ -139,7 +112,7 @@ def sweep(
     from raysweep.report.terminal import print_front
 
     console = Console(stderr=True)
-    loaded = _space(space, settings, data_root)
+    loaded = _space(space, settings)
     summary = run(
         loaded,
         out=out,
@@ -151,15 +124,17 @@ def sweep(
         patience=_seconds(patience, "--patience") or 0.0,
         console=console,
     )
+
     results = Results(summary.out)
     print_front(results, summary.front)
-    from raysweep.report.figures import write_front  # late: it takes a second to import
+    from raysweep.report.figures import write_front  # here, because it takes a second to import
 
     figure = write_front(results, summary.front, loaded.name)
     pruned = f" {summary.pruned} pruned," if loaded.pruning else ""
     print(f"{summary.ok} trials,{pruned} {summary.failed} failed. Records and front: {summary.out}")
     if figure:
         print(f"Figure: {figure}")
+
     if summary.failed:
         errors = results.trials.query("status == 'failed'")["error"].value_counts()
         for error, count in errors.head(3).items():
@@ -174,18 +149,19 @@ def sweep(
 @app.command()
 def trial(
     space: SpaceFile,
-    at: Annotated[list[str] | None, typer.Option(help="A value: --at target_epsilon=2.")] = None,
+    at: Annotated[
+        list[str] | None, typer.Option(help="The value of an axis: --at target_epsilon=2.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print every row as JSON.")] = False,
     settings: Settings = None,
-    data_root: DataRoot = None,
 ) -> None:
-    """Run one configuration in this process, without Ray; axes that are not given are neutral."""
-    loaded = _space(space, settings, data_root)
-    values = _pairs(at, "--at")
+    """Run one configuration in this process, without Ray. Other axes take their neutral values."""
+    loaded = _space(space, settings)
     try:
-        config = loaded.config(values)
+        config = loaded.config(_pairs(at, "--at"))
     except SpaceError as error:
         raise SpaceError(f"--at: {error}") from None
+
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")  # read when torch is loaded
     from rich.console import Console
 
@@ -204,56 +180,48 @@ def trial(
             )
 
         result = run_trial(config, on_epoch=show)
-    if as_json:
-        print_json(result)
-        return
-    print_trial(result)
+    show_result = print_json if as_json else print_trial
+    show_result(result)
 
 
 @app.command()
 def front(
     folders: Folders,
-    format: Annotated[Format, typer.Option(help="How to print it.")] = Format.table,  # noqa: A002
+    format: Annotated[Format, typer.Option(help="How to print it.")] = "table",  # noqa: A002
     everything: Annotated[
-        bool, typer.Option("--all", help="Let collapsed and unconverged trials in.")
+        bool,
+        typer.Option("--all", help="Include collapsed models and attacks that did not converge."),
     ] = False,
 ) -> None:
-    """Print the front of one sweep, or of several that measured the same thing."""
+    """Print the front of one sweep, or of several sweeps with the same data and attacks."""
     from raysweep.records.results import load, records
-    from raysweep.report.terminal import columns_of_front, print_front
+    from raysweep.report.terminal import print_front_of
 
     results = load(*folders)
-    if format is Format.table:
-        trials = results.compared(columns_of_front(results))
-        found = results.objectives.front(trials, everything=everything)
-        print_front(results, found)
-        corner = results.objectives.reference_point(trials)
-        told = ", ".join(f"{name} {value:g}" for name, value in corner.items())
-        volume = results.objectives.hypervolume(trials)
-        pruned = int((trials["status"] == "pruned").sum())
-        count = f"{len(trials)} trials" + (f" ({pruned} pruned)" if pruned else "")
-        print(f"{len(found)} of {count}; hypervolume {volume:.5f} against {told}")
+    if format == "table":
+        print_front_of(results, everything=everything)
         return
-    found = results.front(everything=everything)
-    if format is Format.csv:
-        print(found.to_csv(index=False), end="")
-    elif format is Format.json:
+
+    rows = results.front(everything=everything)
+    if format == "csv":
+        print(rows.to_csv(index=False), end="")
+    elif format == "json":
         import json
 
         from raysweep.config import plain
 
-        print(json.dumps(plain(records(found))))
+        print(json.dumps(plain(records(rows))))
     else:
-        found.to_parquet(sys.stdout.buffer)
+        rows.to_parquet(sys.stdout.buffer)
 
 
 @app.command()
 def best(
     folder: Annotated[str, typer.Argument(help="Results folder of a sweep.")],
     where: Annotated[list[str] | None, typer.Option(help="'accuracy >= 0.9'; may repeat.")] = None,
-    by: Annotated[str, typer.Option(help="The figure that decides.")] = "accuracy",
+    by: Annotated[str, typer.Option(help="The objective to choose by.")] = "accuracy",
 ) -> None:
-    """Print the best configuration as a space that `raysweep trial` takes back."""
+    """Print the best configuration as a search space, which `raysweep trial` can run."""
     import yaml
 
     from raysweep.records.choice import choose, parse_conditions
@@ -266,14 +234,17 @@ def best(
     trials = results.compared([condition.column for condition in conditions])
     choice = choose(trials, results.objectives, conditions, by)
     row = records(results.rows(trials={choice.row["trial_id"]}))[0]
-    told = ", ".join(f"{name} {row[name]:.4g}" for name in (*results.objectives.names, "epsilon"))
+
+    names = (*results.objectives.names, "epsilon")
+    values = ", ".join(f"{name} {row[name]:.4g}" for name in names)
     if not choice.fits:
         print(f"no trial fits {' and '.join(where or [])}; the nearest:", file=sys.stderr)
-        print(f"  trial {row['trial_id']}: {told}", file=sys.stderr)
+        print(f"  trial {row['trial_id']}: {values}", file=sys.stderr)
         raise typer.Exit(1)
+
     config = TrialConfig.from_json(row["config"])
     name = f"{results.documents[0]['name']}-{row['trial_id']}"
-    print(f"# trial {row['trial_id']}: {told}")
+    print(f"# trial {row['trial_id']}: {values}")
     document = fixed_space(config, name, results.objectives)
     print(yaml.safe_dump(document, sort_keys=False), end="")
 
@@ -281,11 +252,11 @@ def best(
 @app.command()
 def report(
     folders: Folders,
-    out: Annotated[Path, typer.Option(help="The page; its figures lie beside it.")] = Path(
+    out: Annotated[Path, typer.Option(help="The page; its figures are written beside it.")] = Path(
         "report.html"
     ),
 ) -> None:
-    """Write one HTML page on a sweep, or on several that measured the same thing."""
+    """Write one HTML page about a sweep, or several sweeps with the same data and attacks."""
     from raysweep.report.build import write
 
     page, *pictures = write(folders, out)
@@ -293,15 +264,16 @@ def report(
 
 
 @app.command()
-def validate(space: SpaceFile, settings: Settings = None, data_root: DataRoot = None) -> None:
+def validate(space: SpaceFile, settings: Settings = None) -> None:
     """Check a search space without running it."""
-    from raysweep.config.registry import is_reference, user_function
+    from raysweep.config.user_function import is_reference, user_function
 
-    loaded = _space(space, settings, data_root)
+    loaded = _space(space, settings)
     dataset = loaded.config().dataset
     for kind in ("dataset", "model"):
         if is_reference(name := loaded.document[kind]["name"]):
             user_function(name, kind)
+
     size = loaded.size()
     grid = "" if size is None or not loaded.axes else f", {size} grid points"
     print(f"{space}: valid. {loaded.sampler.trials} trials by {loaded.sampler.name}{grid}")
@@ -318,27 +290,28 @@ def validate(space: SpaceFile, settings: Settings = None, data_root: DataRoot = 
 
 
 @app.command("list")
-def list_(what: Annotated[Catalogue, typer.Argument(help="Which table.")]) -> None:
-    """List what there is, a line each."""
+def list_(what: Annotated[Catalogue, typer.Argument(help="What to list.")]) -> None:
+    """List data sets, models, defences, attacks or samplers, one line each."""
     from raysweep import defences, models
     from raysweep.attacks import INVERSION, MEMBERSHIP
     from raysweep.data.sources import SOURCES
     from raysweep.space.settings import SAMPLERS
 
-    tables: dict[Catalogue, dict[str, Any]] = {
-        Catalogue.datasets: SOURCES,
-        Catalogue.models: models.MODELS,
-        Catalogue.defences: {
-            key: f"{told} (neutral: {defences.neutral()[key]})"
-            for key, told in defences.descriptions().items()
+    catalogues: dict[Catalogue, dict[str, Any]] = {
+        "datasets": SOURCES,
+        "models": models.MODELS,
+        "defences": {
+            key: f"{description} (neutral: {defences.neutral()[key]})"
+            for key, description in defences.descriptions().items()
         },
-        Catalogue.attacks: {**MEMBERSHIP, **INVERSION},
-        Catalogue.samplers: SAMPLERS,
+        "attacks": {**MEMBERSHIP, **INVERSION},
+        "samplers": SAMPLERS,
     }
-    for name, thing in tables[what].items():
+
+    for name, thing in catalogues[what].items():
         line = thing if isinstance(thing, str) else (thing.__doc__ or "").strip().splitlines()[0]
         print(f"{name:20} {line}")
-    if what in (Catalogue.datasets, Catalogue.models):
+    if what in ("datasets", "models"):
         print(f"{'package.module:function':20} your own")
 
 
@@ -364,7 +337,7 @@ def dashboard(
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one message and exit code 2."""
+    """Run the command line. A mistake of the user is one message and exit code 2."""
     try:
         app()
     except RaysweepError as error:

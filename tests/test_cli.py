@@ -149,7 +149,8 @@ def test_missing_data_are_an_error_that_names_the_folders_searched(call, monkeyp
         monkeypatch.setenv(name, str(tmp_path))
     monkeypatch.setattr("raysweep.data.published._download", lambda name: False)
     space = replaced("name: digits", "name: cifar10")
-    code, _, err = call("trial", space, "--data-root", tmp_path / "here")
+    monkeypatch.setenv("RAYSWEEP_DATA", str(tmp_path / "here"))
+    code, _, err = call("trial", space)
     assert code == 2
     assert str(tmp_path / "here") in err
     assert "Three ways" in err
@@ -198,7 +199,7 @@ def test_validate_prints_the_number_of_trials_and_the_axes(call):
     [
         ("datasets", "digits"),
         ("models", "thesis_cnn"),
-        ("defences", "epsilon"),
+        ("defences", "target_epsilon"),
         ("attacks", "shadow"),
         ("samplers", "tpe"),
     ],

@@ -16,9 +16,9 @@ import pytest
 import yaml
 from conftest import SMALL
 
-from raysweep.config.registry import user_function
+from raysweep.config.user_function import user_function
 from raysweep.driver.lock import Lock
-from raysweep.driver.user_code import refuse_foreign
+from raysweep.driver.worker_environment import refuse_foreign
 from raysweep.errors import RaysweepError, SpaceError, StoreError
 from raysweep.records.choice import choose
 from raysweep.records.results import load

@@ -1,7 +1,7 @@
 """Find, download and read published data sets.
 
-Files are looked for in ``RAYSWEEP_DATA`` (or ``--data-root``), in the user's cache and in the
-system's share/datasets. What is in none of them is downloaded through torchvision.
+Files are looked for in ``RAYSWEEP_DATA``, in the user's cache and in the system's share/datasets.
+torchvision downloads data sets that are in none of these.
 """
 
 from __future__ import annotations
@@ -118,10 +118,7 @@ class PublishedFiles:
     def missing(self) -> DataError:
         """Return the error that names the folders that were searched and the ways to get it."""
         tried = "".join(f"\n  - {folder}" for folder in self.candidates())
-        place = (
-            f"a folder named {self.name} and pass the folder above it with --data-root or "
-            "RAYSWEEP_DATA"
-        )
+        place = f"a folder named {self.name} and name the folder above it in RAYSWEEP_DATA"
         if self.torchvision_name is None:
             return DataError(
                 f"data set {self.name!r} is not on this machine. Looked in:{tried}\nTo get it: put "

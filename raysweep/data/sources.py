@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from raysweep.config.registry import build, is_reference, lookup
+from raysweep.config.registry import build, lookup
+from raysweep.config.user_function import is_reference
 from raysweep.data.cifar import Cifar10, Cifar100
 from raysweep.data.examples import Source
 from raysweep.data.faces import OrlFaces

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from raysweep.config.registry import user_function
+from raysweep.config.user_function import user_function
 from raysweep.data.examples import RawData, to_raw_data
 from raysweep.errors import DataError
 

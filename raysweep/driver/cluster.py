@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from raysweep import data
-from raysweep.driver import user_code
 from raysweep.driver.designs import DESIGNS
+from raysweep.driver.worker_environment import worker_environment
 from raysweep.errors import ClusterError
 from raysweep.space.axes import grid
 from raysweep.space.space import Space
@@ -122,7 +122,7 @@ def _start(address: str | None, space: Space, console: Console) -> None:
     status = "starting Ray on this machine" if is_local else f"joining Ray at {address}"
 
     with (
-        user_code.worker_environment(space, elsewhere=not is_local) as environment,
+        worker_environment(space, elsewhere=not is_local) as environment,
         console.status(status),
         _loopback() if is_local else contextlib.nullcontext(),
     ):

@@ -27,7 +27,6 @@ from rich.console import Console
 
 from raysweep import data
 from raysweep.data.published import cache_folder
-from raysweep.driver import user_code
 from raysweep.driver.cluster import put_deals, ray_session
 from raysweep.driver.counting import count_trials
 from raysweep.driver.interrupts import catch_interrupts, silence_tune
@@ -36,6 +35,7 @@ from raysweep.driver.progress import Progress
 from raysweep.driver.proposals import Proposals
 from raysweep.driver.recorder import Recorder
 from raysweep.driver.standings import Standings
+from raysweep.driver.worker_environment import refuse_foreign
 from raysweep.errors import RaysweepError, StoreError
 from raysweep.records import compaction
 from raysweep.records.results import Results, records
@@ -197,7 +197,7 @@ def _open_run(
 def _retry_failed(space: Space, trials: pd.DataFrame, proposals: Proposals) -> int:
     """Propose the configurations that failed again; return how many there are."""
     failed = records(trials[trials["status"] == "failed"])
-    user_code.refuse_foreign(space, failed)
+    refuse_foreign(space, failed)
     proposals.retry(failed)
     return len(failed)
 

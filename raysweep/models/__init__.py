@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass as plain_dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from raysweep.config.registry import build, fields, is_reference, lookup, user_function
+from raysweep.config.registry import build, fields, lookup
+from raysweep.config.user_function import is_reference, user_function
 from raysweep.errors import ModelError
 from raysweep.models.convolutional import Conv1, Conv3, MnistCnn, ThesisCnn
 from raysweep.models.deep import AlexNet, DenseNet

@@ -13,7 +13,7 @@ import yaml
 
 from raysweep import defences
 from raysweep.attacks.metrics import Interval, proportion
-from raysweep.config.registry import is_reference
+from raysweep.config.user_function import is_reference
 from raysweep.records.columns import BASELINE
 from raysweep.records.objectives import REQUIREMENTS, Objectives
 from raysweep.records.results import Results, records

@@ -19,9 +19,24 @@ from raysweep.records.results import Results
 MOST_ROWS = 100  # of a table in a terminal
 
 
-def columns_of_front(results: Results) -> list[str]:
-    """Return the columns that :func:`print_front` needs besides those that decide the front."""
-    return [*results.axes, "strongest_attack", "attack_auc_low", "attack_auc_high"]
+def print_front_of(results: Results, *, everything: bool) -> None:
+    """Print the front, how many trials it was chosen from, and its hypervolume."""
+    columns = [*_axis_columns(results), "strongest_attack", "attack_auc_low", "attack_auc_high"]
+    trials = results.compared(columns)
+    front = results.objectives.front(trials, everything=everything)
+    print_front(results, front)
+
+    corner = results.objectives.reference_point(trials)
+    reference = ", ".join(f"{name} {value:g}" for name, value in corner.items())
+    volume = results.objectives.hypervolume(trials)
+    pruned = int((trials["status"] == "pruned").sum())
+    count = f"{len(trials)} trials" + (f" ({pruned} pruned)" if pruned else "")
+    print(f"{len(front)} of {count}; hypervolume {volume:.5f} against {reference}")
+
+
+def _axis_columns(results: Results) -> list[str]:
+    """Return the columns of the axes: epsilon as it was spent, not as it was asked."""
+    return ["epsilon" if axis == "target_epsilon" else axis for axis in results.axes]
 
 
 def print_front(results: Results, front: pd.DataFrame) -> None:
@@ -31,11 +46,8 @@ def print_front(results: Results, front: pd.DataFrame) -> None:
         return
 
     console = Console(width=None if sys.stdout.isatty() else 120)
-    names = [
-        "trial_id",
-        *(axis for axis in results.axes if axis in front),
-        *results.objectives.names,
-    ]
+    axes = [name for name in _axis_columns(results) if name in front]
+    names = list(dict.fromkeys(["trial_id", *axes, *results.objectives.names]))
     names += ["strongest_attack"] if console.width >= 100 else []
     title = "The front: no trial beats these in every objective"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)

@@ -1,4 +1,4 @@
-"""What an inversion attack is shown, what it rebuilds, and the judge who knows the originals."""
+"""Show an inversion attack activations or classes, and compare its images with the originals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from raysweep.attacks.contract import InversionAttack, Knowledge, Observed
 from raysweep.config import sub_seed
 from raysweep.data import Split
 from raysweep.records.columns import AttackRecord, ReconstructionRows
-from raysweep.trial import face_recogniser as recogniser
+from raysweep.trial import face_recogniser
 from raysweep.trial.membership_judge import parameters_json
 
 if TYPE_CHECKING:
@@ -25,30 +25,30 @@ N_STORED_IMAGES = 16
 
 N_REBUILT = 2000
 
-N_REAL = 2000  # images that the independent eye learns from
+N_REAL = 2000  # images that the face recogniser is trained on
 
 
 class Subject(Protocol):
-    """What is to be rebuilt, and what that is held against."""
+    """The examples or classes to rebuild, and the originals to compare with."""
 
     @property
     def n_stored(self) -> int | None:
-        """How many images are kept; None: all."""
+        """The number of images that are stored; None for all."""
 
     @property
     def labels(self) -> NDArray[np.int64]:
         """The class of each."""
 
     def originals(self, images: NDArray[np.floating]) -> Split:
-        """Return what each image (n, *shape) is held against."""
+        """Return the original that each image (n, *shape) is compared with."""
 
     def recognition(self, images: NDArray[np.floating]) -> Recognition | None:
-        """Return whom an independent eye sees in the images, where that says anything."""
+        """Return what the face recogniser says about the images, None where it does not apply."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recognition:
-    """The class seen in each image, (n,), by an eye that is right on ``accuracy`` of real ones."""
+    """The class recognised in each image, (n,), and the recogniser's accuracy on real images."""
 
     names: NDArray[np.int64]
     accuracy: float
@@ -56,7 +56,7 @@ class Recognition:
 
 @dataclass(frozen=True, kw_only=True)
 class Examples:
-    """Members, each held against itself."""
+    """Members, each compared with itself."""
 
     members: Split
     n_stored: int | None = N_STORED_IMAGES
@@ -71,14 +71,14 @@ class Examples:
         return self.members
 
     def recognition(self, images: NDArray[np.floating]) -> None:
-        """Return None: an example is known by its error."""
+        """Return None: recognition does not apply to single examples."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Classes:
-    """Every class of the members, held against the nearest of its members (least MSE).
+    """Every class of the members, compared with the nearest of its members (least MSE).
 
-    The eye learns from the ``members`` and is tested on the ``nonmembers``.
+    The face recogniser is trained on the ``members`` and tested on the ``nonmembers``.
     """
 
     members: Split
@@ -95,18 +95,18 @@ class Classes:
         """Return the member of each class that is nearest to its image."""
         nearest = []
         for label, image in zip(self.labels, images, strict=True):
-            own = np.flatnonzero(self.members.labels == label)
-            errors = metrics.squared_errors(self.members.rows(own).pixels(), image[None])
-            nearest.append(own[errors.argmin()])
+            rows = np.flatnonzero(self.members.labels == label)
+            errors = metrics.squared_errors(self.members.rows(rows).pixels(), image[None])
+            nearest.append(rows[errors.argmin()])
         return self.members.rows(np.array(nearest))
 
     def recognition(self, images: NDArray[np.floating]) -> Recognition:
-        """Return whom linear discriminant analysis of the real members sees."""
+        """Return the classes that a recogniser trained on real members names."""
         order = np.random.default_rng(self.seed).permutation(len(self.members))
         real = self.members.rows(order[:N_REAL])
-        eye = recogniser.fit(real.pixels(), real.labels)
-        accuracy = eye.accuracy(self.nonmembers.pixels(), self.nonmembers.labels)
-        return Recognition(names=eye.names(images), accuracy=accuracy)
+        recogniser = face_recogniser.fit(real.pixels(), real.labels)
+        accuracy = recogniser.accuracy(self.nonmembers.pixels(), self.nonmembers.labels)
+        return Recognition(names=recogniser.names(images), accuracy=accuracy)
 
 
 def judge_inversion(
@@ -121,12 +121,13 @@ def judge_inversion(
     trial_id: str,
     seed: int,
 ) -> tuple[AttackRecord, ReconstructionRows]:
-    """Show ``attack`` what ``layer`` gives of the members (None: no more than their classes).
+    """Return the figures and the images of ``attack``, which sees the activations of ``layer``.
 
-    Measure what it rebuilds. At most N_REBUILT members that no attacker knows, the same for every
-    layer and trial: activations of more would not fit a worker.
+    Without a layer it sees only the classes. At most N_REBUILT members are rebuilt, the same ones
+    for every layer and trial, because the activations of more would not fit a worker.
     """
     start = time.perf_counter()
+
     subject: Subject
     if layer is None:
         subject = Classes(members=members, nonmembers=nonmembers, seed=sub_seed(seed, "eye"))
@@ -137,11 +138,13 @@ def judge_inversion(
         subject = Examples(members=members.rows(order[:N_REBUILT]))
         activations = target.activations(subject.members, layer)
         observed = Observed(layer=layer, activations=activations, labels=subject.labels)
-    own = sub_seed(seed, "inversion", name, layer or "class")
-    rebuilt = attack.reconstruct(target, observed, knowledge, seed=own)
-    found = subject.originals(rebuilt.images)
-    likeness = _likeness(rebuilt.images, found)
-    seen = subject.recognition(rebuilt.images) if likeness else None
+
+    attack_seed = sub_seed(seed, "inversion", name, layer or "class")
+    rebuilt = attack.reconstruct(target, observed, knowledge, seed=attack_seed)
+
+    originals = subject.originals(rebuilt.images)
+    likeness = _likeness(rebuilt.images, originals)
+    recognition = subject.recognition(rebuilt.images) if likeness else None
     floor_mean, floor_label = floors(knowledge.pool if len(knowledge.pool) else nonmembers, subject)
     record = AttackRecord(
         trial_id=trial_id,
@@ -159,20 +162,21 @@ def judge_inversion(
         converged=bool(likeness) and bool(rebuilt.converged.all()),
         converged_share=float(rebuilt.converged.mean()) if likeness else 0.0,
         cost=_mean(rebuilt.cost),
-        **_recognised(seen, subject.labels),
+        **_recognition_figures(recognition, subject.labels),
         seconds=time.perf_counter() - start,
     )
+
     first = slice(subject.n_stored)
     rows = ReconstructionRows(
         attack=name,
         layer=layer,
-        example=found.indices[first],
+        example=originals.indices[first],
         label=subject.labels[first],
-        original=found.pixels()[first],
+        original=originals.pixels()[first],
         image=(rebuilt.images[first] * 255).round().astype(np.float32) / np.float32(255),
         converged=rebuilt.converged[first],
         cost=None if rebuilt.cost is None else rebuilt.cost[first],
-        recognised=None if seen is None else (seen.names == subject.labels)[first],
+        recognised=(None if recognition is None else (recognition.names == subject.labels)[first]),
         **{key: values[first] for key, values in likeness.items()},
     )
     return record, rows
@@ -183,7 +187,7 @@ def _mean(values: NDArray[np.float64] | None) -> float | None:
 
 
 def _likeness(images: NDArray[np.float32], originals: Split) -> dict[str, NDArray[np.float64]]:
-    """Return each image's ``mse`` and, of images, ``ssim``; nothing where a pixel is not finite."""
+    """Return each image's ``mse`` and, of images, ``ssim``; empty where a pixel is not finite."""
     if not np.isfinite(images).all():
         return {}
     real = originals.pixels()
@@ -191,27 +195,30 @@ def _likeness(images: NDArray[np.float32], originals: Split) -> dict[str, NDArra
     return errors | ({"ssim": metrics.similarities(images, real)} if originals.is_image else {})
 
 
-def _recognised(seen: Recognition | None, labels: NDArray[np.int64]) -> dict[str, Any]:
-    if seen is None:
+def _recognition_figures(
+    recognition: Recognition | None, labels: NDArray[np.int64]
+) -> dict[str, Any]:
+    if recognition is None:
         return {}
-    rate = metrics.proportion(int((seen.names == labels).sum()), len(labels))
+    rate = metrics.proportion(int((recognition.names == labels).sum()), len(labels))
     return {
         "recognition_rate": rate.value,
         "recognition_rate_low": rate.low,
         "recognition_rate_high": rate.high,
-        "recogniser_accuracy": seen.accuracy,
+        "recogniser_accuracy": recognition.accuracy,
     }
 
 
 def floors(pool: Split, subject: Subject) -> tuple[float, float]:
     """Return the MSE of the mean image of the ``pool``, and of its class-mean images.
 
-    They see no model: an inversion that is no better than them has rebuilt nothing.
+    These guesses use no model, so an inversion that is no better has rebuilt nothing.
     """
     pixels, labels = pool.pixels(), subject.labels
     mean = pixels.mean(axis=0)
     by_class = {label: pixels[pool.labels == label] for label in np.unique(labels)}
-    means = {label: own.mean(axis=0) if len(own) else mean for label, own in by_class.items()}
+    means = {label: some.mean(axis=0) if len(some) else mean for label, some in by_class.items()}
+
     guesses = (
         np.broadcast_to(mean, (len(labels), *mean.shape)),
         np.stack([means[k] for k in labels]),

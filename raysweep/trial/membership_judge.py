@@ -1,4 +1,4 @@
-"""The judge of membership attacks, who alone knows who is a member."""
+"""Run a membership attack on a shuffled mix of members and nonmembers, and measure its scores."""
 
 from __future__ import annotations
 
@@ -39,18 +39,22 @@ def judge_membership(
     trial_id: str,
     seed: int,
 ) -> tuple[AttackRecord, ScoreRows]:
-    """Shuffle members among nonmembers, let ``attack`` score them, and compare with the truth.
+    """Return the figures and the scores of ``attack`` on members shuffled among nonmembers.
 
-    Those that ``knowledge`` holds as known are left out, whatever the attack.
+    The attack is not told which are members. Examples whose status an attacker knows are left out
+    for every attack.
     """
     start = time.perf_counter()
-    own = sub_seed(seed, "membership", name)
+    attack_seed = sub_seed(seed, "membership", name)
+
     members, nonmembers = knowledge.exclude_known(members, nonmembers)
     truth = np.repeat([True, False], [len(members), len(nonmembers)])
     order = np.random.default_rng(sub_seed(seed, "judge")).permutation(len(truth))
     examples, truth = concatenate(members, nonmembers, order), truth[order]
+
     granted = knowledge.grant(attack, target)
-    scores = attack.score(target, examples, granted, seed=own)
+    scores = attack.score(target, examples, granted, seed=attack_seed)
+
     record = AttackRecord(
         trial_id=trial_id,
         family="membership",
@@ -60,7 +64,7 @@ def judge_membership(
         n_nonmembers=len(nonmembers),
         n_known_members=None if granted.known is None else len(granted.known.members),
         n_known_nonmembers=None if granted.known is None else len(granted.known.nonmembers),
-        **_figures(scores, truth, seed=own),
+        **_figures(scores, truth, seed=attack_seed),
         seconds=time.perf_counter() - start,
     )
     rows = ScoreRows(
@@ -82,30 +86,36 @@ def _figures(scores: Scores, truth: NDArray[np.bool_], *, seed: int) -> dict[str
         "auc_high": area.high,
         "advantage_oracle": metrics.advantage_oracle(values, truth),
     }
+
     if scores.threshold is not None:
         gap = metrics.advantage(values, truth, scores.threshold)
         figures |= {"advantage": gap.value, "advantage_low": gap.low, "advantage_high": gap.high}
     if scores.distances is not None:
         figures |= _distance_figures(scores.distances, truth, seed=seed)
+
     for label, fpr in FPRS.items():
-        found = metrics.tpr_at_fpr(values, truth, fpr, seed=sub_seed(seed, "ties"))
-        if found is not None:
+        point = metrics.tpr_at_fpr(values, truth, fpr, seed=sub_seed(seed, "ties"))
+        if point is not None:
             key = f"tpr_at_fpr_{label}"
-            figures |= {key: found.tpr.value, f"{key}_low": found.tpr.low}
-            figures |= {f"{key}_high": found.tpr.high, f"{key}_realised_fpr": found.realised_fpr}
+            figures |= {key: point.tpr.value, f"{key}_low": point.tpr.low}
+            figures |= {f"{key}_high": point.tpr.high, f"{key}_realised_fpr": point.realised_fpr}
     return figures
 
 
-def _distance_figures(found: Distances, truth: NDArray[np.bool_], *, seed: int) -> dict[str, Any]:
-    """Return the mean distances and their gap, over all and over those unsure at first."""
+def _distance_figures(
+    distances: Distances, truth: NDArray[np.bool_], *, seed: int
+) -> dict[str, Any]:
+    """Return the mean distances and their gap, over all examples and over those unsure at first."""
     figures: dict[str, Any] = {
-        "n_unsure_members": int((found.unsure & truth).sum()),
-        "n_unsure_nonmembers": int((found.unsure & ~truth).sum()),
-        "unreached_members": float((~found.reached[truth]).mean()),
-        "unreached_nonmembers": float((~found.reached[~truth]).mean()),
+        "n_unsure_members": int((distances.unsure & truth).sum()),
+        "n_unsure_nonmembers": int((distances.unsure & ~truth).sum()),
+        "unreached_members": float((~distances.reached[truth]).mean()),
+        "unreached_nonmembers": float((~distances.reached[~truth]).mean()),
     }
-    for kind, chosen in (("distance", np.ones_like(truth)), ("unsure_distance", found.unsure)):
-        members, nonmembers = found.values[chosen & truth], found.values[chosen & ~truth]
+
+    for kind, chosen in (("distance", np.ones_like(truth)), ("unsure_distance", distances.unsure)):
+        members = distances.values[chosen & truth]
+        nonmembers = distances.values[chosen & ~truth]
         if len(members) and len(nonmembers):
             gap = metrics.relative_gap(members, nonmembers, seed=sub_seed(seed, "gap", kind))
             figures |= {f"{kind}_members": float(members.mean()), f"{kind}_gap": gap.value}

@@ -1,4 +1,4 @@
-"""What only the data and the model can show, checked before anything is trained."""
+"""Checks that need the data or the model, made before training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from raysweep.training.recipe import Recipe
 
 
-LEAST = 10  # examples of a kind, for an attacker to learn from or a figure to be taken on
+LEAST = 10  # examples that an attack is trained on, or that a figure is computed from
 
 
 def recipe_of(config: TrialConfig, splits: Splits) -> Recipe:
@@ -25,7 +25,7 @@ def recipe_of(config: TrialConfig, splits: Splits) -> Recipe:
 
 
 def check(config: TrialConfig, splits: Splits) -> None:
-    """Raise a :class:`~raysweep.errors.RaysweepError` for what would make the trial fail."""
+    """Raise a :class:`~raysweep.errors.RaysweepError` if the trial would fail."""
     config.defences.check(splits)
     _check_pool(config, splits)
     _check_known(config, splits)
@@ -33,7 +33,7 @@ def check(config: TrialConfig, splits: Splits) -> None:
 
 
 def check_here(config: TrialConfig) -> None:
-    """Raise :class:`ModelError` when this machine computes in no precision that is asked for."""
+    """Raise :class:`ModelError` if this machine does not have the precision of the training."""
     from raysweep.training.devices import autocast, default_device
 
     autocast(default_device(), config.training.precision)
@@ -43,19 +43,27 @@ def _check_pool(config: TrialConfig, splits: Splits) -> None:
     needed = len(splits.members) + len(splits.nonmembers)
     for name, attack in config.attacks.membership.items():
         if "pool-shadows" in attack.needs and len(splits.pool) < needed:
-            law = f"needs a pool of at least members + nonmembers = {needed:,} examples"
             remedy = "enlarge dataset.pool"
             if splits.is_published:
                 remedy += " (the published training set has to spare it), or leave `split` out"
-            raise DataError(f"attack {name!r} {law}, got {len(splits.pool):,}; {remedy}")
+            raise DataError(
+                f"attack {name!r} needs a pool of at least members + nonmembers = {needed:,} "
+                "examples",
+                got=len(splits.pool),
+                remedy=remedy,
+            )
+
     for name, inversion in config.attacks.inversion.items():
         if "pool" in inversion.needs and len(splits.pool) < LEAST:
-            law = f"needs at least {LEAST} pool examples to learn from"
-            raise DataError(f"attack {name!r} {law}, got {len(splits.pool)}; enlarge dataset.pool")
+            raise DataError(
+                f"attack {name!r} needs at least {LEAST} pool examples to learn from",
+                got=len(splits.pool),
+                remedy="enlarge dataset.pool",
+            )
 
 
 def _check_known(config: TrialConfig, splits: Splits) -> None:
-    """Refuse to teach an attacker by, or to judge attacks on, fewer than LEAST of a side."""
+    """Raise :class:`DataError` if fewer than LEAST of a side are known, or are not."""
     share = config.attacks.known_share
     if share is None:
         return
@@ -63,29 +71,32 @@ def _check_known(config: TrialConfig, splits: Splits) -> None:
         total = len(getattr(splits, name))
         known = round(share * total)
         if min(known, total - known) < LEAST:
-            told = f"{known:,} {name} to learn from and {total - known:,} to be judged on"
-            law = f"attacks.known_share {share:g} leaves {told}, and needs {LEAST} of each"
-            raise DataError(f"{law}; enlarge dataset.{name}")
+            raise DataError(
+                f"attacks.known_share {share:g} leaves {known:,} {name} to learn from and "
+                f"{total - known:,} to be judged on, and needs {LEAST} of each",
+                remedy=f"enlarge dataset.{name}",
+            )
 
 
 def _check_model(config: TrialConfig, splits: Splits) -> None:
-    """Build the model once: its shape, its layers, and what DP-SGD would refuse of a user's own."""
-    shape, n_classes = splits.members.shape, splits.members.n_classes
+    """Build the model once, to check its shape, its layers and whether DP-SGD allows them."""
     import torch
 
     from raysweep.training.loop import isolated_rng
 
     recipe = recipe_of(config, splits)
     with isolated_rng(0, torch.device("cpu")):
-        module = recipe.build_model(shape, n_classes)
+        module = recipe.build_model(splits.members.shape, splits.members.n_classes)
+
     names = {"output", *(name for name, _ in module.named_modules() if name)}
     for name, attack in config.attacks.inversion.items():
         for layer in attack.layers:
             if layer is not None and layer not in names:
                 hint = suggestion(layer, names)
                 raise ModelError(f"attack {name!r}: the model has no layer {layer!r}{hint}")
+
     trusted = not config.model.is_users and config.model.settings.get("norm") != "batch"
     if config.defences.is_private and not trusted:
-        from raysweep.defences.dpsgd.gradients import refuse_unsafe_layers
+        from raysweep.defences.dpsgd.unsafe_layers import refuse_unsafe_layers
 
         refuse_unsafe_layers(module)

@@ -252,18 +252,26 @@ class _Trial:
         self.stopped = None if goes_on else stopped
         return goes_on
 
-    def _attack(self, target: TrainedTarget) -> None:
-        seed, splits, trial_id = self.config.seed, self.splits, self.config.trial_id
-        share = self.config.attacks.known_share
+    def _knowledge(self) -> Knowledge:
+        """Return what attackers have: the pool, shadows, public data, and known members."""
+        splits, share = self.splits, self.config.attacks.known_share
         known = None
         if share is not None:
+            seed = self.config.seed
             known = draw_known(splits.members, splits.nonmembers, share, seed=seed)
-        knowledge = Knowledge(
+
+        return Knowledge(
             pool=splits.pool,
             train_shadows=self._shadows,
             reference=splits.reference,
             known=known,
         )
+
+    def _attack(self, target: TrainedTarget) -> None:
+        """Run every attack on the target, and keep its rows."""
+        seed, splits, trial_id = self.config.seed, self.splits, self.config.trial_id
+        knowledge = self._knowledge()
+
         for name, attack in self.config.attacks.membership.items():
             record, scores = judge_membership(
                 name,
@@ -277,6 +285,7 @@ class _Trial:
             )
             self.attacks.append(record)
             self.scores.append(scores)
+
         for name, layer, inversion in self._inversions():
             rebuilt, images = judge_inversion(
                 name,

@@ -3,6 +3,7 @@ import pickle
 
 import numpy as np
 import pytest
+from face_files import write_faces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -149,7 +150,7 @@ def test_missing_data_name_the_folders_that_were_searched_and_three_remedies(tmp
         data.load({"name": "cifar10"}, seed=0)
     message = str(error.value)
     assert str(tmp_path) in message
-    assert all(way in message for way in ("(1)", "(2)", "(3)", "--data-root"))
+    assert all(way in message for way in ("(1)", "(2)", "(3)", "RAYSWEEP_DATA"))
 
 
 def test_an_image_folder_is_read_by_its_class_folders(tmp_path):
@@ -274,14 +275,6 @@ def test_every_source_is_described_in_one_line():
         source.__doc__.splitlines()[0].endswith((".", ";", ":", "size.", "``labels``."))
         for source in SOURCES.values()
     )
-
-
-def write_faces(root, people=40, images=10, size=(5, 6)):
-    for person in range(1, people + 1):
-        folder = root / "orl_faces" / f"s{person}"
-        folder.mkdir(parents=True)
-        for i in range(1, images + 1):
-            Image.new("L", size, person).save(folder / f"{i}.pgm")
 
 
 def test_faces_are_labelled_by_person_and_seven_of_ten_are_published(tmp_path, monkeypatch):

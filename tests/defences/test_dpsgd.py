@@ -17,8 +17,9 @@ from raysweep.config import Training
 from raysweep.defences import Defences
 from raysweep.defences.dpsgd import accounting
 from raysweep.defences.dpsgd.clipping import LayerwiseClipping, OpacusClipping, clipping
-from raysweep.defences.dpsgd.gradients import PrivateGradients, refuse_unsafe_layers
-from raysweep.defences.dpsgd.rules import ConvolutionRule
+from raysweep.defences.dpsgd.gradients import PrivateGradients
+from raysweep.defences.dpsgd.layer_rules import ConvolutionRule
+from raysweep.defences.dpsgd.unsafe_layers import refuse_unsafe_layers
 from raysweep.errors import ModelError, PrivacyError
 from raysweep.models import MODELS
 from raysweep.space.parsing import parse_space

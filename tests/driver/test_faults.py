@@ -9,7 +9,7 @@ import pytest
 from conftest import SMALL
 from driver.sweeps import finished, run, start, wait_for_trials
 
-from raysweep.driver.user_code import worker_environment
+from raysweep.driver.worker_environment import worker_environment
 from raysweep.records.results import load
 from raysweep.space.parsing import parse_space
 

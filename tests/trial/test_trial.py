@@ -2,6 +2,7 @@
 
 import pytest
 from conftest import SMALL
+from face_files import write_faces
 from torch import nn
 
 from raysweep.errors import DataError
@@ -80,8 +81,6 @@ def test_a_transfer_shadow_has_the_other_data_sets_shape_and_the_targets_recipe(
 
 
 def test_a_published_split_refuses_attacks_that_need_a_pool_it_has_not(monkeypatch, tmp_path):
-    from test_data import write_faces
-
     monkeypatch.setenv("RAYSWEEP_DATA", str(tmp_path))
     write_faces(tmp_path)
     name = "dataset: {name: digits, members: 120, nonmembers: 60, pool: 200, validation: 100, test: 100}"

@@ -16,7 +16,7 @@ from opacus import GradSampleModule
 from opacus.optimizers import DPOptimizer
 from torch import Tensor, nn
 
-from raysweep.defences.dpsgd.rules import Rule, rule_of
+from raysweep.defences.dpsgd.layer_rules import Rule, rule_of
 from raysweep.errors import PrivacyError
 
 Loss = Callable[[Tensor], Tensor]
