@@ -158,7 +158,7 @@ def fill(out: Path, records: int, template: Path) -> None:
     from raysweep.records.tables import row_of, tables_of
 
     store, rng = Store(str(out)), np.random.default_rng(0)
-    document = json.loads(json.dumps(raysweep.load_space(SPACE).resolved()))
+    document = json.loads(json.dumps(raysweep.load_space(SPACE).to_plain()))
     store.folder.write_bytes(yaml.safe_dump(document).encode(), "space.yaml")
     result = pickle.loads(template.read_bytes())
     tables = tables_of(result) | {"trials": row_of(result.trial)}

@@ -44,7 +44,7 @@ def main() -> None:
         orders = [np.random.default_rng(k).permutation(len(splits.pool)) for k in range(SHADOWS)]
         members = [splits.pool.rows(order[: len(splits.members)]) for order in orders]
         packing = Packing(recipe, members, list(range(SHADOWS)), cpu)
-        assert packing.pays
+        assert packing.is_faster
         packing.train()  # warm up
         ratios, gaps = [], []
         for _ in range(arguments.repeats):

@@ -208,9 +208,9 @@ def front(
     elif format == "json":
         import json
 
-        from raysweep.config import plain
+        from raysweep.config import to_plain
 
-        print(json.dumps(plain(records(rows))))
+        print(json.dumps(to_plain(records(rows))))
     else:
         rows.to_parquet(sys.stdout.buffer)
 
@@ -280,7 +280,8 @@ def validate(space: SpaceFile, settings: Settings = None) -> None:
     for key, axis in loaded.axes.items():
         print(f"  {key}: {axis.model_dump(by_alias=True, exclude_defaults=True)}")
     if loaded.scenarios:
-        print(f"  scenarios: {', '.join(loaded.scenarios)} ({len(list(loaded.named()))} trials)")
+        n_trials = len(list(loaded.scenario_points()))
+        print(f"  scenarios: {', '.join(loaded.scenarios)} ({n_trials} trials)")
     if loaded.pruning:
         rungs = ", ".join(str(epoch) for epoch in loaded.rungs())
         print(f"  pruning: {loaded.pruning.name} after epochs {rungs}")

@@ -52,7 +52,7 @@ PRIVATE = "defences: {epsilon: 2, delta: 0.5}\nseed: 3"
 MISTAKES = {
     "unknown key": ("epochs: 4", "epoch: 4", "did you mean 'epochs'"),
     "low above high": ("low: 2, high: 16", "low: 20, high: 16", "`low` must be below `high`"),
-    "sizes that do not fit": ("members: 120", "members: 5000", "the splits ask for"),
+    "sizes that do not fit": ("members: 120", "members: 5000", "the splits need"),
     "a pool too small": ("pool: 200", "pool: 5", "needs at least 10 pool examples"),
     "delta above one over members": ("seed: 3", PRIVATE, "`delta` must be below 1 / members"),
     "a module that is missing": (MODEL, "{name: 'nowhere:f'}", "no module named 'nowhere'"),

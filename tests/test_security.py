@@ -89,7 +89,7 @@ def stranger(tmp_path, **columns):
     space = parse_space(SMALL, "small.yaml")
     folder = tmp_path / "theirs"
     (folder / "trials").mkdir(parents=True)
-    (folder / "space.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(space.resolved()))))
+    (folder / "space.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(space.to_plain()))))
     config = space.baseline()
     row = {"trial_id": config.trial_id, "number": 0, "status": "failed"}
     row |= {"config": config.to_json()} | columns

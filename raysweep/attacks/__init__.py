@@ -52,12 +52,12 @@ DEFAULT_ATTACKS: dict[str, Any] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Attacks:
-    """The attacks of one configuration by name, and which of their figures count.
+    """The attacks of one configuration by name, and the choice of the figures that count.
 
     ``attack_auc`` is "strongest", "mean" or the name of a membership attack. ``inversion_mse`` is
-    the layer whose reconstruction error counts, None where only whole classes are rebuilt.
+    the layer whose reconstruction error counts, None if only whole classes are rebuilt.
     ``known_share``, in (0, 1), is the share of members and of nonmembers whose status attackers
-    know, None where no attack uses it.
+    know, None if no attack uses it.
     """
 
     membership: Mapping[str, MembershipAttack]
@@ -80,14 +80,14 @@ class Attacks:
             if key not in keys:
                 raise SpaceError(f"unknown key {key!r}{suggestion(key, keys)}", place=[key])
 
-        membership = _family(given.get("membership"), MEMBERSHIP, "membership")
-        inversion = _family(given.get("inversion"), INVERSION, "inversion")
+        membership = _parse_family(given.get("membership"), MEMBERSHIP, "membership")
+        inversion = _parse_family(given.get("inversion"), INVERSION, "inversion")
         return cls(
             membership=membership,
             inversion=inversion,
-            attack_auc=_counted_auc(given, membership),
-            inversion_mse=_counted_layer(given, inversion),
-            known_share=_known_share(given, membership),
+            attack_auc=_parse_attack_auc(given, membership),
+            inversion_mse=_parse_inversion_mse(given, inversion),
+            known_share=_parse_known_share(given, membership),
         )
 
     @functools.cached_property
@@ -110,10 +110,10 @@ class Attacks:
         return [name for name, attack in self.membership.items() if "white-box" not in attack.needs]
 
     def other_datasets(self, dataset: Dataset) -> list[Dataset]:
-        """Return the data sets that the attacks read beside the target's ``dataset``.
+        """Return the data sets that the attacks read in addition to the target's ``dataset``.
 
         Raises:
-            SpaceError: an attack names an unknown one, or the target's own.
+            SpaceError: an attack names an unknown data set, or that of the target.
 
         """
         others = []
@@ -126,8 +126,8 @@ class Attacks:
         return others
 
 
-def _family(given: Any, catalogue: Mapping[str, type[Any]], family: str) -> dict[str, Any]:
-    """Return name -> attack. A list is shorthand for names without parameters."""
+def _parse_family(given: Any, catalogue: Mapping[str, type[Any]], family: str) -> dict[str, Any]:
+    """Return name -> attack. A list of names is short for names without parameters."""
     if isinstance(given, list) and all(isinstance(name, str) for name in given):
         given = dict.fromkeys(given)
     if not isinstance(given, dict | None):
@@ -150,7 +150,8 @@ def _parameters(attack: Any) -> dict[str, Any]:
     return {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
 
 
-def _counted_auc(given: Mapping[str, Any], membership: Mapping[str, Any]) -> str:
+def _parse_attack_auc(given: Mapping[str, Any], membership: Mapping[str, Any]) -> str:
+    """Return ``attack_auc``: "strongest", "mean" or the name of a configured attack."""
     counted = given.get("attack_auc", "strongest")
     choices = ["strongest", "mean", *membership]
     if counted not in choices:
@@ -160,11 +161,15 @@ def _counted_auc(given: Mapping[str, Any], membership: Mapping[str, Any]) -> str
     return str(counted)
 
 
-def _counted_layer(given: Mapping[str, Any], inversion: Mapping[str, Any]) -> str | None:
+def _parse_inversion_mse(given: Mapping[str, Any], inversion: Mapping[str, Any]) -> str | None:
+    """Return ``inversion_mse``: by default ``output`` if it is attacked, else the last layer."""
     layers = [
         layer for attack in inversion.values() for layer in attack.layers if layer is not None
     ]
-    default = "output" if "output" in layers or not inversion else layers[-1] if layers else None
+    default = layers[-1] if layers else None
+    if "output" in layers or not inversion:
+        default = "output"
+
     layer: str | None = given.get("inversion_mse", default)
     if inversion and layer not in (layers or [None]):
         rule = f"`inversion_mse` must be one of the attacked layers {layers}"
@@ -172,14 +177,15 @@ def _counted_layer(given: Mapping[str, Any], inversion: Mapping[str, Any]) -> st
     return layer
 
 
-def _known_share(given: Mapping[str, Any], membership: Mapping[str, Any]) -> float | None:
-    """Return the share of members and nonmembers that attackers know; judging leaves them out."""
+def _parse_known_share(given: Mapping[str, Any], membership: Mapping[str, Any]) -> float | None:
+    """Return ``known_share``, or None if no attack uses it."""
     is_used = any("known" in attack.needs for attack in membership.values())
     if not is_used and "known_share" not in given:
         return None
+
     if not is_used:
         names = ", ".join(name for name, kind in MEMBERSHIP.items() if "known" in kind.needs)
-        rule = f"`known_share` is for attacks that know members ({names}): name one"
+        rule = f"`known_share` needs an attack that uses known members ({names})"
         raise SpaceError(rule, place=["known_share"])
 
     share = given.get("known_share", DEFAULT_KNOWN_SHARE)

@@ -1,4 +1,4 @@
-"""The contract of an attack: the types that it takes and returns. Nothing here imports torch."""
+"""The types that an attack takes and returns. This module does not import torch."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ DatasetName = str | dict[str, Any]
 
 
 class Target(Protocol):
-    """A trained model as an attack meets it; :class:`~raysweep.training.target.TrainedTarget`."""
+    """A trained model as an attack observes it: a :class:`~raysweep.training.target.TrainedTarget`."""
 
     @property
     def model(self) -> torch.nn.Module:
@@ -62,8 +62,8 @@ class Target(Protocol):
 class Distances:
     """How far each example is from a confident prediction, (n,), as fractions of [0, 1].
 
-    ``reached`` (n,) says whether the search reached a confident prediction; ``unsure`` (n,) says
-    whether the prediction was not confident at the start.
+    ``reached`` (n,) is true if the search reached a confident prediction. ``unsure`` (n,) is true
+    if the prediction was not confident at the start.
     """
 
     values: NDArray[np.float64]
@@ -73,9 +73,10 @@ class Distances:
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """One score an example, (n,), higher = member; ``threshold`` is the attack's own, or None.
+    """One score for each example, (n,): the higher, the more likely a member.
 
-    ``distances`` are set by an attack that scores by them.
+    ``threshold`` is the score from which the attack predicts membership, None if it sets none. An
+    attack that scores by distances also sets ``distances``.
     """
 
     values: NDArray[np.float64]
@@ -85,7 +86,7 @@ class Scores:
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """Members and nonmembers whose status the attacker knows; excluded from evaluation."""
+    """Members and nonmembers whose status the attacker knows. They are not evaluated."""
 
     members: Split
     nonmembers: Split
@@ -106,7 +107,7 @@ class Knowledge:
 
     ``pool`` is data of the target's distribution and ``reference`` is public data. Shadow models
     are trained on first use and shared by the attacks. ``training_loss`` is the (mean, median)
-    loss over the members. It and ``known`` are granted only to the attacks that need them.
+    loss over the members. Only attacks that need ``training_loss`` or ``known`` are granted them.
     """
 
     def __init__(
@@ -129,17 +130,17 @@ class Knowledge:
     def shadows(self, n: int, *, dataset: DatasetName | None = None) -> list[TrainedShadow]:
         """Return ``n`` shadow models trained by the target's whole recipe on the pool.
 
-        With ``dataset``, as an attack names it, they are trained on another data set.
+        If ``dataset`` is given, they are trained on this data set instead, named as in an attack.
         """
         trained = self._shadows.setdefault(json.dumps(dataset, sort_keys=True), [])
         missing = range(len(trained), n)
         if missing:
-            assert self._train_shadows is not None, "this attacker can train no shadow"
+            assert self._train_shadows is not None, "this attacker cannot train shadows"
             trained += self._train_shadows(missing, dataset)
         return trained[:n]
 
     def grant(self, attack: MembershipAttack, target: Target) -> Knowledge:
-        """Return the part of this knowledge that ``attack`` needs, with the training loss."""
+        """Return the part of this knowledge that ``attack`` needs, with the target's training loss."""
         granted = Knowledge(
             pool=self.pool,
             train_shadows=self._train_shadows,
@@ -151,7 +152,7 @@ class Knowledge:
         return granted
 
     def exclude_known(self, members: Split, nonmembers: Split) -> tuple[Split, Split]:
-        """Return both without the known ones: these may be evaluated."""
+        """Return the members and nonmembers that are not known, on which attacks are evaluated."""
         if self.known is None:
             return members, nonmembers
         return exclude(members, self.known.members), exclude(nonmembers, self.known.nonmembers)
@@ -163,12 +164,12 @@ def exclude(split: Split, others: Split) -> Split:
 
 
 class MembershipAttack(Protocol):
-    """Scores examples without being told which of them are members."""
+    """Scores examples, and does not get the truth about their membership."""
 
     needs: ClassVar[tuple[Need, ...]]
 
     def score(self, target: Target, examples: Split, knowledge: Knowledge, *, seed: int) -> Scores:
-        """Return one score an example, in the order of ``examples``."""
+        """Return one score for each example, in the order of ``examples``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +200,7 @@ class Reconstruction:
 
 
 class InversionAttack(Protocol):
-    """Rebuilds examples from the activations of each of ``layers``; with None, whole classes."""
+    """Rebuilds examples from the activations of ``layers``, or whole classes where a layer is None."""
 
     layers: tuple[str | None, ...]
     needs: ClassVar[tuple[Need, ...]]

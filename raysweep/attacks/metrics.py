@@ -1,4 +1,4 @@
-"""Measures of attacks, with their intervals. NumPy and scipy.special; no torch.
+"""Measures of attacks, with their intervals, in NumPy and SciPy without torch.
 
 A higher score means that an example is more likely a member. An AUC below 0.5 is reported as it
 is, never flipped.
@@ -28,7 +28,7 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class TprAtFpr:
-    """A true-positive rate, and the false-positive rate at which it was really measured."""
+    """A true-positive rate, and the false-positive rate at which it was measured."""
 
     tpr: Interval
     realised_fpr: float
@@ -49,7 +49,7 @@ def auc(scores: Floats, is_member: Bools) -> float:
 def roc(scores: Floats, is_member: Bools) -> tuple[Floats, Floats]:
     """Return the false- and true-positive rates of all thresholds, from (0, 0) to (1, 1).
 
-    Equal scores are one step, drawn slanted: the area below is :func:`auc`.
+    Equal scores are one slanted step, so that the area below is :func:`auc`.
 
     >>> roc(np.array([0.9, 0.4, 0.1]), np.array([True, True, False]))[1].tolist()
     [0.0, 0.5, 1.0, 1.0]
@@ -67,9 +67,9 @@ def roc(scores: Floats, is_member: Bools) -> tuple[Floats, Floats]:
 def auc_interval(
     scores: Floats, is_member: Bools, *, seed: int, level: float = 0.95, resamples: int = 1000
 ) -> Interval:
-    """Return the AUC with its bootstrap interval (percentile; members and nonmembers apart).
+    """Return the AUC with a percentile bootstrap interval.
 
-    Resamples are counted on the ranks of the scores, which are sorted only once.
+    Members and nonmembers are resampled separately, on the ranks of the scores.
     """
     rng = np.random.default_rng(seed)
     values, group = np.unique(scores, return_inverse=True)
@@ -146,13 +146,14 @@ def tpr_at_fpr(
 ) -> TprAtFpr | None:
     """Return the TPR at the largest false-positive rate <= ``fpr`` that n nonmembers can have.
 
-    Ties are broken at random by ``seed``. The interval is exact for the chosen threshold. None
-    when a single false positive among the nonmembers already exceeds ``fpr``.
+    Ties are broken at random by ``seed``. The interval is exact for the chosen threshold. Return
+    None if one false positive among the nonmembers already exceeds ``fpr``.
     """
     n_nonmembers = int((~is_member).sum())
     allowed = int(np.floor(fpr * n_nonmembers + 1e-9))
     if allowed == 0:
         return None
+
     tie_break = np.random.default_rng(seed).random(len(scores))
     falling = np.lexsort((tie_break, scores))[::-1]
     false_positives = np.cumsum(~is_member[falling])
@@ -166,7 +167,8 @@ def relative_gap(
 ) -> Interval:
     """Return (mean over nonmembers - mean over members) / mean over nonmembers.
 
-    All figures are > 0. The interval is a percentile bootstrap, members and nonmembers apart.
+    All figures are > 0. The interval is a percentile bootstrap, with members and
+    nonmembers resampled separately.
 
     >>> relative_gap(np.array([1.0, 1.0]), np.array([4.0, 4.0]), seed=0)
     Interval(value=0.75, low=0.75, high=0.75)

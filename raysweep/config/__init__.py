@@ -1,6 +1,6 @@
-"""Reading and checking settings: YAML, registries of names, seeds, the `training` block."""
+"""Read and check settings: YAML, catalogues of names, seeds, the `training` block."""
 
-from raysweep.config.plain_values import plain, restore
+from raysweep.config.plain_values import from_plain, to_plain
 from raysweep.config.seeds import sub_seed
 from raysweep.config.training import Optimizer, Positive, PrivateTraining, Training
 
@@ -9,7 +9,7 @@ __all__ = [
     "Positive",
     "PrivateTraining",
     "Training",
-    "plain",
-    "restore",
+    "from_plain",
     "sub_seed",
+    "to_plain",
 ]

@@ -1,4 +1,4 @@
-"""Values as strict JSON has them, and back: the one place where infinity becomes text."""
+"""Convert values to those of strict JSON and back. JSON has no infinity, so it becomes text."""
 
 from __future__ import annotations
 
@@ -9,29 +9,33 @@ from typing import Any
 _INFINITIES = {"inf": math.inf, "-inf": -math.inf}
 
 
-def plain(value: Any) -> Any:
+def to_plain(value: Any) -> Any:
     """Return ``value`` with infinities as text and tuples as lists, ready for strict JSON.
 
-    >>> plain({"epsilon": math.inf, "layers": ("output",)})
+    >>> to_plain({"epsilon": math.inf, "layers": ("output",)})
     {'epsilon': 'inf', 'layers': ['output']}
     """
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [to_plain(item) for item in value]
     if isinstance(value, float) and math.isinf(value):
         return "inf" if value > 0 else "-inf"
     return value
 
 
-def restore(value: Any) -> Any:
-    """Return what :func:`plain` was given, with tuples as lists.
+def from_plain(value: Any) -> Any:
+    """Return ``value`` with the texts for infinity as floats: the reverse of :func:`to_plain`.
 
-    >>> restore({"epsilon": "inf", "layers": ["output"]})
+    Tuples stay lists.
+
+    >>> from_plain({"epsilon": "inf", "layers": ["output"]})
     {'epsilon': inf, 'layers': ['output']}
     """
     if isinstance(value, dict):
-        return {key: restore(item) for key, item in value.items()}
+        return {key: from_plain(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [restore(item) for item in value]
-    return _INFINITIES.get(value, value) if isinstance(value, str) else value
+        return [from_plain(item) for item in value]
+    if isinstance(value, str):
+        return _INFINITIES.get(value, value)
+    return value

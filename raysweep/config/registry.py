@@ -1,4 +1,4 @@
-"""Catalogues of names: look one up, and build the object that it names."""
+"""Look a name up in a catalogue, and build the object that it names."""
 
 from __future__ import annotations
 

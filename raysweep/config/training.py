@@ -16,7 +16,7 @@ Optimizer = Literal["sgd", "adam", "amsgrad"]
 
 @dataclass(frozen=True, kw_only=True)
 class PrivateTraining:
-    """Settings that replace those of ``training`` under DP-SGD. An absent key stays as it is."""
+    """Settings that replace those of ``training`` under DP-SGD. The value None replaces nothing."""
 
     batch_size: Annotated[
         Annotated[int, Gt(0)] | None,
@@ -65,10 +65,10 @@ class Training:
         Literal["fp32", "bf16"], Field(description="`bf16` runs the model's own layers in bfloat16")
     ] = "fp32"
     private: Annotated[
-        PrivateTraining, Field(description="what replaces these keys under DP-SGD")
+        PrivateTraining, Field(description="settings that replace these keys under DP-SGD")
     ] = field(default_factory=PrivateTraining)
 
     def as_private(self) -> Training:
         """Return the settings that DP-SGD trains with."""
-        given = {key: value for key, value in asdict(self.private).items() if value is not None}
-        return replace(self, **given)
+        stated = {key: value for key, value in asdict(self.private).items() if value is not None}
+        return replace(self, **stated)

@@ -53,22 +53,22 @@ def user_function(reference: str, kind: str) -> Callable[..., Any]:
     return function  # type: ignore[no-any-return]
 
 
-def _refuse_foreign(module_name: str, what: str) -> None:
+def _refuse_foreign(module_name: str, reference: str) -> None:
     """Raise :class:`SpaceError` for Python's own modules and installed packages.
 
-    A space may come from a stranger: `subprocess:run` with parameters would run a command.
+    A space may come from somebody else, and `subprocess:run` with parameters would run a command.
     """
-    top = module_name.partition(".")[0]
+    package = module_name.partition(".")[0]
     spec = None
     with contextlib.suppress(ImportError, ValueError):
-        spec = importlib.util.find_spec(top)
+        spec = importlib.util.find_spec(package)
 
     folders = (*map(sysconfig.get_path, ("purelib", "platlib")), "site-packages", "dist-packages")
     origins = [spec.origin, *(spec.submodule_search_locations or [])] if spec else []
     is_installed = any(folder in str(origin) for folder in folders for origin in origins)
-    is_raysweep = top == __name__.partition(".")[0]
-    if top in sys.stdlib_module_names or is_raysweep or is_installed:
+    is_raysweep = package == __name__.partition(".")[0]
+    if package in sys.stdlib_module_names or is_raysweep or is_installed:
         raise SpaceError(
-            f"{what}: {top} is not a module of your own",
+            f"{reference}: {package} is not a module of your own",
             remedy="write a function of your own that calls it",
         )

@@ -1,4 +1,4 @@
-"""Safe YAML with the line of every key: no tags, no aliases, no key twice."""
+"""Read YAML safely, with the line of every key. Tags, aliases and repeated keys are errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from raysweep.errors import SpaceError
 
 Path = tuple[str | int, ...]
 
-MAX_LETTERS = 2**20
+MAX_CHARACTERS = 2**20
 
 _NUMBER = re.compile(r"[-+]?(\d[\d_]*)(\.\d*)?([eE][-+]?\d+)?|[-+]?\.\d+([eE][-+]?\d+)?")
 
@@ -33,23 +33,14 @@ class Document:
         self.name = name
         self.overridden: dict[Path, str] = {}
         self._lines: dict[Path, int] = {}
-        if len(text) > MAX_LETTERS:
-            raise SpaceError(f"a search space has at most {MAX_LETTERS:,} letters ({name})")
-        try:
-            if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-                raise SpaceError(f"aliases (*name) are not read: write the value out ({name})")
-            node = yaml.compose(text, Loader=yaml.SafeLoader)
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            line = f", line {mark.line + 1}" if mark else ""
-            problem = getattr(error, "problem", None) or error
-            raise SpaceError(f"this is not YAML: {problem} ({name}{line})") from None
-        except RecursionError:
-            raise SpaceError(f"this is nested too deeply ({name})") from None
+        if len(text) > MAX_CHARACTERS:
+            raise SpaceError(f"a search space has at most {MAX_CHARACTERS:,} characters ({name})")
+
+        node = _compose(text, name)
         self.value: Any = None if node is None else self._read(node, ())
 
-    def where(self, path: Path) -> str:
-        """Return the file with the line, or the override, of ``path`` or the nearest key above."""
+    def describe_place(self, path: Path) -> str:
+        """Return the file and the line or override of ``path``, or of the nearest key above."""
         for end in range(len(path), -1, -1):
             if path[:end] in self.overridden:
                 return f"{self.name} with --set {self.overridden[path[:end]]}"
@@ -59,13 +50,13 @@ class Document:
 
     def locate(self, error: SpaceError) -> SpaceError:
         """Return ``error`` with the file and the line of its place in the message."""
-        where = self.where(error.place)
+        where = self.describe_place(error.place)
         place = ".".join(str(part) for part in error.place)
         named = "" if not place or f"`{place}`" in str(error) else f"`{place}`: "
         return SpaceError(f"{named}{error} ({where})", place=error.place)
 
     def rename_places(self, names: Mapping[str, str]) -> None:
-        """Let every place be found by its keys' new ``names`` (old -> new) too."""
+        """Record the line of every place under the new ``names`` (old -> new) of its keys too."""
         renamed = {
             tuple(names.get(str(part), part) for part in path): line
             for path, line in self._lines.items()
@@ -73,15 +64,18 @@ class Document:
         self._lines = renamed | self._lines
 
     def _read(self, node: yaml.Node, path: Path) -> Any:
+        """Return the value of ``node``, and record the lines of the places in it."""
         self._lines.setdefault(path, node.start_mark.line + 1)
         if node.tag not in _TAGS:
             raise self.locate(
                 SpaceError(f"the tag {node.tag} is not read: write plain values", place=path)
             )
+
         if isinstance(node, yaml.MappingNode):
             return self._read_mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self._read(item, (*path, i)) for i, item in enumerate(node.value)]
+
         assert isinstance(node, yaml.ScalarNode)
         try:
             return _scalar(node)
@@ -96,16 +90,30 @@ class Document:
         for key_node, value_node in node.value:
             key = str(key_node.value)
             place = (*path, key)
-            if key in result:
-                self._lines[place] = key_node.start_mark.line + 1
-                raise self.locate(SpaceError(f"the key {key!r} stands twice", place=place))
             self._lines[place] = key_node.start_mark.line + 1
+            if key in result:
+                raise self.locate(SpaceError(f"the key {key!r} is given twice", place=place))
             result[key] = self._read(value_node, place)
         return result
 
 
+def _compose(text: str, name: str) -> yaml.Node | None:
+    """Return the root node of ``text``, None if it is empty. Errors name it ``name``."""
+    try:
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise SpaceError(f"aliases (*name) are not read: write the value out ({name})")
+        return yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or error
+        raise SpaceError(f"this is not YAML: {problem} ({name}{line})") from None
+    except RecursionError:
+        raise SpaceError(f"this is nested too deeply ({name})") from None
+
+
 def _scalar(node: yaml.ScalarNode) -> Any:
-    """Return a scalar as YAML reads it, but ``1e-6`` and ``inf`` as numbers."""
+    """Return the value of a scalar as in YAML, except that ``1e-6`` and ``inf`` are numbers."""
     text = node.value
     if node.tag.endswith(":str") and node.style is None:
         if _NUMBER.fullmatch(text):

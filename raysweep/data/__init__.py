@@ -1,4 +1,4 @@
-"""Data sets dealt into splits, the same for every trial of a sweep. Read :func:`load`."""
+"""Read data sets and deal them into splits, the same for every trial of a sweep."""
 
 from raysweep.data.loading import Dataset, deal_key, load
 from raysweep.data.sources import SOURCES

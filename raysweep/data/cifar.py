@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009), read without running code from their pickles."""
+"""Read CIFAR-10 and CIFAR-100 (Krizhevsky 2009) without running code from their pickles."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CIFAR100 = PublishedFiles(
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Reads pickles of NumPy arrays and refuses all that could run code."""
+    """Reads pickles of NumPy arrays and refuses everything that could run code."""
 
     allowed: ClassVar[dict[tuple[str, str], Any]] = {
         ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
@@ -67,7 +67,7 @@ def _read_batch(path: Path, label_key: bytes) -> tuple[NDArray[np.uint8], NDArra
         return images, np.asarray(batch[label_key], np.int64)
     except (pickle.UnpicklingError, EOFError, KeyError, ValueError, TypeError) as error:
         raise DataError(
-            f"{path} is no CIFAR batch ({error})", remedy="delete it and fetch it again"
+            f"{path} is not a CIFAR batch ({error})", remedy="delete it and fetch it again"
         ) from None
 
 

@@ -53,8 +53,8 @@ class PublishedSizes:
     """How many examples each split gets of the published training and test set.
 
     ``members``, ``pool`` and ``reference`` come from the training set, the others from the test
-    set. A size is a whole number, or a fraction of its set. ``members`` and ``validation`` that
-    are None get all that the other splits of their set leave. If ``nonmembers`` is 0, the
+    set. A size is a whole number, or a fraction of its set. If ``members`` or ``validation`` is
+    None, it gets all examples that the other splits of its set leave. If ``nonmembers`` is 0, the
     validation examples serve as nonmembers too.
     """
 
@@ -82,7 +82,7 @@ class PublishedSizes:
     def _counts_of_set(
         self, names: tuple[str, ...], main: str, total: int, set_name: str
     ) -> dict[str, int]:
-        """Return the sizes of the splits from one set; ``main`` may take all that is left."""
+        """Return the sizes of the splits of one set. ``main`` gets the rest if it has no size."""
         counts = {name: _count(name, getattr(self, name), total) for name in names}
         size = getattr(self, main)
         if size is None:
@@ -121,7 +121,7 @@ def _check_fit(counts: Mapping[str, int], total: int, whole: str) -> None:
     if needed > total:
         sizes = ", ".join(f"{name} {count:,}" for name, count in counts.items())
         raise DataError(
-            f"the splits ask for {needed:,} examples, {whole} has {total:,} ({sizes})",
+            f"the splits need {needed:,} examples, and {whole} has {total:,} ({sizes})",
             remedy="make some of them smaller",
         )
 
@@ -209,7 +209,7 @@ def _deal_groups(
 ) -> dict[str, Indices]:
     """Return the indices of each split, made of whole groups.
 
-    Groups come in random order, and each goes to the split that misses the most examples.
+    Groups come in random order, and each goes to the split that lacks the most examples.
     """
     splits: dict[str, list[Indices]] = {name: [] for name in counts}
     missing = dict(counts)

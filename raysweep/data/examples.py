@@ -56,10 +56,11 @@ def to_raw_data(
         x = np.asarray(features)
     except ValueError:
         raise DataError("examples differ in size", remedy="resize them to one shape") from None
+
     y = np.asarray(labels)
     if x.dtype.kind not in "buif" or x.ndim < 2:
         raise DataError(
-            f"features must be numbers, one row an example, got {x.dtype} of shape {x.shape}"
+            f"features must be numbers, one row for each example, got {x.dtype} of shape {x.shape}"
         )
     if groups is not None and np.shape(groups) != np.shape(y):
         raise DataError(f"groups must pair with labels, got {np.shape(groups)} and {np.shape(y)}")

@@ -22,7 +22,7 @@ ORL_FACES = PublishedFiles(
 )
 
 N_TRAINING = 7
-"""Images of each person in the published training set. Which of the ten they are is unpublished."""
+"""Images of each person in the training set. No source says which of the ten images they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class OrlFaces:
 
 
 def _number(path: Path) -> int:
-    """Return the number that an image is named by."""
+    """Return the number in the name of an image file."""
     if not path.stem.isdigit():
         raise DataError(
             f"orl_faces: {path} is not named by a number", remedy="take it out of the folder"

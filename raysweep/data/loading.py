@@ -1,7 +1,4 @@
-"""A data set as a space describes it, read and dealt into splits.
-
-Read :func:`load`. ``sources`` is the catalogue of data sets, ``deal`` the arithmetic of splits.
-"""
+"""Read the data set of a space and deal it into splits."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from raysweep.config import plain, sub_seed
+from raysweep.config import sub_seed, to_plain
 from raysweep.config.registry import build, fields
 from raysweep.data.deal import PublishedSizes, Sizes, deal, deal_published
 from raysweep.data.examples import RawData, Source
@@ -26,9 +23,9 @@ from raysweep.errors import DataError, SpaceError
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A data set and the sizes of its splits, checked; nothing is read yet.
+    """A data set and the sizes of its splits, checked but not yet read.
 
-    ``sizes`` says whether its published training and test sets are kept apart.
+    The type of ``sizes`` is PublishedSizes if the published training and test set are kept apart.
     """
 
     name: str
@@ -72,27 +69,28 @@ class Dataset:
         return {"name": self.name, "split": self.split, **sizes, **self.parameters}
 
     def find(self) -> Path | None:
-        """Return where it lies on this machine, or None; nothing is read or downloaded."""
+        """Return its file or folder on this machine, or None. Nothing is read or downloaded."""
         return self.source.find()
 
 
 def deal_key(dataset: Dataset, seed: int) -> str:
     """Return a text that is the same for the same data set, sizes and seed."""
-    return json.dumps([plain(dataset.settings), seed], sort_keys=True)
+    return json.dumps([to_plain(dataset.settings), seed], sort_keys=True)
 
 
 def load(dataset: Dataset | Mapping[str, Any], *, seed: int) -> Splits:
-    """Return the splits of ``dataset``, or of the one that its settings describe.
+    """Return the splits of ``dataset``, which may be given by its settings.
 
     The same data set, sizes and seed give the same splits.
 
     Raises:
-        DataError: the data set cannot be found, read, or dealt as asked.
+        DataError: the data set cannot be found, read or dealt into splits of these sizes.
         SpaceError: an unknown name or key.
 
     """
     if not isinstance(dataset, Dataset):
         dataset = Dataset.parse(dataset)
+
     examples = dataset.source.read()
     labels = _check_labels(examples, dataset.name)
     indices = _deal(dataset, examples, labels, seed=sub_seed(seed, "splits"))
@@ -130,12 +128,12 @@ def _deal(
 
 
 def _check_labels(examples: RawData, name: str) -> NDArray[np.int64]:
-    """Return labels 0 .. classes - 1, each of them present."""
+    """Return the labels as int64, after checking that they are 0 to classes - 1 without a gap."""
     labels = np.asarray(examples.labels)
     if len(labels) != len(examples.features):
         raise DataError(
-            f"dataset {name!r} has {len(examples.features):,} features and {len(labels):,} labels; "
-            "they must pair"
+            f"dataset {name!r} has {len(examples.features):,} features and {len(labels):,} labels, "
+            "but each example needs one of both"
         )
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise DataError(
@@ -143,7 +141,7 @@ def _check_labels(examples: RawData, name: str) -> NDArray[np.int64]:
             f"got {labels.dtype} of shape {labels.shape}"
         )
     if len(labels) == 0 or labels.min() < 0:
-        raise DataError(f"dataset {name!r}: labels must start at 0 and there must be examples")
+        raise DataError(f"dataset {name!r}: there must be examples, and labels must start at 0")
 
     counts = np.bincount(labels.astype(np.int64))
     if (counts == 0).any():

@@ -80,9 +80,9 @@ _IDX = (
 class PublishedFiles:
     """The files of a published data set.
 
-    ``folders`` are the names under which people keep it, and ``needed`` the files inside. If
-    torchvision cannot download it, ``torchvision_name`` is None and ``origin`` says where to get
-    the files.
+    ``folders`` are the usual names of its folder, and ``needed`` are the files inside. If
+    torchvision cannot download it, ``torchvision_name`` is None and ``origin`` tells the user
+    where to get the files.
     """
 
     name: str
@@ -116,7 +116,7 @@ class PublishedFiles:
         return folder
 
     def missing(self) -> DataError:
-        """Return the error that names the folders that were searched and the ways to get it."""
+        """Return an error that names the searched folders and the ways to get the files."""
         tried = "".join(f"\n  - {folder}" for folder in self.candidates())
         place = f"a folder named {self.name} and name the folder above it in RAYSWEEP_DATA"
         if self.torchvision_name is None:

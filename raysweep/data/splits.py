@@ -1,4 +1,4 @@
-"""Types for a split of a data set, and for all splits of one deal."""
+"""Types for one split of a data set, and for all of its splits together."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Split:
 def concatenate(first: Split, second: Split, order: NDArray[np.int64] | None = None) -> Split:
     """Return the examples of ``first``, then those of ``second``, or both in ``order``.
 
-    The result is written at once, without a concatenated array that is then put into order.
+    Rows are copied to their final positions directly, to save memory.
     """
     n = len(first) + len(second)
     positions = np.arange(n) if order is None else np.argsort(order)
@@ -108,7 +108,7 @@ class Splits:
     - ``test``: set aside, never read.
 
     Splits are disjoint, with one exception: validation examples of a published test set may serve
-    as nonmembers too. :attr:`kind` says so.
+    as nonmembers too. :attr:`kind` tells the two cases apart.
     """
 
     members: Split

@@ -103,7 +103,7 @@ class SyntheticPurchase:
     ] = 0.5
 
     def find(self) -> Path | None:
-        """Return the folder of this module: the records are generated."""
+        """Return the folder of this module, because the records are generated."""
         return Path(__file__).parent
 
     def read(self) -> RawData:

@@ -23,7 +23,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".pgm", ".ppm", ".tif", ".tif
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFolder:
-    """Your own images: one folder a class below ``path``, all images of one size."""
+    """Your own images: one folder for each class below ``path``, all images of one size."""
 
     path: Annotated[str, Field(description="folder that holds one folder of images for each class")]
 
@@ -48,7 +48,7 @@ def read_classes(
     """Return the images of all folders; the label of an image is the position of its folder.
 
     Raises:
-        DataError: a folder has less than two images, or an image cannot be read or differs in
+        DataError: a folder has fewer than two images, or an image cannot be read or differs in
             size.
 
     """
@@ -104,8 +104,8 @@ def _read_image(path: Path) -> NDArray[np.uint8]:
 class Npz:
     """Your own arrays: ``path`` to an .npz with ``features`` (images or flat) and ``labels``.
 
-    ``range: [low, high]`` gives the values that stand for 0 and 1. Without it images of bytes are
-    divided by 255, and other features are each scaled by their range in the pool.
+    ``range: [low, high]`` gives the values that stand for 0 and 1. Without it, images of bytes are
+    divided by 255, and every other feature is scaled by its range in the pool.
     """
 
     path: Annotated[str, Field(description="file with the arrays `features` and `labels`")]

@@ -1,7 +1,7 @@
 """The catalogue of defences, in the order in which they are applied.
 
 A defence is a frozen dataclass whose fields are its keys in a space. Every default is neutral,
-which means plain training. A new defence is one file, its import and its entry in ``DEFENCES``.
+which means training without this defence. A new defence is one file, its import and its entry in ``DEFENCES``.
 """
 
 from __future__ import annotations
@@ -48,21 +48,24 @@ COUNTS = ("random_crop", "early_stopping", "reference_size", "adversary_batches"
 """Keys that count something: a range between whole numbers takes whole numbers only."""
 
 BREAK_PRIVACY = (Distillation, AdversarialRegularisation)
-"""Defences that use the members outside DP-SGD's guarantee. Each says how."""
+"""Defences that use the members outside DP-SGD's guarantee, each for its ``breaks_privacy``."""
 
 OLDER_NAMES = {"epsilon": "target_epsilon"}
-"""Keys by which spaces and records may still name a setting. ``epsilon`` is what was spent."""
+"""Older keys that spaces and records may have, and the present ones.
+
+Today ``epsilon`` is the epsilon that a training spent.
+"""
 
 
 class Defence(Protocol):
-    """Plain numbers, and one method that turns a recipe into a defended one."""
+    """The settings of a defence, with a method that turns a recipe into a defended one."""
 
     @property
     def is_neutral(self) -> bool:
         """Whether training is plain."""
 
     def apply(self, recipe: Recipe, reference: Split) -> Recipe:
-        """Return a defended recipe; the given one is unchanged."""
+        """Return a defended recipe; ``recipe`` itself is unchanged."""
 
 
 @dataclass(frozen=True)
@@ -77,22 +80,22 @@ class Defences(Mapping[str, float | str]):
 
     @classmethod
     def parse(cls, settings: Mapping[str, Any]) -> Defences:
-        """Return every defence with its ``settings`` (key -> value); others are neutral.
+        """Return every defence with its ``settings`` (key -> value). Absent keys are neutral.
 
-        The settings of a neutral defence have no effect, so they are put back to their defaults:
-        configurations that mean the same are the same.
+        The settings of a neutral defence have no effect, so they are reset to their defaults.
+        Configurations with the same effect are therefore equal.
 
         Raises:
-            SpaceError: an unknown key, a value that breaks a rule, or DP-SGD beside a defence that
-                breaks its guarantee.
+            SpaceError: an unknown key, a value that breaks a rule, or DP-SGD together with a defence
+                that breaks its guarantee.
 
         """
         renamed = rename_older(settings)
-        known = known_keys()
+        valid = all_keys()
         for key in renamed:
-            if key not in known:
+            if key not in valid:
                 raise SpaceError(
-                    f"unknown defence {key!r}{suggestion(str(key), known)}", place=[key]
+                    f"unknown defence {key!r}{suggestion(str(key), valid)}", place=[key]
                 )
 
         built = tuple(
@@ -114,10 +117,10 @@ class Defences(Mapping[str, float | str]):
         return any(isinstance(d, DPSGD) and not d.is_neutral for d in self.in_order)
 
     def limit(self, training: Training) -> Defences:
-        """Return the defences for ``training``: stopping after the last epoch is neutral.
+        """Return the defences for ``training``, in which stopping after the last epoch is neutral.
 
         Raises:
-            SpaceError: early stopping after more epochs than there are.
+            SpaceError: training has fewer epochs than early stopping allows.
 
         """
         limited = tuple(
@@ -126,7 +129,7 @@ class Defences(Mapping[str, float | str]):
         return Defences(limited)
 
     def check(self, splits: Splits) -> None:
-        """Raise a :class:`~raysweep.errors.RaysweepError` for what the data do not allow."""
+        """Raise a :class:`~raysweep.errors.RaysweepError` if the data do not suit a defence."""
         for defence in self.in_order:
             if isinstance(defence, DPSGD | RandomCrop | AdversarialRegularisation):
                 defence.check(splits)
@@ -149,10 +152,10 @@ class Defences(Mapping[str, float | str]):
 
 
 def rename_older(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``settings`` with the names that keys have now.
+    """Return ``settings`` with present names for older keys.
 
     Raises:
-        SpaceError: a key stands under its older name and under its present one.
+        SpaceError: a key is given by its older name and by its present one.
 
     >>> rename_older({"epsilon": 2, "dropout": 0.5})
     {'target_epsilon': 2, 'dropout': 0.5}
@@ -165,27 +168,30 @@ def rename_older(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {OLDER_NAMES.get(str(key), key): value for key, value in settings.items()}
 
 
-def present_names(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a space's document in which defences, axes and scenarios have their present names.
+def rename_older_in_space(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a space's document with present names in defences, axes and scenarios.
 
     Raises:
-        SpaceError: a key stands under its older name and under its present one.
+        SpaceError: a key is given by its older name and by its present one.
 
     """
     renamed = dict(document)
     for block in ("defences", "search"):
         if isinstance(document.get(block), dict):
             renamed[block] = _rename_at(document[block], block)
+
     named = document.get("scenarios")
     if isinstance(named, dict):
         renamed["scenarios"] = {
             name: _rename_at(values, "scenarios", name) if isinstance(values, dict) else values
             for name, values in named.items()
         }
+
     return renamed
 
 
 def _rename_at(settings: Mapping[str, Any], *place: str) -> dict[str, Any]:
+    """Return :func:`rename_older` of ``settings``. Errors are placed at ``place``."""
     try:
         return rename_older(settings)
     except SpaceError as error:
@@ -193,25 +199,25 @@ def _rename_at(settings: Mapping[str, Any], *place: str) -> dict[str, Any]:
 
 
 @functools.cache
-def known_keys() -> dict[str, type[Any]]:
-    """Return every key of every defence, with the defence that it belongs to."""
+def all_keys() -> dict[str, type[Any]]:
+    """Return every key -> the class of its defence."""
     return {key: kind for kind in DEFENCES for key in fields(kind)}
 
 
 @functools.cache
 def neutral() -> dict[str, float | str]:
-    """Return every key at the value at which training is plain."""
+    """Return every key -> its neutral value."""
     return {key: getattr(kind(), key) for kind in DEFENCES for key in fields(kind)}
 
 
 def descriptions() -> dict[str, str]:
-    """Return the meaning of every key, one line each."""
+    """Return every key -> one line about its meaning."""
     schemas = [pydantic.TypeAdapter(kind).json_schema() for kind in DEFENCES]
     return {key: part["description"] for s in schemas for key, part in s["properties"].items()}
 
 
 def _refuse_broken_privacy(built: tuple[Defence, ...]) -> None:
-    """Raise :class:`SpaceError` for DP-SGD beside a defence that uses the members without noise."""
+    """Raise :class:`SpaceError` if DP-SGD is combined with one of BREAK_PRIVACY."""
     if not Defences(built).is_private:
         return
 

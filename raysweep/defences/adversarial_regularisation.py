@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 WARM_UP = 5
-"""Epochs that the inference model is trained for after the target's first, plain epoch."""
+"""Epochs of the inference model directly after the target's first epoch, which is plain."""
 
 INTERVAL = 2
 """Steps of the target between two updates of the inference model, as in the authors' code."""
@@ -35,9 +35,9 @@ class AdversarialRegularisation:
     0 is plain training. The inference model h is trained to tell the members from
     ``reference_size`` records of the reference split (inf: all of them). The target's loss is
     cross-entropy + lambda (mean h - 1/2); its first epoch is plain. Before every second step of
-    the target, h takes ``adversary_batches`` batches: 52 as published, a third of 20,000 members.
-    With few members it is of little use: with 2,000 it cost more accuracy than it gained privacy
-    (docs/papers.md).
+    the target, h is trained on ``adversary_batches`` batches. The published 52 are a third of an
+    epoch of 20,000 members. With 2,000 members the defence cost more accuracy than it gained
+    privacy (docs/papers.md).
     """
 
     breaks_privacy: ClassVar[str | None] = (
@@ -156,7 +156,7 @@ class InnerAdversary:
         ]
 
     def update(self, model: nn.Module) -> None:
-        """Train the inference model, if it is due, before a step of ``model``."""
+        """Train the inference model before a step of ``model``, every INTERVAL steps."""
         since_first_epoch = self._steps - self._steps_per_epoch
         self._steps += 1
         if since_first_epoch == 0:
@@ -182,7 +182,7 @@ class InnerAdversary:
         model.eval()
         self._training.model.requires_grad_(True)
 
-        # The target does not change in between, so it evaluates several batches together.
+        # The target does not change in between, so several batches are evaluated together.
         together = max(1, EVALUATION_BATCH // self._batch_size)
         for first in range(0, n_batches, together):
             count = min(together, n_batches - first)

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class RandomCrop:
-    """``random_crop``: pad images by so many zeros on each side and crop them back at random.
+    """``random_crop``: the number of zeros around each training image before a random crop.
 
-    0 is plain training. Images are not flipped. Each example of a batch has its own crop.
+    The crop has the image's own size; 0 is plain training. Images are not flipped. Each example of
+    a batch has its own crop.
     """
 
     random_crop: Annotated[
@@ -46,11 +47,13 @@ class RandomCrop:
         """Raise :class:`DataError` unless examples are images that are larger than the crop."""
         if self.is_neutral:
             return
+
         shape = splits.members.shape
         if not splits.members.is_image:
             raise DataError(
                 f"`random_crop` needs images, got examples of shape {shape}", remedy="set it to 0"
             )
+
         side = min(shape[1:])
         if self.random_crop >= side:
             raise DataError(

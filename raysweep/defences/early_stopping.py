@@ -46,10 +46,10 @@ class EarlyStopping:
         return replace(recipe, training=training)
 
     def limit(self, epochs: int) -> EarlyStopping:
-        """Return this, or the neutral value where it stops after the last of ``epochs`` anyway.
+        """Return this defence, or the neutral one if it stops after the last of ``epochs``.
 
         Raises:
-            SpaceError: it would stop after more epochs than there are.
+            SpaceError: it stops after more than ``epochs`` epochs.
 
         """
         if epochs < self.early_stopping < inf:

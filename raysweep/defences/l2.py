@@ -1,4 +1,4 @@
-"""L2 regularisation. Under DP-SGD it is outside clipping and noise, as it uses no example."""
+"""L2 regularisation. It uses no example, so under DP-SGD it is outside clipping and noise."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class LabelSmoothing:
         return self.label_smoothing == 0
 
     def apply(self, recipe: Recipe, reference: Split) -> Recipe:
-        """Return the recipe with its loss on smoothed targets; the loss is linear in them."""
+        """Return the recipe with smoothed targets, using that the loss is linear in the targets."""
         before, alpha = recipe.loss, self.label_smoothing
 
         def loss(logits: Tensor, targets: Tensor) -> Tensor:

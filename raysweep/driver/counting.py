@@ -39,7 +39,7 @@ def count_trials(space: Space, asked: int) -> int:
         return asked
 
     grid = _Grid(space, values)
-    named = [space.baseline(), *(space.config(point) for _, point in space.named())]
+    named = [space.baseline(), *(space.config(point) for _, point in space.scenario_points())]
     beside = {config.trial_id for config in named if not grid.holds(config)}
     return min(asked, grid.size + len(beside))
 
@@ -112,7 +112,7 @@ def _part_of(key: str) -> str:
     """Return the part of a configuration that an axis decides, as :func:`_parts` names it."""
     if key in ("training.epochs", "early_stopping"):
         return TRAINING_LENGTH
-    kind = defences.known_keys().get(key)
+    kind = defences.all_keys().get(key)
     if kind is not None:
         return kind.__name__
 

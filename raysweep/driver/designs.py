@@ -73,7 +73,7 @@ def points(space: Space, seed: int) -> Iterator[dict[str, Value]]:
         return
     draws = _sobol(len(axes), seed) if space.sampler.name == "qmc" else _uniform(len(axes), seed)
     for draw in draws:
-        yield {key: axis.at(u) for (key, axis), u in zip(axes.items(), draw, strict=True)}
+        yield {key: axis.value_at(u) for (key, axis), u in zip(axes.items(), draw, strict=True)}
 
 
 def _uniform(dimensions: int, seed: int) -> Iterator[list[float]]:

@@ -63,7 +63,7 @@ class Proposals:
         self._proposed: set[str] = set()
         self._retries: list[Proposal] = []
 
-        named = [(name, space.config(values)) for name, values in space.named()]
+        named = [(name, space.config(values)) for name, values in space.scenario_points()]
         self._scenarios = {config.trial_id: name for name, config in reversed(named)}
         first = [space.baseline(), *(config for _, config in named)]
         self._first = enumerate(first)

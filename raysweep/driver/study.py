@@ -22,7 +22,7 @@ from optuna.distributions import (
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from raysweep.config import restore, sub_seed
+from raysweep.config import from_plain, sub_seed
 from raysweep.driver.counting import LARGEST_RANGE, combinations, finite_values, n_combinations
 from raysweep.driver.designs import first_new, points
 from raysweep.records.objectives import Objectives
@@ -145,11 +145,11 @@ class Search:
 
     def _as_trial(self, row: Mapping[str, Any]) -> FrozenTrial:
         """Return a record as a finished Optuna trial."""
-        config = restore(json.loads(str(row["config"])))
+        config = from_plain(json.loads(str(row["config"])))
         params: dict[str, Any] = {}
         for key, axis in self._space.axes.items():
             value = setting(config, key)
-            params |= _encode(key, axis, value) if axis.holds(value) else {}
+            params |= _encode(key, axis, value) if axis.contains(value) else {}
 
         distributions = _distributions(self._space.axes)
         constraints = _constraints(row, self._space.objectives)

@@ -147,7 +147,7 @@ def _write_space(store: Store, space: Space) -> None:
 
     """
     # A copy without shared values, which YAML would write as aliases.
-    resolved = json.loads(json.dumps(space.resolved()))
+    resolved = json.loads(json.dumps(space.to_plain()))
     if store.folder.exists("space.yaml"):
         changed = differences(store.space_document(), yaml.safe_load(yaml.safe_dump(resolved)))
         if changed:

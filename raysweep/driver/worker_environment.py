@@ -33,7 +33,7 @@ def worker_environment(space: Space, *, elsewhere: bool) -> Iterator[dict[str, A
     environment: dict[str, Any] = {"env_vars": {"PYTHONPATH": os.pathsep.join(_paths())}}
     job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
     copied = "working_dir" in (job.get("runtime_env") or {})
-    if not elsewhere or copied or not REFERENCE.search(json.dumps(space.resolved())):
+    if not elsewhere or copied or not REFERENCE.search(json.dumps(space.to_plain())):
         yield environment
         return
 
@@ -74,7 +74,7 @@ def refuse_foreign(space: Space, rows: Iterable[Mapping[str, Any]]) -> None:
 
     """
     names = _names(space)
-    references = _references(json.loads(json.dumps(space.resolved())))
+    references = _references(json.loads(json.dumps(space.to_plain())))
     for row in rows:
         config = TrialConfig.from_json(row["config"])
         foreign_names = {config.dataset.name, config.model.name} - names

@@ -1,8 +1,8 @@
-"""The catalogue of target models, and a user's own.
+"""The catalogue of target models, and the type for a user's own.
 
-Each builds an ``nn.Module`` from the shape of an example and the number of classes. Every module
-that an attacker may observe is named after its layer (``conv1``, ``pool1`` ... ``output``) and
-includes the activation. torch is imported only when a target is built.
+Each model builds an ``nn.Module`` from the shape of an example and the number of classes. Every
+module that an attacker may observe is named after its layer (``conv1``, ``pool1`` ... ``output``)
+and includes the activation. torch is imported only when a target is built.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ class UserModel:
     def build(
         self, shape: Shape, n_classes: int, *, dropout: float = 0.0, spatial_dropout: float = 0.0
     ) -> nn.Module:
-        """Return the module that the function returns, once it has been tried on two examples.
+        """Return the module that the function returns, after a trial run on two examples.
 
         Raises:
-            ModelError: the function raises, takes no ``dropout`` or ``spatial_dropout`` although
-                one is wanted, or returns anything but a module of logits.
+            ModelError: the function raises, lacks a parameter for a dropout that is above 0, or
+                returns anything but a module of logits.
 
         """
         from torch import nn
@@ -58,7 +58,7 @@ class UserModel:
         options = dict(self.parameters)
         for key, p in (("dropout", dropout), ("spatial_dropout", spatial_dropout)):
             if p > 0:
-                self._check_takes(function, key, p)
+                self._check_accepts(function, key, p)
                 options[key] = p
 
         try:
@@ -76,7 +76,7 @@ class UserModel:
         self._check_logits(logits, n_classes)
         return module.train()
 
-    def _check_takes(self, function: Callable[..., Any], key: str, p: float) -> None:
+    def _check_accepts(self, function: Callable[..., Any], key: str, p: float) -> None:
         """Raise :class:`ModelError` if the function has no parameter ``key``."""
         if key not in inspect.signature(function).parameters:
             raise ModelError(
@@ -101,7 +101,7 @@ class UserModel:
 
 
 def _try_out(module: nn.Module, shape: Shape) -> Any:
-    """Return what a module in evaluation mode gives for two examples of zeros."""
+    """Return the output of a module in evaluation mode for two examples of zeros."""
     import torch
 
     with torch.no_grad():
@@ -126,7 +126,7 @@ MODELS: dict[str, type[Any]] = {
 
 @plain_dataclass(frozen=True, kw_only=True)
 class NamedModel:
-    """A model with the name by which a space chooses it, its parameters checked."""
+    """A model and its name in the space, with its parameters checked."""
 
     name: str
     model: Model
@@ -146,8 +146,8 @@ class NamedModel:
         return cls(name=name, model=build(lookup(MODELS, name, "model"), given))
 
     @property
-    def is_users(self) -> bool:
-        """Whether it is a function of the user's own."""
+    def is_user_function(self) -> bool:
+        """Whether it is a user's own function."""
         return isinstance(self.model, UserModel)
 
     @functools.cached_property

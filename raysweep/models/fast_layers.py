@@ -1,4 +1,4 @@
-"""Layers that give the same results faster: a reordering sequence, and dropout."""
+"""Faster layers with the same results: a sequence that reorders layers, and dropout."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ PROBABILITY_STEPS = 2**16
 class FastSequential(nn.Sequential):
     """Named layers in order, with each max-pooling moved before the activation where possible.
 
-    The result is the same, and the activation has fewer elements to compute. It is possible if the
-    block before the pooling ends in a monotone activation. A dropout between the two is moved as
-    well; the activation must then map 0 to 0. Layers with forward hooks keep their position.
+    The result is the same, and the activation has fewer elements to compute. The move is possible
+    if the block before the pooling ends in a monotone activation. A dropout between the two is
+    moved as well, if the activation maps 0 to 0. Layers with forward hooks keep their position.
     """
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
@@ -51,6 +51,7 @@ class FastSequential(nn.Sequential):
 
 
 def _may_pool_first(block: nn.Module, dropout: nn.Module | None, pool: nn.Module | None) -> bool:
+    """Return whether ``pool`` gives the same result before the activation of ``block``."""
     kinds = KEEPS_ORDER if dropout is None else KEEPS_ZERO
     if not isinstance(block, nn.Sequential) or not isinstance(block[-1], kinds):
         return False
@@ -61,9 +62,9 @@ def _may_pool_first(block: nn.Module, dropout: nn.Module | None, pool: nn.Module
 
 
 class FastDropout(nn.Dropout):
-    """``nn.Dropout`` whose masks on a CPU take 16 random bits an element; torch draws 64.
+    """``nn.Dropout`` that draws 16 random bits for each element on a CPU, where torch draws 64.
 
-    There p is rounded to a multiple of 1 / PROBABILITY_STEPS, and the elements that are kept are
+    On a CPU, p is rounded to a multiple of 1 / PROBABILITY_STEPS. The elements that are kept are
     divided by the rounded probability, so that the mean stays the same.
     """
 

@@ -1,4 +1,4 @@
-"""Parts that targets are built from. torch is imported only when a target is built."""
+"""The layers and checks that targets share. torch is imported only when a target is built."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Activation = Annotated[
 
 Norm = Annotated[
     Literal["batch", "group"],
-    Field(description="group where a trial of the sweep may have DP, else batch"),
+    Field(description="group if a trial of the sweep may have DP, else batch"),
 ]
 
 Shape = tuple[int, ...]
@@ -30,7 +30,7 @@ Shape = tuple[int, ...]
 Width = Annotated[int, Gt(0)]
 
 MAX_GROUPS = 32
-"""Groups of a GroupNorm, where the width is a multiple of it (Wu & He 2018)."""
+"""The number of groups of a GroupNorm, if the width is a multiple of it (Wu & He 2018)."""
 
 
 def activation(name: str) -> nn.Module:
@@ -42,7 +42,7 @@ def activation(name: str) -> nn.Module:
 
 
 def normalisation(kind: Norm, width: int) -> nn.Module:
-    """Return BatchNorm, or GroupNorm: DP needs it, since it does not mix examples."""
+    """Return BatchNorm, or GroupNorm, which does not mix examples and so permits DP."""
     from torch import nn
 
     if kind == "batch":
@@ -75,7 +75,7 @@ def image_shape(shape: Shape, min_side: int, name: str) -> tuple[int, int, int]:
     """Return (channels, height, width) of the examples.
 
     Raises:
-        ModelError: they are no images, or have fewer than ``min_side`` pixels on a side.
+        ModelError: they are not images, or have fewer than ``min_side`` pixels on a side.
 
     """
     if len(shape) != 3 or min(shape[1:]) < min_side:

@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from raysweep.config.yaml import Document
-from raysweep.defences import present_names
+from raysweep.defences import rename_older_in_space
 from raysweep.errors import SpaceError, StoreError
 from raysweep.records.folder import SPACE, FileGone, Folder
 from raysweep.records.tables import SCHEMAS, Packed, row_of, to_parquet
@@ -269,4 +269,4 @@ class Store:
             raise StoreError(f"{name} is not a space that raysweep wrote: {error}") from None
         if not isinstance(document, dict) or not isinstance(document.get("objectives"), dict):
             raise StoreError(f"{name} is not a space that raysweep wrote")
-        return present_names(document)
+        return rename_older_in_space(document)

@@ -12,7 +12,7 @@ from typing import Any
 
 from raysweep import defences
 from raysweep.attacks import Attacks
-from raysweep.config import Training, plain, restore
+from raysweep.config import Training, from_plain, to_plain
 from raysweep.config.registry import build
 from raysweep.data import Dataset
 from raysweep.defences import OLDER_NAMES, Defences
@@ -86,7 +86,7 @@ class TrialConfig:
     @functools.cached_property
     def _json(self) -> str:
         stored = {_STORED_NAMES.get(key, key): value for key, value in self.defences.items()}
-        document = plain({**self.settings, "defences": stored})
+        document = to_plain({**self.settings, "defences": stored})
         return json.dumps(document, sort_keys=True, separators=(",", ":"))
 
     @classmethod
@@ -98,7 +98,7 @@ class TrialConfig:
 
         """
         try:
-            return cls.parse(restore(json.loads(text)))
+            return cls.parse(from_plain(json.loads(text)))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             reason = str(error).splitlines()[0]
         except RaysweepError as error:
@@ -113,7 +113,7 @@ def setting(document: Mapping[str, Any], key: str) -> Any:
     2.0
     """
     path = key.split(".")
-    if key in defences.known_keys():
+    if key in defences.all_keys():
         block = document.get("defences")
         stored = isinstance(block, dict) and key not in block
         path = ["defences", _STORED_NAMES.get(key, key) if stored else key]

@@ -12,7 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from raysweep.config import plain
+from raysweep.config import to_plain
 from raysweep.records.columns import TrialResult
 from raysweep.records.results import Results
 
@@ -90,7 +90,7 @@ def print_json(result: TrialResult) -> None:
         "attacks": [dataclasses.asdict(record) for record in result.attacks],
         "epochs": [dataclasses.asdict(record) for record in result.epochs],
     }
-    print(json.dumps(plain(rows)))
+    print(json.dumps(to_plain(rows)))
 
 
 def print_trial(result: TrialResult) -> None:

@@ -1,1 +1,1 @@
-"""A search space: YAML -> axes -> configurations."""
+"""A search space: its YAML, its axes and its configurations."""

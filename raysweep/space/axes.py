@@ -16,8 +16,8 @@ Value = float | int | str
 class Axis(BaseModel):
     """A range from ``low`` to ``high``, or a list of ``values``.
 
-    ``log`` searches the range in its logarithm, and ``points`` makes it a grid. ``or`` is one extra
-    value outside the range, usually "off". Half of all random proposals take it.
+    ``log`` draws from the range on a logarithmic scale, and ``points`` makes it a grid. ``or`` is
+    one extra value outside the range, usually "off". Half of all random proposals take it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
@@ -39,15 +39,21 @@ class Axis(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _one_form(self) -> Self:
-        if self.values is not None:
-            if self.low is not None or self.high is not None or self.points is not None:
-                raise ValueError("give `values`, or `low` and `high`, not both")
-            if not self.values:
-                raise ValueError("`values` must hold at least one value")
+    def _check_form(self) -> Self:
+        if self.values is None:
+            self._check_range()
             return self
+
+        if self.low is not None or self.high is not None or self.points is not None:
+            raise ValueError("give `values`, or `low` and `high`, not both")
+        if not self.values:
+            raise ValueError("`values` must hold at least one value")
+        return self
+
+    def _check_range(self) -> None:
         if self.low is None or self.high is None:
             raise ValueError("an axis needs `low` and `high`, or `values: [...]`")
+
         if not (isfinite(self.low) and isfinite(self.high)):
             raise ValueError(
                 f"`low` and `high` must be finite, got {self.low}, {self.high}; "
@@ -59,7 +65,6 @@ class Axis(BaseModel):
             raise ValueError(
                 f"`low` of a log axis must be > 0, got {self.low}; start above 0 and add `or: 0`"
             )
-        return self
 
     def choices(self) -> list[Value] | None:
         """Return every value of a finite axis, or None for a continuous one."""
@@ -71,24 +76,26 @@ class Axis(BaseModel):
             return None
         return choices if self.otherwise is None else [*choices, self.otherwise]
 
-    def at(self, u: float) -> Value:
-        """Return the value at ``u`` in [0, 1). If there is an ``or``, it takes the first half.
+    def value_at(self, u: float) -> Value:
+        """Return the value at ``u`` in [0, 1). If there is an ``or``, it has the first half.
 
-        >>> Axis(low=1, high=100, log=True).at(0.5)
+        >>> Axis(low=1, high=100, log=True).value_at(0.5)
         10.0
         """
         choices = self.choices()
         if choices is not None and self.otherwise is None:
             return choices[int(u * len(choices))]
+
         if self.otherwise is not None:
             if u < 0.5:
                 return self.otherwise
             u = 2 * u - 1
+
         if choices is not None:
             return choices[int(u * (len(choices) - 1))]
         return self._interpolate(u)
 
-    def holds(self, value: Any) -> bool:
+    def contains(self, value: Any) -> bool:
         """Return whether ``value`` lies on the axis. The baseline's value may not."""
         choices = self.choices()
         if choices is not None:
@@ -99,7 +106,7 @@ class Axis(BaseModel):
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is a range between two whole numbers, written without a decimal point."""
+        """Whether both ends of the range are whole numbers, written without a decimal point."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     def extremes(self) -> list[Value]:

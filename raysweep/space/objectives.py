@@ -1,4 +1,4 @@
-"""Objectives of a space, each with an attack that yields it."""
+"""The objectives of a space. Each needs an attack that measures it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,13 @@ from raysweep.records.objectives import Objectives
 DEFAULT = Objectives.of("accuracy", "attack_auc", "inversion_mse")
 
 
-def objectives(given: Any, attacks: Attacks) -> Objectives:
-    """Return the objectives that a space names, each with an attack that yields it."""
+def parse_objectives(given: Any, attacks: Attacks) -> Objectives:
+    """Return the objectives that a space names.
+
+    Raises:
+        SpaceError: an unknown objective, or one that no configured attack measures.
+
+    """
     chosen = DEFAULT if given is None else Objectives.parse(given)
     layered = [name for name, attack in attacks.inversion.items() if any(attack.layers)]
     sources = {
@@ -21,24 +26,25 @@ def objectives(given: Any, attacks: Attacks) -> Objectives:
     }
 
     for name in chosen.names:
-        family, yielding = sources.get(name, ("", [name]))
-        if yielding:
+        family, measuring = sources.get(name, ("", [name]))
+        if measuring:
             continue
+
         remedy = f"name one under attacks.{family}"
         if name == "attack_auc" and attacks.membership:
             white_box = ", ".join(attacks.membership)
             remedy = f"{white_box} is white-box: set attacks.{name} to count it"
         raise SpaceError(
-            f"objective {name!r} needs an attack that yields it: {remedy}",
+            f"objective {name!r} needs an attack that measures it: {remedy}",
             place=("objectives", name),
         )
     return chosen
 
 
 def rung_objectives(objectives: Objectives, attacks: Attacks) -> Objectives:
-    """Return the objectives that a rung can measure cheaply, the ones that it compares.
+    """Return the objectives that trials are compared in at a rung: those that are cheap to measure.
 
-    Reconstruction error counts there when the black-box one (layer ``output``) counts in the end.
+    Reconstruction error is one of them only if it is that of layer ``output`` (black-box).
     """
     skipped = set() if attacks.inversion_mse == "output" else {"inversion_mse"}
     return Objectives.of(*(name for name in objectives.names if name not in skipped))

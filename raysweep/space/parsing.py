@@ -1,4 +1,4 @@
-"""From YAML to a checked space: every rule is checked before anything runs."""
+"""Turn YAML into a space, and check every rule before anything runs."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from raysweep.config.registry import explain, lookup, suggestion
 from raysweep.config.yaml import Document
 from raysweep.errors import RaysweepError, SpaceError
 from raysweep.records.trial_config import TrialConfig
-from raysweep.space import objectives as blocks
 from raysweep.space import scenarios
 from raysweep.space.axes import Axis
-from raysweep.space.settings import SAMPLERS, Pruning, Resources, Sampler, _block
+from raysweep.space.objectives import parse_objectives, rung_objectives
+from raysweep.space.settings import SAMPLERS, Pruning, Resources, Sampler, parse_block
 from raysweep.space.space import Space, check_axis_name, set_key
 
 BLOCKS = (
@@ -63,7 +63,8 @@ def parse_space(text: str, name: str, overrides: Mapping[str, Any] | None = None
     try:
         if not isinstance(document.value, dict):
             raise SpaceError("a search space is a mapping with the keys name, dataset, model ...")
-        value = defences.present_names(document.value)
+
+        value = defences.rename_older_in_space(document.value)
         document.rename_places(defences.OLDER_NAMES)
         for key, override in (overrides or {}).items():
             document.overridden[set_key(value, key, override)] = key
@@ -75,6 +76,7 @@ def parse_space(text: str, name: str, overrides: Mapping[str, Any] | None = None
 
 
 def _check_space(document: dict[str, Any]) -> Space:
+    """Return the space that ``document`` describes, with every rule checked."""
     for key in document:
         if key not in BLOCKS:
             raise SpaceError(f"unknown key {key!r}{suggestion(key, BLOCKS)}", place=[key])
@@ -88,25 +90,29 @@ def _check_space(document: dict[str, Any]) -> Space:
         raise SpaceError(rule, got=name, place=["name"])
 
     config = TrialConfig.parse(document)
+    pruning = None
+    if document.get("pruning") is not None:
+        pruning = parse_block(Pruning, document, "pruning")
     space = Space(
         document=document,
         name=name,
         axes=_axes(document.get("search") or {}),
         scenarios=scenarios.parse_scenarios(document.get("scenarios") or {}),
-        objectives=blocks.objectives(document.get("objectives"), config.attacks),
-        sampler=_block(Sampler, document, "sampler"),
-        pruning=None if document.get("pruning") is None else _block(Pruning, document, "pruning"),
-        resources=_block(Resources, document, "resources"),
+        objectives=parse_objectives(document.get("objectives"), config.attacks),
+        sampler=parse_block(Sampler, document, "sampler"),
+        pruning=pruning,
+        resources=parse_block(Resources, document, "resources"),
         seed=config.seed,
     )
-    space = _with_group_norm(space)
+
+    space = _choose_group_norm(space)
     _check_sampler(space)
     _check_extremes(space)
     _check_pruning(space)
     return space
 
 
-def _with_group_norm(space: Space) -> Space:
+def _choose_group_norm(space: Space) -> Space:
     """Return the space with GroupNorm in every trial if one of them may use DP-SGD.
 
     The baseline then has the same architecture as the private trials. The baseline with BatchNorm
@@ -117,12 +123,14 @@ def _with_group_norm(space: Space) -> Space:
     has_choice = "norm" in space.config().model.settings and "norm" not in model and not varies
     if not has_choice or not _may_be_private(space):
         return space
-    beside = {"batch_norm": {"model.norm": "batch", "target_epsilon": inf, "noise_multiplier": 0.0}}
+
+    added = {"batch_norm": {"model.norm": "batch", "target_epsilon": inf, "noise_multiplier": 0.0}}
     document = {**space.document, "model": {**model, "norm": "group"}}
-    return dataclasses.replace(space, document=document, scenarios={**beside, **space.scenarios})
+    return dataclasses.replace(space, document=document, scenarios={**added, **space.scenarios})
 
 
 def _may_be_private(space: Space) -> bool:
+    """Return whether a configuration of the space may use DP-SGD."""
     neutral = defences.neutral()
     fixed = [space.document.get("defences") or {}]
     named = [values for _, values in scenarios.points(space.scenarios)]
@@ -145,12 +153,14 @@ def _axes(search: Any) -> dict[str, Axis]:
         if not isinstance(given, dict):
             rule = "an axis is {low: .., high: ..} or {values: [..]}"
             raise SpaceError(rule, got=given, place=place)
+
         valid = [field.alias or name for name, field in Axis.model_fields.items()]
         for part in given:
             if part not in valid:
                 raise SpaceError(
                     f"unknown key {part!r}{suggestion(part, valid)}", place=(*place, part)
                 )
+
         try:
             axes[key] = Axis.model_validate(given)
         except pydantic.ValidationError as error:
@@ -163,6 +173,7 @@ def _check_sampler(space: Space) -> None:
         lookup(SAMPLERS, space.sampler.name, "sampler")
     except SpaceError as error:
         raise error.under("sampler", "name") from None
+
     if space.sampler.name == "grid" and space.size() is None:
         key = next(key for key, axis in space.axes.items() if axis.choices() is None)
         rule = "sampler grid needs `values: [...]` or `points: n` on every axis"
@@ -184,11 +195,12 @@ def _check_extremes(space: Space) -> None:
 def _check_pruning(space: Space) -> None:
     if space.pruning is None:
         return
+
     if not space.rungs():
         rule = "`grace_epochs` must be below the epochs of training, so that there is a rung"
         given = space.pruning.grace_epochs or "60 % of them"
         raise SpaceError(f"{rule}, got {given}", place=("pruning", "grace_epochs"))
-    if not blocks.rung_objectives(space.objectives, space.config().attacks).names:
+    if not rung_objectives(space.objectives, space.config().attacks).names:
         raise SpaceError(
             "`pruning` needs an objective that a rung measures",
             got=list(space.objectives.names),
@@ -198,8 +210,8 @@ def _check_pruning(space: Space) -> None:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Return ``key: old -> new`` for what may not change when a sweep continues."""
-    before, after = _flat(old), _flat(new)
+    """Return ``key: old -> new`` for every change that a continued sweep does not allow."""
+    before, after = _flatten(old), _flatten(new)
     free = ("name", "resources", "sampler.trials")
     keys = [k for k in sorted({*before, *after}) if not k.startswith(free)]
     absent = "(absent)"
@@ -210,10 +222,12 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings as one, with dotted keys."""
     if not isinstance(value, Mapping):
         return {prefix: list(value) if isinstance(value, tuple) else value}
-    found: dict[str, Any] = {}
+
+    settings: dict[str, Any] = {}
     for key, inner in value.items():
-        found |= _flat(inner, f"{prefix}.{key}" if prefix else str(key))
-    return found
+        settings |= _flatten(inner, f"{prefix}.{key}" if prefix else str(key))
+    return settings

@@ -10,10 +10,10 @@ from raysweep.errors import SpaceError
 
 
 def parse_scenarios(given: Any) -> dict[str, dict[str, Any]]:
-    """Return name -> axis -> value or list of values. An empty mapping names the baseline.
+    """Return name -> axis -> value or list of values. An empty mapping is the baseline.
 
     Raises:
-        SpaceError: it has another form.
+        SpaceError: ``given`` has another form.
 
     """
     if not isinstance(given, dict):

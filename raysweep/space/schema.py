@@ -31,13 +31,13 @@ BLOCK_DESCRIPTIONS = {
     "model": "the network that is trained and attacked",
     "training": "how the network is trained",
     "defences": "defences with one value for all trials but the baseline",
-    "search": "what varies: one axis for each key of a defence, `seed`, or a dotted key",
+    "search": "the axes that vary, each named by a key of a defence, `seed` or a dotted key",
     "scenarios": "named settings that run before the sampler's: a key and its value, or a list",
     "attacks": "the attacks on each trained network, and which of their figures count",
     "objectives": "the figures that trials are compared in, each with its direction",
     "sampler": "how configurations are chosen, and how many",
     "pruning": "stop trials early that fall behind; off without this block",
-    "resources": "what one trial takes of the machine",
+    "resources": "the part of the machine that one trial uses",
     "seed": "seed of splits, initial weights, batches, noise, attacks and proposals",
 }
 
@@ -62,72 +62,92 @@ REFERENCE = {"type": "string", "pattern": r"^[\w.]+:\w+$", "description": "packa
 
 def schema() -> dict[str, Any]:
     """Return the schema (draft 2020-12), made from the dataclasses that check a space."""
-    defence_keys = _properties(*defences.DEFENCES)
-    sampler = _properties(Sampler)
-    sampler["name"] = {"enum": list(SAMPLERS), "description": sampler["name"]["description"]}
-    attacks: dict[str, Any] = {
-        "membership": _family(MEMBERSHIP),
-        "inversion": _family(INVERSION),
-        "attack_auc": {"type": "string"},
-        "inversion_mse": {"type": "string"},
-        "known_share": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
-    }
-    objectives = {name: {"const": direction} for name, direction in OBJECTIVES.items()}
     blocks: dict[str, Any] = {
         "name": {"type": "string"},
-        "dataset": _named(SOURCES, _properties(PublishedSizes, *SOURCES.values()) | SPLIT),
-        "model": _named(MODELS, _properties(*MODELS.values())),
+        "dataset": _named_block(SOURCES, _properties(PublishedSizes, *SOURCES.values()) | SPLIT),
+        "model": _named_block(MODELS, _properties(*MODELS.values())),
         "training": _object(_properties(Training)),
-        "defences": _object(defence_keys),
-        "search": {
-            "type": "object",
-            "properties": dict.fromkeys(defence_keys, _json_schema(Axis)),
-            "additionalProperties": _json_schema(Axis),
-        },
+        "defences": _object(_properties(*defences.DEFENCES)),
+        "search": _search(),
         "scenarios": {"type": "object", "additionalProperties": {"type": "object"}},
-        "attacks": _object(_described(attacks, ATTACK_DESCRIPTIONS)),
-        "objectives": _object(_described(objectives, OBJECTIVE_DESCRIPTIONS)),
-        "sampler": _object(sampler),
+        "attacks": _attacks(),
+        "objectives": _objectives(),
+        "sampler": _sampler(),
         "pruning": _object(_properties(Pruning)),
         "resources": _object(_properties(Resources)),
         "seed": {"type": "integer", "minimum": 0},
     }
+
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "raysweep search space",
         "type": "object",
         "required": ["name", "dataset", "model"],
         "additionalProperties": False,
-        "properties": _described(blocks, BLOCK_DESCRIPTIONS),
+        "properties": _describe(blocks, BLOCK_DESCRIPTIONS),
     }
 
 
+def _search() -> dict[str, Any]:
+    axis = _json_schema(Axis)
+    return {
+        "type": "object",
+        "properties": dict.fromkeys(_properties(*defences.DEFENCES), axis),
+        "additionalProperties": axis,
+    }
+
+
+def _attacks() -> dict[str, Any]:
+    properties: dict[str, Any] = {
+        "membership": _family(MEMBERSHIP),
+        "inversion": _family(INVERSION),
+        "attack_auc": {"type": "string"},
+        "inversion_mse": {"type": "string"},
+        "known_share": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+    }
+    return _object(_describe(properties, ATTACK_DESCRIPTIONS))
+
+
+def _objectives() -> dict[str, Any]:
+    directions = {name: {"const": direction} for name, direction in OBJECTIVES.items()}
+    return _object(_describe(directions, OBJECTIVE_DESCRIPTIONS))
+
+
+def _sampler() -> dict[str, Any]:
+    properties = _properties(Sampler)
+    description = properties["name"]["description"]
+    properties["name"] = {"enum": list(SAMPLERS), "description": description}
+    return _object(properties)
+
+
 def _json_schema(kind: type[Any]) -> dict[str, Any]:
-    found = pydantic.TypeAdapter(kind).json_schema(ref_template="#/$defs/{model}")
-    inner = found.pop("$defs", {})
-    return _inlined(found, inner)  # type: ignore[no-any-return]
+    """Return the schema of a dataclass or model, without references."""
+    schema = pydantic.TypeAdapter(kind).json_schema(ref_template="#/$defs/{model}")
+    definitions = schema.pop("$defs", {})
+    return _inline(schema, definitions)  # type: ignore[no-any-return]
 
 
-def _inlined(value: Any, definitions: Mapping[str, Any]) -> Any:
-    """Return a schema with every reference replaced by what it refers to; infinity as text."""
+def _inline(value: Any, definitions: Mapping[str, Any]) -> Any:
+    """Return a schema with the definition in place of every reference, and infinity as text."""
     if isinstance(value, dict):
         if "$ref" in value:
-            return _inlined(definitions[value["$ref"].rpartition("/")[2]], definitions)
-        return {key: _inlined(item, definitions) for key, item in value.items()}
+            return _inline(definitions[value["$ref"].rpartition("/")[2]], definitions)
+        return {key: _inline(item, definitions) for key, item in value.items()}
     if isinstance(value, list):
-        return [_inlined(item, definitions) for item in value]
+        return [_inline(item, definitions) for item in value]
     return ".inf" if value == float("inf") else value
 
 
 def _properties(*kinds: type[Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    """Return the schemas of the fields of all ``kinds``, by name."""
+    properties: dict[str, Any] = {}
     for kind in kinds:
-        found |= _json_schema(kind).get("properties", {})
-    return found
+        properties |= _json_schema(kind).get("properties", {})
+    return properties
 
 
-def _described(properties: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
-    """Return the properties with a description each."""
+def _describe(properties: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
+    """Return the properties, each with its description."""
     return {key: {**part, "description": texts[key]} for key, part in properties.items()}
 
 
@@ -135,10 +155,11 @@ def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": dict(properties), "additionalProperties": False}
 
 
-def _named(names: Iterable[str], properties: Mapping[str, Any]) -> dict[str, Any]:
+def _named_block(names: Iterable[str], properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of a block with a ``name`` from a catalogue and its parameters."""
     name = {
         "anyOf": [{"enum": list(names)}, REFERENCE],
-        "description": "one of the catalogue, or your own function as package.module:function",
+        "description": "a name of the catalogue, or your own function as package.module:function",
     }
     return {"type": "object", "required": ["name"], "properties": {"name": name, **properties}}
 
@@ -148,6 +169,7 @@ def _first_line(kind: type[Any]) -> str:
 
 
 def _family(table: Mapping[str, type[Any]]) -> dict[str, Any]:
+    """Return the schema of a family of attacks: a list of names, or names to parameters."""
     parameters = {
         name: {**_object(_properties(kind)), "description": _first_line(kind)}
         for name, kind in table.items()

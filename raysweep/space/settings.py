@@ -1,4 +1,4 @@
-"""The blocks of a space that name things: who proposes, who stops, what attacks, what counts."""
+"""The blocks ``sampler``, ``resources`` and ``pruning`` of a space."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from raysweep.config.registry import build
 from raysweep.errors import SpaceError
 
 SAMPLERS: dict[str, str] = {
-    "tpe": "tree-structured Parzen estimators: learns from finished trials (default)",
+    "tpe": "tree-structured Parzen estimators, fitted to the finished trials (default)",
     "random": "independent draws",
     "qmc": "a scrambled Sobol sequence: random, but evenly spread",
     "nsgaii": "a genetic algorithm for two or three objectives",
     "nsgaiii": "a genetic algorithm for more objectives",
-    "gp": "a Gaussian process: the fewest trials, seconds of thought for each",
+    "gp": "a Gaussian process: the fewest trials, but seconds to choose each",
     "grid": "every combination of `values` and `points`",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler:
-    """Who proposes, how many trials in all (the undefended baseline is one), from which seed."""
+    """How configurations are proposed, and how many trials there are."""
 
     name: Annotated[str, Field(description="how the next configuration is chosen")] = "tpe"
     trials: Annotated[
@@ -42,9 +42,10 @@ class Sampler:
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What one trial takes: CPUs, and a share of a GPU (whole above 1) where there is one.
+    """The CPU cores of one trial, and its share of a GPU if there is one.
 
-    An attempt that runs longer than ``time_limit`` (90s, 30m, 2h) is ended and tried again.
+    A share above 1 must be whole. An attempt that runs longer than ``time_limit`` (90s, 30m, 2h) is
+    ended and tried again.
     """
 
     cpu: Annotated[float, Gt(0), Field(description="CPU cores of one trial")] = 1.0
@@ -73,7 +74,7 @@ class Resources:
 
     @pydantic.field_validator("gpu")
     @classmethod
-    def _whole_above_one(cls, gpu: float) -> float:
+    def _is_whole_above_one(cls, gpu: float) -> float:
         if gpu > 1 and gpu != int(gpu):
             raise ValueError(f"`gpu` above 1 must be whole, got {gpu}")
         return gpu
@@ -81,12 +82,13 @@ class Resources:
 
 @dataclass(frozen=True, kw_only=True)
 class Pruning:
-    """Stop trials that others leave behind at a rung (MO-ASHA, Schmucker et al. 2021).
+    """Stop the trials that are worse than others at a rung (MO-ASHA, Schmucker et al. 2021).
 
-    Rungs stand after epoch ``grace_epochs`` (default: 60 % of the epochs; rungs after 20 and
-    60 % lost a tenth of the hypervolume in benchmarks.pruning) and ``reduction_factor`` times as
-    far each time. Of the trials seen at a rung so far, the share ``keep`` goes on (default
-    1 / reduction_factor; 1 stops nobody and still measures), the others stop.
+    The first rung is after epoch ``grace_epochs``, by default 60 % of the epochs: rungs after 20
+    and 60 % lost a tenth of the hypervolume in benchmarks.pruning. Each further rung is after
+    ``reduction_factor`` times as many epochs. Of the trials that have reached a rung so far, the
+    share ``keep`` goes on, by default 1 / reduction_factor. With a share of 1 no trial stops, but
+    rungs are still measured.
     """
 
     name: Annotated[
@@ -98,7 +100,9 @@ class Pruning:
         Field(description="epoch of the first rung; null: 60 % of the epochs"),
     ] = None
     reduction_factor: Annotated[
-        float, Gt(1), Field(description="each rung stands this many times as far as the one before")
+        float,
+        Gt(1),
+        Field(description="each rung is after this many times the epochs of the rung before"),
     ] = 2.0
     keep: Annotated[
         Annotated[float, Gt(0), Le(1)] | None,
@@ -106,22 +110,22 @@ class Pruning:
     ] = None
 
     def epochs(self, last: int) -> tuple[int, ...]:
-        """Return the epochs after which a training of ``last`` epochs stands at a rung.
+        """Return the epochs after which a training of ``last`` epochs reaches a rung.
 
         >>> Pruning(grace_epochs=1).epochs(15)
         (1, 2, 4, 8)
         >>> Pruning().epochs(15)
         (9,)
         """
-        found: list[int] = []
-        reach = float(ceil(0.6 * last) if self.grace_epochs is None else self.grace_epochs)
-        while ceil(reach - 1e-9) < last:
-            found.append(ceil(reach - 1e-9))
-            reach *= self.reduction_factor
-        return tuple(dict.fromkeys(found))
+        epochs: list[int] = []
+        rung = float(ceil(0.6 * last) if self.grace_epochs is None else self.grace_epochs)
+        while ceil(rung - 1e-9) < last:
+            epochs.append(ceil(rung - 1e-9))
+            rung *= self.reduction_factor
+        return tuple(dict.fromkeys(epochs))
 
     def quota(self, n: int) -> int:
-        """Return how many of ``n`` trials seen at a rung go on; all of the first 1 / keep.
+        """Return how many of the ``n`` trials at a rung go on. The first 1 / keep trials all do.
 
         >>> [Pruning().quota(n) for n in (1, 2, 3, 4, 30)]
         [1, 1, 2, 2, 15]
@@ -130,7 +134,8 @@ class Pruning:
         return n if n * share < 1 - 1e-9 else ceil(n * share - 1e-9)
 
 
-def _block(kind: type[Any], document: Mapping[str, Any], key: str) -> Any:
+def parse_block(kind: type[Any], document: Mapping[str, Any], key: str) -> Any:
+    """Return the block ``key`` of a document as a ``kind``, with defaults for absent keys."""
     given = document.get(key) or {}
     if not isinstance(given, dict):
         raise SpaceError(f"`{key}` must be a mapping, got {given!r}", place=[key])

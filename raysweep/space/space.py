@@ -22,7 +22,7 @@ from raysweep.space.settings import Pruning, Resources, Sampler
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """A checked search space. ``document`` is what the user wrote, as plain values."""
+    """A checked search space. ``document`` holds its YAML as plain values."""
 
     document: dict[str, Any]
     name: str
@@ -44,14 +44,14 @@ class Space:
 
     @functools.cached_property
     def _fixed(self) -> dict[str, Any]:
-        """The blocks of the document that are in every configuration."""
+        """The blocks of the document that every configuration has."""
         blocks = ("dataset", "model", "training", "defences", "attacks", "seed")
         return {key: self.document[key] for key in blocks if key in self.document}
 
     def is_whole(self, key: str) -> bool:
-        """Return whether an axis is a range between whole numbers that counts something."""
+        """Return whether the axis ``key`` is a range of whole numbers that count something."""
         axis = self.axes.get(key)
-        is_count = key in defences.COUNTS or key not in defences.known_keys()
+        is_count = key in defences.COUNTS or key not in defences.all_keys()
         return axis is not None and axis.is_whole and is_count
 
     def _round(self, key: str, value: Any) -> Any:
@@ -62,28 +62,29 @@ class Space:
         """Return the undefended configuration, to which all others are compared."""
         return TrialConfig.parse({**self._fixed, "defences": {}})
 
-    def named(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield (scenario, axis -> value) for every trial that a scenario names.
+    def scenario_points(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield (scenario, axis -> value) for every trial of a scenario.
 
-        Defences that a scenario leaves out are as fixed. With the grid sampler each scenario is
-        repeated for all values of the axes that are not defences.
+        Defences that a scenario leaves out have their fixed values. With the grid sampler each
+        scenario is repeated for all values of the axes that are not defences.
         """
-        others = {k: axis for k, axis in self.axes.items() if k not in defences.known_keys()}
+        others = {k: axis for k, axis in self.axes.items() if k not in defences.all_keys()}
         for name, values in scenarios.points(self.scenarios):
             free = {k: axis for k, axis in others.items() if k not in values}
             for around in grid(free) if self.sampler.name == "grid" else [{}]:
                 yield name, {**around, **values}
 
     def extremes(self) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
-        """Yield (place, axis -> value) of the configurations that break a rule if any does.
+        """Yield (place, axis -> value) for configurations that together test the whole space.
 
-        They are the fixed one, each axis at its ends and between, all axes together at either end
-        that is not neutral, and every scenario.
+        If any configuration breaks a rule, one of these does. They are the fixed one, each axis at
+        its ends and between, all axes together at an end that is not neutral, and every scenario.
         """
         yield ("defences",), {}
         for key, axis in self.axes.items():
-            for value in (*axis.extremes(), axis.at(0.7)):
+            for value in (*axis.extremes(), axis.value_at(0.7)):
                 yield ("search", key), {key: value}
+
         neutral = defences.neutral()
         for end in (0, -1) if len(self.axes) > 1 else ():
             ends = {
@@ -91,6 +92,7 @@ class Space:
                 for key, axis in self.axes.items()
             }
             yield ("search",), ends
+
         for name, values in scenarios.points(self.scenarios):
             yield ("scenarios", name), values
 
@@ -108,10 +110,12 @@ class Space:
         choices = [axis.choices() for axis in self.axes.values()]
         return None if None in choices else prod(len(c) for c in choices if c is not None)
 
-    def resolved(self) -> dict[str, Any]:
+    def to_plain(self) -> dict[str, Any]:
         """Return the whole space as plain values with every default filled in."""
         config = self.config()
+        scenario_block = {"scenarios": copy.deepcopy(self.scenarios)} if self.scenarios else {}
         pruning = {} if self.pruning is None else {"pruning": dataclasses.asdict(self.pruning)}
+
         return {
             "name": self.name,
             "dataset": self._block("dataset", config.dataset.settings),
@@ -119,7 +123,7 @@ class Space:
             "training": dataclasses.asdict(config.training),
             "defences": copy.deepcopy(self.document.get("defences") or {}),
             "search": {key: _axis_values(axis) for key, axis in self.axes.items()},
-            **({"scenarios": copy.deepcopy(self.scenarios)} if self.scenarios else {}),
+            **scenario_block,
             "attacks": config.attacks.settings,
             "objectives": self.objectives.to_plain(),
             "sampler": dataclasses.asdict(self.sampler),
@@ -129,7 +133,7 @@ class Space:
         }
 
     def _block(self, block: str, complete: dict[str, Any]) -> dict[str, Any]:
-        """Return ``complete``, or the block as written where an axis varies it."""
+        """Return ``complete``, or the block as written if an axis varies one of its keys."""
         varies = any(key.startswith(f"{block}.") for key in self.axes)
         return copy.deepcopy(self.document[block]) if varies else complete
 
@@ -142,15 +146,15 @@ def fixed_space(config: TrialConfig, name: str, objectives: Objectives) -> dict[
     return {"name": name, **document, "search": {}, "objectives": objectives.to_plain()}
 
 
-def check_axis_name(key: str, where: Sequence[str]) -> None:
-    """Raise :class:`SpaceError` at the place ``where`` unless ``key`` can vary."""
+def check_axis_name(key: str, place: Sequence[str]) -> None:
+    """Raise :class:`SpaceError` at ``place`` unless ``key`` can vary."""
     block = key.partition(".")[0]
     if key == "seed" or ("." in key and block in ("dataset", "model", "training", "attacks")):
         return
-    if key not in defences.known_keys():
-        hint = suggestion(key, [*defences.known_keys(), *defences.OLDER_NAMES, "seed"])
+    if key not in defences.all_keys():
+        hint = suggestion(key, [*defences.all_keys(), *defences.OLDER_NAMES, "seed"])
         remedy = "or a dotted key such as training.learning_rate"
-        raise SpaceError(f"unknown axis {key!r}{hint}", remedy=remedy, place=where)
+        raise SpaceError(f"unknown axis {key!r}{hint}", remedy=remedy, place=place)
 
 
 def set_key(document: dict[str, Any], key: str, value: Any) -> tuple[str, ...]:
@@ -168,7 +172,7 @@ def set_key(document: dict[str, Any], key: str, value: Any) -> tuple[str, ...]:
 
 
 def _path(key: str) -> list[str]:
-    """Return the place of a dotted key, by the names that keys have now.
+    """Return the place of a dotted key, with present names for older ones.
 
     >>> _path("epsilon"), _path("search.epsilon.low"), _path("training.epochs")
     (['defences', 'target_epsilon'], ['search', 'target_epsilon', 'low'], ['training', 'epochs'])
@@ -176,7 +180,7 @@ def _path(key: str) -> list[str]:
     path = key.split(".")
     if len(path) == 1:
         name = defences.OLDER_NAMES.get(key, key)
-        return ["defences", name] if name in defences.known_keys() else path
+        return ["defences", name] if name in defences.all_keys() else path
     if path[0] in ("defences", "search", "scenarios"):
         return [path[0], *(defences.OLDER_NAMES.get(part, part) for part in path[1:])]
     return path

@@ -1,1 +1,1 @@
-"""Recipes, the training loop, and the trained targets that it returns."""
+"""Recipes, the training loop and trained targets."""

@@ -31,7 +31,7 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
         has_bf16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
     if not has_bf16:
         raise ModelError(
-            f"training.precision is bf16 and this {device.type} has none",
+            f"training.precision is bf16 and this {device.type} does not support it",
             remedy="set training.precision to fp32",
         )
     return torch.autocast(device.type, torch.bfloat16)
@@ -40,8 +40,8 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
 def channels_last(model: nn.Module, example: Tensor) -> nn.Module:
     """Change the weights of an image model to channels last, in place, and return the model.
 
-    It is tried on ``example`` (n, *shape). A model that calls ``view`` on the output of a
-    convolution fails in this layout and keeps the usual one.
+    The model is run on ``example`` (n, *shape) as a test. A model that calls ``view`` on the output
+    of a convolution fails in this layout and keeps the usual one.
     """
     if example.dim() != 4:
         return model

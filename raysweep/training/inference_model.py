@@ -37,6 +37,7 @@ Columns = tuple[Tensor, Tensor]
 
 
 def _dense(widths: Sequence[int]) -> list[nn.Module]:
+    """Return dense layers of these widths, the first of which is the number of inputs."""
     layers: list[nn.Module] = []
     for size, width in pairwise(widths):
         layers += [nn.Linear(size, width), nn.ReLU()]
@@ -47,10 +48,10 @@ class InferenceNetwork(nn.Module):
     """The network h: one column for logits, one for one-hot labels, then five common dense layers.
 
     Classes are sorted by rank: the label comes first, and the others follow from the highest logit
-    to the lowest, because membership does not depend on which class it is. Nasr et al. keep the
-    classes in their own order. The network then overfits: its accuracy is 0.52 instead of 0.62,
-    where knowing only whether the prediction is right gives 0.60; with 60 known members its AUC is
-    0.49 instead of 0.59. A target that is trained against such a network is ruined. With sorted
+    to the lowest, because membership does not depend on the class's number. Nasr et al. keep the
+    order of the classes. The network then overfits: its accuracy is 0.52 instead of 0.62, where a
+    guess by whether the prediction is right reaches 0.60. With 60 known members its AUC is 0.49
+    instead of 0.59. A target that is trained against such a network is ruined. With sorted
     classes the column for labels, which stays as published, has the same input for every example.
     """
 
@@ -101,8 +102,8 @@ def fit(
     """Return a trained function that maps columns to log-odds of membership, (n,).
 
     A fifth of the members and of the nonmembers is held out, and the model with the least error on
-    them is returned. Training ends early when this error no longer falls, and after ``steps``
-    steps in any case.
+    them is returned. Training ends when this error no longer falls, and at the latest after
+    ``steps`` steps.
     """
     device = members[0].device
     all_logits = torch.cat([members[0], nonmembers[0]])

@@ -62,9 +62,9 @@ def train(
     device: torch.device,
     on_epoch: Callable[[Epoch], bool] | None = None,
 ) -> TrainedTarget:
-    """Return a target trained on ``members`` by ``recipe``. A seed gives one target on a CPU.
+    """Return a target trained on ``members`` by ``recipe``. On a CPU a seed fixes the target.
 
-    ``on_epoch`` is called after every epoch, and stops the training by returning False.
+    ``on_epoch`` is called after every epoch. If it returns False, training stops.
 
     Raises:
         TrainingDiverged: the loss is not finite.
@@ -89,7 +89,7 @@ def train(
     mechanism = recipe.mechanism(len(members), steps)
     optimizer = make_optimizer(training, model.parameters())
     mechanism.check(model, example)
-    mechanism.hold(model, example, seeds=[sub_seed(seed, "noise")])
+    mechanism.attach(model, example, seeds=[sub_seed(seed, "noise")])
     if recipe.memory_parts > 1:
         mechanism.divide(recipe.memory_parts)
 
@@ -115,11 +115,11 @@ def train(
                 optimizer.step()
                 tally.add(batch_losses)
 
-            epoch = tally.epoch(number, model.eval(), mechanism.spent())
+            epoch = tally.epoch(number, model.eval(), mechanism.privacy_spent())
             if on_epoch is not None and not on_epoch(epoch):
                 break
 
-    privacy = mechanism.spent()
+    privacy = mechanism.privacy_spent()
     mechanism.release()
     return evaluate_target(model, members, privacy, device, batch=recipe.evaluation_batch)
 

@@ -1,6 +1,6 @@
 """Train several small models of one recipe at once, as one model.
 
-A small network alone leaves a processor idle between its layers.
+When a small network is trained alone, the processor is idle between its layers.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class PackedModels(nn.Module):
     """K models of one architecture as one: maps (K, n, *shape) to (K, n, classes).
 
     Made by :func:`pack`. The dropout of each model draws from its own generator, as it does when
-    the model is trained alone. In training, ``counts`` says how many of the n rows are real for
-    each model: the others are padding.
+    the model is trained alone. In training, ``counts`` is the number of real rows of
+    each model, and the rest of its n rows is padding.
     """
 
     def __init__(self, leaves: Sequence[nn.Module], generators: Sequence[torch.Generator]) -> None:
@@ -91,10 +91,10 @@ def _leaves(model: nn.Module) -> list[nn.Module]:
 
 
 MAX_MODELS = 16
-"""Models that are packed into one. More of them are no faster and take more memory."""
+"""Most models that are packed into one. More are no faster and take more memory."""
 
 MAX_MULTIPLICATIONS = 1_500_000
-"""Multiplications of one model's forward pass, up to which packing is clearly faster."""
+"""Most multiplications of one model's forward pass for which packing is clearly faster."""
 
 
 def train_all(
@@ -109,7 +109,7 @@ def train_all(
     for first in range(0, len(members), MAX_MODELS):
         part = slice(first, first + MAX_MODELS)
         packing = Packing(recipe, members[part], seeds[part], device)
-        targets += packing.train() if packing.pays else packing.train_one_by_one()
+        targets += packing.train() if packing.is_faster else packing.train_one_by_one()
     return targets
 
 
@@ -126,8 +126,8 @@ class Packing:
         self._recipe, self._members, self._seeds, self._device = recipe, members, seeds, device
 
     @property
-    def pays(self) -> bool:
-        """Whether the models can be trained at once, and this is faster than one by one."""
+    def is_faster(self) -> bool:
+        """Whether the models can be trained at once, and faster than one by one."""
         recipe = self._recipe
         sizes = {len(split) for split in self._members}
         if len(self._members) < 2 or len(sizes) > 1:
@@ -166,10 +166,10 @@ class Packing:
         optimizer = make_optimizer(training, packed.parameters())
         examples = pixels(x[:, :1], self._members[0])
         mechanism.check(models[0], examples[0])
-        mechanism.hold(packed, examples, seeds=[sub_seed(seed, "noise") for seed in self._seeds])
+        mechanism.attach(packed, examples, seeds=[sub_seed(seed, "noise") for seed in self._seeds])
 
         orders = [torch.Generator().manual_seed(sub_seed(s, "batches")) for s in self._seeds]
-        which = torch.arange(len(models), device=self._device)[:, None]
+        model_rows = torch.arange(len(models), device=self._device)[:, None]
         for number in range(1, training.epochs + 1):
             loss_sum = 0.0
 
@@ -178,8 +178,8 @@ class Packing:
                 counts = [len(batch) for batch in batches]
 
                 optimizer.zero_grad()
-                loss = _packed_loss(packed, recipe, y[which, rows], counts, is_real)
-                inputs = pixels(x[which, rows], self._members[0])
+                loss = _packed_loss(packed, recipe, y[model_rows, rows], counts, is_real)
+                inputs = pixels(x[model_rows, rows], self._members[0])
                 loss_sum += float(mechanism.gradients(loss, inputs).sum())
                 if recipe.penalty is not None:
                     recipe.penalty(packed).backward()
@@ -190,7 +190,7 @@ class Packing:
                     f"a loss of epoch {number} is {loss_sum}", remedy="lower learning_rate"
                 )
 
-        privacy = mechanism.spent()
+        privacy = mechanism.privacy_spent()
         mechanism.release()
         unpack(packed, models)
         return [

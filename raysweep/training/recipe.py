@@ -36,7 +36,7 @@ class PrivacySpent:
 
 
 class Mechanism(Protocol):
-    """Computes the gradients of a training, plainly or by DP-SGD. One instance per training."""
+    """Computes the gradients of a training, with or without DP-SGD. One instance per training."""
 
     def batches(self, generator: torch.Generator) -> Iterator[Tensor]:
         """Yield the example indices of each step of one epoch."""
@@ -44,29 +44,29 @@ class Mechanism(Protocol):
     def check(self, model: nn.Module, example: Tensor) -> None:
         """Raise an error if the mechanism cannot train this model; ``example`` is one input."""
 
-    def hold(self, model: nn.Module, example: Tensor, *, seeds: Sequence[int]) -> None:
+    def attach(self, model: nn.Module, example: Tensor, *, seeds: Sequence[int]) -> None:
         """Prepare the model before its first step.
 
         ``seeds`` seed the noise: one, or K for a packed model of K models.
         """
 
     def divide(self, parts: int) -> None:
-        """Hold ``parts`` times fewer examples in memory at once. Call it after :meth:`hold`."""
+        """Hold ``parts`` times fewer examples in memory at once. Call it after :meth:`attach`."""
 
     def gradients(self, loss: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """Write the step's gradient to every ``p.grad``; return the examples' losses, (n,).
 
         ``loss`` maps inputs to their losses. It is called on consecutive parts of ``x``, from the
-        first example to the last, each exactly once: the caller counts on this order to find the
+        first example to the last, each exactly once: the caller needs this order to find the
         labels of a part. With K packed models losses are (K, n), and each model has its own
         gradient.
         """
 
-    def spent(self) -> PrivacySpent | None:
+    def privacy_spent(self) -> PrivacySpent | None:
         """Return the privacy spent by the steps so far; None without a guarantee."""
 
     def release(self) -> None:
-        """Remove from the model all that :meth:`hold` added, after the last step."""
+        """Remove everything that :meth:`attach` added to the model, after the last step."""
 
 
 class Companion(Protocol):
@@ -87,7 +87,7 @@ class Recipe:
     """How a target is built and trained. A part that is None is left out.
 
     - ``build_model(shape, n_classes)`` returns a module that computes logits.
-    - ``mechanism(n, steps)`` returns what computes the gradients.
+    - ``mechanism(n, steps)`` returns the object that computes the gradients.
     - ``loss(logits, targets)`` returns losses (n,); targets are labels (n,) or probabilities
       (n, classes).
     - ``relabel(members, seed=, device=)`` returns the probabilities that replace the labels.
@@ -133,8 +133,8 @@ class PlainGradients:
     def check(self, model: nn.Module, example: Tensor) -> None:
         """Accept every model."""
 
-    def hold(self, model: nn.Module, example: Tensor, *, seeds: Sequence[int]) -> None:
-        """Do nothing: there is no noise to seed and nothing to hook."""
+    def attach(self, model: nn.Module, example: Tensor, *, seeds: Sequence[int]) -> None:
+        """Do nothing: there is no noise to seed, and no hook to add."""
 
     def divide(self, parts: int) -> None:
         """Hold ``parts`` times fewer examples in memory at once."""
@@ -154,7 +154,7 @@ class PlainGradients:
             all_losses.append(losses)
         return torch.cat(all_losses).detach()
 
-    def spent(self) -> None:
+    def privacy_spent(self) -> None:
         """Return None: there is no guarantee."""
         return
 

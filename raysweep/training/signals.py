@@ -1,7 +1,7 @@
 """Quantities that an attacker computes from a model's logits, in NumPy and float64.
 
 These are raw quantities, not scores: higher does not mean member. All of them are computed from
-log-probabilities, so that posteriors of 1 - 1e-12 and 1 - 1e-13 do not become equal: an attack
+log-probabilities, so that posteriors of 1 - 1e-12 and 1 - 1e-13 do not become equal. An attack
 cannot rank examples with equal signals.
 """
 
@@ -32,7 +32,7 @@ def log_complements(log_p: Floats) -> Floats:
     with np.errstate(divide="ignore"):
         result = np.log1p(-np.exp(log_p))
 
-    # For the highest posterior, which may round to 1: the logarithm of the others' sum.
+    # The highest posterior may round to 1, so take the logarithm of the others' sum there.
     top = log_p.argmax(axis=1)[:, None]
     others = log_p.copy()
     np.put_along_axis(others, top, -np.inf, axis=1)
@@ -54,7 +54,7 @@ def cross_entropy(logits: NDArray[np.floating], labels: Labels) -> Floats:
 def label_log_odds(logits: NDArray[np.floating], labels: Labels) -> Floats:
     """Return log(p_label / (1 - p_label)), (n,).
 
-    It orders examples as minus the loss does, and does not round small losses to 0.
+    It gives examples the order of minus the loss, without rounding small losses to 0.
     """
     rows = np.arange(len(labels))
     log_p = log_posteriors(logits)
@@ -65,7 +65,7 @@ def label_log_odds(logits: NDArray[np.floating], labels: Labels) -> Floats:
 def confidence(logits: NDArray[np.floating]) -> Floats:
     """Return the log-odds of the highest posterior, (n,).
 
-    They order examples as the posterior does, and high posteriors do not round to 1.
+    It gives examples the order of the posterior, without rounding high posteriors to 1.
     """
     log_p = log_posteriors(logits)
     top = log_p.argmax(axis=1)[:, None]

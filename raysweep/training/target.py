@@ -35,7 +35,7 @@ class TrainedTarget:
     _cached_logits: dict[bytes, NDArray[np.float32]] = field(default_factory=dict, repr=False)
 
     def logits(self, examples: Split) -> NDArray[np.float32]:
-        """Return the logits, (n, classes). The same examples in one order are evaluated once."""
+        """Return the logits, (n, classes), from a cache if these examples were evaluated before."""
         key = hashlib.sha256(examples.indices.tobytes()).digest()
         if key not in self._cached_logits:
             self._cached_logits[key] = compute_logits(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from raysweep.attacks import metrics
 from raysweep.attacks.contract import Distances, Knowledge, MembershipAttack, Scores
-from raysweep.config import plain, sub_seed
+from raysweep.config import sub_seed, to_plain
 from raysweep.data import Split, concatenate
 from raysweep.records.columns import AttackRecord, ScoreRows
 
@@ -25,7 +25,7 @@ FPRS = {"0_001": 0.001, "0_01": 0.01, "0_1": 0.1}
 
 def parameters_json(attack: Any) -> str:
     """Return an attack's parameters as strict JSON."""
-    return json.dumps(plain(asdict(attack)), sort_keys=True)
+    return json.dumps(to_plain(asdict(attack)), sort_keys=True)
 
 
 def judge_membership(

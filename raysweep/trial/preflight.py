@@ -95,7 +95,7 @@ def _check_model(config: TrialConfig, splits: Splits) -> None:
                 hint = suggestion(layer, names)
                 raise ModelError(f"attack {name!r}: the model has no layer {layer!r}{hint}")
 
-    trusted = not config.model.is_users and config.model.settings.get("norm") != "batch"
+    trusted = not config.model.is_user_function and config.model.settings.get("norm") != "batch"
     if config.defences.is_private and not trusted:
         from raysweep.defences.dpsgd.unsafe_layers import refuse_unsafe_layers
 

@@ -32,7 +32,7 @@ def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("analysis")
     space = parse_space(SMALL, "small.yaml")
     store = Store(str(folder / "out"))
-    store.folder.write_bytes(yaml.safe_dump(space.resolved()).encode(), "space.yaml")
+    store.folder.write_bytes(yaml.safe_dump(space.to_plain()).encode(), "space.yaml")
     for number, values in enumerate(({}, {"dropout": 0.3}, {"epsilon": 8.0})):
         store.write(pack(run_trial(space.config(values))).numbered(number=number))
     return folder
@@ -81,8 +81,8 @@ def papers(tmp_path_factory):
     folder = tmp_path_factory.mktemp("papers")
     space = parse_space(PAPERS, "papers.yaml")
     store = Store(str(folder / "out"))
-    store.folder.write_bytes(yaml.safe_dump(space.resolved()).encode(), "space.yaml")
-    for number, (scenario, values) in enumerate(space.named()):
+    store.folder.write_bytes(yaml.safe_dump(space.to_plain()).encode(), "space.yaml")
+    for number, (scenario, values) in enumerate(space.scenario_points()):
         packed = pack(run_trial(space.config(values)))
         store.write(packed.numbered(number=number, scenario=scenario))
     return folder

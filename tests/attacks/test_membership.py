@@ -225,7 +225,11 @@ def test_the_transfer_data_set_is_another_in_the_same_sizes(own, asked, other):
     [
         ("mnist", "mnist", "must be another data set than the target's, got 'mnist'"),
         ("mnist", {"name": "mnist", "members": 9}, "must be another data set"),
-        ("digits", "auto", "`dataset: auto` pairs mnist.*got 'digits'; name another"),
+        (
+            "digits",
+            "auto",
+            "`dataset: auto` needs a target on one of mnist.*got 'digits'; name another",
+        ),
         ("digits", "mnits", "unknown dataset 'mnits'; did you mean 'mnist'"),
         ("digits", {"members": 3}, "must be a name or have one"),
     ],

@@ -61,7 +61,7 @@ def test_digits_are_scaled_to_0_to_1(splits):
 
 
 def test_sizes_that_do_not_fit_name_the_number_of_examples():
-    with pytest.raises(DataError, match=r"ask for 2,955 examples, the data set has 1,797"):
+    with pytest.raises(DataError, match=r"need 2,955 examples, and the data set has 1,797"):
         data.load({"name": "digits", "members": 1700}, seed=0)
 
 
@@ -137,7 +137,7 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path, monkeypatch, capsys):
     (tmp_path / "cifar100").mkdir()
     for file in ("train", "test"):
         (tmp_path / "cifar100" / file).write_bytes(pickle.dumps(Bomb()))
-    with pytest.raises(DataError, match="is no CIFAR batch"):
+    with pytest.raises(DataError, match="is not a CIFAR batch"):
         data.load({"name": "cifar100"}, seed=0)
     assert capsys.readouterr().out == ""
 
@@ -365,7 +365,7 @@ def test_without_nonmembers_the_validation_examples_serve_as_nonmembers(publishe
             {"members": 40, "reference": 1},
             r"the published training set has 40 \(pool 0, reference 1",
         ),
-        ({"reference": 41}, "ask for 41 examples, the published training set has 40"),
+        ({"reference": 41}, "need 41 examples, and the published training set has 40"),
         ({"members": 30, "pool": 11}, "the published training set has 40"),
         ({"test": 20}, "dataset.validation must hold at least one"),
     ],

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from conftest import DIGITS
 
 from raysweep import data, defences
-from raysweep.config import Training, plain
+from raysweep.config import Training, to_plain
 from raysweep.config.registry import fields
 from raysweep.defences import Defences, dpsgd
 from raysweep.errors import DataError, SpaceError
@@ -91,7 +91,7 @@ def test_strength_changes_the_training_and_not_the_recipe_it_was_given(kind, spl
 @pytest.mark.parametrize("kind", CATALOGUE)
 def test_parameters_survive_json(kind):
     defence = kind(**strong(kind))
-    values = json.loads(json.dumps(plain(dataclasses.asdict(defence))))
+    values = json.loads(json.dumps(to_plain(dataclasses.asdict(defence))))
     assert kind(**values) == defence
 
 

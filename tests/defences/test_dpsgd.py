@@ -219,7 +219,7 @@ def test_without_noise_and_clipping_it_is_plain_sgd():
     private = PrivateGradients(
         12, sample_rate=1.0, noise_multiplier=0.0, max_grad_norm=1e6, account=spent_nothing
     )
-    private.hold(model, x[:1], seeds=[0])
+    private.attach(model, x[:1], seeds=[0])
     private.gradients(lambda z: F.cross_entropy(model(z), y, reduction="none"), x)
     ours = [p.grad.clone() for p in model.parameters()]
     private.release()
@@ -233,14 +233,14 @@ def test_an_empty_batch_is_a_step_of_noise_alone():
     private = PrivateGradients(
         100, sample_rate=0.1, noise_multiplier=2.0, max_grad_norm=0.5, account=spent_nothing
     )
-    private.hold(model, torch.zeros(1, 1, 8, 8), seeds=[0])
+    private.attach(model, torch.zeros(1, 1, 8, 8), seeds=[0])
     empty = torch.zeros(0, dtype=torch.long)
     private.gradients(
         lambda z: F.cross_entropy(model(z), empty, reduction="none"), torch.zeros(0, 1, 8, 8)
     )
     noise = torch.cat([p.grad.flatten() for p in model.parameters()])
     assert float(noise.std()) == pytest.approx(2.0 * 0.5 / 10, rel=0.1)
-    assert private.spent().steps == 1
+    assert private.privacy_spent().steps == 1
 
 
 def test_batches_are_poisson():
@@ -352,8 +352,8 @@ def test_what_is_spent_is_at_most_what_was_asked(splits, epsilon, accountant):
 
 def test_prv_asks_for_less_noise_than_rdp():
     rule = {"delta": 1e-5, "sample_rate": 0.05, "steps": 300}
-    rdp = accounting.noise_for(2.0, accountant="rdp", **rule)
-    prv = accounting.noise_for(2.0, accountant="prv", **rule)
+    rdp = accounting.solve_noise(2.0, accountant="rdp", **rule)
+    prv = accounting.solve_noise(2.0, accountant="prv", **rule)
     assert 0.85 * rdp < prv < rdp
 
 
@@ -361,7 +361,9 @@ def test_full_batch_accounting_is_that_of_the_gaussian_mechanism():
     """Balle & Wang 2018: the exact delta of k full-batch steps is that of one with sigma/sqrt(k)."""
     from scipy.stats import norm
 
-    epsilon, _ = accounting.spent(10.0, delta=1e-5, sample_rate=1.0, steps=25, accountant="rdp")
+    epsilon, _ = accounting.epsilon_spent(
+        10.0, delta=1e-5, sample_rate=1.0, steps=25, accountant="rdp"
+    )
     mu = math.sqrt(25) / 10.0
     exact = norm.cdf(mu / 2 - epsilon / mu) - math.exp(epsilon) * norm.cdf(-mu / 2 - epsilon / mu)
     assert exact <= 1e-5
@@ -371,12 +373,12 @@ def test_full_batch_accounting_is_that_of_the_gaussian_mechanism():
 @pytest.mark.parametrize("epsilon", [95.0, 99.5, 100.0, 101.0])
 def test_near_prvs_limit_no_more_is_spent_than_was_asked(epsilon):
     rule = {"delta": 1e-5, "sample_rate": 0.25, "steps": 20, "accountant": "prv"}
-    noise = accounting.noise_for(epsilon, **rule)
-    assert accounting.spent(noise, **rule)[0] <= epsilon
+    noise = accounting.solve_noise(epsilon, **rule)
+    assert accounting.epsilon_spent(noise, **rule)[0] <= epsilon
 
 
 def test_epsilons_beyond_prv_are_answered_by_rdp_and_say_so():
-    answer = accounting.spent(0.4, delta=1e-5, sample_rate=1.0, steps=100, accountant="prv")
+    answer = accounting.epsilon_spent(0.4, delta=1e-5, sample_rate=1.0, steps=100, accountant="prv")
     assert answer[0] > accounting.PRV_LIMIT
     assert answer[1] == "rdp"
 
@@ -447,13 +449,15 @@ def test_bf16_is_refused_where_the_bound_or_the_hardware_is_missing(splits, monk
     with pytest.raises(PrivacyError, match="in bf16, Opacus' norms are not shown to bound"):
         train(plan, splits.members, seed=0, device=CPU)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    with pytest.raises(ModelError, match="precision is bf16 and this cpu has none; set training"):
+    with pytest.raises(
+        ModelError, match="precision is bf16 and this cpu does not support it; set training"
+    ):
         train(plain_recipe(build, training), splits.members, seed=0, device=CPU)
 
 
 def test_a_sweep_in_bf16_is_refused_before_ray_starts(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     space = parse_space(SMALL, "s.yaml", overrides={"training.precision": "bf16"})
-    with pytest.raises(ModelError, match="precision is bf16 and this cpu has none"):
+    with pytest.raises(ModelError, match="precision is bf16 and this cpu does not support it"):
         raysweep.sweep(space, out=str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()

@@ -51,7 +51,7 @@ def a_space(axes, scenarios=(), sampler="grid"):
 
 
 def count_slowly(space):
-    points = [{}, *(values for _, values in space.named())]
+    points = [{}, *(values for _, values in space.scenario_points())]
     ids = {space.baseline().trial_id} | {space.config(p).trial_id for p in points[1:]}
     choices = [axis.choices() for axis in space.axes.values()]
     for combination in itertools.product(*choices):

@@ -199,7 +199,7 @@ SCENARIOS = "{plain: {}, dp2: {epsilon: 2}, both: {epsilon: 2, dropout: [0.1, 0.
 
 
 def named(sampler="random", search=None):
-    text = yaml.safe_dump(a_space(sampler, search).resolved(), sort_keys=False)
+    text = yaml.safe_dump(a_space(sampler, search).to_plain(), sort_keys=False)
     return parse_space(f"{text}\nscenarios: {SCENARIOS}\n", "s.yaml")
 
 

@@ -76,7 +76,7 @@ def test_a_stopped_trial_has_spent_the_epsilon_of_the_steps_it_took(space):
     whole = run_trial(config).trial
     assert stopped.defences["target_epsilon"] == whole.defences["target_epsilon"] == 4.0
     assert (stopped.steps, whole.steps) == (4, 8)
-    epsilon, _ = accounting.spent(
+    epsilon, _ = accounting.epsilon_spent(
         stopped.noise_multiplier,
         delta=1e-5,
         sample_rate=stopped.sample_rate,
@@ -166,17 +166,17 @@ def test_the_quota_is_the_share_that_goes_on():
 def test_pruning_is_off_by_default_and_not_part_of_a_configuration(space, pruned_space):
     assert space.pruning is None
     assert space.rungs() == ()
-    assert "pruning" not in space.resolved()
+    assert "pruning" not in space.to_plain()
     assert space.config({"epsilon": 2}).trial_id == pruned_space.config({"epsilon": 2}).trial_id
 
 
 def test_pruning_may_not_change_when_a_sweep_continues(space, pruned_space):
     changed = replace(pruned_space, pruning=replace(pruned_space.pruning, reduction_factor=3.0))
-    assert differences(pruned_space.resolved(), changed.resolved()) == [
+    assert differences(pruned_space.to_plain(), changed.to_plain()) == [
         "pruning.reduction_factor: 2.0 -> 3.0"
     ]
     assert "pruning.name: (absent) -> mo_asha" in differences(
-        space.resolved(), pruned_space.resolved()
+        space.to_plain(), pruned_space.to_plain()
     )
 
 

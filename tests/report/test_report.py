@@ -59,7 +59,7 @@ def real():
 def write_folder(real, path, results, **changes):
     """Write a results folder of some trials and a changed space; return its path."""
     store = Store(str(path))
-    document = yaml.safe_load(yaml.safe_dump(real[0].resolved())) | changes
+    document = yaml.safe_load(yaml.safe_dump(real[0].to_plain())) | changes
     store.folder.write_bytes(yaml.safe_dump(document).encode(), "space.yaml")
     for result in results:
         store.write(pack(result))

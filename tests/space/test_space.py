@@ -104,7 +104,7 @@ BAD = {
     "no attack for an objective": (
         "membership: [max_posterior, loss]",
         "membership: []",
-        r"objective 'attack_auc' needs an attack that yields it",
+        r"objective 'attack_auc' needs an attack that measures it",
     ),
     "a share of known members of one": (
         "membership: [max_posterior, loss]",
@@ -114,7 +114,7 @@ BAD = {
     "a share of known members that nobody uses": (
         "membership: [max_posterior, loss]",
         "known_share: 0.3\n  membership: [loss]",
-        r"`known_share` is for attacks that know members \(supervised",
+        r"`known_share` needs an attack that uses known members \(supervised",
     ),
     "a white-box attack alone for what an outsider can do": (
         "membership: [max_posterior, loss]",
@@ -124,7 +124,7 @@ BAD = {
     "an attack on classes alone for the error of members": (
         "{activation_decoder: {decoders: [ridge]}}",
         "[mi_face]",
-        r"objective 'inversion_mse' needs an attack that yields it",
+        r"objective 'inversion_mse' needs an attack that measures it",
     ),
     "negative norm": (
         "seed: 3",
@@ -187,7 +187,7 @@ BAD = {
         "defences: {noise_multiplier: 1.0}",
         r"give `target_epsilon` or `noise_multiplier`, not both",
     ),
-    "doubled key": ("seed: 3", "seed: 3\nseed: 4", r"the key 'seed' stands twice"),
+    "doubled key": ("seed: 3", "seed: 3\nseed: 4", r"the key 'seed' is given twice"),
     "a path for a name": ("name: small", "name: ../small", r"`name` must be letters"),
     "fraction of two GPUs": (
         "seed: 3",
@@ -276,9 +276,9 @@ def test_overrides_win_over_the_file(small_yaml):
 
 
 def test_what_may_change_on_continuing_is_no_difference(small_yaml):
-    old = load_space(small_yaml).resolved()
-    more = load_space(small_yaml, {"sampler.trials": 9, "resources.cpu": 2}).resolved()
-    other = load_space(small_yaml, {"training.epochs": 9}).resolved()
+    old = load_space(small_yaml).to_plain()
+    more = load_space(small_yaml, {"sampler.trials": 9, "resources.cpu": 2}).to_plain()
+    other = load_space(small_yaml, {"training.epochs": 9}).to_plain()
     assert differences(old, more) == []
     assert differences(old, other) == ["training.epochs: 4 -> 9"]
 
@@ -294,8 +294,8 @@ def test_a_space_of_one_configuration_means_that_configuration(space):
 def test_a_resolved_space_resolves_to_itself(space):
     import yaml
 
-    text = yaml.safe_dump(space.resolved())
-    assert differences(space.resolved(), parse_space(text, "again").resolved()) == []
+    text = yaml.safe_dump(space.to_plain())
+    assert differences(space.to_plain(), parse_space(text, "again").to_plain()) == []
 
 
 def test_known_members_have_a_share_where_an_attack_needs_them():
@@ -317,7 +317,7 @@ def test_the_shipped_spaces_are_valid_and_named_after_their_file(path):
 @pytest.mark.parametrize("path", sorted(Path("search_spaces/papers").glob("*.yaml")), ids=str)
 def test_a_papers_grid_asks_for_all_of_its_points(path):
     space = load_space(path)
-    points = [*(values for _, values in space.named()), *grid(space.axes)]
+    points = [*(values for _, values in space.scenario_points()), *grid(space.axes)]
     ids = {space.baseline().trial_id, *(space.config(values).trial_id for values in points)}
     assert (space.sampler.name, space.sampler.trials) == ("grid", len(ids))
 
@@ -348,7 +348,7 @@ def test_where_a_trial_may_have_dp_all_have_group_norm_and_batch_norm_stands_bes
     text = "\n".join([*VGG.splitlines()[:3], private])
     space = parse_space(text, "vgg.yaml")
     assert space.baseline().model.settings["norm"] == "group"
-    name, values = next(space.named())
+    name, values = next(space.scenario_points())
     beside = space.config(values)
     assert (name, beside.model.settings["norm"]) == ("batch_norm", "batch")
     assert (beside.defences["target_epsilon"], beside.defences["noise_multiplier"]) == (
@@ -369,8 +369,8 @@ def test_a_resolved_space_with_scenarios_resolves_to_itself(text):
     import yaml
 
     space = parse_space(text, "vgg.yaml")
-    again = parse_space(yaml.safe_dump(space.resolved()), "again")
-    assert differences(space.resolved(), again.resolved()) == []
-    assert [space.config(v).trial_id for _, v in space.named()] == [
-        again.config(v).trial_id for _, v in again.named()
+    again = parse_space(yaml.safe_dump(space.to_plain()), "again")
+    assert differences(space.to_plain(), again.to_plain()) == []
+    assert [space.config(v).trial_id for _, v in space.scenario_points()] == [
+        again.config(v).trial_id for _, v in again.scenario_points()
     ]

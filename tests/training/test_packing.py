@@ -69,11 +69,11 @@ def test_after_one_step_in_float32_every_model_is_the_one_trained_alone(splits, 
 
 
 def test_only_several_small_models_of_linear_layers_are_packed(splits, cpu):
-    assert make_packing(splits, {}, cpu).pays
-    assert not make_packing(splits, {}, cpu, n=1).pays
-    assert not make_packing(splits, {}, cpu, build=MODELS["mlp"](hidden=(3000,)).build).pays
-    assert not make_packing(splits, {}, cpu, build=MODELS["thesis_cnn"]().build).pays
-    assert not make_packing(splits, {}, cpu, build=user_model).pays
+    assert make_packing(splits, {}, cpu).is_faster
+    assert not make_packing(splits, {}, cpu, n=1).is_faster
+    assert not make_packing(splits, {}, cpu, build=MODELS["mlp"](hidden=(3000,)).build).is_faster
+    assert not make_packing(splits, {}, cpu, build=MODELS["thesis_cnn"]().build).is_faster
+    assert not make_packing(splits, {}, cpu, build=user_model).is_faster
 
 
 def user_model(shape, n_classes, dropout=0.0):

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from raysweep.attacks.inversion.decoder import Decoder
 
 
-HELD_OUT = 0.2  # share of the pool that decoders are compared on
+HELD_OUT = 0.2  # share of the pool on which decoders are compared
 
-TOLERANCE = 1.02  # a decoder's error may be so many times that of the mean image
+TOLERANCE = 1.02  # largest error of a converged decoder, by that of the mean image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class ActivationDecoder:
     """Decoders trained on the pool; the one with the least error on held-out pool data is used.
 
     ``layers`` are names of the model's layers; ``output`` is the prediction vector (black-box).
-    ``decoders`` are those to try; ``epochs`` and ``examples`` limit the training of each.
+    All ``decoders`` are tried. ``epochs`` and ``examples`` limit the training of each.
     """
 
     needs: ClassVar[tuple[Need, ...]] = ("pool",)
@@ -42,7 +42,9 @@ class ActivationDecoder:
     decoders: Annotated[
         tuple[Literal["ridge", "convolutional"], ...],
         MinLen(1),
-        Field(description="decoders to fit; the better one on held-out pool data counts"),
+        Field(
+            description="decoders to fit; the one with the least error on held-out pool data counts"
+        ),
     ] = ("ridge", "convolutional")
     epochs: Annotated[int, Gt(0), Field(description="epochs of the convolutional decoder")] = 10
     examples: Annotated[
@@ -54,8 +56,8 @@ class ActivationDecoder:
     ) -> Reconstruction:
         """Return the best decoder's reconstruction of ``observed``.
 
-        It has converged when its error on held-out data is at most that of the mean image, which
-        uses no model.
+        The decoder has converged if its error on held-out data is at most that of the mean image,
+        which uses no model, up to TOLERANCE.
         """
         assert observed.layer is not None
         assert observed.activations is not None
@@ -89,6 +91,7 @@ class ActivationDecoder:
         target: Target,
         seed: int,
     ) -> Decoder:
+        """Return the decoder called ``name``, fitted to the rows that are not held out."""
         from raysweep.attacks.inversion.convolutional import fit_convolutional
         from raysweep.attacks.inversion.ridge import fit_ridge
 

@@ -26,7 +26,7 @@ LEARNING_RATE = 2e-3
 def network(n_features: int, shape: tuple[int, ...]) -> nn.Module:
     """Return a module from (n, n_features) to (n, prod(shape)) in [0, 1].
 
-    Images are upsampled twice between convolutions; other examples have dense layers only.
+    Images are upsampled twice between convolutions. For other examples all layers are dense.
     """
     if len(shape) != 3:
         block = [nn.Linear(n_features, 512), nn.BatchNorm1d(512), nn.LeakyReLU(0.2)]
@@ -67,7 +67,7 @@ def fit_convolutional(
 
     ``activations`` (n, features), ``images`` (n, prod(shape)) in [0, 1].
     """
-    decoder = _Standardised(activations, shape, seed=seed, device=device)
+    decoder = _StandardisingNetwork(activations, shape, seed=seed, device=device)
     x, y = activations, torch.from_numpy(images)
     optimizer = Adam(decoder.net.parameters(), LEARNING_RATE)
     order = torch.Generator().manual_seed(sub_seed(seed, "batches"))
@@ -93,11 +93,11 @@ def fit_convolutional(
     return Decoder(decode=decoder.decode, held_out_mse=best)
 
 
-class _Standardised:
+class _StandardisingNetwork:
     """The network on standardised activations: mean 0 and variance 1.
 
-    They are standardised a batch at a time: a copy of all of them would double the memory that a
-    layer takes.
+    Activations are standardised a batch at a time, because a copy of all of them would double the
+    memory of a layer.
     """
 
     def __init__(

@@ -93,11 +93,12 @@ class MiFace:
             x, rows, stuck = x[moving] + self.step_size * slope[moving], rows[moving], stuck[moving]
             if self.pixels == "clip":
                 x = x.clamp(0, 1)
+
         return best, peaks
 
 
 def rescale(images: Tensor) -> Tensor:
-    """Return each image (n, *shape) rescaled to fill [0, 1]; one of a single grey is clipped."""
+    """Return each image (n, *shape) rescaled to fill [0, 1]. A constant image is clipped."""
     flat = images.flatten(1)
     low, high = flat.amin(dim=1, keepdim=True), flat.amax(dim=1, keepdim=True)
     filled = ((flat - low) / (high - low)).where(high > low, flat.clamp(0, 1))

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from raysweep.attacks.inversion.decoder import Decoder
 
-MAX_FEATURES = 2048  # more features are projected onto as many random directions
+MAX_FEATURES = 2048  # more features are projected onto so many random directions
 
-MAX_FOR_PRODUCTS = 62  # up to as many features gain their pairwise products: 62 give 2,015
+MAX_FOR_PRODUCTS = 62  # most features to which pairwise products are added: 2,015 in all
 
-JITTER = 1e-9  # added to every eigenvalue: those of a layer with constant activations are all 0
+JITTER = 1e-9  # added to every eigenvalue, because constant activations have only zeros
 
-STRENGTHS = tuple(10.0**k for k in range(-7, 5))  # of the mean eigenvalue
+STRENGTHS = tuple(10.0**k for k in range(-7, 5))  # as multiples of the mean eigenvalue
 
 
 def fit_ridge(
@@ -23,26 +23,27 @@ def fit_ridge(
 ) -> Decoder:
     """Return ridge regression, its strength chosen on ``held_out`` rows, refitted on all rows.
 
-    ``activations`` (n, features), ``images`` (n, pixels) in [0, 1]. Few features gain their
-    pairwise products. Many are projected on a random basis drawn by ``seed``, to save memory. The
-    mean image is not shrunk: from activations without information it is the prediction.
+    ``activations`` (n, features), ``images`` (n, pixels) in [0, 1]. If there are few
+    features, their pairwise products are added. If there are many, they are projected onto random
+    directions drawn by ``seed``, to save memory. The mean image is not shrunk, so it is the
+    prediction from activations without information.
     """
     features_of = FeatureMap(activations.shape[1], seed=seed)
     x, y = features_of(activations), torch.from_numpy(images).double()
     mean, spread = x.mean(dim=0), x.std(dim=0).clamp_min(1e-6)
     x, mean_image = (x - mean).div_(spread), y.mean(dim=0)
 
-    # Of the two Gram matrices, that of the rows is the smaller one when there are few rows.
-    few = len(x) < x.shape[1]
-    gram = x @ x.T if few else x.T @ x
-    errors = _held_out_errors(x, y, gram, torch.from_numpy(~held_out), few=few)
+    # Use the smaller Gram matrix: that of the rows if there are fewer rows than columns.
+    of_rows = len(x) < x.shape[1]
+    gram = x @ x.T if of_rows else x.T @ x
+    errors = _held_out_errors(x, y, gram, torch.from_numpy(~held_out), of_rows=of_rows)
     best = int(np.argmin(errors))
 
     gram.diagonal().add_(STRENGTHS[best] * float(gram.trace()) / x.shape[1] + JITTER)
     factor, centred = torch.linalg.cholesky(gram), y - mean_image
-    right = centred if few else x.T @ centred
+    right = centred if of_rows else x.T @ centred
     weights = torch.cholesky_solve(right, factor)
-    weights = x.T @ weights if few else weights
+    weights = x.T @ weights if of_rows else weights
 
     def decode(rows: Tensor) -> NDArray[np.float32]:
         z = (features_of(rows) - mean) / spread
@@ -52,14 +53,14 @@ def fit_ridge(
 
 
 def _held_out_errors(
-    x: Tensor, y: Tensor, gram: Tensor, fitted: Tensor, *, few: bool
+    x: Tensor, y: Tensor, gram: Tensor, fitted: Tensor, *, of_rows: bool
 ) -> list[float]:
     """Return the error on the rows that are not ``fitted``, for each of STRENGTHS.
 
-    ``gram`` is that of all rows: x @ x.T where rows are ``few``, else x.T @ x.
+    ``gram`` is the Gram matrix of all data: x @ x.T if it is ``of_rows``, else x.T @ x.
     """
     held_out, mean = x[~fitted], y[fitted].mean(dim=0)
-    if few:
+    if of_rows:
         gram, rows = gram[fitted][:, fitted], gram[~fitted][:, fitted]
         right = y[fitted] - mean
     else:

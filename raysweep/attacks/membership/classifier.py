@@ -1,7 +1,7 @@
 """The attacker's classifier: from the posteriors of an example to its log-odds of membership.
 
-It has few inputs and few parameters, so it is written in NumPy: a fit takes a quarter of the time
-that it takes with an autograd engine. Computed in float32.
+The network is small, so it is written in NumPy: a fit takes a quarter of the time that it takes
+with an autograd engine. All values are float32.
 """
 
 from __future__ import annotations

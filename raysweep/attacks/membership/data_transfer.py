@@ -18,7 +18,7 @@ PAIRS = {
     "cifar10": "cifar100",
     "cifar100": "cifar10",
 }
-"""The data set that ``dataset: auto`` takes, by that of the target."""
+"""The data set of the target -> the data set of the shadows under ``dataset: auto``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,14 +46,14 @@ class DataTransfer:
         """Return the data set of the shadows, for a target on ``dataset``.
 
         Raises:
-            SpaceError: it is the target's own, it is unknown, or ``auto`` has no pair for it.
+            SpaceError: the data set is that of the target, is unknown, or ``auto`` has none for it.
 
         """
         given = self.dataset
         if given == "auto":
             if dataset.name not in PAIRS:
                 raise SpaceError(
-                    f"attack 'data_transfer': `dataset: auto` pairs {', '.join(PAIRS)} alone",
+                    f"attack 'data_transfer': `dataset: auto` needs a target on one of {', '.join(PAIRS)}",
                     got=dataset.name,
                     remedy="name another",
                     place=["dataset"],

@@ -16,17 +16,17 @@ CPU_BATCH = 64  # examples per step: their activations fit a core's cache
 
 GPU_BATCH = 1024
 
-RESOLUTION = 1e-6  # distances are rounded to it; scores break ties below it
+RESOLUTION = 1e-6  # distances are multiples of it, and ties are broken by less
 
 
 def distances(
     model: nn.Module, examples: Split, *, threshold: float, step: float, steps: int
 ) -> tuple[Floats, NDArray[np.bool_]]:
-    """Return how far each example moved, in L-infinity, and whether its loss fell below.
+    """Return how far each example moved, in L-infinity, and whether its loss fell enough.
 
-    Both (n,). Each example takes at least one and at most ``steps`` steps. The loss is compared
-    and lowered as the log-odds against the label: these have the same order and the same gradient
-    signs, and do not underflow when a model is very confident.
+    Both are (n,). The loss must fall below ``threshold``. Each example takes at least one and at most ``steps`` steps. The log-odds
+    against the label stand in for the loss. They have the same order and the same gradient signs,
+    and do not underflow when a model is very confident.
     """
     device = next(model.parameters()).device
     x, labels = examples.tensors(device)
@@ -54,7 +54,7 @@ def distances(
 
 
 class _Batch:
-    """The examples that are moved together: a finished one is replaced by the next example.
+    """The examples that are moved together. A finished one is replaced by the next example.
 
     For each slot of the batch: the ``rows`` of the examples in the data, their inputs at the
     ``start``, the ``shift`` so far, the number of steps ``taken``, and whether they are still
@@ -88,7 +88,7 @@ class _Batch:
         self.moving[free] = True
 
     def shrink(self) -> None:
-        """Drop the finished slots when they are a quarter of the batch: no example is left."""
+        """Drop the finished slots once they are a quarter of the batch and no example is left."""
         keep = self.moving
         if 4 * int(keep.sum()) > 3 * len(keep):
             return

@@ -19,8 +19,9 @@ from raysweep.training import signals
 class Dtc:
     """White-box: members are nearer than nonmembers to inputs with a confident prediction.
 
-    Signed gradient steps (PGD) lower the example's loss until it is below the members' median:
-    ``step`` in L-infinity, on inputs in [0, 1], at least one and at most ``steps`` of them.
+    Signed gradient steps (PGD) lower the example's loss until it is below the members' median.
+    Each step has the size ``step`` in L-infinity, on inputs in [0, 1]. An example takes at least
+    one step and at most ``steps``.
     """
 
     needs: ClassVar[tuple[Need, ...]] = ("white-box", "training-loss")
@@ -41,9 +42,10 @@ class Dtc:
 
         if knowledge.training_loss is None:
             raise DataError(
-                "attack 'dtc' stops at the members' median loss, got none",
+                "attack 'dtc' needs the members' median loss, got none",
                 remedy="give Knowledge(training_loss=...)",
             )
+
         threshold = knowledge.training_loss[1]
         moved, reached = distances(
             target.model, examples, threshold=threshold, step=self.step, steps=self.steps
@@ -54,7 +56,7 @@ class Dtc:
         logits = target.logits(examples)
         unsure = signals.cross_entropy(logits, examples.labels) >= threshold
 
-        # Distances are multiples of RESOLUTION, so a smaller term only decides between equal ones.
+        # Distances are multiples of RESOLUTION, so a smaller term only breaks ties.
         odds = np.clip(signals.label_log_odds(logits, examples.labels), -500.0, 500.0) / 1000.0
         return Scores(
             values=-values + RESOLUTION * 0.9 * odds,

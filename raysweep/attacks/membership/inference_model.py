@@ -50,7 +50,7 @@ class InferenceModel:
             others = knowledge.reference
         if known is None or others is None or len(others) < 2:
             raise DataError(
-                "attack 'inference_model' learns from known members and "
+                "attack 'inference_model' needs known members and "
                 f"the {self.nonmembers} nonmembers, and there are none",
                 remedy="enlarge dataset.reference, or take `nonmembers: known`",
             )

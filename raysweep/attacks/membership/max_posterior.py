@@ -18,5 +18,5 @@ class MaxPosterior:
     needs: ClassVar[tuple[Need, ...]] = ()
 
     def score(self, target: Target, examples: Split, knowledge: Knowledge, *, seed: int) -> Scores:
-        """Return the log-odds of the highest posterior: the same order, without rounded ties."""
+        """Return the log-odds of the highest posterior, which have fewer ties than the posterior."""
         return Scores(values=signals.confidence(target.logits(examples)))

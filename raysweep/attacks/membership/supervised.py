@@ -29,7 +29,7 @@ class Supervised:
     ] = "mlp"
     top: Annotated[
         Annotated[int, Gt(0)] | None,
-        Field(description="how many of the highest posteriors it sees; null: all"),
+        Field(description="how many of the highest posteriors are its inputs; null: all"),
     ] = 3
 
     def score(self, target: Target, examples: Split, knowledge: Knowledge, *, seed: int) -> Scores:
@@ -44,7 +44,7 @@ class Supervised:
         known = knowledge.known
         if known is None:
             raise DataError(
-                "attack 'supervised' learns from known members and nonmembers, got none",
+                "attack 'supervised' needs known members and nonmembers, got none",
                 remedy="give Knowledge(known=...)",
             )
         predict = train_classifier(

@@ -39,20 +39,20 @@ class DPSGD:
         float,
         Ge(0),
         Lt(inf),
-        Field(description="DP-SGD by its noise in place of target_epsilon; 0: no DP"),
+        Field(description="DP-SGD's noise, in place of target_epsilon; 0: no DP"),
     ] = 0.0
     delta: Annotated[
         float, Gt(0), Lt(1), Field(description="DP-SGD: must be below 1 / members")
     ] = 1e-5
     max_grad_norm: Annotated[
-        float, Gt(0), Lt(inf), Field(description="DP-SGD: each example's gradient is clipped to it")
+        float, Gt(0), Lt(inf), Field(description="DP-SGD: L2 norm to which gradients are clipped")
     ] = 1.0
     accountant: Annotated[
         Literal["rdp", "prv"], Field(description="DP-SGD: rdp is fast, prv needs less noise")
     ] = "rdp"
 
     @model_validator(mode="after")
-    def _one_of_two(self) -> Self:
+    def _check_not_both(self) -> Self:
         if self.target_epsilon < inf and self.noise_multiplier > 0:
             raise ValueError(
                 "give `target_epsilon` or `noise_multiplier`, not both; "
@@ -89,7 +89,7 @@ class DPSGD:
 
         noise = self.noise_multiplier
         if self.target_epsilon < inf:
-            noise = accounting.noise_for(
+            noise = accounting.solve_noise(
                 self.target_epsilon,
                 delta=self.delta,
                 sample_rate=sample_rate,
@@ -113,11 +113,11 @@ class DPSGD:
         )
 
     def _spent(self, noise: float, steps: int, sample_rate: float, clipping: str) -> PrivacySpent:
-        """Return the privacy spent by ``steps`` steps; fail if it exceeds the target epsilon."""
+        """Return the privacy spent by ``steps`` steps; raise PrivacyError if it exceeds the target."""
         from raysweep.defences.dpsgd import accounting
         from raysweep.training.recipe import PrivacySpent
 
-        epsilon, answering = accounting.spent(
+        epsilon, accountant = accounting.epsilon_spent(
             noise,
             delta=self.delta,
             sample_rate=sample_rate,
@@ -135,8 +135,8 @@ class DPSGD:
             noise_multiplier=noise,
             sample_rate=sample_rate,
             steps=steps,
-            accountant=answering,
-            accountant_settings=accounting.SETTINGS[answering],
+            accountant=accountant,
+            accountant_settings=accounting.SETTINGS[accountant],
             clipping=clipping,
         )
 

@@ -1,9 +1,9 @@
 """Privacy accounting: epsilon from the noise multiplier, and back, by Opacus' accountants.
 
-Each step is the Poisson-subsampled Gaussian mechanism; epsilons hold under adding or removing one
-example. RDP takes the orders below and the conversion to (epsilon, delta) of Balle et al. 2020.
-PRV (Gopi et al. 2021) takes the upper bound, up to epsilon 100: above it, PRV's grid does not fit
-in memory and RDP answers instead. Each record says which accountant answered.
+Each step is the Poisson-subsampled Gaussian mechanism. Epsilons hold under adding or removing one
+example. RDP uses the orders below and the conversion to (epsilon, delta) of Balle et al. 2020. PRV
+(Gopi et al. 2021) uses its upper bound, up to epsilon 100. Above 100 PRV's grid does not fit in
+memory, and RDP is used instead. Each record names the accountant that was used.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ NOISE_RANGE = (1e-4, 1e5)
 def _one_step(
     noise_multiplier: float, sample_rate: float, orders: tuple[float, ...]
 ) -> NDArray[np.float64]:
-    """Return the Renyi divergence of one step at each order; those of several steps add up."""
+    """Return the Renyi divergence of one step at each order. Divergences of steps add up."""
     rdp = compute_rdp(q=sample_rate, noise_multiplier=noise_multiplier, steps=1, orders=orders)
     return np.asarray(rdp, dtype=np.float64)
 
@@ -76,7 +76,7 @@ def _ignore_order_advice() -> Iterator[None]:
 
 
 @lru_cache(maxsize=4096)
-def spent(
+def epsilon_spent(
     noise_multiplier: float,
     *,
     delta: float,
@@ -84,7 +84,7 @@ def spent(
     steps: int,
     accountant: AccountantName,
 ) -> tuple[float, AccountantName]:
-    """Return the epsilon spent by ``steps`` steps at ``delta``, and the accountant that answered.
+    """Return the epsilon spent by ``steps`` steps at ``delta``, and the accountant that was used.
 
     Raises:
         PrivacyError: the epsilon is not a finite number >= 0.
@@ -92,21 +92,23 @@ def spent(
     """
     if steps == 0:
         return 0.0, accountant
+
     epsilon = _rdp_epsilon(noise_multiplier, sample_rate, steps, delta)
-    answering: AccountantName = "rdp"
+    used: AccountantName = "rdp"
     if accountant == "prv" and epsilon <= 1.25 * PRV_LIMIT:  # PRV's is smaller
-        epsilon, answering = _prv_epsilon(noise_multiplier, sample_rate, steps, delta), "prv"
+        epsilon, used = _prv_epsilon(noise_multiplier, sample_rate, steps, delta), "prv"
+
     if not isfinite(epsilon) or epsilon < 0:
         raise PrivacyError(
-            f"the {answering} accountant must give a finite epsilon",
+            f"the {used} accountant must give a finite epsilon",
             got=epsilon,
             remedy="raise the noise multiplier",
         )
-    return epsilon, answering
+    return epsilon, used
 
 
 @lru_cache(maxsize=4096)
-def noise_for(
+def solve_noise(
     epsilon: float,
     *,
     delta: float,
@@ -117,7 +119,7 @@ def noise_for(
     """Return the least noise multiplier that spends at most ``epsilon``, to within 0.3 %.
 
     Raises:
-        PrivacyError: no noise multiplier between 1e-4 and 1e5 does.
+        PrivacyError: no noise multiplier between 1e-4 and 1e5 is enough.
 
     """
     rate, whole = sample_rate, tuple(float(order) for order in WHOLE_ORDERS)
@@ -125,7 +127,7 @@ def noise_for(
     def by_rdp(noise: float) -> float:
         return _rdp_epsilon(noise, rate, steps, delta)
 
-    def by_whole_orders(noise: float) -> float:  # fast, and never less than by_rdp
+    def by_whole_orders(noise: float) -> float:  # fast, and never below by_rdp
         return _rdp_epsilon(noise, rate, steps, delta, whole)
 
     low, high = NOISE_RANGE
@@ -145,7 +147,7 @@ def noise_for(
 
 
 def _root(epsilon_of: Callable[[float], float], epsilon: float, low: float, high: float) -> float:
-    """Return the noise in [low, high] that spends ``epsilon``, rounded so as to spend no more."""
+    """Return the noise in [low, high] that spends ``epsilon``, rounded up so as not to spend more."""
 
     def gap(x: float) -> float:
         return log(max(epsilon_of(exp(x)), 1e-300) / epsilon)

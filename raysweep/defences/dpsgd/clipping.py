@@ -55,11 +55,11 @@ def clipping(model: nn.Module, example: Tensor, max_grad_norm: float) -> Clippin
 
 
 class _Probe:
-    """Observes one evaluation to find whether each layer has a rule and is called once."""
+    """Runs a model once to find whether each layer with parameters has a rule and is called once."""
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        self.owners = [
+        self.layers = [
             module
             for module in model.modules()
             if any(p.requires_grad for p in module.parameters(False))
@@ -71,7 +71,7 @@ class _Probe:
 
     def run(self, example: Tensor) -> None:
         """Evaluate ``example`` (n, *shape) once."""
-        hooks = [layer.register_forward_hook(self._observe) for layer in self.owners]
+        hooks = [layer.register_forward_hook(self._observe) for layer in self.layers]
         was_training = self._model.training
         with torch.no_grad():
             self._model.eval()(example)
@@ -92,10 +92,10 @@ class _Probe:
     @property
     def has_rules(self) -> bool:
         """Whether every layer has a rule, is called once, and shares no parameter."""
-        parameters = [id(p) for layer in self.owners for p in layer.parameters(False)]
-        once = sorted(map(id, self._calls)) == sorted(map(id, self.owners))
+        parameters = [id(p) for layer in self.layers for p in layer.parameters(False)]
+        called_once = sorted(map(id, self._calls)) == sorted(map(id, self.layers))
         not_shared = len(set(parameters)) == len(parameters)
-        return once and not_shared and self.rules.keys() == set(self.owners)
+        return called_once and not_shared and self.rules.keys() == set(self.layers)
 
     @property
     def works_in_place(self) -> bool:
@@ -128,9 +128,13 @@ class LayerwiseClipping:
     def _record(self, layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor | None:
         if not torch.is_grad_enabled():
             return None
-        taken = inputs[0].detach()
-        self._recorded.append((layer, taken.clone() if self._copies else taken, output))
-        return output.clone() if self._copies else None
+
+        layer_input = inputs[0].detach()
+        if not self._copies:
+            self._recorded.append((layer, layer_input, output))
+            return None
+        self._recorded.append((layer, layer_input.clone(), output))
+        return output.clone()
 
     def add(self, loss: Loss, x: Tensor) -> Tensor:
         """Add the clipped gradients of the examples ``x``; return their losses (n,)."""
@@ -142,11 +146,13 @@ class LayerwiseClipping:
                 f"were called {len(self._recorded)} times",
                 remedy="call each once, as in evaluation",
             )
+
         if len(x) > 0:
             outputs = [output for _, _, output in self._recorded]
             gradients = torch.autograd.grad(losses.sum(), outputs)
             with torch.no_grad():
                 self._add_clipped(gradients)
+
         self._recorded = []
         return losses.detach()
 
@@ -156,6 +162,7 @@ class LayerwiseClipping:
             self._rules[layer](layer, _at_least_float32(a), _at_least_float32(g))
             for (layer, a, _), g in zip(self._recorded, gradients, strict=True)
         ]
+
         # An example's norm is over all layers, so all of its gradients are scaled by one factor.
         squares = torch.stack([rule.squares() for rule in rules]).sum(0)
         factors = (self._max_grad_norm / (squares.sqrt() + STABILITY)).clamp(max=1.0)
@@ -201,7 +208,7 @@ class OpacusClipping:
     def add(self, loss: Loss, x: Tensor) -> Tensor:
         """Add the clipped gradients of the examples ``x``; return their losses (n,)."""
         losses = loss(x)
-        with warnings.catch_warnings():  # images need no gradient, and torch remarks on it
+        with warnings.catch_warnings():  # images need no gradient, and torch warns of it
             warnings.filterwarnings("ignore", message="Full backward hook is firing")
             losses.sum().backward()
         self._optimizer.clip_and_accumulate()

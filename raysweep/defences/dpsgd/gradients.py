@@ -17,8 +17,8 @@ from raysweep.training.recipe import PrivacySpent
 PHYSICAL_BUDGET = {"cpu": 64 * 2**20, "cuda": 2**30}
 """Bytes that the examples of a physical batch may take.
 
-On a CPU it is about the size of a cache: a larger batch is no faster, and batches of one size keep
-a worker's memory from fragmenting.
+On a CPU this is about the size of a cache. A larger batch is no faster, and batches of equal size
+keep a worker's memory from fragmenting.
 """
 
 
@@ -28,8 +28,8 @@ class PrivateGradients:
     In each step every example takes part independently with probability ``sample_rate``. Each
     example's gradient is clipped to an L2 norm of ``max_grad_norm``. Gaussian noise of standard
     deviation ``noise_multiplier`` * ``max_grad_norm`` is added to the sum of the clipped gradients.
-    The result is divided by the expected batch size n * ``sample_rate``, not by the drawn one, for
-    which the noise is not calibrated. An empty batch is a step of noise only.
+    The result is divided by the expected batch size n * ``sample_rate``. The noise is not
+    calibrated for the size of the drawn batch. An empty batch is a step of noise only.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class PrivateGradients:
         refuse_unsafe_layers(model)
         refuse_mixing(model, example)
 
-    def hold(self, model: nn.Module, example: Tensor, *, seeds: Sequence[int]) -> None:
+    def attach(self, model: nn.Module, example: Tensor, *, seeds: Sequence[int]) -> None:
         """Choose the clipping of ``model``; ``seeds`` seed its noise, one for each packed model."""
         self._model = model
         self._buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
@@ -104,7 +104,7 @@ class PrivateGradients:
         ]
         return torch.stack(draws) if packed else draws[0]
 
-    def spent(self) -> PrivacySpent:
+    def privacy_spent(self) -> PrivacySpent:
         """Return the privacy spent by the steps taken so far."""
         return self._account(self._steps, self._clipping.name)
 
@@ -112,7 +112,7 @@ class PrivateGradients:
         """Remove the hooks from the model.
 
         Raises:
-            PrivacyError: a buffer changed in training, which releases statistics without noise.
+            PrivacyError: a buffer changed in training, so statistics were released without noise.
 
         """
         self._clipping.release()

@@ -1,14 +1,13 @@
 """Norms and weighted sums of per-example gradients, layer by layer.
 
 A rule holds the input of a layer (``a``, for activations) and the gradient of its output (``g``)
-for n examples, and stores as little more as it can. It computes in the precision of ``a`` and
-``g``.
+for n examples, and stores little else. It computes in the precision of ``a`` and ``g``.
 
-Linear layers: an example's norm is the product of two norms (Goodfellow 2015). Convolutions have
-three ways. Per-example gradients are stored, and computed by one grouped convolution over the
-batch (Rochette et al. 2019) or, with few inputs to an output pixel, by a product with the patches.
-For small images they are not stored: their norms follow from the inner products of pixels (ghost
-norms, Bu et al. 2022).
+Linear layers: an example's norm is the product of two norms (Goodfellow 2015). For a
+convolution the fastest of three ways is used. Per-example gradients are computed and stored by one
+grouped convolution over the batch (Rochette et al. 2019) or, with few inputs to an output pixel, by
+a product with the patches. For small images they are not stored, and their norms follow from the
+inner products of pixels (ghost norms, Bu et al. 2022).
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ from raysweep.training.packing import PackedLinear
 
 GROUPED = 32  # examples in one grouped convolution
 
-FEW_INPUTS = 32  # up to so many inputs to an output pixel, patches are faster than groups
+FEW_INPUTS = 32  # most inputs to an output pixel for which patches are faster than groups
 
-GRAM_COST = 4  # of a multiplication in a Gram matrix, where one in a convolution costs 1
+GRAM_COST = 4  # time of a multiplication in a Gram matrix, by that of one in a convolution
 
 Shape = tuple[int, ...]
 
@@ -39,10 +38,10 @@ class Rule(Protocol):
     def __init__(self, layer: Any, a: Tensor, g: Tensor) -> None: ...
 
     @staticmethod
-    def bytes_per_example(layer: Any, taken: Shape, given: Shape) -> int:
+    def bytes_per_example(layer: Any, in_shape: Shape, out_shape: Shape) -> int:
         """Return the bytes that the rule holds for one example.
 
-        ``taken`` and ``given`` are the shapes of its input and output, (channels, height, ...).
+        Shapes are those of the layer's input and output for one example, (channels, height, ...).
         """
 
     def squares(self) -> Tensor:
@@ -52,12 +51,12 @@ class Rule(Protocol):
         """Yield each parameter with the sum of its gradients weighted by ``factors`` (n,)."""
 
 
-def rule_of(layer: nn.Module, taken: Tensor) -> type[Rule] | None:
-    """Return the rule for a layer with the input ``taken``, or None when there is none."""
+def rule_of(layer: nn.Module, x: Tensor) -> type[Rule] | None:
+    """Return the rule for a layer with the input ``x``, or None if there is none."""
     if not all(p.requires_grad for p in layer.parameters(False)):
         return None
     kind = RULES.get(type(layer))
-    return kind if kind is not None and kind.fits(layer, taken) else None
+    return kind if kind is not None and kind.fits(layer, x) else None
 
 
 def _squares(x: Tensor) -> Tensor:
@@ -73,14 +72,14 @@ class LinearRule:
         self._layer, self._a, self._g = layer, a, g
 
     @staticmethod
-    def fits(layer: nn.Linear, taken: Tensor) -> bool:
+    def fits(layer: nn.Linear, x: Tensor) -> bool:
         """Return whether the rule applies to this input."""
-        return taken.dim() == 2
+        return x.dim() == 2
 
     @staticmethod
-    def bytes_per_example(layer: nn.Linear, taken: Shape, given: Shape) -> int:
+    def bytes_per_example(layer: nn.Linear, in_shape: Shape, out_shape: Shape) -> int:
         """Return the bytes of one example: its output's weighted gradient."""
-        return 4 * math.prod(given)
+        return 4 * math.prod(out_shape)
 
     def squares(self) -> Tensor:
         """Return each example's squared gradient norm, (n,)."""
@@ -101,14 +100,14 @@ class PackedLinearRule:
         self._layer, self._a, self._g = layer, a, g
 
     @staticmethod
-    def fits(layer: PackedLinear, taken: Tensor) -> bool:
+    def fits(layer: PackedLinear, x: Tensor) -> bool:
         """Return whether the rule applies to this input."""
-        return taken.dim() == 3
+        return x.dim() == 3
 
     @staticmethod
-    def bytes_per_example(layer: PackedLinear, taken: Shape, given: Shape) -> int:
+    def bytes_per_example(layer: PackedLinear, in_shape: Shape, out_shape: Shape) -> int:
         """Return the bytes of one model's examples: their outputs' weighted gradients."""
-        return 4 * math.prod(given)
+        return 4 * math.prod(out_shape)
 
     def squares(self) -> Tensor:
         """Return each example's squared gradient norm, (K, n)."""
@@ -133,14 +132,14 @@ class GroupNormRule:
         self._bias = g.flatten(2).sum(2)
 
     @staticmethod
-    def fits(layer: nn.GroupNorm, taken: Tensor) -> bool:
+    def fits(layer: nn.GroupNorm, x: Tensor) -> bool:
         """Return whether the rule applies to this input."""
-        return taken.dim() > 2
+        return x.dim() > 2
 
     @staticmethod
-    def bytes_per_example(layer: nn.GroupNorm, taken: Shape, given: Shape) -> int:
+    def bytes_per_example(layer: nn.GroupNorm, in_shape: Shape, out_shape: Shape) -> int:
         """Return the bytes of one example: its normalised input."""
-        return 8 * math.prod(taken)
+        return 8 * math.prod(in_shape)
 
     def squares(self) -> Tensor:
         """Return each example's squared gradient norm, (n,)."""
@@ -162,29 +161,31 @@ class ConvolutionRule:
         self._biases = None if way == "gram" or layer.bias is None else g.sum((2, 3))
 
     @staticmethod
-    def fits(layer: nn.Conv2d, taken: Tensor) -> bool:
+    def fits(layer: nn.Conv2d, x: Tensor) -> bool:
         """Return whether the rule applies to this layer and input."""
         zeros = layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
-        return zeros and taken.dim() == 4
+        return zeros and x.dim() == 4
 
     @staticmethod
-    def _way(layer: nn.Conv2d, taken: Shape, given: Shape) -> str:
+    def _way(layer: nn.Conv2d, in_shape: Shape, out_shape: Shape) -> str:
         """Return the fastest way for these shapes: ``groups``, ``patches`` or ``gram``."""
         if layer.groups > 1:
             return "groups"
-        pixels_in, pixels, size = (math.prod(x) for x in (taken[1:], given[1:], layer.kernel_size))
-        gram = pixels_in**2 * taken[0] + pixels**2 * (given[0] + size)
+        pixels_in, pixels, size = (
+            math.prod(x) for x in (in_shape[1:], out_shape[1:], layer.kernel_size)
+        )
+        gram = pixels_in**2 * in_shape[0] + pixels**2 * (out_shape[0] + size)
         if GRAM_COST * gram < pixels * layer.weight.numel():
             return "gram"
-        return "patches" if taken[0] * size <= FEW_INPUTS else "groups"
+        return "patches" if in_shape[0] * size <= FEW_INPUTS else "groups"
 
     @classmethod
-    def bytes_per_example(cls, layer: nn.Conv2d, taken: Shape, given: Shape) -> int:
+    def bytes_per_example(cls, layer: nn.Conv2d, in_shape: Shape, out_shape: Shape) -> int:
         """Return the bytes of one example: its kernel's gradient, patches or Gram matrices."""
-        way, pixels = cls._way(layer, taken, given), math.prod(given[1:])
+        way, pixels = cls._way(layer, in_shape, out_shape), math.prod(out_shape[1:])
         if way == "gram":
-            return 4 * (math.prod(taken[1:]) ** 2 + 3 * pixels**2 + math.prod(given))
-        patches = pixels * taken[0] * math.prod(layer.kernel_size) if way == "patches" else 0
+            return 4 * (math.prod(in_shape[1:]) ** 2 + 3 * pixels**2 + math.prod(out_shape))
+        patches = pixels * in_shape[0] * math.prod(layer.kernel_size) if way == "patches" else 0
         return 4 * (layer.weight.numel() + patches)
 
     def squares(self) -> Tensor:
@@ -227,12 +228,12 @@ def _backward(
     return weight_gradient, bias_gradient
 
 
-def _by_groups(layer: nn.Conv2d, a: Tensor, g: Tensor) -> list[Tensor]:
+def _gradients_by_groups(layer: nn.Conv2d, a: Tensor, g: Tensor) -> list[Tensor]:
     """Return the kernel gradients, (n, kernel size), in parts of GROUPED examples.
 
     The examples of a part are the groups of one grouped convolution. The last part is padded with
-    zeros, so that every call has one shape whatever the size of a Poisson batch: oneDNN keeps a
-    plan of 20 MiB for every shape.
+    zeros, so that calls have the same shape for every size of a Poisson batch: oneDNN keeps a plan
+    of 20 MiB for each shape.
     """
     missing = -len(a) % GROUPED
     if missing:
@@ -251,14 +252,14 @@ def _by_groups(layer: nn.Conv2d, a: Tensor, g: Tensor) -> list[Tensor]:
     return parts
 
 
-def _by_patches(layer: nn.Conv2d, a: Tensor, g: Tensor) -> list[Tensor]:
+def _gradients_by_patches(layer: nn.Conv2d, a: Tensor, g: Tensor) -> list[Tensor]:
     """Return the kernel gradients, (n, kernel size), in one part: a product with the patches."""
     options = {"dilation": layer.dilation, "padding": layer.padding, "stride": layer.stride}
     patches = F.unfold(a, layer.kernel_size, **options)  # type: ignore[arg-type]
     return [(patches @ g.flatten(2).mT).mT.flatten(1)]
 
 
-_COMPUTE = {"groups": _by_groups, "patches": _by_patches}
+_COMPUTE = {"groups": _gradients_by_groups, "patches": _gradients_by_patches}
 
 
 def _gram_squares(layer: nn.Conv2d, a: Tensor, g: Tensor) -> Tensor:
@@ -272,7 +273,7 @@ def _gram_squares(layer: nn.Conv2d, a: Tensor, g: Tensor) -> Tensor:
     for position in itertools.product(*(range(k) for k in layer.kernel_size)):
         out, into = [], []
         for axis in range(2):
-            first, last, offset = _inside(layer, axis, position[axis], g.shape[2 + axis], a)
+            first, last, offset = _rows_on_image(layer, axis, position[axis], g.shape[2 + axis], a)
             stride = layer.stride[axis]
             out.append(slice(first, last))
             into.append(slice(first * stride + offset, (last - 1) * stride + offset + 1, stride))
@@ -285,18 +286,18 @@ def _gram_squares(layer: nn.Conv2d, a: Tensor, g: Tensor) -> Tensor:
     return squares if layer.bias is None else squares + outputs.sum((1, 2, 3, 4))
 
 
-def _inside(
-    layer: nn.Conv2d, axis: int, position: int, given: int, a: Tensor
+def _rows_on_image(
+    layer: nn.Conv2d, axis: int, position: int, n_rows: int, a: Tensor
 ) -> tuple[int, int, int]:
     """Return the output rows [first, last) for which a row of the kernel lies on the image.
 
     Also return its offset, the input row for output row 0. ``position`` is the row of the kernel
-    and ``given`` the number of output rows. With ``axis`` 1, rows are columns.
+    and ``n_rows`` the number of output rows. With ``axis`` 1, rows are columns.
     """
     padding, stride = int(layer.padding[axis]), layer.stride[axis]
     offset = position * layer.dilation[axis] - padding
     first = max(0, math.ceil(-offset / stride))
-    last = min(given, (a.shape[2 + axis] - 1 - offset) // stride + 1)
+    last = min(n_rows, (a.shape[2 + axis] - 1 - offset) // stride + 1)
     return first, last, offset
 
 
