@@ -1,17 +1,17 @@
 #!/bin/bash
-# A sweep as one Slurm job: head, workers and driver in it. docs/cluster.md is the guide.
+# A sweep as one Slurm job, with head, workers and driver in it. docs/cluster.md is the guide.
 #
 #   sbatch cluster.slurm.sh search_spaces/quickstart.yaml [options of `raysweep sweep`]
 #
-# Submit it again when its time was not enough: the sweep continues. What follows is yours to change.
+# If the time was not enough, submit it again: the sweep continues. Change the lines below as you need.
 #SBATCH --job-name=raysweep
 #SBATCH --nodes=4 --ntasks-per-node=1 --cpus-per-task=8 --gpus-per-node=1
 #SBATCH --time=08:00:00
-#SBATCH --signal=B:TERM@120       # two minutes before the end: record what is finished, and stop
+#SBATCH --signal=B:TERM@120       # two minutes before the end: record the finished trials, and stop
 source "${RAYSWEEP_VENV:-$HOME/venv}/bin/activate"
 export RAYSWEEP_RESULTS="${RAYSWEEP_RESULTS:-${SCRATCH:-$HOME}/results}"    # on the shared disk
 
-# Every request to this Ray must carry the token, which lies in your home folder on all nodes.
+# Every request to this Ray must carry the token, which is in your home folder on all nodes.
 export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
 test -f ~/.ray/auth_token || (umask 077; ray get-auth-token --generate > /dev/null)
 chmod 600 ~/.ray/auth_token

@@ -1,4 +1,4 @@
-"""raysweep: the most accuracy for the least leakage.
+"""Find the training configurations that give the most accuracy for the least leakage.
 
     space = raysweep.load_space("search_spaces/quickstart.yaml")
     raysweep.sweep(space, out="results/quickstart")

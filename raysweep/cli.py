@@ -35,14 +35,13 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", help="Replace a key of the space: training.epochs=5.")
 ]
 
-
 Format = Literal["table", "csv", "json", "parquet"]
 
 Catalogue = Literal["datasets", "models", "defences", "attacks", "samplers"]
 
 
-def _pairs(texts: list[str] | None, option: str) -> dict[str, Any]:
-    """Return KEY=VALUE texts as a mapping; values are read as YAML."""
+def parse_pairs(texts: list[str] | None, option: str) -> dict[str, Any]:
+    """Return KEY=VALUE texts as a mapping, with each value read as YAML."""
     from raysweep.config.yaml import scalar
 
     values = {}
@@ -57,7 +56,7 @@ def _pairs(texts: list[str] | None, option: str) -> dict[str, Any]:
 def _space(path: Path, settings: list[str] | None) -> Space:
     from raysweep.space.parsing import load_space
 
-    return load_space(path, _pairs(settings, "--set"))
+    return load_space(path, parse_pairs(settings, "--set"))
 
 
 def _seconds(text: str | None, option: str) -> float | None:
@@ -95,10 +94,12 @@ def sweep(
     trials: Annotated[
         int | None, typer.Option(min=1, help="Number of trials in the folder at the end.")
     ] = None,
-    max_concurrent: Annotated[int | None, typer.Option(min=1, help="Trials at once.")] = None,
-    address: Annotated[str | None, typer.Option(help="A Ray cluster: auto, host:port.")] = None,
+    max_concurrent: Annotated[
+        int | None, typer.Option(min=1, help="Trials at the same time.")
+    ] = None,
+    address: Annotated[str | None, typer.Option(help="A Ray cluster: auto or host:port.")] = None,
     settings: Settings = None,
-    time_budget: Annotated[str | None, typer.Option(help="Stop after 90s, 10m, 2h.")] = None,
+    time_budget: Annotated[str | None, typer.Option(help="Stop after 90s, 10m or 2h.")] = None,
     patience: Annotated[
         str, typer.Option(help="How long to wait for a results folder that cannot be written.")
     ] = "5m",
@@ -158,7 +159,7 @@ def trial(
     """Run one configuration in this process, without Ray. Other axes take their neutral values."""
     loaded = _space(space, settings)
     try:
-        config = loaded.config(_pairs(at, "--at"))
+        config = loaded.config(parse_pairs(at, "--at"))
     except SpaceError as error:
         raise SpaceError(f"--at: {error}") from None
 
@@ -187,7 +188,7 @@ def trial(
 @app.command()
 def front(
     folders: Folders,
-    format: Annotated[Format, typer.Option(help="How to print it.")] = "table",  # noqa: A002
+    format: Annotated[Format, typer.Option(help="Form of the output.")] = "table",  # noqa: A002
     everything: Annotated[
         bool,
         typer.Option("--all", help="Include collapsed models and attacks that did not converge."),
@@ -218,7 +219,7 @@ def front(
 @app.command()
 def best(
     folder: Annotated[str, typer.Argument(help="Results folder of a sweep.")],
-    where: Annotated[list[str] | None, typer.Option(help="'accuracy >= 0.9'; may repeat.")] = None,
+    where: Annotated[list[str] | None, typer.Option(help="Conditions: 'accuracy >= 0.9'.")] = None,
     by: Annotated[str, typer.Option(help="The objective to choose by.")] = "accuracy",
 ) -> None:
     """Print the best configuration as a search space, which `raysweep trial` can run."""
@@ -329,7 +330,7 @@ def schema() -> None:
 @app.command()
 def dashboard(
     folder: Annotated[str, typer.Argument(help="Results folder of a sweep.")],
-    port: Annotated[int, typer.Option(help="On this machine only.")] = 8080,
+    port: Annotated[int, typer.Option(help="Port, on this machine only.")] = 8080,
 ) -> None:
     """Open optuna-dashboard on a sweep's study (pip install 'raysweep[dashboard]')."""
     from raysweep.driver.dashboard import serve_dashboard

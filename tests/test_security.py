@@ -102,7 +102,7 @@ def stranger(tmp_path, **columns):
     ["{}", "[1]", "not json", '{"model": 3}', "[" * 100_000],
 )
 def test_a_record_with_a_malformed_configuration_is_an_error(config):
-    with pytest.raises(StoreError, match="`config` is not raysweep's"):
+    with pytest.raises(StoreError, match="raysweep did not write a record's `config`"):
         TrialConfig.from_json(config)
 
 

@@ -1,4 +1,4 @@
-"""Why the attempts at a trial failed, as one line each from Ray's error files."""
+"""The reasons why attempts at a trial failed, one line each, from Ray's error files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def lacks_memory(failure: str) -> bool:
 
 
 class Attempts:
-    """When the current attempt at each running trial began, and why the earlier ones failed."""
+    """The start of each running trial's current attempt, and the reasons why earlier ones failed."""
 
     def __init__(self, time_limit: float | None) -> None:
         self._time_limit = time_limit

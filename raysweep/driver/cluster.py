@@ -1,4 +1,4 @@
-"""Joining or starting Ray, and sharing the data with its workers."""
+"""Join or start Ray, and share the data with its workers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ RAY_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths start at the user's folder
 }
-"""Environment variables of the driver; those that the user has set stay."""
+"""Environment variables of the driver. A variable that the user has set keeps its value."""
 
 ALLOCATION = {
     "MALLOC_ARENA_MAX": "1",
@@ -50,7 +50,7 @@ All threads share one arena: each trial runs in its own thread, and an arena of 
 """
 
 MOST_DEALS = 32
-"""How many deals of data a sweep shares. With more, each worker deals for itself."""
+"""The most deals of data that a sweep shares. With more, each worker deals the data itself."""
 
 
 def put_deals(space: Space, splits: Splits) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def _add_deals(deals: dict[str, Any], config: TrialConfig) -> None:
 def ray_session(address: str | None, space: Space, console: Console) -> Iterator[float]:
     """Join the cluster at ``address``, or start Ray on this machine; yield a trial's GPU share.
 
-    A Ray that runs in this process already is used and stays.
+    If Ray already runs in this process, it is used, and not stopped at the end.
 
     Raises:
         ClusterError: Ray does not answer or start, or no node has the resources of a trial.
@@ -124,7 +124,7 @@ def _start(address: str | None, space: Space, console: Console) -> None:
     with (
         worker_environment(space, elsewhere=not is_local) as environment,
         console.status(status),
-        _loopback() if is_local else contextlib.nullcontext(),
+        _bind_to_loopback() if is_local else contextlib.nullcontext(),
     ):
         environment["env_vars"] |= ALLOCATION
         try:
@@ -158,7 +158,7 @@ def _connect(address: str | None, environment: dict[str, Any]) -> None:
 
 
 def _check_address(address: str) -> None:
-    """Raise :class:`OSError` when nothing accepts connections there.
+    """Raise :class:`OSError` when nothing accepts connections at ``address``.
 
     ray.init would try for minutes, and then exit.
     """
@@ -171,10 +171,11 @@ def _check_address(address: str) -> None:
 
 
 @contextlib.contextmanager
-def _loopback() -> Iterator[None]:
+def _bind_to_loopback() -> Iterator[None]:
     """Patch Ray so that it binds to 127.0.0.1 only.
 
-    Ray replaces that address by the machine's own, and would listen to other machines.
+    Otherwise Ray replaces that address by the machine's address in its network, and other machines
+    can connect.
     """
     from ray._private import services
 
@@ -203,7 +204,7 @@ def _gpu_share(space: Space, console: Console) -> float:
     if most_cpus < asked.cpu:
         raise ClusterError(
             f"a trial takes {asked.cpu:g} CPUs and this machine has {most_cpus:g}",
-            remedy="lower resources.cpu, or give --address of a cluster that has them",
+            remedy="lower resources.cpu, or give the --address of a larger cluster",
         )
     if asked.gpu == 0:
         return 0.0

@@ -1,4 +1,4 @@
-"""How many distinct trials a search space holds, by arithmetic."""
+"""Count the distinct trials of a search space by arithmetic."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ LARGEST_RANGE = 100_000
 """A range of more whole numbers counts as infinite."""
 
 LARGEST_GROUP = 1_000
-"""How many combinations of axes that decide one part are tried to find the distinct ones."""
+"""If more combinations of axes decide one part, equal ones among them are not looked for."""
 
 TRAINING_LENGTH = "epochs and early stopping"
-"""One part of a configuration: to stop after the last epoch is the same as not to stop early."""
+"""One part of a configuration, because stopping after the last epoch means not stopping early."""
 
 Values = Mapping[str, Sequence[Value]]
 
 
 def count_trials(space: Space, asked: int) -> int:
-    """Return how many records a sweep of ``asked`` trials ends with: at most a space's size.
+    """Return how many records a sweep of ``asked`` trials ends with: at most the space's size.
 
     The size is exact unless more than LARGEST_GROUP combinations of axes decide one part of a
-    configuration, such as its model. Then combinations that mean the same count as often as they
-    occur, and the sweep ends earlier, when nothing new can be proposed.
+    configuration, such as its model. Then equal combinations are counted more than once, and the
+    sweep ends before that count, when nothing new can be proposed.
     """
     values = finite_values(space)
     if values is None:
@@ -40,13 +40,13 @@ def count_trials(space: Space, asked: int) -> int:
 
     grid = _Grid(space, values)
     named = [space.baseline(), *(space.config(point) for _, point in space.scenario_points())]
-    beside = {config.trial_id for config in named if not grid.holds(config)}
-    return min(asked, grid.size + len(beside))
+    off_grid = {config.trial_id for config in named if not grid.holds(config)}
+    return min(asked, grid.size + len(off_grid))
 
 
 def finite_values(space: Space) -> dict[str, Sequence[Value]] | None:
     """Return axis -> every value that it takes, None when an axis takes infinitely many."""
-    found: dict[str, Sequence[Value]] = {}
+    finite: dict[str, Sequence[Value]] = {}
     for key, axis in space.axes.items():
         values: Sequence[Value] | None = axis.choices()
         if values is None and space.is_whole(key):
@@ -55,8 +55,8 @@ def finite_values(space: Space) -> dict[str, Sequence[Value]] | None:
                 values = [*values, axis.otherwise]
         if values is None or len(values) > LARGEST_RANGE:
             return None
-        found[key] = values
-    return found
+        finite[key] = values
+    return finite
 
 
 def combinations(values: Values) -> Iterator[dict[str, Value]]:
@@ -121,7 +121,7 @@ def _part_of(key: str) -> str:
 
 
 def _parts(config: TrialConfig) -> dict[str, str]:
-    """Return the independent parts of a configuration as JSON: together they are all of it."""
+    """Return the independent parts of a configuration as JSON; each setting is in one part."""
     parts: dict[str, Any] = json.loads(config.to_json())
     del parts["defences"]
     parts |= {f"training.{key}": value for key, value in parts.pop("training").items()}

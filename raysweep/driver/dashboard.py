@@ -1,4 +1,4 @@
-"""optuna-dashboard on a results folder."""
+"""Show a results folder in optuna-dashboard."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def serve_dashboard(folder: str, *, port: int) -> None:
     """Show a results folder in optuna-dashboard, on this machine only.
 
     Raises:
-        StoreError: no results folder.
+        StoreError: ``folder`` is not a results folder.
         SpaceError: optuna-dashboard is not installed.
 
     """

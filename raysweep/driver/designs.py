@@ -1,6 +1,6 @@
-"""The samplers that learn nothing: grid, random, Sobol.
+"""The samplers that do not learn from records: grid, random and Sobol.
 
-What they propose depends on the seed and on the number of the proposal alone.
+Their proposals depend only on the seed and on the number of the proposal.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Design:
         return None
 
     def _is_exhausted_after(self, n_repeats: int, is_new: Callable[[str], bool]) -> bool:
-        """Return whether a finite space has nothing new; looked up after a multiple of its size."""
+        """Return whether a finite space has nothing new; checked at multiples of its size only."""
         values = self._finite
         if values is None or n_repeats % n_combinations(values) != 0:
             return False

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, and keeping Tune's own output out of the terminal."""
+"""Catch Ctrl-C and SIGTERM, and keep Tune's output out of the terminal."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def catch_interrupts() -> Iterator[Callable[[], bool]]:
         return
 
     try:
-        with _interrupts_of_finalisers():
+        with _reraise_in_main_thread():
             yield lambda: is_interrupted
     finally:
         for number, handler in zip(SIGNALS, handlers_before, strict=True):
@@ -45,7 +45,7 @@ def catch_interrupts() -> Iterator[Callable[[], bool]]:
 
 
 @contextlib.contextmanager
-def _interrupts_of_finalisers() -> Iterator[None]:
+def _reraise_in_main_thread() -> Iterator[None]:
     """Raise a KeyboardInterrupt again, a moment later, if it was raised in a finaliser.
 
     Python prints and then drops every exception that a finaliser raises.

@@ -24,14 +24,14 @@ HEARTBEAT = 5.0  # seconds between two heartbeats
 
 STALE = 60.0  # seconds after which a heartbeat no longer counts
 
-SETTLE = 0.5  # seconds in which a second driver that started at once shows up
+SETTLE = 0.5  # seconds after which a driver that started at the same time has written too
 
 
 class Lock:
     """A file with the holder's name and a heartbeat, held while a sweep writes.
 
-    The lock of a driver that was killed is taken over. ``say`` receives a message when it takes a
-    while to find that out.
+    The lock of a driver that was killed is taken over. ``say`` is called with a message if the check
+    for that takes a while.
 
     Raises:
         StoreBusy: another driver holds the lock.
@@ -102,7 +102,7 @@ class Lock:
                 continue  # the driver reports it when it writes the next record
 
     def _read(self) -> dict[str, Any] | None:
-        """Return the content of the file; None without one, or when a kill left half of it."""
+        """Return the content of the file; None if it does not exist or is incomplete."""
         try:
             content: dict[str, Any] = json.loads(self._store.folder.read_bytes(FILE))
             numbers = [int(content[name]) for name in ("pid", "since", "heartbeat")]
@@ -114,9 +114,9 @@ class Lock:
     def _is_alive(self, content: dict[str, Any]) -> bool:
         """Return whether the holder still runs.
 
-        On this machine its process says so. On another, poll the heartbeat until it changes or a
-        minute has passed since the last one. Clocks may differ, so a heartbeat that seems older
-        is polled for the time of two as well.
+        On this machine, look for its process. On another machine, poll the heartbeat until it
+        changes or a minute has passed since the last one. Clocks may differ, so an older heartbeat
+        is also polled, for the time of two heartbeats.
         """
         age = max(0.0, time.time() - float(content["heartbeat"]))
         if content.get("machine") == self._holder["machine"]:
@@ -149,7 +149,7 @@ def machine_id() -> str:
     That is this machine since it was started, or one container on it.
     """
     parts = [platform.node()]
-    with contextlib.suppress(OSError):  # not on Linux: the name has to be enough
+    with contextlib.suppress(OSError):  # outside Linux only the name is known
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
         parts.append(os.readlink("/proc/self/ns/pid"))
     return " ".join(parts)

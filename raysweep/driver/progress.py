@@ -1,4 +1,4 @@
-"""The live table: what is done, the best figures so far, and the time left."""
+"""Show a running sweep: the trials done, the best figures so far, and the time left."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LINE_INTERVAL = 10.0  # seconds between lines where there is no terminal
 
 
 class Progress:
-    """Shows how far a sweep is: a live table in a terminal, a line now and then elsewhere.
+    """Shows how far a sweep is: as a live table in a terminal, as lines of text elsewhere.
 
     ``rows`` (trial id -> record) are the records of the sweep, which the caller keeps up to date.
     """

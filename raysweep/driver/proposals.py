@@ -1,6 +1,6 @@
-"""Which configuration to try next: the baseline, the scenarios, then what the sampler proposes.
+"""Propose configurations: the baseline, then the scenarios, then those of the sampler.
 
-No state is stored: proposals are rebuilt from the records whenever a sweep is opened.
+No state is stored. Whenever a sweep begins or continues, proposals are rebuilt from the records.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pandas as pd
 
 from raysweep.driver.designs import DESIGNS, Design
 from raysweep.driver.study import LARGEST_STUDY, Search
-from raysweep.records.results import kept, records
+from raysweep.records.results import records, short_record
 from raysweep.records.trial_config import TrialConfig
 from raysweep.space.space import Space
 
@@ -29,7 +29,7 @@ class Proposal:
 
 
 class Source(Protocol):
-    """What proposes new configurations: a :class:`Design` or a :class:`Search`."""
+    """A sampler that proposes new configurations: a :class:`Design` or a :class:`Search`."""
 
     def next(self, is_new: Callable[[str], bool]) -> tuple[int, TrialConfig] | None:
         """Return a configuration that is new and its number; None when none is left."""
@@ -44,8 +44,8 @@ class Source(Protocol):
 class Proposals:
     """Proposes configurations that have no record yet, and holds the records of the sweep.
 
-    ``records`` (trial id -> what fronts, counts and studies need of the row) are the only copy in
-    the driver. ``trials`` are the records to begin with.
+    ``records`` maps each trial id to the columns that fronts, counts and studies need. It is the
+    driver's only copy. ``trials`` are the records at the start.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Proposals:
     ) -> None:
         self._space = space
         rows = records(trials)
-        self.records = {row["trial_id"]: kept(row, space.objectives) for row in rows}
+        self.records = {row["trial_id"]: short_record(row, space.objectives) for row in rows}
         self.is_exhausted = False
         self._proposed: set[str] = set()
         self._retries: list[Proposal] = []
@@ -94,11 +94,11 @@ class Proposals:
         if self._retries:
             proposal = self._retries.pop(0)
         else:
-            found = self._next_first() or self.source.next(self._is_new)
-            if found is None:
+            numbered = self._next_first() or self.source.next(self._is_new)
+            if numbered is None:
                 self.is_exhausted = True
                 return None
-            proposal = self._proposal(*found)
+            proposal = self._proposal(*numbered)
 
         self._proposed.add(proposal.config.trial_id)
         return proposal
@@ -117,12 +117,12 @@ class Proposals:
     def learn(self, row: Mapping[str, Any]) -> None:
         """Keep the record of a trial and let the sampler learn from it."""
         trial_id = str(row["trial_id"])
-        self.records[trial_id] = kept(row, self._space.objectives)
+        self.records[trial_id] = short_record(row, self._space.objectives)
         self._proposed.discard(trial_id)
         self.source.learn(row)
 
     def drop(self, trial_id: str) -> None:
-        """Give up a proposal whose trial was stopped; the next opening may make it again."""
+        """Give up a proposal whose trial was stopped; a later run may propose it again."""
         self.source.drop(trial_id)
 
     def limit(self, total: int) -> int:

@@ -1,4 +1,4 @@
-"""Writing finished trials, and waiting for a results folder that is full, read-only or gone."""
+"""Write finished trials, and wait for a results folder that is full, read-only or gone."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ MESSAGE_INTERVAL = 15.0  # seconds between messages
 class Recorder:
     """Writes each finished trial, then lets the proposals learn from it.
 
-    ``patience`` is how many seconds to wait for a folder that takes no records. ``n_small_files``
-    is how many trials lie in a file of their own. ``error`` is why the sweep has to end.
+    ``patience`` is the number of seconds to wait for a folder that takes no records.
+    ``n_small_files`` is the number of trials that have a file each. ``error`` is the error that
+    ends the sweep, or None.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""Which trials go on after a rung: each is compared with all that reached the rung before it.
+"""Decide which trials go on after a rung, by comparing each with those that reached it before.
 
-The standings are rebuilt from the records, so a continued sweep decides by all that it measured.
+The standings are rebuilt from the records, so that a continued sweep compares with all of them.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from raysweep.space.space import Space
 
 
 class Standings:
-    """The figures measured at each rung so far, and whether the next trial there goes on.
+    """The figures measured at each rung so far. They decide whether the next trial goes on.
 
-    ``epochs`` are rows of the table of that name, of finished trials.
+    ``epochs`` is the table of that name, with the rows of finished trials only.
     """
 
     def __init__(self, space: Space, pruning: Pruning, epochs: pd.DataFrame) -> None:

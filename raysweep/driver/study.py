@@ -1,4 +1,4 @@
-"""The samplers that learn: an Optuna study, rebuilt from the records. The only door to Optuna."""
+"""The samplers that learn from records, as an Optuna study. Only this module imports Optuna."""
 
 from __future__ import annotations
 
@@ -35,18 +35,19 @@ MAX_REPEATS = 100
 """How often in a row a sampler may repeat itself before proposals are drawn at random."""
 
 LARGEST_STUDY = 500
-"""How many records a study begins with: the latest half, and the best of the others.
+"""The most records that a study begins with. Half are the latest, half the best of the others.
 
-At twice as many it is begun anew, so that a proposal costs the same however long a sweep is. A
-journal (3 ms a record) is kept only until then; `raysweep dashboard` reads the records.
+When a study has twice as many, a new one begins, so that a proposal takes the same time however
+long a sweep is. A journal takes 3 ms a record and is kept only until then. `raysweep dashboard`
+reads the records instead.
 """
 
 
 class Search:
     """Proposes configurations by an Optuna study that learns from the records.
 
-    ``rows`` are whole records to begin with, ``records`` (trial id -> row) those of the sweep,
-    which the caller keeps up to date. Proposals are numbered on from ``n_before``.
+    ``rows`` are the whole records at the start. ``records`` maps the trial ids of the sweep to short
+    records, and the caller keeps it up to date. The first proposal has number ``n_before`` + 1.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class Search:
         self._begin(finished, journal if len(rows) <= largest else None)
 
     def _begin(self, finished: list[FrozenTrial], journal: Path | None = None) -> None:
-        """Start a study that has learnt from the best and latest of ``finished``, oldest first."""
+        """Begin a study that learns from the best and the latest of ``finished``, oldest first."""
         seed = sub_seed(self._seed, "sampler", len(finished)) % 2**32
         self.study = _study(self._space, seed, journal)
         chosen = _most_useful(finished, self._space.objectives.directions, self._largest)
@@ -117,7 +118,7 @@ class Search:
             self.study.tell(asked, state=TrialState.FAIL)
 
     def _answer(self, asked: optuna.Trial, row: Mapping[str, Any] | None) -> None:
-        """End one of the study's own trials by what the record says."""
+        """End a trial of the study with the figures of its record, or as failed without them."""
         if row is None or not self._is_informative(row):
             self.study.tell(asked, state=TrialState.FAIL)
         else:
@@ -129,7 +130,7 @@ class Search:
         self._count()
 
     def _count(self) -> None:
-        """Count a trial that ended; begin a new study when there are too many."""
+        """Count a trial that ended, and begin a new study when there are too many."""
         self._n_learnt += 1
         if self._n_learnt >= 2 * self._largest:
             trials = self.study.get_trials(deepcopy=False)
@@ -205,7 +206,7 @@ def _study(space: Space, seed: int, journal: Path | None) -> optuna.Study:
 
 
 def _sampler(space: Space, seed: int) -> optuna.samplers.BaseSampler:
-    """Return the sampler of a space; one that learns nothing is only shown in the dashboard."""
+    """Return the sampler of a space, or a random one for a study that is only shown."""
     population = max(4, min(50, space.sampler.trials // 4))
     samplers = optuna.samplers
     if space.sampler.name == "tpe":
@@ -288,12 +289,12 @@ def _values(row: Mapping[str, Any], objectives: Objectives) -> list[float] | Non
 
 
 def _is_pruned(row: Mapping[str, Any]) -> bool:
-    """Return whether a trial was stopped at a rung: its figures are not comparable."""
+    """Return whether a trial was stopped at a rung, so that its figures are not comparable."""
     return row.get("status") == "pruned"
 
 
 def _constraints(row: Mapping[str, Any], objectives: Objectives) -> dict[str, float]:
-    """Return the reasons to keep a trial off the front as constraints: above 0 is infeasible."""
+    """Return the reasons to keep a trial off the front as constraints; above 0 is infeasible."""
     return {
         column: 1.0 if row.get(column) == (not value) else -1.0
         for column, value in objectives.requirements.items()

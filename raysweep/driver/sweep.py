@@ -51,12 +51,12 @@ if TYPE_CHECKING:
 
 
 MAX_RETRIES = 3
-"""How often a trial is tried again after its worker or its node died or its memory ran out."""
+"""The most times that a trial is tried again after its worker or node died or ran out of memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """How a sweep ended, and its front: ``ended`` is done, interrupted or out of time."""
+    """The outcome of a sweep. ``ended`` is "done", "interrupted" or "out of time"."""
 
     out: str
     ended: str
@@ -118,7 +118,7 @@ def sweep(
 def _preflight(space: Space, *, here: bool) -> Splits:
     """Load the data and try the model, so that mistakes show before Ray starts.
 
-    ``here`` says that trials run on this machine.
+    With ``here``, trials run on this machine, which must support their precision.
     """
     baseline = space.baseline()
     splits = data.load(baseline.dataset, seed=baseline.seed)
@@ -171,7 +171,7 @@ def _write_front(store: Store) -> pd.DataFrame:
 def _open_run(
     space: Space, store: Store, lock: Lock, total: int, *, retry_failed: bool, patience: float
 ) -> _Run:
-    """Return the run that continues what the results folder holds."""
+    """Return the run that continues the sweep in the results folder."""
     compaction.tidy(store)
     trials = store.read("trials")
     has_more_rows = trials["status"] != "failed"  # in other tables
@@ -203,7 +203,7 @@ def _retry_failed(space: Space, trials: pd.DataFrame, proposals: Proposals) -> i
 
 
 def _standings(space: Space, store: Store, trials: pd.DataFrame) -> Standings | None:
-    """Return what finished trials measured at the rungs; None without pruning."""
+    """Return the figures of finished trials at the rungs; None without pruning."""
     if space.pruning is None:
         return None
     epochs = store.read("epochs")
@@ -213,7 +213,7 @@ def _standings(space: Space, store: Store, trials: pd.DataFrame) -> Standings | 
 
 @dataclass(frozen=True)
 class _StopCondition:
-    """Whether a sweep is to stop early: on Ctrl-C, or at a deadline (time.monotonic)."""
+    """The conditions to stop a sweep early: Ctrl-C, or a deadline in time.monotonic."""
 
     interrupted: Callable[[], bool]
     deadline: float | None
@@ -247,7 +247,7 @@ class _Run:
         time_budget: float | None,
         console: Console,
     ) -> None:
-        """Start or join Ray and run what is missing."""
+        """Start or join Ray, and run the missing trials."""
         deadline = None if time_budget is None else time.monotonic() + time_budget
 
         with (
@@ -329,7 +329,7 @@ class _Run:
         return tune.with_resources(trainable, {"cpu": resources.cpu, "gpu": gpu})
 
     def summary(self, out: str, front: pd.DataFrame) -> Summary:
-        """Return how it ended."""
+        """Return the outcome: the counts of the trials, and the front."""
         rows = self.proposals.records
         count = Counter(row["status"] for row in rows.values())
         return Summary(

@@ -9,8 +9,9 @@ start of a process, the second core of a laptop or a node that came back would n
     no place yet                  gives the place back         keeps it for the next trial
     a worker that starts          stops that worker            lets it start, asks for another
 
-Tune also keeps all finished trials and walks over them, and asks the head of the cluster four
-times a trial for the function to run. Here they are forgotten, and the function is looked up once.
+Tune also keeps all finished trials and walks over them, and fetches the function to run from the
+head of the cluster four times a trial. This controller forgets finished trials, and fetches the
+function once.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from ray.tune.progress_reporter import TrialProgressCallback
 
 
 class Places(PlacementGroupResourceManager):
-    """Requests for places on nodes; a place that is given back is kept for the next request."""
+    """Requests places on nodes, and keeps a place that is given back for the next request."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -48,7 +49,7 @@ class Places(PlacementGroupResourceManager):
             super().request_resources(resource_request)
 
     def cancel_resource_request(self, resource_request: ResourceRequest) -> None:
-        """Give a place back, until :meth:`release` as a spare one."""
+        """Keep a place that is given back as a spare one, until :meth:`release`."""
         self._spare[resource_request] += 1
 
     def release(self) -> None:
@@ -131,9 +132,9 @@ class Controller(TuneController):
                     self._trial_metadata.pop(trial.trial_id, None)
 
     def _trial_task_failure(self, trial: Trial, exception: Exception) -> None:
-        """Try a trial again when its worker dies, also while it takes the trial over.
+        """Try a trial again when its worker dies, even if the worker has not begun it yet.
 
-        Tune itself tries only running trials again. It may report one death twice: for the worker,
+        Tune itself tries only running trials again. It may report one failure twice: for the worker
         and for the task of the worker.
         """
         if trial.status == Trial.PENDING:
@@ -144,7 +145,7 @@ class Controller(TuneController):
         super()._trial_task_failure(trial, exception)
 
     def _requeue_trial(self, trial: Trial) -> None:
-        """Queue a trial again, also when its worker died while it took the trial over."""
+        """Queue a trial again, even if its worker died before it began the trial."""
         self._resetting_trials.discard(trial)
         super()._requeue_trial(trial)  # type: ignore[no-untyped-call]
 

@@ -153,7 +153,7 @@ class RecordCallback(Callback):
     def _give_up(self, trial: Trial) -> None:
         """Record a trial as failed because of its machine."""
         *retries, last = self._attempts.end(trial)
-        error = f"the machine failed it {1 + len(retries)} times: {last}"
+        error = f"its machine failed {1 + len(retries)} times: {last}"
         record = failed_record(TrialConfig.from_json(trial.config["config"]), error)
         self._record_once(trial, Packed(trial=record), retries)
 
@@ -162,10 +162,10 @@ class RecordCallback(Callback):
         # If the worker dies now and Tune starts the trial again, nothing is left to do.
         trial.config[RECORDED] = True
         number, scenario = trial.config["number"], trial.config["scenario"]
-        self._record(rows.numbered(number=number, scenario=scenario, retries=retries))
+        self._record(rows.with_number(number=number, scenario=scenario, retries=retries))
 
     def on_step_end(self, iteration: int, trials: list[Trial], **_: Any) -> None:
-        """Update the progress, with a message when no trial has run for a while."""
+        """Update the progress, and print a message when no trial has run for a while."""
         now = time.monotonic()
         if now - self._last_count < COUNT_INTERVAL:
             return

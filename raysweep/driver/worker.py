@@ -1,4 +1,4 @@
-"""Running one trial inside a Ray worker, from its configuration to its rows."""
+"""Run one trial inside a Ray worker, from its configuration to its rows."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def run(
     """Run the proposed trial and report its packed rows to Tune.
 
     ``deals`` (key -> reference) are deals of data in Ray's object store, which all workers of a
-    machine share. A worker is reused: each trial seeds its own generators, and the GPU's caches
-    are emptied here. After each epoch in ``rungs`` the figures are reported, with the rows of a
+    machine share. A worker runs many trials, so each trial seeds its own generators, and the GPU's
+    caches are emptied before it. After each epoch in ``rungs`` the figures are reported, with the rows of a
     trial that stops there. After ``time_limit`` seconds the process ends, even if a library hangs.
     """
     import ray

@@ -1,4 +1,4 @@
-"""Copying a user's own modules to the workers, and refusing to import those of a stranger."""
+"""Copy a user's modules to the workers, and refuse modules that only a stranger's records name."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _copy_python_files(folder: Path) -> None:
 
 
 def refuse_foreign(space: Space, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Refuse records to be run again that name code which the space does not name.
+    """Refuse to run records again that name code which the space does not name.
 
     Records are data and may come from a stranger. Only a space may name the code to import.
 

@@ -36,12 +36,12 @@ def choose(
     attacks that did not converge are never chosen.
 
     Raises:
-        SpaceError: ``by`` is no objective.
+        SpaceError: ``by`` is not an objective.
         StoreError: no trial is eligible.
 
     """
     if by not in OBJECTIVES:
-        raise SpaceError(f"--by {by!r} is no objective{suggestion(by, OBJECTIVES)}")
+        raise SpaceError(f"--by {by!r} is not an objective{suggestion(by, OBJECTIVES)}")
     fit = trials[objectives.eligible(trials) & trials[by].notna()]
     if fit.empty:
         raise StoreError("no trial can be chosen: all failed, collapsed or did not converge")
@@ -60,10 +60,10 @@ def choose(
 
 
 def parse_conditions(texts: Sequence[str]) -> list[Condition]:
-    """Return the conditions that the texts write, each on a column of ``trials`` with numbers.
+    """Return the conditions in ``texts``, each on a column of ``trials`` that holds numbers.
 
     Raises:
-        SpaceError: a text is no condition, or names no such column.
+        SpaceError: a text is not a condition, or its column does not exist or holds no numbers.
 
     """
     columns = numeric_columns("trials")
@@ -92,7 +92,7 @@ class Condition:
     bound: float
 
     def fits(self, trials: pd.DataFrame) -> NDArray[np.bool_]:
-        """Return which rows meet it, (n,)."""
+        """Return which rows meet the condition, (n,)."""
         values = _as_floats(trials[self.column])
         fits: NDArray[np.bool_] = OPERATORS[self.sign](values, self.bound)
         return fits
@@ -113,7 +113,7 @@ def _as_floats(column: pd.Series[Any]) -> NDArray[np.float64]:
 
 
 def parse_condition(text: str, columns: list[str]) -> Condition:
-    """Return the condition that ``text`` writes; raise :class:`SpaceError` naming what is wrong.
+    """Return the condition in ``text``; raise :class:`SpaceError` if it is not one.
 
     >>> str(parse_condition("accuracy>=.9", ["accuracy"]))
     'accuracy >= 0.9'
@@ -121,7 +121,7 @@ def parse_condition(text: str, columns: list[str]) -> Condition:
     match = SYNTAX.fullmatch(text)
     if match is None:
         raise SpaceError(
-            f"--where {text!r} is no condition",
+            f"--where {text!r} is not a condition",
             remedy="write COLUMN >= NUMBER with one of >= <= > < ==, such as 'accuracy >= 0.9'",
         )
     column, sign, bound = match.groups()

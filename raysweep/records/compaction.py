@@ -46,8 +46,8 @@ def compact(store: Store, *, least: int = TOGETHER) -> None:
 def drop_orphans(store: Store, finished: Collection[str]) -> None:
     """Remove the files that a driver wrote before it died, of trials not among ``finished``.
 
-    When such a trial runs again it may have no rows for a table, and the old ones would be taken
-    for its own. A row in ``trials`` is never removed.
+    When such a trial runs again it may have no rows for a table, and the old rows would count as
+    its rows. A row in ``trials`` is never removed.
     """
     for table in SCHEMAS.keys() - {"trials"}:
         small = [name for name in store.files(table) if re.fullmatch("[0-9a-f]{16}", stem(name))]
@@ -55,9 +55,9 @@ def drop_orphans(store: Store, finished: Collection[str]) -> None:
 
 
 def tidy(store: Store) -> None:
-    """Remove what a driver left unfinished when it was killed.
+    """Remove the unneeded files of a driver that was killed.
 
-    These are temporary files, and small files whose rows were already merged.
+    They are temporary files, and small files whose rows were already merged.
     """
     store.remove_temporary_files()
 

@@ -1,4 +1,4 @@
-"""The objectives of a sweep: directions, dominance, who may stand on a front, hypervolume."""
+"""The objectives of a sweep: directions, dominance, eligible trials, front and hypervolume."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OBJECTIVES: dict[str, Direction] = {
 """Every objective there is, with its direction."""
 
 REQUIREMENTS = {"collapsed": False, "inversion_converged": True}
-"""What a finished trial must have in these columns to stand on a front."""
+"""Column -> the value that a finished trial must have there to stand on a front."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Objectives:
         """Return the objectives that a mapping from name to direction describes.
 
         Raises:
-            SpaceError: it is no such mapping, a name is unknown or a direction is wrong.
+            SpaceError: ``document`` is not a mapping, a name is unknown or a direction is wrong.
 
         """
         if not isinstance(document, Mapping) or not document:

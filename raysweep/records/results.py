@@ -123,15 +123,15 @@ def _check_comparable(
             )
 
 
-def kept(row: Mapping[str, Any], objectives: Objectives) -> dict[str, Any]:
-    """Return the part of a record that a running sweep needs, for fronts, counts and the study.
+def short_record(row: Mapping[str, Any], objectives: Objectives) -> dict[str, Any]:
+    """Return the columns of a record that fronts, counts and the study of a running sweep need.
 
-    A whole record takes 5 KB, this part 0.6 KB, and a driver holds thousands of them.
+    A whole record takes 5 KB and a short one 0.6 KB, and a driver holds thousands of them.
     """
-    return {key: row.get(key) for key in (*_KEPT, *objectives.names)}
+    return {key: row.get(key) for key in (*_SHORT, *objectives.names)}
 
 
-_KEPT = (
+_SHORT = (
     "trial_id",
     "status",
     "scenario",
@@ -149,7 +149,7 @@ def load(*paths: str) -> Results:
     """Return the results of one sweep, or of several with equal data, attacks and objectives.
 
     Raises:
-        StoreError: a folder is no results folder, a file is damaged, or the sweeps cannot be
+        StoreError: a folder is not a results folder, a file is damaged, or the sweeps cannot be
             compared.
 
     """

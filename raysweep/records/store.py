@@ -3,7 +3,7 @@
     space.yaml  trials/  attacks/  epochs/  scores/  reconstructions/  front.parquet  *.png
 
 Each trial has one small file in each folder that it has rows for. A trial is finished when its file
-in ``trials/`` exists. Its other files are written before that one, in parallel; if the driver dies
+in ``trials/`` exists. Its other files are written before that one, in parallel. If the driver dies
 in between, they are removed later. Long sweeps merge the small files of finished trials
 (``compaction``). The folder may be on any fsspec path: local, NFS, s3://, gs://.
 """
@@ -79,7 +79,7 @@ class Store:
         self.path = self.folder.path
 
     def remove_temporary_files(self) -> None:
-        """Remove files of its tables that a driver had written in part; object stores have none.
+        """Remove the half-written files of a driver from the tables; object stores have none.
 
         Only the process that holds the lock may do this: a running driver writes such files.
         """
@@ -89,13 +89,13 @@ class Store:
                 self.folder.remove(table, os.path.basename(name))
 
     def remove_all(self, table: str, names: Iterable[str]) -> None:
-        """Remove the files of some trials from a table, those that exist."""
+        """Remove those files of a table that exist among ``names``."""
         removals = [
             self._threads.submit(self.folder.remove, table, f"{stem(name)}.parquet")
             for name in names
         ]
         for removal in removals:
-            removal.result()  # raises what went wrong in its thread
+            removal.result()  # raises the error of its thread
 
     def write(self, packed: Packed, *, before_row: Callable[[], None] | None = None) -> None:
         """Write all rows of one trial; ``before_row`` is called before the row in ``trials``.
@@ -112,7 +112,7 @@ class Store:
         row = row_of(packed.trial)
         wait(writes)
         for write in writes:
-            write.result()  # raises what went wrong in its thread
+            write.result()  # raises the error of its thread
 
         if before_row is not None:
             before_row()
@@ -262,7 +262,7 @@ class Store:
             document = Document(self.folder.read_bytes(SPACE).decode(), name).value
         except (FileNotFoundError, NotADirectoryError):
             raise StoreError(
-                f"{self.path} is no results folder (it holds no {SPACE})",
+                f"{self.path} is not a results folder (it holds no {SPACE})",
                 remedy="give the --out folder of a sweep",
             ) from None
         except (SpaceError, UnicodeDecodeError) as error:

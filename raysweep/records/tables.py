@@ -94,10 +94,10 @@ class Packed:
     trial: TrialRecord
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)  # Tune prints results
 
-    def numbered(
+    def with_number(
         self, *, number: int, scenario: str | None = None, retries: Sequence[str] = ()
     ) -> Packed:
-        """Return a copy with the proposal's number, and why the attempts before it failed."""
+        """Return a copy with the proposal's number, and the reasons why earlier attempts failed."""
         trial = dataclasses.replace(
             self.trial,
             number=number,
@@ -151,6 +151,7 @@ def _scores_table(trial_id: str, result: TrialResult) -> pa.Table:
         )
         for rows in result.scores
     ]
+
     return pa.concat_tables([SCHEMAS["scores"].empty_table(), *parts])
 
 
@@ -167,11 +168,13 @@ def _reconstructions_table(result: TrialResult) -> pa.Table:
             "original": list(rows.original.reshape(n, -1)),
             "image": list(rows.image.reshape(n, -1)),
         }
+
         arrays = [
             pa.nulls(n, kind) if columns[key] is None else pa.array(columns[key], kind)
             for key, kind in zip(schema.names, schema.types, strict=True)
         ]
         parts.append(pa.table(arrays, schema=schema))
+
     return pa.concat_tables(parts)
 
 

@@ -20,7 +20,7 @@ from raysweep.errors import RaysweepError, SpaceError, StoreError
 from raysweep.models import NamedModel
 
 _STORED_NAMES = {name: older for older, name in OLDER_NAMES.items()}
-"""Keys of defences that stored configurations keep under an older name: it is in every hash."""
+"""Key of a defence -> its older name, which stored configurations keep for their hashes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class TrialConfig:
             raise error.under("defences") from None
 
         config = cls(**blocks, seed=parse_seed(document.get("seed", 0)))
-        config.attacks.other_datasets(config.dataset)  # raises for one that is the target's own
+        config.attacks.other_datasets(config.dataset)  # raises if one is the target's data set
         return config
 
     @functools.cached_property
@@ -103,11 +103,11 @@ class TrialConfig:
             reason = str(error).splitlines()[0]
         except RaysweepError as error:
             reason = str(error)
-        raise StoreError(f"a record's `config` is not raysweep's: {reason}")
+        raise StoreError(f"raysweep did not write a record's `config`: {reason}")
 
 
 def setting(document: Mapping[str, Any], key: str) -> Any:
-    """Return what a configuration, as plain values, has at an axis' key; None where it has nothing.
+    """Return the value at an axis' key in a configuration of plain values; None if it has none.
 
     >>> setting({"defences": {"epsilon": 2.0}, "training": {"epochs": 5}}, "target_epsilon")
     2.0

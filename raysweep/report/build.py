@@ -35,7 +35,7 @@ def write(folders: Sequence[str], out: Path) -> list[Path]:
     """Write the report on the sweeps in ``folders`` and its figures; return the files.
 
     Raises:
-        StoreError: a folder is no results folder, or ``out`` cannot be written.
+        StoreError: a folder is not a results folder, or ``out`` cannot be written.
 
     """
     material = gather(load(*folders))
@@ -82,7 +82,7 @@ def draw(material: Material) -> Iterator[tuple[str, Figure]]:
 
 
 def _draw_picks(material: Material, names: Mapping[str, str]) -> Iterator[tuple[str, Figure]]:
-    """Yield (name, figure) of what attacks found on the few trials that the page names."""
+    """Yield (name, figure) of the attacks on the few trials that the page names."""
     ids = set(names)
     scores = material.results.of("scores", ids)
     curves, floor = {}, 1.0

@@ -1,4 +1,4 @@
-"""Draw the report's figures of what each setting did and what the attacks found.
+"""Draw the report's figures of the effect of each setting and of the results of the attacks.
 
 Names in the records may come from a stranger, so :func:`plain` keeps matplotlib from reading them
 as formulas.
@@ -100,9 +100,11 @@ def _draw_panel(
     axes: Axes, drawn: pd.DataFrame, x: pd.Series[float], y: str, aside: Mapping[float, str]
 ) -> None:
     """Draw the trials of one objective, their medians, and the values at the side."""
-    ahead = drawn["on_front"].to_numpy()
-    axes.scatter(x[~ahead], drawn[y][~ahead], color="#7a8ba6", s=26, alpha=0.45, linewidth=0)
-    axes.scatter(x[ahead], drawn[y][ahead], color="#1b3a6b", s=46, edgecolor="white", zorder=3)
+    on_front = drawn["on_front"].to_numpy()
+    axes.scatter(x[~on_front], drawn[y][~on_front], color="#7a8ba6", s=26, alpha=0.45, linewidth=0)
+    axes.scatter(
+        x[on_front], drawn[y][on_front], color="#1b3a6b", s=46, edgecolor="white", zorder=3
+    )
 
     placed = pd.DataFrame({"x": x, "y": drawn[y]})[~x.isin(list(aside))].sort_values("x")
     n_shares = min(6, max(1, len(placed) // 3))

@@ -1,4 +1,4 @@
-"""What the report says about the records, as sentences and short lists without markup."""
+"""The statements of the report about the records, as sentences and lists without markup."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ Row = Mapping[str, Any]
 
 
 def highlights(trials: pd.DataFrame, front: pd.DataFrame, objectives: Objectives) -> dict[str, Row]:
-    """Return a few trials, each under a name that says what it is best at.
+    """Return a few trials that are best at something, each under a name that says at what.
 
     A trial that is best at two things is returned once, under both names.
     """
@@ -87,7 +87,7 @@ def accuracy_interval(row: Row) -> Interval | None:
 
 
 def sweep_facts(results: Results, trials: pd.DataFrame) -> list[tuple[str, str]]:
-    """Return what was swept, on which data and how, as (heading, text)."""
+    """Return the facts of a sweep, such as its data, model and attacks, as (heading, text)."""
     document = results.documents[0]
     sizes = [(trials[f"n_{name}"].dropna(), name) for name in SPLITS]
     attacks = document.get("attacks")
@@ -105,10 +105,10 @@ def sweep_facts(results: Results, trials: pd.DataFrame) -> list[tuple[str, str]]
         ("membership attacks", _phrase(families.get("membership"))),
         ("inversion attacks", _phrase(families.get("inversion"))),
         ("sampler", _phrase(document.get("sampler"))),
-        ("seed", _several(trials["seed"])),
-        ("hardware", f"{_several(trials['device'])} on {_several(trials['node'])}"),
+        ("seed", _most_common(trials["seed"])),
+        ("hardware", f"{_most_common(trials['device'])} on {_most_common(trials['node'])}"),
         ("a trial took", _seconds(trials)),
-        ("software", _several(trials["versions"].map(_versions))),
+        ("software", _most_common(trials["versions"].map(_versions))),
         ("ran", _span(trials["started_at"].dropna())),
     ]
 
@@ -138,19 +138,19 @@ def _phrase(block: Any) -> str:
     if block in (None, {}, []):
         return ""
     text: str = yaml.safe_dump(
-        _without_none(block), default_flow_style=True, width=10**6, sort_keys=False
+        _drop_none(block), default_flow_style=True, width=10**6, sort_keys=False
     )
     return text.strip().removesuffix("...").strip().removeprefix("{").removesuffix("}")
 
 
-def _without_none(block: Any) -> Any:
+def _drop_none(block: Any) -> Any:
     """Return a block without the keys whose value is None."""
     if not isinstance(block, dict):
         return block
-    return {key: _without_none(value) for key, value in block.items() if value is not None}
+    return {key: _drop_none(value) for key, value in block.items() if value is not None}
 
 
-def _several(values: pd.Series[Any]) -> str:
+def _most_common(values: pd.Series[Any]) -> str:
     """Return the most common value, and how many other values there are."""
     count = values.dropna().astype(str).value_counts()
     if count.empty:
@@ -173,7 +173,7 @@ def _seconds(trials: pd.DataFrame) -> str:
 
 
 def privacy(front: pd.DataFrame, n_trials: int) -> list[str]:
-    """Return sentences on what the epsilons of a front promise, and what they do not."""
+    """Return sentences on the promises of a front's epsilons, and on their limits."""
     spent = front["epsilon"].astype(float)
     private = front[np.isfinite(spent.to_numpy())]
     rest = len(front) - len(private)
@@ -185,8 +185,8 @@ def privacy(front: pd.DataFrame, n_trials: int) -> list[str]:
             f"{len(private)} of the {len(front)} configurations on the front were trained with "
             f"DP-SGD. Each of these models by itself is (epsilon, delta)-differentially private "
             f"for adding or removing one training example: epsilon spent {low:.3g} to {high:.3g} "
-            f"(the table has each), delta {_several(private['delta'])}, by the "
-            f"{_several(private['accountant']).upper()} accountant."
+            f"(the table has each), delta {_most_common(private['delta'])}, by the "
+            f"{_most_common(private['accountant']).upper()} accountant."
         )
     if rest:
         sentences.append(
@@ -209,11 +209,11 @@ MISSED = {
     "collapsed": "collapsed to the largest class: attacks on them say nothing",
     "inversion_converged": "have an inversion that did not converge, which is no privacy",
 }
-"""Column -> what to say of trials that miss its requirement for the front."""
+"""Column -> the statement about trials that miss its requirement for the front."""
 
 
 def warnings(trials: pd.DataFrame, front: pd.DataFrame, objectives: Objectives) -> list[str]:
-    """Return what a reader must know before trusting the results, as sentences."""
+    """Return warnings to read before trusting the results, as sentences."""
     ok = trials["status"] == "ok"
     left_out = int((ok & ~objectives.eligible(trials)).sum())
     count = {
@@ -227,7 +227,7 @@ def warnings(trials: pd.DataFrame, front: pd.DataFrame, objectives: Objectives) 
         ),
         "were pruned: stopped at a rung, never attacked in full": trials["status"] == "pruned",
     }
-    lines = [f"{int(hit.sum()):,} trials {what}." for what, hit in count.items() if hit.any()]
+    lines = [f"{int(hit.sum()):,} trials {text}." for text, hit in count.items() if hit.any()]
     if left_out:
         lines.append(f"{left_out:,} finished trials are left out of the front for such reasons.")
 
@@ -237,10 +237,10 @@ def warnings(trials: pd.DataFrame, front: pd.DataFrame, objectives: Objectives) 
     if len(reasons) > MOST_REASONS:
         lines.append(f"{len(reasons) - MOST_REASONS} more reasons for failures are in the records.")
 
-    for column, what in (("split_hash", "splits of the data"), ("versions", "sets of versions")):
+    for column, name in (("split_hash", "splits of the data"), ("versions", "sets of versions")):
         kinds = trials[column].nunique()
         if kinds > 1:
-            lines.append(f"The trials come from {kinds} {what}: compare them with care.")
+            lines.append(f"The trials come from {kinds} {name}: compare them with care.")
     if front.empty:
         lines.append("No trial stands on the front: all failed, collapsed or did not converge.")
     return lines
@@ -267,10 +267,10 @@ def recognition_rows(results: Results, picks: Mapping[str, Row]) -> list[list[st
 
 def axis_values(configs: Sequence[str], key: str) -> list[float | str | None]:
     """Return the value of an axis in each configuration; None where it cannot be read."""
-    return [_at(config, key) for config in configs]
+    return [_value_at(config, key) for config in configs]
 
 
-def _at(config: str, key: str) -> float | str | None:
+def _value_at(config: str, key: str) -> float | str | None:
     path = key.split(".") if "." in key or key == "seed" else ["defences", key]
     try:
         value = json.loads(config)
@@ -303,7 +303,7 @@ def command(folder: str, document: Mapping[str, Any], config: str) -> str:
     """Return the command that runs a configuration again, quoted for a shell."""
     fixed = document.get("defences") or {}
     neutral = {key: value for key, value in defences.neutral().items() if key not in fixed}
-    values = {key: _at(config, key) for key in settings(document)}
+    values = {key: _value_at(config, key) for key in settings(document)}
     given = [
         f"--at {shlex.quote(f'{key}={_yaml(value)}')}"
         for key, value in values.items()

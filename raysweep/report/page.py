@@ -77,7 +77,7 @@ def page(material: Material, pngs: Mapping[str, bytes]) -> str:
 
 
 def _verdict(material: Material) -> str:
-    """Return the first paragraph: the size of the front, and what accuracy buys."""
+    """Return the first paragraph: the size of the front, and the accuracy that privacy costs."""
     n, k = len(material.trials), len(material.front)
     sentences = [f"{k:,} of {n:,} trials are on the front: no other beats them in all objectives."]
 
@@ -106,6 +106,7 @@ def _card(name: str, row: Row) -> Html:
     pairs = (
         join(element("dt", key), element("dd", value)) for key, value in lines.items() if value
     )
+
     return element(
         "div",
         element("h3", name),
@@ -197,7 +198,7 @@ def _front(material: Material, pngs: Mapping[str, bytes]) -> Html:
     volume = material.objectives.hypervolume(material.trials)
     note = (
         "Accuracy is on validation data, with its exact 95 % interval. The attack AUC is that of "
-        "the strongest attack, its interval corrected for having picked it. "
+        "the strongest attack, with an interval that is corrected for choosing it. "
         f"Hypervolume {volume:.4f}. "
     )
     if material.front["inversion_mse"].notna().any():
@@ -213,7 +214,7 @@ def _front(material: Material, pngs: Mapping[str, bytes]) -> Html:
 
 
 def _front_table(material: Material) -> Html:
-    """Return the table of the front; a column in which nothing is known is left out."""
+    """Return the table of the front, without columns that have no value."""
     keys = [key for key in material.settings if key not in ("epsilon", "scenario")]
     values = {key: findings.axis_values(_configs(material), key) for key in keys}
     headings = ["", "accuracy [95 %]", "attack AUC", "attack", "MSE", "floor"]
@@ -225,11 +226,12 @@ def _front_table(material: Material) -> Html:
         cells += [_cell(row[name]) for name in PLAIN_COLUMNS]
         rows.append([*cells, *(_cell(values[key][i]) for key in keys), str(row["trial_id"])[:8]])
 
-    known = [any(cells[i] != UNKNOWN for cells in rows) for i in range(len(headings))]
-    return table(list(compress(headings, known)), [list(compress(cells, known)) for cells in rows])
+    has_value = [any(cells[i] != MISSING for cells in rows) for i in range(len(headings))]
+    shown_rows = [list(compress(cells, has_value)) for cells in rows]
+    return table(list(compress(headings, has_value)), shown_rows)
 
 
-UNKNOWN = "-"
+MISSING = "-"
 
 PLAIN_COLUMNS = (
     "strongest_attack",
@@ -247,7 +249,7 @@ def _configs(material: Material) -> list[str]:
 
 def _cell(value: Any, form: str = ".3g") -> str:
     if pd.isna(value):
-        return UNKNOWN
+        return MISSING
     if isinstance(value, str):
         return value
     return "none" if np.isinf(value) else format(value, form)

@@ -25,7 +25,7 @@ MOST_ROWS = 40  # of the table of the front
 
 @dataclass(frozen=True, kw_only=True)
 class Material:
-    """The trials that a page is made from: a few columns of all, all columns of its picks."""
+    """The trials that a page is made from: some columns of all trials, all columns of the picks."""
 
     results: Results
     trials: pd.DataFrame
@@ -74,7 +74,7 @@ def sample(material: Material) -> pd.DataFrame:
     eligible = material.objectives.eligible(trials)
     eligible &= np.isfinite(values.to_numpy(dtype=float)).all(axis=1)
 
-    step = max(1, math.ceil(int(eligible.sum()) / MOST_DRAWN))  # draw every so many of them
+    step = max(1, math.ceil(int(eligible.sum()) / MOST_DRAWN))  # one trial in so many is drawn
     chosen = np.cumsum(eligible) % step == 0
     chosen |= on_front | (trials["number"] == BASELINE)
     drawn: pd.DataFrame = trials.assign(on_front=on_front)[eligible & chosen]

@@ -1,4 +1,4 @@
-"""Print fronts and trials in a terminal, within 80 columns where that is its width."""
+"""Print fronts and trials in a terminal of 80 columns or more."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def print_front_of(results: Results, *, everything: bool) -> None:
 
 
 def _axis_columns(results: Results) -> list[str]:
-    """Return the columns of the axes: epsilon as it was spent, not as it was asked."""
+    """Return the columns of the axes, with the epsilon spent in place of the target."""
     return ["epsilon" if axis == "target_epsilon" else axis for axis in results.axes]
 
 

@@ -1,7 +1,7 @@
 """A face recogniser trained only on real images. It judges reconstructions.
 
-Linear discriminant analysis (Fisher 1936) with shrunk covariance, in NumPy. It never sees the
-target, so its judgement does not depend on the target's weaknesses.
+It is linear discriminant analysis (Fisher 1936) with shrunk covariance, in NumPy. It is trained
+without the target, so its judgement does not depend on the target's weaknesses.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 
 Labels = NDArray[np.int64]
 
-SHRINKAGE = 0.1  # share of a sphere in the covariance within classes
+SHRINKAGE = 0.1  # weight of the identity in the covariance within classes
 
 
 @dataclass(frozen=True, kw_only=True)

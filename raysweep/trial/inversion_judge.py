@@ -1,4 +1,4 @@
-"""Show an inversion attack activations or classes, and compare its images with the originals."""
+"""Run an inversion attack on activations or classes, and compare its images with originals."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Subject(Protocol):
         """Return the original that each image (n, *shape) is compared with."""
 
     def recognition(self, images: NDArray[np.floating]) -> Recognition | None:
-        """Return what the face recogniser says about the images, None where it does not apply."""
+        """Return the face recogniser's result for the images, None where it does not apply."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +187,7 @@ def _mean(values: NDArray[np.float64] | None) -> float | None:
 
 
 def _likeness(images: NDArray[np.float32], originals: Split) -> dict[str, NDArray[np.float64]]:
-    """Return each image's ``mse`` and, of images, ``ssim``; empty where a pixel is not finite."""
+    """Return each row's ``mse`` and, for image data, ``ssim``; empty if a pixel is not finite."""
     if not np.isfinite(images).all():
         return {}
     real = originals.pixels()

@@ -15,7 +15,7 @@ class PeakMemory:
         self._device = device
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        with contextlib.suppress(OSError):  # without it the peak is that of the whole process
+        with contextlib.suppress(OSError):  # then the peak counts from the start of the process
             Path("/proc/self/clear_refs").write_text("5")
 
     def mib(self) -> float:

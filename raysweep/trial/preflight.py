@@ -1,4 +1,4 @@
-"""Checks that need the data or the model, made before training."""
+"""Check a trial against its data and its model before training."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def _check_pool(config: TrialConfig, splits: Splits) -> None:
     needed = len(splits.members) + len(splits.nonmembers)
     for name, attack in config.attacks.membership.items():
         if "pool-shadows" in attack.needs and len(splits.pool) < needed:
-            remedy = "enlarge dataset.pool"
+            advice = "enlarge dataset.pool"
             if splits.is_published:
-                remedy += " (the published training set has to spare it), or leave `split` out"
+                advice += " (the published training set has to spare it), or leave `split` out"
             raise DataError(
                 f"attack {name!r} needs a pool of at least members + nonmembers = {needed:,} "
                 "examples",
                 got=len(splits.pool),
-                remedy=remedy,
+                remedy=advice,
             )
 
     for name, inversion in config.attacks.inversion.items():
@@ -63,7 +63,7 @@ def _check_pool(config: TrialConfig, splits: Splits) -> None:
 
 
 def _check_known(config: TrialConfig, splits: Splits) -> None:
-    """Raise :class:`DataError` if fewer than LEAST of a side are known, or are not."""
+    """Raise :class:`DataError` unless LEAST members and nonmembers are known, and LEAST are not."""
     share = config.attacks.known_share
     if share is None:
         return

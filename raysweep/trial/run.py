@@ -102,6 +102,7 @@ def run_recorded(
             rungs=rungs,
             memory_parts=memory_parts,
         )
+
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise OutOfMemory(f"out of memory: {error}") from error
     except Exception as error:
@@ -146,7 +147,7 @@ class _Trial:
         """Return the rows of the trial."""
         self.started_at, self.memory = now(), PeakMemory(self.device)
         seed = self.config.seed
-        self.other_splits = {  # loaded now, so that a missing data set is seen before training
+        self.other_splits = {  # loaded first, so that a missing data set fails before training
             deal_key(other, seed): self.load(other, seed=seed)
             for other in self.config.attacks.other_datasets(self.config.dataset)
         }
@@ -194,6 +195,7 @@ class _Trial:
             **self._sizes(),
             **figures,
         )
+
         return TrialResult(
             trial=record,
             attacks=tuple(self.attacks),
@@ -253,7 +255,7 @@ class _Trial:
         return goes_on
 
     def _knowledge(self) -> Knowledge:
-        """Return what attackers have: the pool, shadows, public data, and known members."""
+        """Return the attackers' knowledge: the pool, shadows, public data, and known members."""
         splits, share = self.splits, self.config.attacks.known_share
         known = None
         if share is not None:

@@ -1,4 +1,4 @@
-"""Cheap attacks on a model in training, by which pruning compares trials at a rung.
+"""Attack a model in training cheaply, so that pruning can compare trials at a rung.
 
 They are threshold attacks on a sample of the judged examples, and ridge regression from the
 prediction vector to a sample of the members. Only trials that reach the end get the full attacks.

@@ -34,7 +34,7 @@ def results(tmp_path_factory):
     store = Store(str(folder / "out"))
     store.folder.write_bytes(yaml.safe_dump(space.to_plain()).encode(), "space.yaml")
     for number, values in enumerate(({}, {"dropout": 0.3}, {"epsilon": 8.0})):
-        store.write(pack(run_trial(space.config(values))).numbered(number=number))
+        store.write(pack(run_trial(space.config(values))).with_number(number=number))
     return folder
 
 
@@ -84,7 +84,7 @@ def papers(tmp_path_factory):
     store.folder.write_bytes(yaml.safe_dump(space.to_plain()).encode(), "space.yaml")
     for number, (scenario, values) in enumerate(space.scenario_points()):
         packed = pack(run_trial(space.config(values)))
-        store.write(packed.numbered(number=number, scenario=scenario))
+        store.write(packed.with_number(number=number, scenario=scenario))
     return folder
 
 

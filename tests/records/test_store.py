@@ -149,7 +149,7 @@ def test_a_file_with_wrong_types_is_named(store):
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path):
-    with pytest.raises(StoreError, match=r"is no results folder \(it holds no space.yaml\)"):
+    with pytest.raises(StoreError, match=r"is not a results folder \(it holds no space.yaml\)"):
         load(str(tmp_path))
 
 
@@ -431,7 +431,7 @@ def test_where_nothing_fits_the_nearest_is_named():
     "text", ["accuracy", "accuracy => 1", "__import__('os')", "accuracy >= x", "a.b > 1"]
 )
 def test_what_is_no_condition_is_refused_and_never_run(text):
-    with pytest.raises(SpaceError, match="is no condition"):
+    with pytest.raises(SpaceError, match="is not a condition"):
         parse_condition(text, ["accuracy"])
 
 
@@ -441,7 +441,7 @@ def test_the_best_by_auc_is_not_the_luckiest_below_one_half():
 
 
 def test_only_an_objective_may_decide():
-    with pytest.raises(SpaceError, match="is no objective; did you mean 'attack_auc'"):
+    with pytest.raises(SpaceError, match="is not an objective; did you mean 'attack_auc'"):
         choose(frame(result()), OBJECTIVES, [], "attack_auc_high")
 
 

@@ -215,7 +215,7 @@ def test_the_printed_command_gives_the_same_configuration(real, folder):
         document = load(path).documents[0]
         expected = shlex.split(findings.command(path, document, result.trial.config))
         assert expected[:3] == ["raysweep", "trial", f"{path}/space.yaml"]
-        values = cli._pairs(expected[4::2], "--at")
+        values = cli.parse_pairs(expected[4::2], "--at")
         assert load_space(expected[2]).config(values).trial_id == result.trial.trial_id
 
 
@@ -264,7 +264,7 @@ def test_an_unwritable_page_gives_one_error_message(real, folder, tmp_path, monk
 
 
 def test_a_folder_without_a_sweep_is_refused(tmp_path):
-    with pytest.raises(StoreError, match="is no results folder"):
+    with pytest.raises(StoreError, match="is not a results folder"):
         build.write([str(tmp_path)], tmp_path / "report.html")
 
 
