@@ -33,7 +33,7 @@ DatasetName = str | dict[str, Any]
 
 
 class Target(Protocol):
-    """A trained model as an attack observes it: a :class:`~raysweep.training.target.TrainedTarget`."""
+    """A trained model as attacks see it: a :class:`~raysweep.training.target.TrainedTarget`."""
 
     @property
     def model(self) -> torch.nn.Module:
@@ -140,7 +140,7 @@ class Knowledge:
         return trained[:n]
 
     def grant(self, attack: MembershipAttack, target: Target) -> Knowledge:
-        """Return the part of this knowledge that ``attack`` needs, with the target's training loss."""
+        """Return the part of this knowledge, and the training loss, that ``attack`` needs."""
         granted = Knowledge(
             pool=self.pool,
             train_shadows=self._train_shadows,
@@ -200,7 +200,7 @@ class Reconstruction:
 
 
 class InversionAttack(Protocol):
-    """Rebuilds examples from the activations of ``layers``, or whole classes where a layer is None."""
+    """Rebuilds examples from activations of ``layers``; whole classes where a layer is None."""
 
     layers: tuple[str | None, ...]
     needs: ClassVar[tuple[Need, ...]]

@@ -1,7 +1,8 @@
 """The catalogue of defences, in the order in which they are applied.
 
 A defence is a frozen dataclass whose fields are its keys in a space. Every default is neutral,
-which means training without this defence. A new defence is one file, its import and its entry in ``DEFENCES``.
+which means training without this defence. A new defence is one file, its import and its entry in
+``DEFENCES``.
 """
 
 from __future__ import annotations
@@ -86,8 +87,8 @@ class Defences(Mapping[str, float | str]):
         Configurations with the same effect are therefore equal.
 
         Raises:
-            SpaceError: an unknown key, a value that breaks a rule, or DP-SGD together with a defence
-                that breaks its guarantee.
+            SpaceError: an unknown key, a value that breaks a rule, or DP-SGD together with a
+                defence that breaks its guarantee.
 
         """
         renamed = rename_older(settings)

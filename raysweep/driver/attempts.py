@@ -26,7 +26,7 @@ def lacks_memory(failure: str) -> bool:
 
 
 class Attempts:
-    """The start of each running trial's current attempt, and the reasons why earlier ones failed."""
+    """The start of each running trial's attempt, and the reasons why earlier ones failed."""
 
     def __init__(self, time_limit: float | None) -> None:
         self._time_limit = time_limit

@@ -30,8 +30,8 @@ SETTLE = 0.5  # seconds after which a driver that started at the same time has w
 class Lock:
     """A file with the holder's name and a heartbeat, held while a sweep writes.
 
-    The lock of a driver that was killed is taken over. ``say`` is called with a message if the check
-    for that takes a while.
+    The lock of a driver that was killed is taken over. ``say`` is called with a message if the
+    check for that takes a while.
 
     Raises:
         StoreBusy: another driver holds the lock.

@@ -46,8 +46,9 @@ reads the records instead.
 class Search:
     """Proposes configurations by an Optuna study that learns from the records.
 
-    ``rows`` are the whole records at the start. ``records`` maps the trial ids of the sweep to short
-    records, and the caller keeps it up to date. The first proposal has number ``n_before`` + 1.
+    ``rows`` are the whole records at the start. ``records`` maps the trial ids of the sweep to
+    short records, and the caller keeps it up to date. The first proposal has number
+    ``n_before`` + 1.
     """
 
     def __init__(

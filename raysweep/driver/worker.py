@@ -36,8 +36,9 @@ def run(
 
     ``deals`` (key -> reference) are deals of data in Ray's object store, which all workers of a
     machine share. A worker runs many trials, so each trial seeds its own generators, and the GPU's
-    caches are emptied before it. After each epoch in ``rungs`` the figures are reported, with the rows of a
-    trial that stops there. After ``time_limit`` seconds the process ends, even if a library hangs.
+    caches are emptied before it. After each epoch in ``rungs`` the figures are reported, with the
+    rows of a trial that stops there. After ``time_limit`` seconds the process ends, even if a
+    library hangs.
     """
     import ray
     from ray import tune

@@ -13,10 +13,12 @@ import yaml
 
 from raysweep import defences
 from raysweep.attacks.metrics import Interval, proportion
+from raysweep.config import from_plain
 from raysweep.config.user_function import is_reference
 from raysweep.records.columns import BASELINE
 from raysweep.records.objectives import REQUIREMENTS, Objectives
 from raysweep.records.results import Results, records
+from raysweep.records.trial_config import setting
 
 SPLITS = ("members", "nonmembers", "pool", "reference", "validation", "test")
 
@@ -271,16 +273,11 @@ def axis_values(configs: Sequence[str], key: str) -> list[float | str | None]:
 
 
 def _value_at(config: str, key: str) -> float | str | None:
-    path = key.split(".") if "." in key or key == "seed" else ["defences", key]
     try:
-        value = json.loads(config)
-        for part in path:
-            value = value[part]
-    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+        value = setting(from_plain(json.loads(config)), key)
+    except (ValueError, AttributeError, TypeError, RecursionError):
         return None
-    if isinstance(value, str) and value in ("inf", "-inf"):
-        return float(value)
-    return value if isinstance(value, float | int | str) else str(value)
+    return value if isinstance(value, float | int | str | None) else str(value)
 
 
 def settings(document: Mapping[str, Any]) -> list[str]:

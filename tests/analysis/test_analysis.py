@@ -315,7 +315,7 @@ def test_a_table_has_the_axes_that_were_swept(results, script, tmp_path):
     subprocess.run(command, capture_output=True, check=True)
     (table,) = tmp_path.glob("*.csv")
     columns = pd.read_csv(table).columns
-    assert {"epsilon", "dropout"} <= set(columns)
+    assert {"target_epsilon", "dropout"} <= set(columns)
     assert "l2" not in columns  # it was not swept
 
 

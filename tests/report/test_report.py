@@ -206,7 +206,7 @@ def test_several_folders_share_one_front(real, folder, tmp_path):
     page, _ = make_report(tmp_path, *folders)
     assert "3 ok" in page.text
     assert f"raysweep trial {folders[0]}/space.yaml" in page.text
-    assert f"raysweep trial {folders[1]}/space.yaml --at epsilon=8.0" in page.text
+    assert f"raysweep trial {folders[1]}/space.yaml --at target_epsilon=8.0" in page.text
 
 
 def test_the_printed_command_gives_the_same_configuration(real, folder):

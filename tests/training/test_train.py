@@ -8,7 +8,7 @@ from torch import nn
 
 from raysweep.config import Training, sub_seed
 from raysweep.errors import ModelError, TrainingDiverged
-from raysweep.models import MODELS, model
+from raysweep.models import MODELS, NamedModel
 from raysweep.models.convolutional import ThesisCnn
 from raysweep.models.fast_layers import FastDropout
 from raysweep.training.devices import channels_last
@@ -243,7 +243,8 @@ def user_module(tmp_path, monkeypatch):
 
 def test_a_users_model_is_built_with_its_parameters(user_module):
     with torch.random.fork_rng():
-        module = model({"name": "their_models:good", "width": 5}).build((1, 8, 8), 10, dropout=0.3)
+        good = NamedModel.parse({"name": "their_models:good", "width": 5}).model
+        module = good.build((1, 8, 8), 10, dropout=0.3)
     assert module[1].out_features == 5
     assert module[2].p == 0.3
     assert module.training
@@ -259,8 +260,9 @@ def test_a_users_model_is_built_with_its_parameters(user_module):
     ],
 )
 def test_a_users_model_that_breaks_a_rule_is_named(user_module, name, dropout, message):
+    named = NamedModel.parse({"name": f"their_models:{name}"})
     with torch.random.fork_rng(), pytest.raises(ModelError, match=message):
-        model({"name": f"their_models:{name}"}).build((1, 8, 8), 10, dropout=dropout)
+        named.model.build((1, 8, 8), 10, dropout=dropout)
 
 
 def test_plain_training_has_no_privacy_guarantee(splits, cpu):

@@ -53,7 +53,8 @@ class DataTransfer:
         if given == "auto":
             if dataset.name not in PAIRS:
                 raise SpaceError(
-                    f"attack 'data_transfer': `dataset: auto` needs a target on one of {', '.join(PAIRS)}",
+                    "attack 'data_transfer': `dataset: auto` needs a target on one of "
+                    f"{', '.join(PAIRS)}",
                     got=dataset.name,
                     remedy="name another",
                     place=["dataset"],

@@ -24,9 +24,9 @@ def distances(
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """Return how far each example moved, in L-infinity, and whether its loss fell enough.
 
-    Both are (n,). The loss must fall below ``threshold``. Each example takes at least one and at most ``steps`` steps. The log-odds
-    against the label stand in for the loss. They have the same order and the same gradient signs,
-    and do not underflow when a model is very confident.
+    Both are (n,). The loss must fall below ``threshold``. Each example takes at least one and at
+    most ``steps`` steps. The log-odds against the label stand in for the loss. They have the same
+    order and the same gradient signs, and do not underflow when a model is very confident.
     """
     device = next(model.parameters()).device
     x, labels = examples.tensors(device)

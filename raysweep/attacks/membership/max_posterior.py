@@ -18,5 +18,5 @@ class MaxPosterior:
     needs: ClassVar[tuple[Need, ...]] = ()
 
     def score(self, target: Target, examples: Split, knowledge: Knowledge, *, seed: int) -> Scores:
-        """Return the log-odds of the highest posterior, which have fewer ties than the posterior."""
+        """Return the log-odds of the highest posterior: they tie less often than it does."""
         return Scores(values=signals.confidence(target.logits(examples)))

@@ -113,7 +113,7 @@ class DPSGD:
         )
 
     def _spent(self, noise: float, steps: int, sample_rate: float, clipping: str) -> PrivacySpent:
-        """Return the privacy spent by ``steps`` steps; raise PrivacyError if it exceeds the target."""
+        """Return what ``steps`` steps spend; raise PrivacyError if it exceeds the target."""
         from raysweep.defences.dpsgd import accounting
         from raysweep.training.recipe import PrivacySpent
 

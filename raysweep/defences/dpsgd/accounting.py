@@ -147,7 +147,7 @@ def solve_noise(
 
 
 def _root(epsilon_of: Callable[[float], float], epsilon: float, low: float, high: float) -> float:
-    """Return the noise in [low, high] that spends ``epsilon``, rounded up so as not to spend more."""
+    """Return the noise in [low, high] that spends ``epsilon``, rounded up to spend no more."""
 
     def gap(x: float) -> float:
         return log(max(epsilon_of(exp(x)), 1e-300) / epsilon)

@@ -55,7 +55,7 @@ def clipping(model: nn.Module, example: Tensor, max_grad_norm: float) -> Clippin
 
 
 class _Probe:
-    """Runs a model once to find whether each layer with parameters has a rule and is called once."""
+    """Runs a model once, to check that each layer has a rule and is called at most once."""
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
