@@ -5,7 +5,7 @@
 
 The script adds the attack to the catalogue of its own process and runs two trials there. A sweep
 trains in other processes, which do not see this entry. To use an attack in sweeps, move its class
-into a file below raysweep/attacks/membership/ and add one line to the catalogue in
+into a file below raysweep/attacks/membership/, and add its import and its entry to
 raysweep/attacks/__init__.py. The contract tests in tests/attacks/ then cover it.
 """
 
@@ -31,7 +31,6 @@ class Margin:
 
     runners_up: int = 1  # how many of the other classes count, the highest first
 
-    access: ClassVar[str] = "black-box"  # it needs only what the target predicts
     needs: ClassVar[tuple[str, ...]] = ()  # no shadow models, no known members
 
     def score(self, target: Any, examples: Any, knowledge: Any, *, seed: int) -> Scores:

@@ -150,7 +150,9 @@ def test_training_loss_and_known_members_are_granted_by_name_alone(memorised, mo
             trial_id="t",
             seed=0,
         )
-    assert dict(granted) == {name: (name in ("loss", "dtc"), name in TAUGHT) for name in MEMBERSHIP}
+    needs = {name: kind.needs for name, kind in MEMBERSHIP.items()}
+    assert dict(granted) == {n: ("training-loss" in needs[n], "known" in needs[n]) for n in needs}
+    assert {name for name in needs if "known" in needs[name]} >= set(TAUGHT)
 
 
 def test_shadows_are_trained_once_and_are_as_large_as_the_target(memorised):
