@@ -169,9 +169,8 @@ def leading(values: ArrayLike, directions: Sequence[str], n: int) -> NDArray[np.
     """Return which ``n`` rows of ``values`` (rows, objectives) come first, (rows,).
 
     Fronts are taken one after the other. The rows of the first front that is too large are taken in
-    the order of its epsilon-net, where distances are shares of each objective's range over all
-    rows.
-    Rows with a missing value (NaN) come after all others, in their order.
+    the order of its epsilon-net. Distances there are shares of each objective's range over all
+    rows. Rows with a missing value (NaN) come after all others, in their order.
 
     >>> leading([[3, 3], [2, 2], [1, 4], [1, 1]], ["max", "max"], 3).tolist()
     [True, True, True, False]
