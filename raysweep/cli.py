@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 the sweep ran and something failed, 2 wrong use, 130 Ctrl-
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -181,8 +182,7 @@ def trial(
             )
 
         result = run_trial(config, on_epoch=show)
-    show_result = print_json if as_json else print_trial
-    show_result(result)
+    (print_json if as_json else print_trial)(result)
 
 
 @app.command()
@@ -207,8 +207,6 @@ def front(
     if format == "csv":
         print(rows.to_csv(index=False), end="")
     elif format == "json":
-        import json
-
         from raysweep.config import to_plain
 
         print(json.dumps(to_plain(records(rows))))
@@ -270,9 +268,9 @@ def validate(space: SpaceFile, settings: Settings = None) -> None:
     from raysweep.config.user_function import is_reference, user_function
 
     loaded = _space(space, settings)
-    dataset = loaded.config().dataset
-    for kind in ("dataset", "model"):
-        if is_reference(name := loaded.document[kind]["name"]):
+    dataset, model = loaded.config().dataset, loaded.config().model
+    for kind, name in (("dataset", dataset.name), ("model", model.name)):
+        if is_reference(name):
             user_function(name, kind)
 
     size = loaded.size()
@@ -284,8 +282,9 @@ def validate(space: SpaceFile, settings: Settings = None) -> None:
         n_trials = len(list(loaded.scenario_points()))
         print(f"  scenarios: {', '.join(loaded.scenarios)} ({n_trials} trials)")
     if loaded.pruning:
-        rungs = ", ".join(str(epoch) for epoch in loaded.rungs())
-        print(f"  pruning: {loaded.pruning.name} after epochs {rungs}")
+        print(
+            f"  pruning: {loaded.pruning.name} after epochs {', '.join(map(str, loaded.rungs()))}"
+        )
     print(f"  objectives: {', '.join(f'{k} {v}' for k, v in loaded.objectives.to_plain().items())}")
     if dataset.find() is None:
         print(f"warning: data set {dataset.name!r} is not on this machine yet", file=sys.stderr)
@@ -320,8 +319,6 @@ def list_(what: Annotated[Catalogue, typer.Argument(help="What to list.")]) -> N
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of search spaces, for editors."""
-    import json
-
     from raysweep.space.schema import schema as make
 
     print(json.dumps(make(), indent=2))
