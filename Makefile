@@ -33,7 +33,7 @@ test: $(STAMP)  ## run all tests except those of a cluster
 	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 FAST := -n 2 --dist worksteal -m 'not (cluster or ray or slow)'
-test-fast: $(STAMP)  ## run the tests that need no Ray and little time (under two minutes)
+test-fast: $(STAMP)  ## run the tests that need no Ray and little time
 	$(BIN)/python -m pytest $(FAST)
 
 # Its own environment: constraints-lowest.txt holds the lower bounds of pyproject.toml.
@@ -48,7 +48,7 @@ test-lowest:  ## run the fast tests and one small sweep on the lowest versions t
 test-cluster: $(STAMP)  ## test `ray up` on hosts in network namespaces, and Slurm (needs root and .ci/run's packages)
 	$(BIN)/python -m pytest tests/cluster -m cluster --ignore=tests/cluster/test_nfs.py
 
-# Takes eight minutes and is not part of .ci/run.
+# Not part of .ci/run: it starts a kernel of its own.
 test-nfs: $(STAMP)  ## test results on NFS (needs root, user-mode-linux, kmod and nfs-kernel-server)
 	$(BIN)/python -m pytest tests/cluster/test_nfs.py -m cluster
 
