@@ -132,8 +132,8 @@ def _check_labels(examples: RawData, name: str) -> NDArray[np.int64]:
     labels = np.asarray(examples.labels)
     if len(labels) != len(examples.features):
         raise DataError(
-            f"dataset {name!r} has {len(examples.features):,} features and {len(labels):,} labels, "
-            "but each example needs one of both"
+            f"dataset {name!r} has {len(examples.features):,} features and {len(labels):,} labels; "
+            "the two numbers must be equal"
         )
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise DataError(

@@ -215,7 +215,7 @@ def test_features_without_a_range_are_scaled_by_the_pool(tmp_path):
         (np.where(np.arange(60) % 2, 2, 0), "class 1 has no example"),
         (np.arange(60) - 3, "must start at 0"),
         (np.zeros(60, int), "one class only"),
-        (np.zeros(59, int), "must pair"),
+        (np.zeros(59, int), "must be equal"),
     ],
 )
 def test_labels_that_break_a_rule_are_refused(tmp_path, labels, message):
