@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from raysweep.config import durations
 from raysweep.errors import RaysweepError, SpaceError
 
 if TYPE_CHECKING:
@@ -62,6 +61,8 @@ def _space(path: Path, settings: list[str] | None) -> Space:
 
 def _seconds(text: str | None, option: str) -> float | None:
     """Return a duration such as 90s, 10m or 2h in seconds."""
+    from raysweep.config import durations
+
     if text is None:
         return None
     try:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from raysweep import defences
 from raysweep.attacks import Attacks
 from raysweep.config import Training, from_plain, to_plain
 from raysweep.config.registry import build
@@ -113,7 +112,7 @@ def setting(document: Mapping[str, Any], key: str) -> Any:
     2.0
     """
     path = key.split(".")
-    if key in defences.all_keys():
+    if len(path) == 1 and key != "seed":  # a defence
         block = document.get("defences")
         stored = isinstance(block, dict) and key not in block
         path = ["defences", _STORED_NAMES.get(key, key) if stored else key]
