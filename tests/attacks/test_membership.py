@@ -223,7 +223,7 @@ def test_the_transfer_data_set_is_another_in_the_same_sizes(own, asked, other):
 
 
 @pytest.mark.parametrize(
-    ("own", "asked", "law"),
+    ("own", "asked", "message"),
     [
         ("mnist", "mnist", "must be another data set than the target's, got 'mnist'"),
         ("mnist", {"name": "mnist", "members": 9}, "must be another data set"),
@@ -236,9 +236,9 @@ def test_the_transfer_data_set_is_another_in_the_same_sizes(own, asked, other):
         ("digits", {"members": 3}, "must be a name or have one"),
     ],
 )
-def test_a_transfer_data_set_that_cannot_serve_is_refused(own, asked, law):
+def test_a_transfer_data_set_that_cannot_serve_is_refused(own, asked, message):
     dataset = Dataset.parse({"name": own})
-    with pytest.raises(SpaceError, match=law):
+    with pytest.raises(SpaceError, match=message):
         MEMBERSHIP["data_transfer"](dataset=asked).other(dataset)
 
 
@@ -265,7 +265,7 @@ def test_the_inference_model_does_not_depend_on_the_names_of_classes():
     assert not torch.allclose(model(logits, (labels + 1) % 5), model(logits, labels))
 
 
-def test_the_inference_model_finds_more_than_who_is_classified_right(memorised):
+def test_the_inference_model_finds_more_than_correct_predictions(memorised):
     """The least that an attack with the label can do (Yeom et al. 2018)."""
     target, members, nonmembers, _ = memorised
     right = [

@@ -96,7 +96,7 @@ def test_parameters_survive_json(kind):
 
 
 @pytest.mark.parametrize("kind", CATALOGUE)
-def test_its_keys_are_its_own(kind):
+def test_no_two_defences_share_a_key(kind):
     others = [key for other in CATALOGUE if other is not kind for key in fields(other)]
     assert not set(fields(kind)) & set(others)
 
@@ -144,7 +144,7 @@ def test_all_defences_that_may_stand_together_act_together(splits, private):
 
 @pytest.mark.parametrize("kind", defences.BREAK_PRIVACY)
 @pytest.mark.parametrize("budget", [{"epsilon": 4.0}, {"noise_multiplier": 1.0}])
-def test_what_breaks_the_guarantee_of_dp_is_refused_with_the_reason(kind, budget):
+def test_defences_that_break_dp_are_refused_with_the_reason(kind, budget):
     with pytest.raises(SpaceError, match="is trained on the members without noise"):
         Defences.parse({**strong(kind), **budget})
     Defences.parse({**strong(kind), "epsilon": math.inf})
@@ -293,7 +293,7 @@ def test_the_inner_adversary_changes_the_loss_only_after_the_first_epoch(splits)
     assert ours[1] != theirs[1]
 
 
-def test_the_inner_adversary_learns_who_is_a_member(splits):
+def test_the_inner_adversary_learns_to_recognise_members(splits):
     """The target memorises random labels, so its members are easy to recognise."""
     rng = np.random.default_rng(0)
     members, reference = (
@@ -317,7 +317,7 @@ def test_the_inner_adversary_learns_who_is_a_member(splits):
 
 
 @pytest.mark.parametrize(
-    ("values", "law"),
+    ("values", "message"),
     [
         ({"label_smoothing": 1.0}, "less than 1"),
         ({"distillation_temperature": 0.5}, "at least 1"),
@@ -326,13 +326,13 @@ def test_the_inner_adversary_learns_who_is_a_member(splits):
         ({"reference_size": 0.5}, "greater than or equal to 1"),
     ],
 )
-def test_a_value_that_breaks_its_rule_is_named(values, law):
-    with pytest.raises(SpaceError, match=law):
+def test_a_value_that_breaks_its_rule_is_named(values, message):
+    with pytest.raises(SpaceError, match=message):
         Defences.parse(values)
 
 
 @pytest.mark.parametrize(
-    ("values", "law"),
+    ("values", "message"),
     [
         ({"random_crop": 8}, r"must be below the image's smaller side, 8, got 8"),
         (
@@ -341,8 +341,8 @@ def test_a_value_that_breaks_its_rule_is_named(values, law):
         ),
     ],
 )
-def test_what_the_data_do_not_allow_is_named(values, law, splits):
-    with pytest.raises(DataError, match=law):
+def test_a_defence_that_the_data_do_not_allow_is_named(values, message, splits):
+    with pytest.raises(DataError, match=message):
         Defences.parse(values).check(splits)
 
 

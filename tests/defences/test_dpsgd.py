@@ -269,7 +269,7 @@ class Twice(nn.Module):
     [Twice, lambda: nn.Sequential(nn.Linear(4, 6), nn.LayerNorm(6), nn.Linear(6, 3))],
     ids=["a layer used twice", "a layer without a rule"],
 )
-def test_what_has_no_fast_rule_falls_back_to_opacus(build):
+def test_layers_without_a_fast_rule_fall_back_to_opacus(build):
     model = seeded(build)
     assert isinstance(clipping(model, torch.zeros(1, 4), 1.0), OpacusClipping)
 
@@ -315,11 +315,11 @@ class TwiceInTraining(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("build", "law"),
+    ("build", "message"),
     [(Mixes, "depend on the other examples"), (TwiceInTraining, "1 layers .* called 2 times")],
 )
-def test_a_model_that_would_break_the_guarantee_fails_closed(splits, build, law):
-    with pytest.raises(PrivacyError, match=law):
+def test_a_model_that_would_break_the_guarantee_fails_closed(splits, build, message):
+    with pytest.raises(PrivacyError, match=message):
         private_training({"epsilon": 8}, lambda *_: build(), splits)
 
 
@@ -343,7 +343,7 @@ def test_a_model_that_keeps_statistics_fails_closed(splits):
 
 @pytest.mark.parametrize("accountant", ["rdp", "prv"])
 @pytest.mark.parametrize("epsilon", [0.5, 8.0])
-def test_what_is_spent_is_at_most_what_was_asked(splits, epsilon, accountant):
+def test_a_training_spends_at_most_its_target_epsilon(splits, epsilon, accountant):
     values = {"epsilon": epsilon, "accountant": accountant}
     target = private_training(values, MODELS["softmax"]().build, splits)
     assert 0.98 * epsilon < target.privacy.epsilon <= epsilon

@@ -20,7 +20,7 @@ def depths(values):
 
 
 @given(POINTS, st.integers(0, 14))
-def test_no_row_leads_before_a_whole_front_above_it(values, n):
+def test_a_whole_front_comes_before_the_next_one(values, n):
     chosen = leading(values, DIRECTIONS, n)
     assert chosen.sum() == min(n, len(values))
     depth = depths(values)
@@ -29,7 +29,7 @@ def test_no_row_leads_before_a_whole_front_above_it(values, n):
 
 
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=20, unique=True), st.integers(1, 20))
-def test_with_one_objective_the_best_lead(values, n):
+def test_with_one_objective_the_best_rows_come_first(values, n):
     chosen = leading([[value] for value in values], ["min"], n)
     assert sorted(np.array(values)[chosen].tolist()) == sorted(values)[:n]
 
@@ -53,7 +53,7 @@ def test_a_net_gets_denser_with_every_row(points):
     assert gaps == sorted(gaps, reverse=True)
 
 
-def test_of_one_front_the_best_in_the_first_objective_and_the_farthest_from_it_lead():
+def test_of_one_front_the_best_row_and_the_farthest_from_it_come_first():
     front = [[0.9, 0.6], [0.88, 0.58], [0.5, 0.5], [0.7, 0.55]]
     assert leading(front, ["max", "min"], 1).tolist() == [True, False, False, False]
     assert leading(front, ["max", "min"], 2).tolist() == [True, False, True, False]

@@ -75,7 +75,7 @@ def store(tmp_path):
     return store
 
 
-def test_what_is_written_is_read_back(store):
+def test_records_are_read_back_as_they_were_written(store):
     store.write(result())
     row = load(store.path).trials.iloc[0]
     assert (row["dropout"], row["l2_scope"], row["epsilon"], row["target_epsilon"]) == (
@@ -148,13 +148,13 @@ def test_a_file_with_wrong_types_is_named(store):
         _ = load(store.path).trials
 
 
-def test_a_folder_that_is_none_is_refused(tmp_path):
+def test_a_folder_without_a_space_is_refused(tmp_path):
     with pytest.raises(StoreError, match=r"is not a results folder \(it holds no space.yaml\)"):
         load(str(tmp_path))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="uses /dev/full")
-def test_a_full_disk_is_told_and_what_was_there_stays(store, monkeypatch):
+def test_a_full_disk_is_an_error_and_the_records_stay(store, monkeypatch):
     store.write(result("a"))
 
     def full(_descriptor):
@@ -230,7 +230,7 @@ Store(sys.argv[1]).folder.write_bytes(b"half", "trials", "a.parquet")
 """
 
 
-def test_what_a_dead_driver_had_half_written_is_removed(store):
+def test_half_written_files_of_a_dead_driver_are_removed(store):
     command = [sys.executable, "-c", DIES_WHILE_IT_WRITES, store.path]
     assert subprocess.run(command, check=False).returncode == 9
     trials = Path(store.path) / "trials"
@@ -253,7 +253,7 @@ def test_a_file_is_created_once_also_where_there_are_no_hard_links(store, monkey
     assert not list(Path(store.path).glob(".*"))
 
 
-def test_what_a_dead_driver_left_of_a_trial_is_removed_and_nothing_else(store):
+def test_rows_of_unfinished_trials_are_removed_and_nothing_else(store):
     finished, orphan = "a" * 16, "b" * 16
     store.write(result(finished))
     store.write(result(orphan))
@@ -281,7 +281,7 @@ def test_a_trial_one_of_whose_files_is_not_written_is_not_finished(store):
     assert sorted(os.listdir(f"{store.path}/epochs")) == ["a.parquet"]  # no .tmp
 
 
-def test_the_row_of_a_trial_waits_for_the_last_word(store):
+def test_the_row_of_a_trial_is_written_after_the_last_check(store):
     def refused():
         raise StoreError("in use by another")
 
@@ -306,7 +306,7 @@ def test_a_part_of_a_table_is_that_part_of_the_whole(store, least):
     assert results.rows(trials={"none"}).empty
 
 
-def test_what_is_not_asked_for_is_not_opened(store):
+def test_files_of_other_trials_are_not_opened(store):
     store.write(result("a"))
     with open(f"{store.path}/trials/torn.parquet", "wb") as file:
         file.write(b"PAR1 torn")
@@ -330,7 +330,7 @@ def test_a_reader_finds_the_records_that_are_merged_while_it_reads(store, monkey
     pd.testing.assert_frame_equal(load(store.path).trials, before)
 
 
-def test_text_that_is_none_is_named(store):
+def test_a_file_with_bytes_that_are_not_text_is_named(store):
     store.write(result())
     bad = pa.array([b"\xff\xfe"]).view(pa.string())
     pq.write_table(pa.table({"trial_id": ["b"], "error": bad}), f"{store.path}/trials/b.parquet")
@@ -338,7 +338,7 @@ def test_text_that_is_none_is_named(store):
         _ = load(store.path).trials
 
 
-def test_an_objective_that_is_none_is_refused(store):
+def test_an_unknown_objective_is_refused(store):
     document = {"name": "x", "objectives": {"acuracy": "max"}}
     store.folder.write_bytes(yaml.safe_dump(document).encode(), "space.yaml")
     with pytest.raises(StoreError, match="not a space that raysweep wrote.*mean 'accuracy'"):
@@ -430,7 +430,7 @@ def test_where_nothing_fits_the_nearest_is_named():
 @pytest.mark.parametrize(
     "text", ["accuracy", "accuracy => 1", "__import__('os')", "accuracy >= x", "a.b > 1"]
 )
-def test_what_is_no_condition_is_refused_and_never_run(text):
+def test_a_text_that_is_not_a_condition_is_refused_and_never_run(text):
     with pytest.raises(SpaceError, match="is not a condition"):
         parse_condition(text, ["accuracy"])
 
@@ -440,7 +440,7 @@ def test_the_best_by_auc_is_not_the_luckiest_below_one_half():
     assert choose(trials, OBJECTIVES, [], "attack_auc").row["trial_id"] == "b"
 
 
-def test_only_an_objective_may_decide():
+def test_best_chooses_only_by_an_objective():
     with pytest.raises(SpaceError, match="is not an objective; did you mean 'attack_auc'"):
         choose(frame(result()), OBJECTIVES, [], "attack_auc_high")
 

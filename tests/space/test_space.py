@@ -167,7 +167,7 @@ BAD = {
         "scenarios: {dp2: {epsilom: 2}}\nattacks:",
         r"unknown axis 'epsilom'; did you mean 'epsilon'.*line 12",
     ),
-    "a scenario outside a law": (
+    "a scenario outside a rule": (
         "attacks:",
         "scenarios: {dp2: {epsilon: [2, 0]}}\nattacks:",
         r"input should be greater than 0, got 0.*line 12",
@@ -213,10 +213,10 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize(("old", "new", "law"), BAD.values(), ids=list(BAD))
-def test_bad_input_names_the_file_the_line_the_law_and_the_value(old, new, law):
+@pytest.mark.parametrize(("old", "new", "rule"), BAD.values(), ids=list(BAD))
+def test_bad_input_names_the_file_the_line_the_rule_and_the_value(old, new, rule):
     assert old in SMALL
-    with pytest.raises(SpaceError, match=f"(?s){law}") as error:
+    with pytest.raises(SpaceError, match=f"(?s){rule}") as error:
         parse_space(SMALL.replace(old, new, 1), "bad.yaml")
     assert "bad.yaml" in str(error.value)
 
@@ -275,7 +275,7 @@ def test_overrides_win_over_the_file(small_yaml):
     assert (space.config().training.epochs, space.sampler.trials) == (2, 3)
 
 
-def test_what_may_change_on_continuing_is_no_difference(small_yaml):
+def test_settings_that_may_change_are_not_differences(small_yaml):
     old = load_space(small_yaml).to_plain()
     more = load_space(small_yaml, {"sampler.trials": 9, "resources.cpu": 2}).to_plain()
     other = load_space(small_yaml, {"training.epochs": 9}).to_plain()
