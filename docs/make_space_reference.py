@@ -259,12 +259,17 @@ def _range(part: Mapping[str, Any]) -> str:
     high, below = part.get("maximum"), part.get("exclusiveMaximum")
     has_low, has_high = (low, above) != (None, None), (high, below) != (None, None)
     if has_low and has_high:
-        left = f"[{_plain(low)}" if above is None else f"({_plain(above)}"
-        right = f"{_plain(high)}]" if below is None else f"{_plain(below)})"
+        left = f"[{_bound(low)}" if above is None else f"({_bound(above)}"
+        right = f"{_bound(high)}]" if below is None else f"{_bound(below)})"
         return f" in {left}, {right}"
     if has_low:
-        return f" >= {_plain(low)}" if above is None else f" > {_plain(above)}"
+        return f" >= {_bound(low)}" if above is None else f" > {_bound(above)}"
     return ""
+
+
+def _bound(value: float) -> str:
+    """Return the end of a range: 0 for 0.0, which some versions of pydantic write."""
+    return f"{value:g}"
 
 
 def _first_line(kind: type[Any]) -> str:
