@@ -186,7 +186,8 @@ def check(cluster, out, n, before):
 
 def test_ray_submit_runs_a_sweep_that_packs_its_trials_on_the_workers(cluster):
     cluster.wait_for_workers(2)
-    (cluster.hosts.homes[0] / "raysweep/small.yaml").write_text(SMALL)
+    long_enough_to_overlap = SMALL.replace("epochs: 4", "epochs: 300")
+    (cluster.hosts.homes[0] / "raysweep/small.yaml").write_text(long_enough_to_overlap)
     script = ROOT / "sweep_on_cluster.py"
     done = cluster.ray("submit", cluster.file, script, "small.yaml", "--trials", "16")
     assert "16 trials, 0 failed" in done.stdout
