@@ -81,8 +81,8 @@ one also uses the weights, and counts in `attack_auc` only when the space names 
 """
 
 OBJECTIVE_TEXT = """\
-Without this block the objectives are `accuracy`, `attack_auc` and `inversion_mse`. An objective
-needs an attack that measures it.
+Without this block the objectives are `accuracy`, `attack_auc` if the space has a membership attack,
+and `inversion_mse` if it has an inversion attack. An objective needs an attack that measures it.
 """
 
 PRUNING_TEXT = """\

@@ -279,4 +279,4 @@ def test_a_mistake_in_an_override_names_the_override(call):
     Path("small.yaml").write_text(SMALL)
     code, _, err = call("sweep", "small.yaml", "--set", "label_smoothing=1")
     assert code == 2
-    assert "input should be less than 1, got 1 (small.yaml with --set label_smoothing)" in err
+    assert "must be less than 1, got 1 (small.yaml with --set label_smoothing)" in err

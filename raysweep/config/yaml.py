@@ -39,6 +39,11 @@ class Document:
         node = _compose(text, name)
         self.value: Any = None if node is None else self._read(node, ())
 
+    def line(self, path: Path) -> int:
+        """Return the line of ``path`` or of the nearest key above; 0 if the text has neither."""
+        ends = range(len(path), -1, -1)
+        return next((self._lines[path[:end]] for end in ends if path[:end] in self._lines), 0)
+
     def describe_place(self, path: Path) -> str:
         """Return the file and the line or override of ``path``, or of the nearest key above."""
         for end in range(len(path), -1, -1):
@@ -52,8 +57,12 @@ class Document:
         """Return ``error`` with the file and the line of its place in the message."""
         where = self.describe_place(error.place)
         place = ".".join(str(part) for part in error.place)
-        named = "" if not place or f"`{place}`" in str(error) else f"`{place}`: "
-        return SpaceError(f"{named}{error} ({where})", place=error.place)
+        message = str(error)
+        if place and f"`{place}`" not in message:
+            key = f"`{error.place[-1]}`"
+            named = f"`{place}`" + ("" if message.startswith(key) else ": ")
+            message = named + message.removeprefix(key)
+        return SpaceError(f"{message} ({where})", place=error.place)
 
     def rename_places(self, names: Mapping[str, str]) -> None:
         """Record the line of every place under the new ``names`` (old -> new) of its keys too."""

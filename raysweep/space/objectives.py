@@ -8,23 +8,21 @@ from raysweep.attacks import Attacks
 from raysweep.errors import SpaceError
 from raysweep.records.objectives import Objectives
 
-DEFAULT = Objectives.of("accuracy", "attack_auc", "inversion_mse")
-
 
 def parse_objectives(given: Any, attacks: Attacks) -> Objectives:
-    """Return the objectives that a space names.
+    """Return the objectives that a space names; by default all that its attacks measure.
 
     Raises:
         SpaceError: an unknown objective, or one that no configured attack measures.
 
     """
-    chosen = DEFAULT if given is None else Objectives.parse(given)
     layered = [name for name, attack in attacks.inversion.items() if any(attack.layers)]
     sources = {
         "attack_auc": ("membership", attacks.counted),
         "inversion_mse": ("inversion", layered),
     }
 
+    chosen = _default(attacks) if given is None else Objectives.parse(given)
     for name in chosen.names:
         family, measuring = sources.get(name, ("", [name]))
         if measuring:
@@ -39,6 +37,12 @@ def parse_objectives(given: Any, attacks: Attacks) -> Objectives:
             place=("objectives", name),
         )
     return chosen
+
+
+def _default(attacks: Attacks) -> Objectives:
+    """Return accuracy, and the objective of each family of attacks that the space has."""
+    names = {"attack_auc": attacks.membership, "inversion_mse": attacks.inversion}
+    return Objectives.of("accuracy", *(name for name, family in names.items() if family))
 
 
 def rung_objectives(objectives: Objectives, attacks: Attacks) -> Objectives:

@@ -18,6 +18,7 @@ from raysweep.errors import RaysweepError, SpaceError
 from raysweep.records.trial_config import TrialConfig
 from raysweep.space import scenarios
 from raysweep.space.axes import Axis
+from raysweep.space.mistakes import check_whole
 from raysweep.space.objectives import parse_objectives, rung_objectives
 from raysweep.space.settings import SAMPLERS, Pruning, Resources, Sampler, parse_block
 from raysweep.space.space import Space, check_axis_name, set_key
@@ -47,7 +48,7 @@ def load_space(path: str | Path, overrides: Mapping[str, Any] | None = None) -> 
     ``overrides`` (dotted key -> value) replace values of the file, as ``--set`` does.
 
     Raises:
-        SpaceError: with the file, the line, the key, the rule and the value.
+        SpaceError: every mistake, with the file, the line, the key, the rule and the value.
 
     """
     try:
@@ -68,9 +69,12 @@ def parse_space(text: str, name: str, overrides: Mapping[str, Any] | None = None
         document.rename_places(defences.OLDER_NAMES)
         for key, override in (overrides or {}).items():
             document.overridden[set_key(value, key, override)] = key
-        return _check_space(value)
     except SpaceError as error:
         raise document.locate(error) from None
+    try:
+        return check_whole(document, value, _check_space)
+    except SpaceError:
+        raise
     except RaysweepError as error:
         raise SpaceError(f"{error} ({name})") from None
 

@@ -49,12 +49,12 @@ BAD = {
     "wrong direction": (
         "seed: 3",
         "objectives: {accuracy: min}",
-        r"`accuracy` must be `max`, got 'min'",
+        r"accuracy` must be `max`, got 'min'",
     ),
     "low above high": (
         "low: 2, high: 16",
         "low: 20, high: 16",
-        r"`low` must be below `high`, got 20 and 16 .*line 10",
+        r"low` must be below `high`, got 20 and 16 .*line 10",
     ),
     "a range without an end": (
         "high: 0.5}",
@@ -64,7 +64,7 @@ BAD = {
     "a name that is a list": (
         "name: mlp",
         "name: [mlp]",
-        r"`model` must be a mapping with a `name`",
+        r"model` must be a mapping with a `name`",
     ),
     "an attack that is text": (
         "membership: [max_posterior, loss]",
@@ -84,37 +84,32 @@ BAD = {
     "text for a number": (
         "epochs: 4",
         "epochs: many",
-        r"`epochs`: input should be a valid integer.*got 'many'.*line 5",
+        r"epochs` must be a valid integer.*got 'many'.*line 5",
     ),
     "epsilon of zero": (
         "low: 2, high: 16, log: true",
         "low: 0, high: 16",
-        r"`target_epsilon`: input should be greater than 0, got 0.*line 10",
+        r"target_epsilon` must be greater than 0, got 0.*line 10",
     ),
     "dropout of one": (
         "high: 0.5}",
         "high: 1.0}",
-        r"`dropout`: input should be less than 1, got 1.0.*line 11",
+        r"dropout` must be less than 1, got 1.0.*line 11",
     ),
     "delta of one": (
         "seed: 3",
         "defences: {delta: 1.0, epsilon: 2}",
-        r"`delta`: input should be less than 1, got 1.0.*line 16",
-    ),
-    "no attack for an objective": (
-        "membership: [max_posterior, loss]",
-        "membership: []",
-        r"objective 'attack_auc' needs an attack that measures it",
+        r"delta` must be less than 1, got 1.0.*line 16",
     ),
     "a share of known members of one": (
         "membership: [max_posterior, loss]",
         "known_share: 1.0\n  membership: [supervised]",
-        r"`known_share` must be between 0 and 1, got 1.0.*line 13",
+        r"known_share` must be between 0 and 1, got 1.0.*line 13",
     ),
     "a share of known members that nobody uses": (
         "membership: [max_posterior, loss]",
         "known_share: 0.3\n  membership: [loss]",
-        r"`known_share` needs an attack that uses known members \(supervised",
+        r"known_share` needs an attack that uses known members \(supervised",
     ),
     "a white-box attack alone for what an outsider can do": (
         "membership: [max_posterior, loss]",
@@ -129,12 +124,12 @@ BAD = {
     "negative norm": (
         "seed: 3",
         "defences: {max_grad_norm: -1.0}",
-        r"`max_grad_norm`: input should be greater than 0, got -1.0",
+        r"max_grad_norm` must be greater than 0, got -1.0",
     ),
     "smoothing of one": (
         "  dropout: {low: 0.0, high: 0.5}",
         "  label_smoothing: {values: [0, 1]}",
-        r"`label_smoothing`: input should be less than 1, got 1.*line 11",
+        r"label_smoothing` must be less than 1, got 1.*line 11",
     ),
     "temperature below one": (
         "seed: 3",
@@ -170,7 +165,7 @@ BAD = {
     "a scenario outside a rule": (
         "attacks:",
         "scenarios: {dp2: {epsilon: [2, 0]}}\nattacks:",
-        r"input should be greater than 0, got 0.*line 12",
+        r"must be greater than 0, got 0.*line 12",
     ),
     "a scenario without values": (
         "attacks:",
@@ -188,16 +183,16 @@ BAD = {
         r"give `target_epsilon` or `noise_multiplier`, not both",
     ),
     "doubled key": ("seed: 3", "seed: 3\nseed: 4", r"the key 'seed' is given twice"),
-    "a path for a name": ("name: small", "name: ../small", r"`name` must be letters"),
+    "a path for a name": ("name: small", "name: ../small", r"name` must be letters"),
     "fraction of two GPUs": (
         "seed: 3",
         "resources: {gpu: 1.5}",
-        r"`gpu` above 1 must be whole, got 1.5",
+        r"gpu` above 1 must be whole, got 1.5",
     ),
     "layer that is not attacked": (
         "decoders: [ridge]}}",
         "decoders: [ridge]}, }\n  inversion_mse: dense",
-        r"`inversion_mse` must be one of the attacked layers",
+        r"inversion_mse` must be one of the attacked layers",
     ),
     "python object": ("seed: 3", "seed: !!python/object:os.system {}", r"the tag .* is not read"),
     "alias": ("seed: 3", "resources: &a {cpu: 1}\ndefences: *a", r"aliases .* are not read"),
@@ -219,6 +214,54 @@ def test_bad_input_names_the_file_the_line_the_rule_and_the_value(old, new, rule
     with pytest.raises(SpaceError, match=f"(?s){rule}") as error:
         parse_space(SMALL.replace(old, new, 1), "bad.yaml")
     assert "bad.yaml" in str(error.value)
+
+
+def test_all_mistakes_of_a_space_are_told_at_once_in_the_order_of_its_lines():
+    text = SMALL
+    for old, new in (
+        ("name: digits", "name: digts"),
+        ("hidden: [32]", "hiden: [32]"),
+        ("  dropout: {low", "  droput: {low"),
+        ("low: 2, high: 16", "low: 20, high: 16"),
+        ("[max_posterior, loss]", "[max_posterior, los]"),
+        ("name: random", "name: randon"),
+        ("seed: 3", "seed: -3"),
+    ):
+        assert old in text
+        text = text.replace(old, new, 1)
+
+    with pytest.raises(SpaceError) as error:
+        parse_space(text, "bad.yaml", {"training.epochs": 0})
+    first, *mistakes = str(error.value).splitlines()
+    assert first == "8 mistakes in bad.yaml:"
+    words = ("digts", "hiden", "epochs", "low` must", "droput", "los'", "randon", "seed")
+    assert all(word in line for word, line in zip(words, mistakes, strict=True)), mistakes
+
+
+def test_what_follows_from_a_mistake_is_not_told_beside_it():
+    text = SMALL.replace("[max_posterior, loss]", "[los]") + "objectives: {attack_auc: min}\n"
+    with pytest.raises(SpaceError, match="unknown membership attack 'los'") as error:
+        parse_space(text, "bad.yaml")
+    assert "mistakes" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("attacks", "names"),
+    [
+        ("{membership: [loss]}", ["accuracy", "attack_auc"]),
+        ("{inversion: [activation_decoder]}", ["accuracy", "inversion_mse"]),
+        ("{membership: []}", ["accuracy"]),
+    ],
+)
+def test_the_default_objectives_are_those_that_the_attacks_measure(attacks, names):
+    text = SMALL[: SMALL.index("attacks:")] + f"attacks: {attacks}\n"
+    assert list(parse_space(text, "s.yaml").objectives.names) == names
+
+
+def test_an_objective_that_no_attack_measures_is_refused():
+    text = SMALL[: SMALL.index("attacks:")] + "attacks: {membership: []}\n"
+    with pytest.raises(SpaceError, match="'attack_auc' needs an attack that measures it"):
+        parse_space(text + "objectives: {accuracy: max, attack_auc: min}\n", "s.yaml")
 
 
 def test_text_that_yaml_misreads_is_taken_as_the_number_that_was_meant():

@@ -1,0 +1,102 @@
+"""Find every mistake in a space: note the first, take it out of the document, check again."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from raysweep.config.yaml import Document, Path
+from raysweep.errors import RaysweepError, SpaceError
+
+T = TypeVar("T")
+
+MOST = 20  # mistakes that one message names
+
+STAND_INS: dict[str, Any] = {
+    "name": "space",
+    "dataset": {"name": "digits"},
+    "model": {"name": "mlp"},
+}
+"""Valid values for the blocks that every space must have, to check the others without them."""
+
+READERS = {"attacks": ("objectives", "pruning"), "objectives": ("pruning",)}
+"""Block -> blocks whose rules depend on it: without the first, they may break rules that they do
+not break with it."""
+
+
+def check_whole(document: Document, value: dict[str, Any], check: Callable[[Any], T]) -> T:
+    """Return ``check(value)``; raise one error that names every mistake otherwise.
+
+    ``value`` is that of ``document`` with present names and overrides.
+
+    Raises:
+        SpaceError: each mistake with its line, in the order of the lines.
+
+    """
+    try:
+        return check(value)
+    except SpaceError as first:
+        mistakes = [first, *_others(value, check, first)]
+    if len(mistakes) == 1:
+        raise document.locate(mistakes[0])
+
+    mistakes.sort(key=lambda mistake: document.line(mistake.place))
+    lines = "".join(f"\n  - {document.locate(mistake)}" for mistake in mistakes)
+    raise SpaceError(f"{len(mistakes)} mistakes in {document.name}:{lines}")
+
+
+def _others(
+    value: dict[str, Any], check: Callable[[Any], Any], first: SpaceError
+) -> Iterator[SpaceError]:
+    """Yield the mistakes that remain when ``first`` and each that follows are taken out."""
+    value = copy.deepcopy(value)
+    removed: list[Path] = []
+    mistake = first
+    for _ in range(MOST - 1):
+        place = _remove(value, mistake.place)
+        if place is None or place in removed:
+            return
+        removed.append(place)
+
+        try:
+            check(value)
+        except SpaceError as error:
+            mistake = error
+        except RaysweepError:
+            return
+        else:
+            return
+        if not _is_consequence(mistake.place, removed):
+            yield mistake
+
+
+def _remove(value: dict[str, Any], place: Path) -> Path | None:
+    """Take out what stands at ``place`` or at the nearest key above; return where that was."""
+    for end in range(len(place), 0, -1):
+        *above, last = place[:end]
+        if end == 1 and last in STAND_INS:
+            value[str(last)] = copy.deepcopy(STAND_INS[str(last)])
+            return place[:end]
+
+        inner: Any = value
+        for part in above:
+            inner = inner[part] if _holds(inner, part) else None
+        if _holds(inner, last):
+            del inner[last]
+            return place[:end]
+    return None
+
+
+def _holds(block: Any, part: str | int) -> bool:
+    if isinstance(block, list):
+        return isinstance(part, int) and part < len(block)
+    return isinstance(block, dict) and part in block
+
+
+def _is_consequence(place: Path, removed: list[Path]) -> bool:
+    """Return whether a mistake at ``place`` may come from what was taken out."""
+    for gone in removed:
+        if gone[: len(place)] == place or place[0] in READERS.get(str(gone[0]), ()):
+            return True
+    return False
