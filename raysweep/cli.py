@@ -177,12 +177,13 @@ def trial(
 
         def show(epoch: EpochRecord) -> None:
             left = (time.monotonic() - began) / epoch.epoch * (epochs - epoch.epoch)
+            then = f"about {left:.0f} s of training left, then the attacks"
             status.update(
                 f"epoch {epoch.epoch} of {epochs}: accuracy {epoch.accuracy:.3f}, "
-                f"about {left:.0f} s of training left, then the attacks"
+                + (then if epoch.epoch < epochs else "the attacks run")
             )
 
-        result = run_trial(config, on_epoch=show)
+        result = run_trial(config, on_epoch=show, threads=loaded.resources.threads)
     (print_json if as_json else print_trial)(result)
 
 

@@ -321,7 +321,7 @@ class _Run:
         trainable = tune.with_parameters(
             worker.run,
             deals=put_deals(self.space, splits),
-            threads=max(1, int(resources.cpu)),
+            threads=resources.threads,
             gpu=gpu,
             rungs=self.space.rungs(),
             time_limit=resources.seconds,

@@ -50,7 +50,7 @@ def run(
     from raysweep.records.tables import pack
     from raysweep.trial.run import run_recorded
 
-    device = _set_up_torch(threads, gpu)
+    device = _set_up_device(gpu)
     config = TrialConfig.from_json(proposal["config"])
 
     def on_rung(rung: Rung) -> bool:
@@ -73,17 +73,17 @@ def run(
             on_rung=on_rung,
             rungs=rungs,
             memory_parts=proposal.get(MEMORY_PARTS, 1),
+            threads=threads,
         )
     tune.report({"result": pack(result)})
 
 
-def _set_up_torch(threads: int, gpu: float) -> torch.device:
-    """Return the device of a trial, with its threads and its share of the memory set."""
+def _set_up_device(gpu: float) -> torch.device:
+    """Return the device of a trial, with its share of the memory set."""
     import torch
 
     from raysweep.training.devices import default_device
 
-    torch.set_num_threads(threads)
     device = default_device() if gpu > 0 else torch.device("cpu")
     if device.type == "cuda" and gpu < 1:
         torch.cuda.set_per_process_memory_fraction(gpu)

@@ -58,6 +58,11 @@ class Resources:
     ] = None
 
     @property
+    def threads(self) -> int:
+        """The threads of a trial on the CPU: its whole cores, and at least one."""
+        return max(1, int(self.cpu))
+
+    @property
     def seconds(self) -> float | None:
         """The time limit in seconds, None without one."""
         return None if self.time_limit is None else durations.seconds(self.time_limit)

@@ -1,11 +1,13 @@
-"""The device of a trial, and the most memory that it used."""
+"""The device and threads of a trial, and the most memory that it used."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from threadpoolctl import threadpool_limits
 
 
 class PeakMemory:
@@ -30,6 +32,21 @@ class PeakMemory:
         if self._device.type == "cuda":
             peak += torch.cuda.max_memory_allocated(self._device) / 2**20
         return peak
+
+
+@contextlib.contextmanager
+def limit_threads(threads: int) -> Iterator[None]:
+    """Let PyTorch and the libraries of linear algebra use ``threads`` threads inside the block.
+
+    Small matrices gain nothing from more, and beside other programs they wait for each other.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with threadpool_limits(threads):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def device_name(device: torch.device) -> str:

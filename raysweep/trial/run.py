@@ -41,7 +41,7 @@ from raysweep.training.recipe import PrivacySpent
 from raysweep.training.target import TrainedTarget, accuracy
 from raysweep.trial import preflight, verdict
 from raysweep.trial.inversion_judge import judge_inversion
-from raysweep.trial.machine import PeakMemory, device_name
+from raysweep.trial.machine import PeakMemory, device_name, limit_threads
 from raysweep.trial.membership_judge import judge_membership
 from raysweep.trial.rungs import rung_figures
 
@@ -62,20 +62,23 @@ def run_trial(
     on_rung: Callable[[Rung], bool] | None = None,
     rungs: Collection[int] = (),
     memory_parts: int = 1,
+    threads: int = 1,
 ) -> TrialResult:
     """Return the rows of one configuration: train the target, attack it, measure.
 
     ``load`` gives the splits of a data set. ``on_epoch`` is called after every epoch. After the
     epochs in ``rungs`` the model is attacked cheaply and ``on_rung`` decides: if it returns False,
     the status is ``pruned``, the figures are those of that epoch, and no full attack is run.
-    ``memory_parts`` makes physical batches that many times smaller.
+    ``memory_parts`` makes physical batches that many times smaller. ``threads`` is how many CPU
+    threads the trial uses.
 
     Raises:
         RaysweepError: the configuration cannot be run as asked; nothing is recorded.
 
     """
     device = device or default_device()
-    return _Trial(config, load, device, on_epoch, on_rung, rungs, memory_parts).run()
+    with limit_threads(threads):
+        return _Trial(config, load, device, on_epoch, on_rung, rungs, memory_parts).run()
 
 
 def run_recorded(
@@ -86,6 +89,7 @@ def run_recorded(
     on_rung: Callable[[Rung], bool] | None = None,
     rungs: Collection[int] = (),
     memory_parts: int = 1,
+    threads: int = 1,
 ) -> TrialResult:
     """Return the rows of one configuration, with status ``failed`` and the reason if it fails.
 
@@ -101,6 +105,7 @@ def run_recorded(
             on_rung=on_rung,
             rungs=rungs,
             memory_parts=memory_parts,
+            threads=threads,
         )
 
     except (MemoryError, torch.OutOfMemoryError) as error:

@@ -1,6 +1,7 @@
 """What a whole trial makes of its attacks: who is judged, what counts, what is refused."""
 
 import pytest
+import torch
 from conftest import SMALL
 from face_files import write_faces
 from torch import nn
@@ -114,3 +115,13 @@ def test_smaller_physical_batches_are_smaller(monkeypatch):
     run_trial(config, memory_parts=4)
     assert max(size for training, size in sizes if training) == config.training.batch_size // 4
     assert max(size for _, size in sizes) <= 1024 // 4
+
+
+def test_a_trial_takes_as_many_threads_as_it_is_given_and_gives_them_back():
+    seen = []
+    before = torch.get_num_threads()
+    for threads in (2, 1):
+        trial(on_epoch=lambda _: seen.append(torch.get_num_threads()), threads=threads)
+    assert set(seen[: len(seen) // 2]) == {2}
+    assert set(seen[len(seen) // 2 :]) == {1}
+    assert torch.get_num_threads() == before
