@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,9 +14,17 @@ from rich.panel import Panel
 from rich.table import Table
 
 from raysweep.config.durations import duration
-from raysweep.records.objectives import Objectives
+from raysweep.driver.time_left import TimeLeft
+from raysweep.records.objectives import OBJECTIVES, Objectives
 
 REFRESH = 0.5  # seconds between redraws of the live table
+
+BEST = {
+    "accuracy": "best accuracy",
+    "attack_auc": "least attack AUC",
+    "inversion_mse": "highest inversion MSE",
+}
+"""Objective -> the name of its best figure so far. Each may come from another trial."""
 
 LINE_INTERVAL = 10.0  # seconds between lines where there is no terminal
 
@@ -36,8 +45,9 @@ class Progress:
     ) -> None:
         self._console, self._total, self._objectives = console, total, objectives
         self._rows = rows
-        self._n_before = len(rows)
+        self._n_before = self._n_noted = len(rows)
         self._start = time.monotonic()
+        self._time_left = TimeLeft()
         self._next_update = 0.0
         self._n_measured = -1
         self._front_figures: tuple[int, float] = (0, 0.0)
@@ -58,6 +68,9 @@ class Progress:
         ``force`` redraws at once.
         """
         began = time.monotonic()
+        if len(self._rows) > self._n_noted:
+            self._n_noted = len(self._rows)
+            self._time_left.note([*self._rows.values()][self._n_before :], running)
         if not force and began < self._next_update:
             return
 
@@ -76,29 +89,28 @@ class Progress:
 
     def _cells(self, running: int) -> dict[str, str]:
         rows = list(self._rows.values())
-        failed = sum(row["status"] == "failed" for row in rows)
-        pruned = sum(row["status"] == "pruned" for row in rows)
-        failed_and_pruned = f"{failed}, pruned {pruned}" if pruned else str(failed)
+        count = Counter(row["status"] for row in rows)
         size, volume = self._measure_front(rows)
+        left = self._time_left.seconds(self._total - len(rows))
+        pruned = f", pruned {count['pruned']}" if count["pruned"] else ""
 
         return {
             "done": f"{len(rows)}/{self._total}",
             "running": str(running),
-            "failed": failed_and_pruned,
-            "best accuracy": _best(rows, "accuracy", max),
-            "least attack AUC": _best(rows, "attack_auc", min),
-            "highest inversion MSE": _best(rows, "inversion_mse", max, 4),
+            "failed": f"{count['failed']}{pruned}",
+            **{BEST[name]: _best(rows, name) for name in self._objectives.names if name in BEST},
             "front": str(size),
             "hypervolume": f"{volume:.5f}",
-            "time left": self._time_left(),
+            "elapsed": duration(time.monotonic() - self._start),
+            "time left": "?" if left is None else f"about {duration(left)}",
         }
 
     def _table(self, running: int) -> Panel:
-        """Return three columns of three figures, which fit a terminal of 80 columns."""
+        """Return three columns of figures, which fit a terminal of 80 columns."""
         cells = [f"{name} [bold]{value}[/bold]" for name, value in self._cells(running).items()]
         grid = Table.grid(padding=(0, 3))
-        for i in range(3):
-            grid.add_row(*cells[i::3])
+        for i in range(4):
+            grid.add_row(*cells[i::4])
         return Panel(grid, title="raysweep", title_align="left", expand=False)
 
     def _measure_front(self, rows: list[Mapping[str, Any]]) -> tuple[int, float]:
@@ -111,15 +123,9 @@ class Progress:
                 self._front_figures = size, self._objectives.hypervolume(frame)
         return self._front_figures
 
-    def _time_left(self) -> str:
-        n_new = len(self._rows) - self._n_before
-        if n_new == 0:
-            return "?"
-        seconds_a_trial = (time.monotonic() - self._start) / n_new
-        return duration(seconds_a_trial * (self._total - len(self._rows)))
 
-
-def _best(rows: list[Mapping[str, Any]], key: str, choose: Any, digits: int = 3) -> str:
+def _best(rows: list[Mapping[str, Any]], name: str) -> str:
     """Return the best figure of the finished trials as text, "-" without one."""
-    values = [row[key] for row in rows if row["status"] == "ok" and not pd.isna(row[key])]
-    return f"{choose(values):.{digits}f}" if values else "-"
+    values = [row[name] for row in rows if row["status"] == "ok" and not pd.isna(row[name])]
+    best = max if OBJECTIVES[name] == "max" else min
+    return f"{best(values):.{4 if name == 'inversion_mse' else 3}f}" if values else "-"

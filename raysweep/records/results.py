@@ -142,6 +142,8 @@ _SHORT = (
     "inversion_converged",
     "collapsed",
     "n_classes",
+    "train_seconds",
+    "attack_seconds",
 )
 
 
