@@ -22,6 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 quickstart: $(STAMP)  ## run the first sweep, print its front and where its figure is
 	$(BIN)/raysweep sweep search_spaces/quickstart.yaml
+	@echo 'Next: $(BIN)/raysweep report results/quickstart    (or ". $(BIN)/activate" once, then "raysweep ...")'
 
 check: $(STAMP)  ## check style, types, and that no tracked file holds a secret
 	$(BIN)/ruff check .

@@ -14,7 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from raysweep.driver.sweep import Summary, sweep
+    from raysweep.driver.sweep import sweep
     from raysweep.errors import (
         ClusterError,
         DataError,
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     )
     from raysweep.records.objectives import Objectives
     from raysweep.records.results import Results, load
+    from raysweep.records.summary import Summary
     from raysweep.records.trial_config import TrialConfig
     from raysweep.space.parsing import load_space
     from raysweep.space.space import Space
@@ -80,7 +81,7 @@ _MODULES = {  # public name -> the module that defines it; errors are in rayswee
     "Results": "raysweep.records.results",
     "Rung": "raysweep.records.columns",
     "Space": "raysweep.space.space",
-    "Summary": "raysweep.driver.sweep",
+    "Summary": "raysweep.records.summary",
     "TrialConfig": "raysweep.records.trial_config",
     "TrialRecord": "raysweep.records.columns",
     "TrialResult": "raysweep.records.columns",

@@ -5,10 +5,9 @@ Exit codes: 0 done, 1 the sweep ran and something failed, 2 wrong use, 130 Ctrl-
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import os
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,22 +16,38 @@ import typer
 from raysweep.errors import RaysweepError, SpaceError
 
 if TYPE_CHECKING:
-    from raysweep.records.columns import EpochRecord
     from raysweep.space.space import Space
 
 
 app = typer.Typer(
     help="Find the configuration that gives the most accuracy for the least leakage.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 
-SpaceFile = Annotated[Path, typer.Argument(help="A search space (search_spaces/*.yaml).")]
+# The options that several commands have. Each means the same in all of them.
+SpaceFile = Annotated[
+    str, typer.Argument(help="A search space: a YAML file, or a name such as quickstart.")
+]
+Folder = Annotated[str, typer.Argument(help="Results folder of a sweep.")]
 Folders = Annotated[list[str], typer.Argument(help="Results folders of sweeps.")]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", help="Replace a key of the space: training.epochs=5.")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Replace a key of the space."),
+]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(metavar="CONDITION", help="Only trials that meet it: 'accuracy >= 0.9'."),
+]
+Everything = Annotated[
+    bool, typer.Option("--all", help="Include collapsed models and attacks without convergence.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+OutFile = Annotated[
+    str | None,
+    typer.Option("--out", metavar="FILE", help="Write to a file, local or s3://, and print less."),
 ]
 
 Format = Literal["table", "csv", "json", "parquet"]
@@ -53,22 +68,10 @@ def parse_pairs(texts: list[str] | None, option: str) -> dict[str, Any]:
     return values
 
 
-def _space(path: Path, settings: list[str] | None) -> Space:
+def _space(path: str, settings: list[str] | None) -> Space:
     from raysweep.space.parsing import load_space
 
     return load_space(path, parse_pairs(settings, "--set"))
-
-
-def _seconds(text: str | None, option: str) -> float | None:
-    """Return a duration such as 90s, 10m or 2h in seconds."""
-    from raysweep.config import durations
-
-    if text is None:
-        return None
-    try:
-        return durations.seconds(text)
-    except ValueError as error:
-        raise SpaceError(f"{option} {error}") from None
 
 
 def _print_version(asked: bool) -> None:
@@ -90,6 +93,34 @@ def _options(version: Version = False) -> None:
 
 
 @app.command()
+def init(folder: Annotated[str, typer.Argument(help="The folder to write.")]) -> None:
+    """Write a commented space, a model and data that run as they are."""
+    from raysweep.space.starter import write_starter
+
+    print(f"{folder}: {', '.join(path.name for path in write_starter(folder))}")
+    print(f"Next: cd {folder} && raysweep sweep space.yaml")
+
+
+@app.command()
+def validate(space: SpaceFile, settings: Settings = None, as_json: AsJson = False) -> None:
+    """Check a search space without running it."""
+    from raysweep.config.user_function import is_reference, user_function
+    from raysweep.report.output import as_json as to_json
+    from raysweep.space.describe import describe, to_text
+
+    loaded = _space(space, settings)
+    dataset, model = loaded.config().dataset, loaded.config().model
+    for kind, name in (("dataset", dataset.name), ("model", model.name)):
+        if is_reference(name):
+            user_function(name, kind)
+
+    found = describe(loaded)
+    print(to_json(found) if as_json else f"{space}: valid. {to_text(found)}\n", end="")
+    if dataset.find() is None:
+        print(f"warning: data set {dataset.name!r} is not on this machine yet", file=sys.stderr)
+
+
+@app.command()
 def sweep(
     space: SpaceFile,
     out: Annotated[str | None, typer.Option(help="Results folder [results/<name>].")] = None,
@@ -106,15 +137,16 @@ def sweep(
         str, typer.Option(help="How long to wait for a results folder that cannot be written.")
     ] = "5m",
     retry_failed: Annotated[bool, typer.Option(help="Run failed configurations again.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run a search space. The same command continues a sweep that has stopped."""
     from rich.console import Console
 
+    from raysweep.config.durations import option_seconds
     from raysweep.driver.sweep import sweep as run
     from raysweep.records.results import Results
-    from raysweep.report.terminal import print_front
+    from raysweep.report.terminal import print_summary, print_summary_json
 
-    console = Console(stderr=True)
     loaded = _space(space, settings)
     summary = run(
         loaded,
@@ -122,41 +154,28 @@ def sweep(
         trials=trials,
         max_concurrent=max_concurrent,
         address=address,
-        time_budget=_seconds(time_budget, "--time-budget"),
+        time_budget=option_seconds(time_budget, "--time-budget"),
         retry_failed=retry_failed,
-        patience=_seconds(patience, "--patience") or 0.0,
-        console=console,
+        patience=option_seconds(patience, "--patience") or 0.0,
+        console=Console(stderr=True),
     )
 
-    results = Results(summary.out)
-    print_front(results, summary.front)
-    from raysweep.report.figures import write_front  # here, because it takes a second to import
-
-    figure = write_front(results, summary.front, loaded.name)
-    pruned = f" {summary.pruned} pruned," if loaded.pruning else ""
-    print(f"{summary.ok} trials,{pruned} {summary.failed} failed. Records and front: {summary.out}")
-    if figure:
-        print(f"Figure: {figure}")
-
-    if summary.failed:
-        errors = results.trials.query("status == 'failed'")["error"].value_counts()
-        for error, count in errors.head(3).items():
-            print(f"  {count} x {error}", file=sys.stderr)
-    if summary.missing:
-        print(f"{summary.ended}: {summary.missing} trials are missing; the same command continues")
+    (print_summary_json if as_json else print_summary)(summary, Results(summary.out), loaded.name)
     if summary.ended == "interrupted":
         raise typer.Exit(130)
-    raise typer.Exit(1 if summary.failed else 0)
+    raise typer.Exit(1 if summary.failed or summary.is_empty else 0)
 
 
 @app.command()
 def trial(
     space: SpaceFile,
     at: Annotated[
-        list[str] | None, typer.Option(help="The value of an axis: --at target_epsilon=2.")
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="The value of an axis: --at target_epsilon=2."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print every row as JSON.")] = False,
     settings: Settings = None,
+    as_json: AsJson = False,
+    out: OutFile = None,
 ) -> None:
     """Run one configuration in this process, without Ray. Other axes take their neutral values."""
     loaded = _space(space, settings)
@@ -166,88 +185,85 @@ def trial(
         raise SpaceError(f"--at: {error}") from None
 
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")  # read when torch is loaded
-    from rich.console import Console
-
-    from raysweep.report.terminal import print_json, print_trial
+    from raysweep.report.output import write_output
+    from raysweep.report.terminal import TrialStatus, print_trial, trial_json
     from raysweep.trial.run import run_trial
 
-    with Console(stderr=True).status("loading") as status:
-        began = time.monotonic()
-        epochs = int(min(config.training.epochs, float(config.defences["early_stopping"])))
+    epochs = int(min(config.training.epochs, float(config.defences["early_stopping"])))
+    with TrialStatus(epochs) as status_line:
+        threads = loaded.resources.threads
+        result = run_trial(config, on_epoch=status_line.show, threads=threads)
+    if out or as_json:
+        write_output(trial_json(result), out)
+    if not as_json:
+        print_trial(result)
 
-        def show(epoch: EpochRecord) -> None:
-            left = (time.monotonic() - began) / epoch.epoch * (epochs - epoch.epoch)
-            then = f"about {left:.0f} s of training left, then the attacks"
-            status.update(
-                f"epoch {epoch.epoch} of {epochs}: accuracy {epoch.accuracy:.3f}, "
-                + (then if epoch.epoch < epochs else "the attacks run")
-            )
 
-        result = run_trial(config, on_epoch=show, threads=loaded.resources.threads)
-    (print_json if as_json else print_trial)(result)
+@app.command()
+def status(folder: Folder, as_json: AsJson = False) -> None:
+    """Print how far a sweep is, also while it runs."""
+    from raysweep.driver.status import status as look
+    from raysweep.driver.status import to_text
+    from raysweep.records.results import load
+    from raysweep.report.output import as_json as to_json
+
+    state = look(load(folder))
+    print(to_json(state) if as_json else f"{to_text(state)}\n", end="")
 
 
 @app.command()
 def front(
     folders: Folders,
+    where: Where = None,
+    everything: Everything = False,
     format: Annotated[Format, typer.Option(help="Form of the output.")] = "table",  # noqa: A002
-    everything: Annotated[
-        bool,
-        typer.Option("--all", help="Include collapsed models and attacks that did not converge."),
-    ] = False,
+    as_json: AsJson = False,
+    out: OutFile = None,
 ) -> None:
-    """Print the front of one sweep, or of several sweeps with the same data and attacks."""
-    from raysweep.records.results import load, records
+    """Print the front of a sweep.
+
+    Several sweeps with the same data and attacks have one front.
+    """
+    from raysweep.records.conditions import parse_conditions
+    from raysweep.records.results import load
+    from raysweep.report.output import form_of, format_rows, write_output
     from raysweep.report.terminal import print_front_of
 
-    results = load(*folders)
-    if format == "table":
-        print_front_of(results, everything=everything)
+    results, conditions = load(*folders), parse_conditions(where or [])
+    form = "json" if as_json else form_of(out, format)
+    if form == "table":
+        print_front_of(results, everything=everything, where=conditions)
         return
-
-    rows = results.front(everything=everything)
-    if format == "csv":
-        print(rows.to_csv(index=False), end="")
-    elif format == "json":
-        from raysweep.config import to_plain
-
-        print(json.dumps(to_plain(records(rows))))
-    else:
-        rows.to_parquet(sys.stdout.buffer)
+    rows = results.front(everything=everything, where=conditions)
+    write_output(format_rows(rows, form), out)
 
 
 @app.command()
 def best(
-    folder: Annotated[str, typer.Argument(help="Results folder of a sweep.")],
-    where: Annotated[list[str] | None, typer.Option(help="Conditions: 'accuracy >= 0.9'.")] = None,
+    folders: Folders,
+    where: Where = None,
     by: Annotated[str, typer.Option(help="The objective to choose by.")] = "accuracy",
+    everything: Everything = False,
+    as_json: AsJson = False,
+    out: OutFile = None,
 ) -> None:
-    """Print the best configuration as a search space, which `raysweep trial` can run."""
-    import yaml
+    """Print the best configuration as a space for `raysweep trial`."""
+    from raysweep.records.choice import choose
+    from raysweep.records.conditions import parse_conditions
+    from raysweep.records.results import load
+    from raysweep.report.output import as_json as to_json
+    from raysweep.report.output import write_output
+    from raysweep.space.chosen import Chosen
 
-    from raysweep.records.choice import choose, parse_conditions
-    from raysweep.records.results import load, records
-    from raysweep.records.trial_config import TrialConfig
-    from raysweep.space.space import fixed_space
-
-    results = load(folder)
-    conditions = parse_conditions(where or [])
+    results, conditions = load(*folders), parse_conditions(where or [])
     trials = results.compared([condition.column for condition in conditions])
-    choice = choose(trials, results.objectives, conditions, by)
-    row = records(results.rows(trials={choice.row["trial_id"]}))[0]
-
-    names = (*results.objectives.names, "epsilon")
-    values = ", ".join(f"{name} {row[name]:.4g}" for name in names)
+    choice = choose(trials, results.objectives, conditions, by, everything=everything)
+    chosen = Chosen(results, choice)
     if not choice.fits:
         print(f"no trial fits {' and '.join(where or [])}; the nearest:", file=sys.stderr)
-        print(f"  trial {row['trial_id']}: {values}", file=sys.stderr)
+        print(f"  {chosen}", file=sys.stderr)
         raise typer.Exit(1)
-
-    config = TrialConfig.from_json(row["config"])
-    name = f"{results.documents[0]['name']}-{row['trial_id']}"
-    print(f"# trial {row['trial_id']}: {values}")
-    document = fixed_space(config, name, results.objectives)
-    print(yaml.safe_dump(document, sort_keys=False), end="")
+    write_output(to_json(chosen.to_plain()) if as_json else chosen.to_yaml(), out)
 
 
 @app.command()
@@ -257,81 +273,61 @@ def report(
         "report.html"
     ),
 ) -> None:
-    """Write one HTML page about a sweep, or several sweeps with the same data and attacks."""
+    """Write an HTML page about a sweep.
+
+    Several sweeps with the same data and attacks have one page.
+    """
     from raysweep.report.build import write
 
     page, *pictures = write(folders, out)
     print(f"Report: {page}, and {len(pictures)} figures beside it")
 
 
-@app.command()
-def validate(space: SpaceFile, settings: Settings = None) -> None:
-    """Check a search space without running it."""
-    from raysweep.config.user_function import is_reference, user_function
-
-    loaded = _space(space, settings)
-    dataset, model = loaded.config().dataset, loaded.config().model
-    for kind, name in (("dataset", dataset.name), ("model", model.name)):
-        if is_reference(name):
-            user_function(name, kind)
-
-    size = loaded.size()
-    grid = "" if size is None or not loaded.axes else f", {size} grid points"
-    print(f"{space}: valid. {loaded.sampler.trials} trials by {loaded.sampler.name}{grid}")
-    for key, axis in loaded.axes.items():
-        print(f"  {key}: {axis.model_dump(by_alias=True, exclude_defaults=True)}")
-    if loaded.scenarios:
-        n_trials = len(list(loaded.scenario_points()))
-        print(f"  scenarios: {', '.join(loaded.scenarios)} ({n_trials} trials)")
-    if loaded.pruning:
-        print(
-            f"  pruning: {loaded.pruning.name} after epochs {', '.join(map(str, loaded.rungs()))}"
-        )
-    print(f"  objectives: {', '.join(f'{k} {v}' for k, v in loaded.objectives.to_plain().items())}")
-    if dataset.find() is None:
-        print(f"warning: data set {dataset.name!r} is not on this machine yet", file=sys.stderr)
-
-
 @app.command("list")
-def list_(what: Annotated[Catalogue, typer.Argument(help="What to list.")]) -> None:
-    """List data sets, models, defences, attacks or samplers, one line each."""
-    from raysweep import defences, models
-    from raysweep.attacks import INVERSION, MEMBERSHIP
-    from raysweep.data.sources import SOURCES
-    from raysweep.space.settings import SAMPLERS
+def list_(
+    what: Annotated[Catalogue, typer.Argument(help="What to list.")], as_json: AsJson = False
+) -> None:
+    """List data sets, models, defences, attacks or samplers."""
+    from raysweep.report.output import as_json as to_json
+    from raysweep.space.describe import catalogue
 
-    catalogues: dict[Catalogue, dict[str, Any]] = {
-        "datasets": SOURCES,
-        "models": models.MODELS,
-        "defences": {
-            key: f"{description} (neutral: {defences.neutral()[key]})"
-            for key, description in defences.descriptions().items()
-        },
-        "attacks": {**MEMBERSHIP, **INVERSION},
-        "samplers": SAMPLERS,
-    }
-
-    for name, thing in catalogues[what].items():
-        line = thing if isinstance(thing, str) else (thing.__doc__ or "").strip().splitlines()[0]
-        print(f"{name:20} {line}")
-    if what in ("datasets", "models"):
-        print(f"{'package.module:function':20} your own")
+    lines = catalogue(what)
+    width = max(map(len, lines))
+    table = "".join(f"{name:{width}}  {line}\n" for name, line in lines.items())
+    print(to_json(lines) if as_json else table, end="")
 
 
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of search spaces, for editors."""
+    import json
+
     from raysweep.space.schema import schema as make
 
     print(json.dumps(make(), indent=2))
 
 
 @app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Check this machine: versions, devices, folders, Ray, data."""
+    from raysweep.driver.doctor import examine, to_text
+    from raysweep.report.output import as_json as to_json
+
+    findings = examine()
+    plain = [dataclasses.asdict(finding) for finding in findings]
+    print(to_json(plain) if as_json else to_text(findings), end="")
+    raise typer.Exit(1 if any(finding.is_serious for finding in findings) else 0)
+
+
+@app.command()
 def dashboard(
-    folder: Annotated[str, typer.Argument(help="Results folder of a sweep.")],
+    folder: Folder,
     port: Annotated[int, typer.Option(help="Port, on this machine only.")] = 8080,
 ) -> None:
-    """Open optuna-dashboard on a sweep's study (pip install 'raysweep[dashboard]')."""
+    """Open optuna-dashboard on a sweep's study.
+
+    Install it with pip install 'raysweep[dashboard]'.
+    """
     from raysweep.driver.dashboard import serve_dashboard
 
     serve_dashboard(folder, port=port)

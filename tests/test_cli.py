@@ -4,6 +4,7 @@ import json
 import resource
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import jsonschema
@@ -280,3 +281,57 @@ def test_a_mistake_in_an_override_names_the_override(call):
     code, _, err = call("sweep", "small.yaml", "--set", "label_smoothing=1")
     assert code == 2
     assert "must be less than 1, got 1 (small.yaml with --set label_smoothing)" in err
+
+
+@pytest.mark.parametrize("help_option", ["-h", "--help"])
+def test_help_is_short_and_no_summary_is_cut(call, help_option):
+    code, out, _ = call(help_option)
+    assert code == 0
+    assert "..." not in out.split("Commands:")[1]
+
+
+def test_init_writes_a_space_a_model_and_data_that_run_as_they_are(call, monkeypatch, tmp_path):
+    code, out, _ = call("init", "my_sweep")
+    assert code == 0
+    assert "Next: cd my_sweep && raysweep sweep space.yaml" in out
+    monkeypatch.chdir(tmp_path / "my_sweep")
+    monkeypatch.syspath_prepend(str(tmp_path / "my_sweep"))
+    assert call("validate", "space.yaml")[0] == 0
+
+    code, out, err = call("trial", "space.yaml", "--json")
+    assert code == 0, err
+    assert json.loads(out)["trial"]["accuracy"] > 0.85
+
+    monkeypatch.chdir(tmp_path)
+    code, _, err = call("init", "my_sweep")
+    assert (code, "already has space.yaml" in err) == (2, True)
+
+
+def test_a_space_that_comes_with_raysweep_is_found_by_its_name(call):
+    assert call("validate", "quickstart")[0] == 0
+    code, _, err = call("validate", "quikstart")
+    assert (code, "did you mean 'quickstart'?" in err) == (2, True)
+
+
+def test_the_doctor_finds_this_machine_able_to_run(call):
+    code, out, _ = call("doctor", "--json")
+    found = {finding["what"]: finding for finding in json.loads(out)}
+    assert code == 0
+    assert found["ray"]["found"]
+    assert "digits" in found["data found"]["found"]
+
+
+def test_the_doctor_names_a_temporary_folder_that_ray_cannot_use(call, monkeypatch, tmp_path):
+    folder = tmp_path / ("long" * 20)
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    code, out, _ = call("doctor")
+    assert code == 1
+    assert "! set TMPDIR to a shorter path" in out
+
+
+def test_validate_and_list_print_json(call):
+    code, out, _ = call("validate", "small.yaml", "--json")
+    assert (code, json.loads(out)["trials"]) == (0, 5)
+    code, out, _ = call("list", "attacks", "--json")
+    assert (code, "loss" in json.loads(out)) == (0, True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from raysweep.errors import SpaceError
+
 FORM = re.compile(r"(\d+(?:\.\d+)?)\s*([smh]?)")
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
@@ -19,6 +21,19 @@ def seconds(text: str | float) -> float:
     if match is None or float(match[1]) == 0:
         raise ValueError(f"must be a duration above 0 such as 90s, 10m or 2h, got {text!r}")
     return float(match[1]) * UNITS[match[2]]
+
+
+def option_seconds(text: str | None, option: str) -> float | None:
+    """Return the duration that a command line's ``option`` has, in seconds; None without one.
+
+    Raises:
+        SpaceError: the text is not a duration.
+
+    """
+    try:
+        return None if text is None else seconds(text)
+    except ValueError as error:
+        raise SpaceError(f"{option} {error}") from None
 
 
 def duration(seconds: float) -> str:

@@ -13,6 +13,7 @@ import sys
 import zlib
 from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ from pydantic.dataclasses import dataclass
 
 from raysweep.data.examples import RawData
 from raysweep.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def cache_folder() -> Path:
@@ -53,6 +57,17 @@ class Digits:
         digits = load_digits()
         images = digits.images.astype(np.uint8)[:, None]
         return RawData(features=images, labels=digits.target, top=16)
+
+
+def read_tumours() -> pd.DataFrame:
+    """Return 569 tumours: 30 measurements and the column ``diagnosis`` (Street et al. 1993)."""
+    from sklearn.datasets import load_breast_cancer
+
+    tumours = load_breast_cancer(as_frame=True)
+    names = [str(name) for name in tumours.target_names]
+    diagnosis = tumours.target.map(dict(enumerate(names)))
+    table: pd.DataFrame = tumours.data.assign(diagnosis=diagnosis)
+    return table
 
 
 def _read_idx(path: Path) -> NDArray[np.uint8]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from raysweep.config.durations import duration
 from raysweep.errors import StoreBusy, StoreError
 from raysweep.records.folder import SPACE
 from raysweep.records.store import Store
@@ -70,6 +71,15 @@ class Lock:
         with contextlib.suppress(StoreError):  # a folder that is gone holds no lock
             if self._is_ours(self._read()):
                 self._store.folder.remove(FILE)
+
+    def holder(self) -> str | None:
+        """Return who holds the lock as text, None if nobody does. Nothing is written."""
+        content = self._read()
+        if content is None:
+            return None
+        age = max(0.0, time.time() - float(content["heartbeat"]))
+        seen = "" if age <= STALE else f", last seen {duration(age)} ago: probably dead"
+        return _in_use_by(content) + seen
 
     def check(self) -> None:
         """Raise :class:`StoreBusy` when another driver has taken the lock over."""

@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,7 @@ from raysweep.errors import RaysweepError, StoreError
 from raysweep.records import compaction
 from raysweep.records.results import Results, records
 from raysweep.records.store import Store
+from raysweep.records.summary import Summary
 from raysweep.records.tables import Packed
 from raysweep.space.parsing import differences
 from raysweep.space.space import Space
@@ -52,19 +53,6 @@ if TYPE_CHECKING:
 
 MAX_RETRIES = 3
 """The most times that a trial is tried again after its worker or node died or ran out of memory."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Summary:
-    """The outcome of a sweep. ``ended`` is "done", "interrupted" or "out of time"."""
-
-    out: str
-    ended: str
-    ok: int
-    pruned: int
-    failed: int
-    missing: int
-    front: pd.DataFrame = field(repr=False, compare=False)
 
 
 def journal_path(out: str) -> Path:

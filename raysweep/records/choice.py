@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import operator
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from raysweep.config.registry import suggestion
 from raysweep.errors import SpaceError, StoreError
+from raysweep.records.conditions import Condition
 from raysweep.records.objectives import OBJECTIVES, Objectives
 from raysweep.records.results import records
-from raysweep.records.tables import numeric_columns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +25,17 @@ class Choice:
 
 
 def choose(
-    trials: pd.DataFrame, objectives: Objectives, conditions: Sequence[Condition], by: str
+    trials: pd.DataFrame,
+    objectives: Objectives,
+    conditions: Sequence[Condition],
+    by: str,
+    *,
+    everything: bool = False,
 ) -> Choice:
     """Return the trial that is best ``by`` an objective among those that meet every condition.
 
     If no trial meets them all, return the one that misses them by least. Collapsed trials and
-    attacks that did not converge are never chosen.
+    attacks that did not converge are chosen only with ``everything``.
 
     Raises:
         SpaceError: ``by`` is not an objective.
@@ -42,7 +44,8 @@ def choose(
     """
     if by not in OBJECTIVES:
         raise SpaceError(f"--by {by!r} is not an objective{suggestion(by, OBJECTIVES)}")
-    fit = trials[objectives.eligible(trials) & trials[by].notna()]
+    eligible = objectives.eligible(trials, everything=everything)
+    fit = trials[eligible & trials[by].notna()]
     if fit.empty:
         raise StoreError("no trial can be chosen: all failed, collapsed or did not converge")
 
@@ -57,76 +60,3 @@ def choose(
     order = np.lexsort((-fit["accuracy"].to_numpy(), losses, shortfall, ~meets))
     best = order[0]
     return Choice(row=records(fit.iloc[[best]])[0], fits=bool(meets[best]))
-
-
-def parse_conditions(texts: Sequence[str]) -> list[Condition]:
-    """Return the conditions in ``texts``, each on a column of ``trials`` that holds numbers.
-
-    Raises:
-        SpaceError: a text is not a condition, or its column does not exist or holds no numbers.
-
-    """
-    columns = numeric_columns("trials")
-    return [parse_condition(text, columns) for text in texts]
-
-
-OPERATORS: dict[str, Callable[[Any, float], Any]] = {
-    ">=": operator.ge,
-    "<=": operator.le,
-    ">": operator.gt,
-    "<": operator.lt,
-    "==": operator.eq,
-}
-
-SYNTAX = re.compile(
-    r"\s*([A-Za-z_]\w*)\s*(>=|<=|==|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|inf)\s*"
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Condition:
-    """A comparison of ``column`` with ``bound``; a missing value never meets it."""
-
-    column: str
-    sign: str
-    bound: float
-
-    def fits(self, trials: pd.DataFrame) -> NDArray[np.bool_]:
-        """Return which rows meet the condition, (n,)."""
-        values = _as_floats(trials[self.column])
-        fits: NDArray[np.bool_] = OPERATORS[self.sign](values, self.bound)
-        return fits
-
-    def shortfall(self, trials: pd.DataFrame) -> NDArray[np.float64]:
-        """Return how far each row is from meeting it, as a share of the bound; 0 if it does."""
-        with np.errstate(invalid="ignore"):  # inf - inf
-            gaps = np.abs(_as_floats(trials[self.column]) - self.bound)
-        shares = np.nan_to_num(gaps, nan=np.inf) / max(abs(self.bound), 1e-12)
-        return np.where(self.fits(trials), 0.0, shares)
-
-    def __str__(self) -> str:
-        return f"{self.column} {self.sign} {self.bound:g}"
-
-
-def _as_floats(column: pd.Series[Any]) -> NDArray[np.float64]:
-    return column.to_numpy(dtype=np.float64, na_value=np.nan)
-
-
-def parse_condition(text: str, columns: list[str]) -> Condition:
-    """Return the condition in ``text``; raise :class:`SpaceError` if it is not one.
-
-    >>> str(parse_condition("accuracy>=.9", ["accuracy"]))
-    'accuracy >= 0.9'
-    """
-    match = SYNTAX.fullmatch(text)
-    if match is None:
-        raise SpaceError(
-            f"--where {text!r} is not a condition",
-            remedy="write COLUMN >= NUMBER with one of >= <= > < ==, such as 'accuracy >= 0.9'",
-        )
-    column, sign, bound = match.groups()
-    if column not in columns:
-        raise SpaceError(
-            f"--where {text!r}: unknown column {column!r}{suggestion(column, columns)}"
-        )
-    return Condition(column=column, sign=sign, bound=float(bound))

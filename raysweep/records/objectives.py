@@ -130,21 +130,23 @@ class Objectives:
             columns.append(values)
         return np.stack(columns, axis=-1)
 
-    def eligible(self, trials: pd.DataFrame) -> pd.Series[bool]:
-        """Return which trials may stand on a front: finished, not collapsed, attacks converged."""
+    def eligible(self, trials: pd.DataFrame, *, everything: bool = False) -> pd.Series[bool]:
+        """Return which trials may stand on a front: finished, not collapsed, attacks converged.
+
+        With ``everything`` each finished trial may.
+        """
         fit = trials["status"] == "ok"
-        for column, value in self.requirements.items():
+        for column, value in self.requirements.items() if not everything else ():
             fit &= trials[column].eq(value)  # a missing value equals neither truth value
         return fit
 
     def front(self, trials: pd.DataFrame, *, everything: bool = False) -> pd.DataFrame:
         """Return the rows of ``trials`` that no eligible row dominates, best accuracy first.
 
-        With ``everything`` each finished trial is eligible: collapsed models and attacks that did
-        not converge may stand on the front too.
+        With ``everything`` collapsed models and attacks that did not converge may stand on it too.
         """
         values = self.comparable(trials)
-        fit = trials["status"] == "ok" if everything else self.eligible(trials)
+        fit = self.eligible(trials, everything=everything)
         values[~fit.to_numpy(dtype=bool)] = np.nan
         mask = front_mask(values, self.directions)
 

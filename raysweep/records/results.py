@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from raysweep.errors import SpaceError, StoreError
+from raysweep.records.conditions import Condition, meeting
 from raysweep.records.folder import SPACE
 from raysweep.records.objectives import OBJECTIVES, REQUIREMENTS, Objectives
 from raysweep.records.store import Store
@@ -94,12 +95,14 @@ class Results:
         rows = frame[frame["trial_id"].isin(finished)]
         return rows.drop_duplicates(subset=keys[table], ignore_index=True)
 
-    def front(self, *, everything: bool = False) -> pd.DataFrame:
+    def front(self, *, everything: bool = False, where: Sequence[Condition] = ()) -> pd.DataFrame:
         """Return the trials that no other dominates, best accuracy first.
 
-        See :meth:`Objectives.front`.
+        With ``where``, trials that miss one of its conditions are left out first. See
+        :meth:`Objectives.front`.
         """
-        ids = self.objectives.front(self.compared(), everything=everything)["trial_id"]
+        trials = meeting(self.compared([condition.column for condition in where]), where)
+        ids = self.objectives.front(trials, everything=everything)["trial_id"]
         whole = self.rows(trials=set(ids)).set_index("trial_id", drop=False)
         return whole.loc[ids].reset_index(drop=True)
 

@@ -1,10 +1,11 @@
-"""Print fronts and trials in a terminal of 80 columns or more."""
+"""Print sweeps, fronts and trials in a terminal of 80 columns or more."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,17 +13,55 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from raysweep.config import to_plain
-from raysweep.records.columns import TrialResult
+from raysweep.records.columns import EpochRecord, TrialResult
+from raysweep.records.conditions import Condition, meeting
 from raysweep.records.results import Results
+from raysweep.records.summary import Summary
+from raysweep.report.output import as_json
 
-MOST_ROWS = 100  # of a table in a terminal
+MOST_ROWS = 100  # of a table that is not in a terminal
+
+LINES_AROUND = 9  # lines of a terminal that a table leaves for what stands above and below it
 
 
-def print_front_of(results: Results, *, everything: bool) -> None:
+def print_summary(summary: Summary, results: Results, name: str) -> None:
+    """Print the front of a sweep that has ended, its counts, and how to continue it."""
+    if summary.is_empty:
+        print(f"{summary.ended} before the first trial ended: {summary.missing} trials are missing")
+        print("the same command continues; no record was written, so there is no front")
+        return
+
+    print_front(results, summary.front)
+    from raysweep.report.figures import write_front  # here, because it takes a second to import
+
+    figure = write_front(results, summary.front, name)
+    pruned = f" {summary.pruned} pruned," if summary.pruned else ""
+    print(f"{summary.ok} trials,{pruned} {summary.failed} failed. Records and front: {summary.out}")
+    if figure:
+        print(f"Figure: {figure}")
+
+    if summary.failed:
+        errors = results.trials.query("status == 'failed'")["error"].value_counts()
+        for error, count in errors.head(3).items():
+            print(f"  {count} x {error}", file=sys.stderr)
+    if summary.missing:
+        print(f"{summary.ended}: {summary.missing} trials are missing; the same command continues")
+
+
+def print_summary_json(summary: Summary, results: Results, name: str) -> None:
+    """Print how a sweep ended, its counts and the trials on its front as one line of JSON."""
+    from raysweep.report.figures import write_front
+
+    write_front(results, summary.front, name)
+    names = ("out", "ended", "ok", "pruned", "failed", "missing")
+    ids = summary.front["trial_id"].tolist()
+    print(as_json({name: getattr(summary, name) for name in names} | {"front": ids}), end="")
+
+
+def print_front_of(results: Results, *, everything: bool, where: Sequence[Condition] = ()) -> None:
     """Print the front, how many trials it was chosen from, and its hypervolume."""
     columns = [*_axis_columns(results), "strongest_attack", "attack_auc_low", "attack_auc_high"]
-    trials = results.compared(columns)
+    trials = meeting(results.compared([*columns, *(c.column for c in where)]), where)
     front = results.objectives.front(trials, everything=everything)
     print_front(results, front)
 
@@ -56,12 +95,14 @@ def print_front(results: Results, front: pd.DataFrame) -> None:
         heading = SHORT_HEADINGS.get(name, name.replace("_", " "))
         table.add_column(heading, justify="right", no_wrap=name == "attack_auc")
 
-    for _, row in front.head(MOST_ROWS).iterrows():
+    most = max(5, console.height - LINES_AROUND) if sys.stdout.isatty() else MOST_ROWS
+    for _, row in front.head(most).iterrows():
         table.add_row(*(_cell(name, row) for name in names))
     console.print(table)
 
-    if len(front) > MOST_ROWS:
-        print(f"{len(front) - MOST_ROWS} more have less accuracy: raysweep front --format csv")
+    if len(front) > most:
+        folder = results.stores[0].path
+        print(f"{len(front) - most} more have less accuracy: raysweep front {folder} --format csv")
     if "inversion_mse" in results.objectives.names:
         floor = front["inversion_floor"].iloc[0]
         print(f"The mean image, which sees no model, has an inversion MSE of {floor:.4f}.")
@@ -83,14 +124,37 @@ def _cell(name: str, row: pd.Series[Any]) -> str:
     return format(value, {"accuracy": ".3f", "inversion_mse": ".4f"}.get(name, ".3g"))
 
 
-def print_json(result: TrialResult) -> None:
-    """Print all records of a trial as one line of JSON, infinity as the text "inf"."""
+def trial_json(result: TrialResult) -> str:
+    """Return all records of a trial as one line of JSON, infinity as the text "inf"."""
     rows = {
         "trial": result.trial.row(),
         "attacks": [dataclasses.asdict(record) for record in result.attacks],
         "epochs": [dataclasses.asdict(record) for record in result.epochs],
     }
-    print(json.dumps(to_plain(rows)))
+    return as_json(rows)
+
+
+class TrialStatus:
+    """A line on stderr that says how far a trial is. Where there is no terminal, nothing shows."""
+
+    def __init__(self, epochs: int) -> None:
+        self._epochs, self._began = epochs, time.monotonic()
+        self._line = Console(stderr=True).status("loading")
+
+    def __enter__(self) -> TrialStatus:
+        self._line.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._line.stop()
+
+    def show(self, epoch: EpochRecord) -> None:
+        """Show the epoch that has ended, and an estimate for those to come."""
+        left = (time.monotonic() - self._began) / epoch.epoch * (self._epochs - epoch.epoch)
+        then = f"about {left:.0f} s of training left, then the attacks"
+        then = then if epoch.epoch < self._epochs else "the attacks run"
+        done = f"epoch {epoch.epoch} of {self._epochs}"
+        self._line.update(f"{done}: accuracy {epoch.accuracy:.3f}, {then}")
 
 
 def print_trial(result: TrialResult) -> None:

@@ -21,6 +21,7 @@ from raysweep.space.axes import Axis
 from raysweep.space.mistakes import check_whole
 from raysweep.space.objectives import parse_objectives, rung_objectives
 from raysweep.space.settings import SAMPLERS, Pruning, Resources, Sampler, parse_block
+from raysweep.space.shipped import find_space, shipped_spaces
 from raysweep.space.space import Space, check_axis_name, set_key
 
 BLOCKS = (
@@ -45,17 +46,22 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 def load_space(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Space:
     """Return the space in a YAML file, with every rule checked.
 
+    ``path`` may also be the name of a space that comes with raysweep, such as ``quickstart``.
     ``overrides`` (dotted key -> value) replace values of the file, as ``--set`` does.
 
     Raises:
         SpaceError: every mistake, with the file, the line, the key, the rule and the value.
 
     """
+    file = find_space(path)
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        hint = suggestion(str(path), shipped_spaces()).replace("Known", "raysweep comes with")
+        raise SpaceError(f"there is no file {path}{hint}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SpaceError(f"the search space {path} cannot be read ({error})") from None
-    return parse_space(text, str(path), overrides)
+    return parse_space(text, str(file), overrides)
 
 
 def parse_space(text: str, name: str, overrides: Mapping[str, Any] | None = None) -> Space:

@@ -73,6 +73,24 @@ def test_a_sweep_runs_continues_and_refuses_a_changed_space(folder):
     assert again["accuracy"] == row["accuracy"]
     assert again["attack_auc"] == pytest.approx(row["attack_auc"])
 
+    code, out, err = run("best", "out", "--json", "--out", "best.json", cwd=folder)
+    assert (code, out) == (0, ""), err
+    assert json.loads((folder / "best.json").read_text())["space"]["search"] == {}
+    code, out, err = run("status", "out", "--json", cwd=folder)
+    state = json.loads(out)
+    assert (code, state["trials"], state["ok"], state["driver"]) == (0, 7, 7, None), err
+    where = ("--where", "dropout > 0", "--where", "accuracy >= 0.1")
+    code, out, err = run("front", "out", *where, "--out", "front.csv", cwd=folder)
+    assert (code, out) == (0, ""), err
+    assert (pd.read_csv(folder / "front.csv")["dropout"] > 0).all()
+
+
+def test_a_time_budget_that_ends_before_any_trial_is_no_success(folder):
+    code, out, err = run("sweep", "small.yaml", "--out", "none", "--time-budget", "1s", cwd=folder)
+    assert code == 1, err
+    assert "out of time before the first trial ended" in out
+    assert "Traceback" not in err
+
 
 def test_a_killed_driver_loses_no_trial_and_runs_none_twice(folder):
     process = start("sweep", "small.yaml", "--out", "out", "--trials", "8", cwd=folder)

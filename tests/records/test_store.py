@@ -12,9 +12,10 @@ import pytest
 import yaml
 
 from raysweep.errors import SpaceError, StoreError
-from raysweep.records.choice import choose, parse_condition, parse_conditions
+from raysweep.records.choice import choose
 from raysweep.records.columns import AttackRecord, EpochRecord, ScoreRows, TrialRecord, TrialResult
 from raysweep.records.compaction import compact, drop_orphans, tidy
+from raysweep.records.conditions import parse_condition, parse_conditions
 from raysweep.records.folder import Folder
 from raysweep.records.objectives import Objectives
 from raysweep.records.results import load

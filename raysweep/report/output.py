@@ -1,0 +1,64 @@
+"""Put a command's output where the user wants it: in the terminal, or in a file anywhere."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import pandas as pd
+
+from raysweep.config import to_plain
+from raysweep.errors import SpaceError
+from raysweep.records.folder import Folder
+from raysweep.records.results import records
+
+
+def write_output(content: str | bytes, out: str | None) -> None:
+    """Print ``content``, or write it to the file ``out`` on any path that fsspec supports.
+
+    Raises:
+        StoreError: ``out`` is a folder, or cannot be written.
+
+    """
+    content = content.encode() if isinstance(content, str) else content
+    if out is None:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+        return
+
+    parent, _, name = out.rpartition("/")
+    Folder(parent or ("/" if out.startswith("/") else ".")).write_bytes(content, name)
+
+
+FORMS = ("csv", "json", "parquet")
+
+
+def form_of(out: str | None, form: str) -> str:
+    """Return ``form``, or the form that the suffix of the file ``out`` names for a table.
+
+    Raises:
+        SpaceError: the suffix names no form.
+
+    """
+    if out is None or form != "table":
+        return form
+    suffix = out.rpartition(".")[2]
+    if suffix not in FORMS:
+        raise SpaceError("--out takes a .csv, .json or .parquet file", got=out)
+    return suffix
+
+
+def as_json(value: Any) -> str:
+    """Return plain values as one line of JSON, infinity as the text "inf"."""
+    return json.dumps(to_plain(value)) + "\n"
+
+
+def format_rows(rows: pd.DataFrame, form: str) -> str | bytes:
+    """Return rows of a table as ``csv``, ``json`` or ``parquet``."""
+    if form == "csv":
+        return rows.to_csv(index=False)
+    if form == "json":
+        return as_json(records(rows))
+    return rows.to_parquet()

@@ -1,0 +1,77 @@
+"""Describe a space, and what a space may name, for people and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from raysweep import defences, models
+from raysweep.attacks import INVERSION, MEMBERSHIP
+from raysweep.config.registry import fields
+from raysweep.data.sources import SOURCES
+from raysweep.space.settings import SAMPLERS
+from raysweep.space.space import Space
+
+YOUR_OWN = "package.module:function"
+
+
+def describe(space: Space) -> dict[str, Any]:
+    """Return what a sweep of ``space`` would do, as plain values."""
+    axes = {
+        key: axis.model_dump(by_alias=True, exclude_defaults=True)
+        for key, axis in space.axes.items()
+    }
+    return {
+        "name": space.name,
+        "trials": space.sampler.trials,
+        "sampler": space.sampler.name,
+        "grid_points": space.size() if space.axes else None,
+        "axes": axes,
+        "scenarios": [name for name, _ in space.scenario_points()],
+        "rungs": list(space.rungs()),
+        "objectives": space.objectives.to_plain(),
+    }
+
+
+def to_text(description: Mapping[str, Any]) -> str:
+    """Return a description as lines for a terminal."""
+    points = description["grid_points"]
+    grid = "" if points is None else f", {points} grid points"
+    lines = [f"{description['trials']} trials by {description['sampler']}{grid}"]
+    lines += [f"  {key}: {axis}" for key, axis in description["axes"].items()]
+
+    scenarios = description["scenarios"]
+    if scenarios:
+        names = ", ".join(dict.fromkeys(scenarios))
+        lines.append(f"  scenarios: {names} ({len(scenarios)} trials)")
+    if description["rungs"]:
+        lines.append(f"  pruning after epochs {', '.join(map(str, description['rungs']))}")
+    goals = ", ".join(f"{name} {goal}" for name, goal in description["objectives"].items())
+    return "\n".join([*lines, f"  objectives: {goals}"])
+
+
+def catalogue(what: str) -> dict[str, str]:
+    """Return name -> one line for all that a space may name.
+
+    ``what`` is ``datasets``, ``models``, ``defences``, ``attacks`` or ``samplers``.
+    """
+    if what == "defences":
+        neutral = defences.neutral()
+        texts = defences.descriptions().items()
+        return {key: f"{text} (neutral: {neutral[key]})" for key, text in texts}
+    if what == "samplers":
+        return dict(SAMPLERS)
+
+    kinds: dict[str, Mapping[str, type[Any]]] = {
+        "datasets": SOURCES,
+        "models": models.MODELS,
+        "attacks": {**MEMBERSHIP, **INVERSION},
+    }
+    lines = {name: _first_line(kind) for name, kind in kinds[what].items()}
+    return lines if what == "attacks" else lines | {YOUR_OWN: "your own"}
+
+
+def _first_line(kind: type[Any]) -> str:
+    """Return the first line of a class' docstring, and the names of its parameters."""
+    names = ", ".join(fields(kind))
+    return (kind.__doc__ or "").strip().splitlines()[0] + (f" [{names}]" if names else "")
