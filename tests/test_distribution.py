@@ -10,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 BUILD = (
-    "from setuptools import build_meta as b; import sys\n"
-    "print(b.build_wheel(sys.argv[1]), b.build_sdist(sys.argv[1]))"
+    "from setuptools import build_meta as b; import sys; target = sys.argv[1]\n"
+    "print(b.build_wheel(target), b.build_sdist(target))"  # which change sys.argv
 )
 
 

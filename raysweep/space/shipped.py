@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, files
+import os
+import sysconfig
 from pathlib import Path
 
 FOLDER = "search_spaces"
@@ -10,24 +11,13 @@ FOLDER = "search_spaces"
 
 def shipped_spaces() -> dict[str, Path]:
     """Return the spaces that come with raysweep: name, such as ``quickstart``, -> file."""
-    checkout = Path(__file__).parents[2] / FOLDER
-    paths = sorted(checkout.rglob("*.yaml")) or _installed()
-    return {_name(path): path for path in paths}
-
-
-def _installed() -> list[Path]:
-    try:
-        found = files("raysweep") or []
-    except PackageNotFoundError:
-        return []
-    spaces = [Path(str(file.locate())) for file in found if file.suffix == ".yaml"]
-    return sorted(path for path in spaces if FOLDER in path.parts)
-
-
-def _name(path: Path) -> str:
-    """Return the name of a shipped space: its path below the folder, without the suffix."""
-    below = path.parts[path.parts[::-1].index(FOLDER) * -1 :]
-    return "/".join(below).removesuffix(".yaml")
+    above = Path(__file__).parents[2]  # the checkout, or the folder of installed packages
+    data = (sysconfig.get_path("data"), sysconfig.get_path("data", f"{os.name}_user"))
+    roots = [above, *map(Path, data)]
+    for folder in (above / FOLDER, *(root / "share" / "raysweep" / FOLDER for root in roots)):
+        if paths := sorted(folder.rglob("*.yaml")):
+            return {str(path.relative_to(folder))[: -len(".yaml")]: path for path in paths}
+    return {}
 
 
 def find_space(path: str | Path) -> Path:
