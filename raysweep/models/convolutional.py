@@ -9,19 +9,17 @@ from pydantic.dataclasses import dataclass
 
 from raysweep.models.layers import (
     Activation,
+    Plan,
     Shape,
     Width,
     activation,
+    classifier,
     dropouts,
-    flat_size,
     image_shape,
-    sequence,
 )
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from raysweep.models.layers import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +50,10 @@ class ThesisCnn:
             ]
             channels = width
 
-        layers.append(("flatten", nn.Flatten()))
-        size = flat_size(layers, shape)
-        dense = nn.Sequential(nn.Linear(size, self.dense), activation(self.activation))
-        output = nn.Linear(self.dense, n_classes)
-        return sequence([*layers, ("dense", dense), *dropouts(4, dropout), ("output", output)])
+        after = dropouts(4, dropout)
+        return classifier(
+            layers, shape, n_classes, dense=self.dense, act=self.activation, after_dense=after
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,12 +80,10 @@ class MnistCnn:
             ("conv2", second),
             *dropouts(2, dropout, spatial_dropout),
             ("pool2", nn.MaxPool2d(2, 1)),
-            ("flatten", nn.Flatten()),
         ]
 
-        dense = nn.Sequential(nn.Linear(flat_size(layers, shape), 32), activation(act))
-        output = nn.Linear(32, n_classes)
-        return sequence([*layers, ("dense", dense), *dropouts(3, dropout), ("output", output)])
+        after = dropouts(3, dropout)
+        return classifier(layers, shape, n_classes, dense=32, act=act, after_dense=after)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,5 +123,4 @@ def _one_convolution(
     from torch import nn
 
     convolution = nn.Sequential(nn.Conv2d(channels, width, 3, padding=1), activation(act))
-    layers: Plan = [("conv1", convolution), *after, ("flatten", nn.Flatten())]
-    return sequence([*layers, ("output", nn.Linear(flat_size(layers, shape), n_classes))])
+    return classifier([("conv1", convolution), *after], shape, n_classes)

@@ -11,11 +11,12 @@ from pydantic.dataclasses import dataclass
 from raysweep.models.layers import (
     Activation,
     Norm,
+    Plan,
     Shape,
     Width,
     activation,
+    classifier,
     dropouts,
-    flat_size,
     image_shape,
     normalisation,
     sequence,
@@ -23,8 +24,6 @@ from raysweep.models.layers import (
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from raysweep.models.layers import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +52,7 @@ class AlexNet:
                 layers.append((f"pool{pool_after[i]}", nn.MaxPool2d(2, ceil_mode=True)))
             channels = width
 
-        layers.append(("flatten", nn.Flatten()))
-        return sequence([*layers, ("output", nn.Linear(flat_size(layers, shape), n_classes))])
+        return classifier(layers, shape, n_classes)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from raysweep.models.layers import (
+    Plan,
     Shape,
     Width,
     activation,
@@ -20,8 +21,6 @@ from raysweep.models.layers import (
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from raysweep.models.layers import Plan
 
 
 Hidden = Annotated[

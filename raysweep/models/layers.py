@@ -13,8 +13,6 @@ from raysweep.errors import ModelError
 if TYPE_CHECKING:
     from torch import nn
 
-    Plan = list[tuple[str, nn.Module | None]]
-
 
 Activation = Annotated[
     Literal["relu", "tanh"], Field(description="activation after each hidden layer")
@@ -24,6 +22,9 @@ Norm = Annotated[
     Literal["batch", "group"],
     Field(description="group if a trial of the sweep may have DP, else batch"),
 ]
+
+Plan = list[tuple[str, "nn.Module | None"]]
+"""Layers in order, each with its name. None stands for a layer that is left out."""
 
 Shape = tuple[int, ...]
 
@@ -96,12 +97,27 @@ def refuse_spatial_dropout(spatial_dropout: float, name: str) -> None:
         )
 
 
-def flat_size(layers: Plan, shape: Shape) -> int:
-    """Return the number of features that ``layers`` compute for one example."""
-    import torch
+def classifier(
+    before: Plan,
+    shape: Shape,
+    n_classes: int,
+    *,
+    dense: int = 0,
+    act: str = "relu",
+    after_dense: Plan | None = None,
+) -> nn.Module:
+    """Return the layers ``before``, then flatten and the output.
 
-    module = sequence(layers).eval()
+    With ``dense`` units there is a dense layer, and the layers ``after_dense``, before the output.
+    """
+    import torch
+    from torch import nn
+
+    layers: Plan = [*before, ("flatten", nn.Flatten())]
     with torch.no_grad():
-        size = int(module(torch.zeros(1, *shape)).numel())
-    module.train()
-    return size
+        size = int(sequence(layers).eval()(torch.zeros(1, *shape)).numel())
+
+    if dense:
+        block = nn.Sequential(nn.Linear(size, dense), activation(act))
+        layers += [("dense", block), *(after_dense or [])]
+    return sequence([*layers, ("output", nn.Linear(dense or size, n_classes))]).train()

@@ -10,19 +10,17 @@ from pydantic.dataclasses import dataclass
 from raysweep.models.layers import (
     Activation,
     Norm,
+    Plan,
     Shape,
     activation,
+    classifier,
     dropouts,
-    flat_size,
     image_shape,
     normalisation,
-    sequence,
 )
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from raysweep.models.layers import Plan
 
 
 POOL = 0
@@ -41,11 +39,8 @@ class Vgg4:
     ) -> nn.Module:
         """Return conv1 ... pool1 ... flatten dense output; dropout after every convolution."""
         channels, _, _ = image_shape(shape, 4, "vgg4")
-        widths = (128, POOL, 256, POOL)
-        layers = _convolutions(
-            channels, widths, self.activation, self.norm, dropout, spatial_dropout
-        )
-        return _append_classifier(layers, self.activation, shape, n_classes)
+        widths = (channels, 128, POOL, 256, POOL)
+        return _build(self, widths, shape, n_classes, dropout, spatial_dropout)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +55,8 @@ class Vgg7:
     ) -> nn.Module:
         """Return conv1 ... pool1 ... flatten dense output; dropout after every convolution."""
         channels, _, _ = image_shape(shape, 16, "vgg7")
-        widths = (64, POOL, 128, POOL, 256, POOL, 512, 512, POOL)
-        layers = _convolutions(
-            channels, widths, self.activation, self.norm, dropout, spatial_dropout
-        )
-        return _append_classifier(layers, self.activation, shape, n_classes)
+        widths = (channels, 64, POOL, 128, POOL, 256, POOL, 512, 512, POOL)
+        return _build(self, widths, shape, n_classes, dropout, spatial_dropout)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,28 +71,29 @@ class Vgg9:
     ) -> nn.Module:
         """Return conv1 ... pool1 ... flatten dense output; dropout after every convolution."""
         channels, _, _ = image_shape(shape, 16, "vgg9")
-        widths = (64, POOL, 128, POOL, 256, 256, POOL, 512, 512, 512, POOL)
-        layers = _convolutions(
-            channels, widths, self.activation, self.norm, dropout, spatial_dropout
-        )
-        return _append_classifier(layers, self.activation, shape, n_classes)
+        widths = (channels, 64, POOL, 128, POOL, 256, 256, POOL, 512, 512, 512, POOL)
+        return _build(self, widths, shape, n_classes, dropout, spatial_dropout)
 
 
-def _convolutions(
-    channels: int,
+def _build(
+    model: Vgg4 | Vgg7 | Vgg9,
     widths: Sequence[int],
-    act: Activation,
-    norm: Norm,
+    shape: Shape,
+    n_classes: int,
     dropout: float,
     spatial_dropout: float,
-) -> Plan:
-    """Return the convolutions of ``widths``, each with its dropout, and the poolings among them."""
+) -> nn.Module:
+    """Return a convolution of each of ``widths`` with its dropout, POOL a pooling; fc1024, output.
+
+    The first of ``widths`` are the channels of the examples.
+    """
     from torch import nn
 
     layers: Plan = []
+    channels, *others = widths
     n_convolutions, n_pools = 0, 0
 
-    for width in widths:
+    for width in others:
         if width == POOL:
             n_pools += 1
             layers.append((f"pool{n_pools}", nn.MaxPool2d(2)))
@@ -108,19 +101,9 @@ def _convolutions(
 
         n_convolutions += 1
         convolution = nn.Conv2d(channels, width, 3, padding=1)
-        block = nn.Sequential(convolution, normalisation(norm, width), activation(act))
-        layers.append((f"conv{n_convolutions}", block))
+        parts = convolution, normalisation(model.norm, width), activation(model.activation)
+        layers.append((f"conv{n_convolutions}", nn.Sequential(*parts)))
         layers += dropouts(n_convolutions, dropout, spatial_dropout)
         channels = width
 
-    return layers
-
-
-def _append_classifier(before: Plan, act: Activation, shape: Shape, n_classes: int) -> nn.Module:
-    """Return the layers ``before``, followed by flatten, a dense layer of 1024 and the output."""
-    from torch import nn
-
-    layers: Plan = [*before, ("flatten", nn.Flatten())]
-    size = flat_size(layers, shape)
-    dense = nn.Sequential(nn.Linear(size, 1024), activation(act))
-    return sequence([*layers, ("dense", dense), ("output", nn.Linear(1024, n_classes))])
+    return classifier(layers, shape, n_classes, dense=1024, act=model.activation)
