@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from raysweep.config import sub_seed
 from raysweep.training.loop import isolated_rng
-from raysweep.training.optimizers import Adam
+from raysweep.training.optimizers import make_adam
 
 LEARNING_RATE = 1e-4
 
@@ -77,7 +77,7 @@ class InferenceTraining:
 
     def __init__(self, model: InferenceNetwork) -> None:
         self.model = model
-        self._optimizer = Adam(model.parameters(), LEARNING_RATE)
+        self._optimizer = make_adam(model.parameters(), LEARNING_RATE)
 
     def step(self, members: Columns, nonmembers: Columns) -> None:
         """Take one step on a batch of members and a batch of nonmembers."""

@@ -16,7 +16,7 @@ from raysweep.data import Split
 from raysweep.errors import TrainingDiverged
 from raysweep.training import signals
 from raysweep.training.devices import autocast, channels_last
-from raysweep.training.optimizers import SGD, Adam, Optimizer
+from raysweep.training.optimizers import Optimizer, make_adam, make_sgd
 from raysweep.training.recipe import EVALUATION_BATCH, Companion, PrivacySpent, Recipe
 from raysweep.training.target import TrainedTarget, compute_logits, pixels
 
@@ -41,8 +41,8 @@ def make_optimizer(training: Training, parameters: Iterable[nn.Parameter]) -> Op
     """Return the optimizer that ``training`` names."""
     rate, decay = training.learning_rate, training.weight_decay
     if training.optimizer == "sgd":
-        return SGD(parameters, rate, momentum=training.momentum, weight_decay=decay)
-    return Adam(parameters, rate, weight_decay=decay, amsgrad=training.optimizer == "amsgrad")
+        return make_sgd(parameters, rate, momentum=training.momentum, weight_decay=decay)
+    return make_adam(parameters, rate, weight_decay=decay, amsgrad=training.optimizer == "amsgrad")
 
 
 @contextlib.contextmanager

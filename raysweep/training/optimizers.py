@@ -6,132 +6,97 @@ and it takes 150 MiB in every worker.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
+Update = Callable[[Sequence[int], list[Tensor], list[Tensor]], None]
+"""Takes the positions of parameters, the parameters and their gradients, and changes these."""
 
-class Optimizer(Protocol):
+
+class Optimizer:
     """Updates parameters by their gradients; skips parameters without a gradient."""
 
-    def zero_grad(self) -> None:
-        """Set every gradient to None."""
-
-    def step(self) -> None:
-        """Update every parameter by its gradient ``p.grad``."""
-
-
-class SGD:
-    """``torch.optim.SGD``, with ``weight_decay`` times the parameters added to the gradients."""
-
-    def __init__(
-        self,
-        parameters: Iterable[nn.Parameter],
-        learning_rate: float,
-        *,
-        momentum: float = 0.0,
-        weight_decay: float = 0.0,
-    ) -> None:
-        self._parameters = list(parameters)
-        self._rate, self._momentum, self._decay = learning_rate, momentum, weight_decay
-        # With a buffer of zeros the first step is the gradient alone, as in torch.
-        self._buffers = [torch.zeros_like(p) if momentum else None for p in self._parameters]
+    def __init__(self, parameters: Sequence[nn.Parameter], update: Update) -> None:
+        self._parameters, self._update = parameters, update
 
     def zero_grad(self) -> None:
         """Set every gradient to None."""
-        _clear_gradients(self._parameters)
+        for parameter in self._parameters:
+            parameter.grad = None
 
     @torch.no_grad()
     def step(self) -> None:
         """Update every parameter by its gradient ``p.grad``."""
-        rows = _rows_with_gradient(self._parameters)
-        if not rows:
-            return
+        pairs = [(i, p, p.grad) for i, p in enumerate(self._parameters) if p.grad is not None]
+        if pairs:
+            rows, parameters, gradients = (list(part) for part in zip(*pairs, strict=True))
+            self._update(rows, parameters, gradients)
 
-        parameters = _select(self._parameters, rows)
+
+def make_sgd(
+    parameters: Iterable[nn.Parameter],
+    learning_rate: float,
+    *,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+) -> Optimizer:
+    """Return ``torch.optim.SGD``; ``weight_decay`` times the parameters is added to gradients."""
+    changed = list(parameters)
+    # With a buffer of zeros the first step is the gradient alone, as in torch.
+    buffers = [torch.zeros_like(p) if momentum else None for p in changed]
+
+    def update(rows: Sequence[int], some: list[Tensor], gradients: list[Tensor]) -> None:
         sgd(
-            parameters,
-            _gradients(parameters),
-            [self._buffers[i] for i in rows],
+            some,
+            gradients,
+            [buffers[i] for i in rows],
             fused=True,
             has_sparse_grad=False,
-            lr=self._rate,
-            momentum=self._momentum,
-            weight_decay=self._decay,
+            lr=learning_rate,
+            momentum=momentum,
+            weight_decay=weight_decay,
             dampening=0.0,
             nesterov=False,
             maximize=False,
         )
 
+    return Optimizer(changed, update)
 
-class Adam:
-    """``torch.optim.Adam`` with its usual betas (0.9, 0.999) and eps (1e-8)."""
 
-    def __init__(
-        self,
-        parameters: Iterable[nn.Parameter],
-        learning_rate: float,
-        *,
-        weight_decay: float = 0.0,
-        amsgrad: bool = False,
-    ) -> None:
-        self._parameters = list(parameters)
-        self._rate, self._decay, self._amsgrad = learning_rate, weight_decay, amsgrad
+def make_adam(
+    parameters: Iterable[nn.Parameter],
+    learning_rate: float,
+    *,
+    weight_decay: float = 0.0,
+    amsgrad: bool = False,
+) -> Optimizer:
+    """Return ``torch.optim.Adam`` with its usual betas (0.9, 0.999) and eps (1e-8)."""
+    changed = list(parameters)
+    # Means, squares and, for amsgrad, the highest squares: one of each for every parameter.
+    moments = [[torch.zeros_like(p) for p in changed] for _ in range(3 if amsgrad else 2)]
+    steps = [torch.zeros((), dtype=torch.float32, device=p.device) for p in changed]
 
-        self._means = [torch.zeros_like(p) for p in self._parameters]
-        self._squares = [torch.zeros_like(p) for p in self._parameters]
-        self._highest = [torch.zeros_like(p) for p in self._parameters] if amsgrad else []
-        self._steps = [
-            torch.zeros((), dtype=torch.float32, device=p.device) for p in self._parameters
-        ]
-
-    def zero_grad(self) -> None:
-        """Set every gradient to None."""
-        _clear_gradients(self._parameters)
-
-    @torch.no_grad()
-    def step(self) -> None:
-        """Update every parameter by its gradient ``p.grad``."""
-        rows = _rows_with_gradient(self._parameters)
-        if not rows:
-            return
-
-        parameters = _select(self._parameters, rows)
+    def update(rows: Sequence[int], some: list[Tensor], gradients: list[Tensor]) -> None:
+        means, squares, *highest = ([moment[i] for i in rows] for moment in moments)
         adam(
-            parameters,
-            _gradients(parameters),
-            _select(self._means, rows),
-            _select(self._squares, rows),
-            _select(self._highest, rows),
-            _select(self._steps, rows),
+            some,
+            gradients,
+            means,
+            squares,
+            highest[0] if highest else [],
+            [steps[i] for i in rows],
             fused=True,
-            lr=self._rate,
-            weight_decay=self._decay,
-            amsgrad=self._amsgrad,
+            lr=learning_rate,
+            weight_decay=weight_decay,
+            amsgrad=amsgrad,
             beta1=0.9,
             beta2=0.999,
             eps=1e-8,
             maximize=False,
         )
 
-
-def _clear_gradients(parameters: list[nn.Parameter]) -> None:
-    for parameter in parameters:
-        parameter.grad = None
-
-
-def _rows_with_gradient(parameters: Sequence[Tensor]) -> list[int]:
-    return [i for i, parameter in enumerate(parameters) if parameter.grad is not None]
-
-
-def _select(state: Sequence[Tensor], rows: Sequence[int]) -> list[Tensor]:
-    """Return the entries of ``state`` at ``rows``; none if the optimizer does not keep it."""
-    return [state[i] for i in rows] if state else []
-
-
-def _gradients(parameters: Iterable[Tensor]) -> list[Tensor]:
-    return [p.grad for p in parameters if p.grad is not None]
+    return Optimizer(changed, update)

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from raysweep.training.optimizers import SGD, Adam
+from raysweep.training.optimizers import make_adam, make_sgd
 
 OPTIMIZERS = {
-    "sgd": (SGD, torch.optim.SGD, {}),
-    "momentum": (SGD, torch.optim.SGD, {"momentum": 0.9, "weight_decay": 0.1}),
-    "adam": (Adam, torch.optim.Adam, {"weight_decay": 0.1}),
-    "amsgrad": (Adam, torch.optim.Adam, {"amsgrad": True}),
+    "sgd": (make_sgd, torch.optim.SGD, {}),
+    "momentum": (make_sgd, torch.optim.SGD, {"momentum": 0.9, "weight_decay": 0.1}),
+    "adam": (make_adam, torch.optim.Adam, {"weight_decay": 0.1}),
+    "amsgrad": (make_adam, torch.optim.Adam, {"amsgrad": True}),
 }
 
 

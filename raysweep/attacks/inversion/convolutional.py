@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from raysweep.attacks.inversion.decoder import Decoder
 from raysweep.config import sub_seed
 from raysweep.training.loop import isolated_rng
-from raysweep.training.optimizers import Adam
+from raysweep.training.optimizers import make_adam
 from raysweep.training.recipe import EVALUATION_BATCH
 from raysweep.training.target import gather
 
@@ -69,7 +69,7 @@ def fit_convolutional(
     """
     decoder = _StandardisingNetwork(activations, shape, seed=seed, device=device)
     x, y = activations, torch.from_numpy(images)
-    optimizer = Adam(decoder.net.parameters(), LEARNING_RATE)
+    optimizer = make_adam(decoder.net.parameters(), LEARNING_RATE)
     order = torch.Generator().manual_seed(sub_seed(seed, "batches"))
     fitted_rows = torch.from_numpy(np.flatnonzero(~held_out))
     held_out_rows = torch.from_numpy(np.flatnonzero(held_out))
