@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,36 +14,15 @@ from raysweep.attacks.contract import InversionAttack, Knowledge, Observed
 from raysweep.config import sub_seed
 from raysweep.data import Split
 from raysweep.records.columns import AttackRecord, ReconstructionRows
+from raysweep.training.target import TrainedTarget
 from raysweep.trial import face_recogniser
 from raysweep.trial.membership_judge import parameters_json
-
-if TYPE_CHECKING:
-    from raysweep.training.target import TrainedTarget
-
 
 N_STORED_IMAGES = 16
 
 N_REBUILT = 2000
 
 N_REAL = 2000  # images that the face recogniser is trained on
-
-
-class Subject(Protocol):
-    """The examples or classes to rebuild, and the originals to compare with."""
-
-    @property
-    def n_stored(self) -> int | None:
-        """The number of images that are stored; None for all."""
-
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        """The class of each."""
-
-    def originals(self, images: NDArray[np.floating]) -> Split:
-        """Return the original that each image (n, *shape) is compared with."""
-
-    def recognition(self, images: NDArray[np.floating]) -> Recognition | None:
-        """Return the face recogniser's result for the images, None where it does not apply."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +86,10 @@ class Classes:
         recogniser = face_recogniser.fit(real.pixels(), real.labels)
         accuracy = recogniser.accuracy(self.nonmembers.pixels(), self.nonmembers.labels)
         return Recognition(names=recogniser.names(images), accuracy=accuracy)
+
+
+Subject = Examples | Classes
+"""What is rebuilt, and the originals to compare it with. Of ``n_stored`` None all are stored."""
 
 
 def judge_inversion(

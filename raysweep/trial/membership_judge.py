@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,7 @@ from raysweep.attacks.contract import Distances, Knowledge, MembershipAttack, Sc
 from raysweep.config import sub_seed, to_plain
 from raysweep.data import Split, concatenate
 from raysweep.records.columns import AttackRecord, ScoreRows
-
-if TYPE_CHECKING:
-    from raysweep.training.target import TrainedTarget
-
+from raysweep.training.target import TrainedTarget
 
 FPRS = {"0_001": 0.001, "0_01": 0.01, "0_1": 0.1}
 

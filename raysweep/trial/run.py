@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from math import inf
 from typing import Any, Protocol
@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import torch
 
 from raysweep import data
-from raysweep.attacks.contract import DatasetName, InversionAttack, Knowledge, draw_known
+from raysweep.attacks.contract import DatasetName, Knowledge, draw_known
 from raysweep.attacks.membership.data_transfer import DataTransfer
 from raysweep.attacks.shadows import TrainedShadow, train_shadows
 from raysweep.config import sub_seed
@@ -293,7 +293,9 @@ class _Trial:
             self.attacks.append(record)
             self.scores.append(scores)
 
-        for name, layer, inversion in self._inversions():
+        inversions = self.config.attacks.inversion.items()
+        pairs = ((name, layer, attack) for name, attack in inversions for layer in attack.layers)
+        for name, layer, inversion in pairs:
             rebuilt, images = judge_inversion(
                 name,
                 inversion,
@@ -307,11 +309,6 @@ class _Trial:
             )
             self.attacks.append(rebuilt)
             self.reconstructions.append(images)
-
-    def _inversions(self) -> Iterator[tuple[str, str | None, InversionAttack]]:
-        for name, attack in self.config.attacks.inversion.items():
-            for layer in attack.layers:
-                yield name, layer, attack
 
     def _shadows(self, numbers: Sequence[int], dataset: DatasetName | None) -> list[TrainedShadow]:
         """Return shadows on the pool, or on another data set dealt in the same sizes."""
@@ -329,12 +326,12 @@ class _Trial:
         seed, n = sub_seed(seed, "transfer"), len(splits.members)
         return train_shadows(recipe, examples, n, numbers, seed=seed, device=device)
 
+    def _sizes(self) -> dict[str, Any]:
+        return {f"n_{name}": size for name, size in self.splits.sizes.items()}
+
     def _train_accuracy(self, target: TrainedTarget) -> float:
         members = self.splits.members
         return float((target.logits(members).argmax(axis=1) == members.labels).mean())
-
-    def _sizes(self) -> dict[str, Any]:
-        return {f"n_{name}": size for name, size in self.splits.sizes.items()}
 
     def _privacy(self, spent: PrivacySpent | None) -> dict[str, Any]:
         if spent is None:
