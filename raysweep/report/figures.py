@@ -1,4 +1,4 @@
-"""Draw the front, and the best configurations by accuracy given up. Nothing is measured here."""
+"""Draw the front. Nothing is measured here."""
 
 from __future__ import annotations
 
@@ -163,34 +163,6 @@ def _legend(norm: LogNorm | None) -> list[Line2D]:
         Line2D([], [], color=c, label=label, linestyle="", markeredgecolor="black", **look)
         for label, c, look in entries
     ]
-
-
-def best_by_loss(best: pd.DataFrame, by: str, objectives: list[str]) -> Figure:
-    """Return the objectives of the best configuration ``by`` one of them, by accuracy given up.
-
-    ``best`` has one row for each ``accuracy_loss`` (a share), with the values of the trial.
-    """
-    shown = [name for name in objectives if name != "accuracy"] or ["accuracy"]
-
-    with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
-        figure = Figure(figsize=(5.2 * len(shown), 4.4), layout="constrained")
-        for axes, name in zip(np.atleast_1d(figure.subplots(1, len(shown))), shown, strict=True):
-            data = best.assign(points=100 * best["accuracy_loss"])
-            sns.lineplot(data, x="points", y=name, drawstyle="steps-post", ax=axes, color="grey")
-            sns.scatterplot(data, x="points", y=name, s=70, ax=axes, color="crimson", zorder=3)
-            for _, row in data.drop_duplicates("trial_id").iterrows():
-                epsilon = "no DP" if np.isinf(row["epsilon"]) else f"ε {row['epsilon']:.2g}"
-                axes.annotate(
-                    epsilon,
-                    xy=(row["points"], row[name]),
-                    xytext=(6, 8),
-                    textcoords="offset points",
-                    fontsize="small",
-                )
-            axes.set(xlabel="accuracy given up (points)", ylabel=LABELS.get(name, name))
-            axes.margins(x=0.08, y=0.15)
-        figure.suptitle(f"Best configuration by {by}", fontsize="x-large", fontweight="bold")
-    return figure
 
 
 def png(figure: Figure) -> bytes:

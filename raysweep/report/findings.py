@@ -94,6 +94,7 @@ def sweep_facts(results: Results, trials: pd.DataFrame) -> list[tuple[str, str]]
     sizes = [(trials[f"n_{name}"].dropna(), name) for name in SPLITS]
     attacks = document.get("attacks")
     families = attacks if isinstance(attacks, dict) else {}
+    times = trials["started_at"].dropna()
 
     return [
         ("trials", f"{len(trials):,}: {_count(trials)}"),
@@ -111,12 +112,8 @@ def sweep_facts(results: Results, trials: pd.DataFrame) -> list[tuple[str, str]]
         ("hardware", f"{_most_common(trials['device'])} on {_most_common(trials['node'])}"),
         ("a trial took", _seconds(trials)),
         ("software", _most_common(trials["versions"].map(_versions))),
-        ("ran", _span(trials["started_at"].dropna())),
+        ("ran", f"{times.min()} to {times.max()}" if len(times) else ""),
     ]
-
-
-def _span(times: pd.Series[Any]) -> str:
-    return f"{times.min()} to {times.max()}" if len(times) else ""
 
 
 def summary_line(results: Results, trials: pd.DataFrame) -> str:
@@ -176,6 +173,8 @@ def _seconds(trials: pd.DataFrame) -> str:
 
 def privacy(front: pd.DataFrame, n_trials: int) -> list[str]:
     """Return sentences on the promises of a front's epsilons, and on their limits."""
+    if front.empty:
+        return []
     spent = front["epsilon"].astype(float)
     private = front[np.isfinite(spent.to_numpy())]
     rest = len(front) - len(private)

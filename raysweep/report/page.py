@@ -27,6 +27,7 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 def page(material: Material, pngs: Mapping[str, bytes]) -> str:
     """Return the page as HTML; ``pngs`` maps the names of its figures to their bytes."""
     name = ", ".join(str(document.get("name")) for document in material.results.documents)
+    promises = findings.privacy(material.front, len(material.trials))
     sections = (
         element("h1", f"raysweep: {name}"),
         element("p", findings.summary_line(material.results, material.trials), class_="note"),
@@ -59,7 +60,7 @@ def page(material: Material, pngs: Mapping[str, bytes]) -> str:
             "The strongest attack of each trial. The left edge matters most to a single person: "
             "members are found there while hardly anybody is accused wrongly.",
         ),
-        _section("What is promised", *(element("p", sentence) for sentence in _promises(material))),
+        _section("What is promised", *(element("p", sentence) for sentence in promises)),
         _commands(material),
         _facts(material),
         element("p", _signature(material), class_="note"),
@@ -216,7 +217,7 @@ def _front(material: Material, pngs: Mapping[str, bytes]) -> Html:
 def _front_table(material: Material) -> Html:
     """Return the table of the front, without columns that have no value."""
     keys = [key for key in material.settings if key not in ("epsilon", "scenario")]
-    values = {key: findings.axis_values(_configs(material), key) for key in keys}
+    values = {key: findings.axis_values(material.shown["config"].tolist(), key) for key in keys}
     headings = ["", "accuracy [95 %]", "attack AUC", "attack", "MSE", "floor"]
     headings += ["epsilon spent", "asked", "scenario", *keys, "trial"]
 
@@ -243,20 +244,12 @@ PLAIN_COLUMNS = (
 )
 
 
-def _configs(material: Material) -> list[str]:
-    return [str(text) for text in material.shown["config"].fillna("")]
-
-
 def _cell(value: Any, form: str = ".3g") -> str:
     if pd.isna(value):
         return MISSING
     if isinstance(value, str):
         return value
     return "none" if np.isinf(value) else format(value, form)
-
-
-def _promises(material: Material) -> list[str]:
-    return findings.privacy(material.front, len(material.trials)) if len(material.front) else []
 
 
 def _commands(material: Material) -> Html:
@@ -267,10 +260,10 @@ def _commands(material: Material) -> Html:
         for trial_id in store.read("trials", ["number"], ids)["trial_id"]:
             homes.setdefault(trial_id, (store.path, document))
 
-    rows = zip(material.shown["trial_id"], _configs(material), strict=True)
+    shown = material.shown[["trial_id", "config"]].itertuples(index=False)
     commands = (
         element("li", element("pre", findings.command(*homes[trial_id], config)))
-        for trial_id, config in rows
+        for trial_id, config in shown
     )
 
     note = "Numbers are those of the table. The same seed gives the same results. "

@@ -61,7 +61,7 @@ def gather(results: Results) -> Material:
         results=results,
         trials=trials,
         front=front,
-        shown=shown.merge(configs, on="trial_id", how="left"),
+        shown=shown.merge(configs, on="trial_id", how="left").fillna({"config": ""}),
         picks=findings.highlights(trials, front, results.objectives),
     )
 

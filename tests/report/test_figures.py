@@ -41,12 +41,3 @@ def test_a_front_with_or_without_dp_alone_is_drawn(trials, epsilon):
     same = trials.assign(epsilon=epsilon)
     figure = figures.pareto_front(same, same.iloc[:1], OBJECTIVES, title="one kind")
     assert figures.png(figure).startswith(b"\x89PNG")
-
-
-def test_the_best_by_loss_has_a_panel_for_each_objective_but_accuracy(trials):
-    best = trials.iloc[:3].assign(accuracy_loss=[0.0, 0.05, 0.1])
-    figure = figures.best_by_loss(best, "attack_auc", list(OBJECTIVES.names))
-    assert [axes.get_ylabel() for axes in figure.axes] == [
-        figures.LABELS["attack_auc"],
-        figures.LABELS["inversion_mse"],
-    ]
