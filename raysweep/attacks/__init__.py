@@ -9,8 +9,9 @@ import dataclasses
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from raysweep.attacks.contract import InversionAttack, MembershipAttack
 from raysweep.attacks.inversion.activation_decoder import ActivationDecoder
 from raysweep.attacks.inversion.mi_face import MiFace
 from raysweep.attacks.membership.data_transfer import DataTransfer
@@ -22,12 +23,8 @@ from raysweep.attacks.membership.max_posterior import MaxPosterior
 from raysweep.attacks.membership.shadow import Shadow
 from raysweep.attacks.membership.supervised import Supervised
 from raysweep.config.registry import build, fields, lookup, suggestion
+from raysweep.data import Dataset
 from raysweep.errors import SpaceError
-
-if TYPE_CHECKING:
-    from raysweep.attacks.contract import InversionAttack, MembershipAttack
-    from raysweep.data import Dataset
-
 
 MEMBERSHIP: dict[str, type[Any]] = {
     "max_posterior": MaxPosterior,

@@ -51,7 +51,7 @@ class TrialConfig:
             "defences": Defences.parse,
             "attacks": Attacks.parse,
         }
-        blocks = {key: _parse_block(document, key, parse) for key, parse in parsers.items()}
+        blocks = {key: parse_block(document, key, parse) for key, parse in parsers.items()}
         try:
             blocks["defences"] = blocks["defences"].limit(blocks["training"])
         except SpaceError as error:
@@ -129,9 +129,10 @@ def parse_seed(value: Any) -> int:
     return value
 
 
-def _parse_block(
+def parse_block(
     document: Mapping[str, Any], key: str, parse: Callable[[Mapping[str, Any]], Any]
 ) -> Any:
+    """Return what ``parse`` makes of the block ``key`` of a document; {} if it is absent."""
     given = document.get(key) or {}
     if not isinstance(given, dict):
         raise SpaceError(f"`{key}` must be a mapping", got=given, place=[key])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
+from functools import partial
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,15 @@ from typing import Any
 import pydantic
 
 from raysweep import defences
-from raysweep.config.registry import explain, lookup, suggestion
+from raysweep.config.registry import build, explain, lookup, suggestion
 from raysweep.config.yaml import Document
 from raysweep.errors import RaysweepError, SpaceError
-from raysweep.records.trial_config import TrialConfig
+from raysweep.records.trial_config import TrialConfig, parse_block
 from raysweep.space import scenarios
 from raysweep.space.axes import Axis
 from raysweep.space.mistakes import check_whole
 from raysweep.space.objectives import parse_objectives, rung_objectives
-from raysweep.space.settings import SAMPLERS, Pruning, Resources, Sampler, parse_block
+from raysweep.space.settings import SAMPLERS, Pruning, Resources, Sampler
 from raysweep.space.shipped import find_space, shipped_spaces
 from raysweep.space.space import Space, check_axis_name, set_key
 
@@ -102,16 +103,16 @@ def _check_space(document: dict[str, Any]) -> Space:
     config = TrialConfig.parse(document)
     pruning = None
     if document.get("pruning") is not None:
-        pruning = parse_block(Pruning, document, "pruning")
+        pruning = parse_block(document, "pruning", partial(build, Pruning))
     space = Space(
         document=document,
         name=name,
         axes=_axes(document.get("search") or {}),
         scenarios=scenarios.parse_scenarios(document.get("scenarios") or {}),
         objectives=parse_objectives(document.get("objectives"), config.attacks),
-        sampler=parse_block(Sampler, document, "sampler"),
+        sampler=parse_block(document, "sampler", partial(build, Sampler)),
         pruning=pruning,
-        resources=parse_block(Resources, document, "resources"),
+        resources=parse_block(document, "resources", partial(build, Resources)),
         seed=config.seed,
     )
 

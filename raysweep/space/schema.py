@@ -62,17 +62,31 @@ REFERENCE = {"type": "string", "pattern": r"^[\w.]+:\w+$", "description": "packa
 
 def schema() -> dict[str, Any]:
     """Return the schema (draft 2020-12), made from the dataclasses that check a space."""
+    axis = _json_schema(Axis)
+    settings = _properties(*defences.DEFENCES)
+    sampler = _properties(Sampler)
+    name = sampler["name"]["description"]
+    sampler["name"] = {"enum": list(SAMPLERS), "description": name}
+    attacks: dict[str, Any] = {
+        "membership": _family(MEMBERSHIP),
+        "inversion": _family(INVERSION),
+        "attack_auc": {"type": "string"},
+        "inversion_mse": {"type": "string"},
+        "known_share": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+    }
+    directions = {name: {"const": direction} for name, direction in OBJECTIVES.items()}
+
     blocks: dict[str, Any] = {
         "name": {"type": "string"},
         "dataset": _named_block(SOURCES, _properties(PublishedSizes, *SOURCES.values()) | SPLIT),
         "model": _named_block(MODELS, _properties(*MODELS.values())),
         "training": _object(_properties(Training)),
-        "defences": _object(_properties(*defences.DEFENCES)),
-        "search": _search(),
+        "defences": _object(settings),
+        "search": {**_object(dict.fromkeys(settings, axis)), "additionalProperties": axis},
         "scenarios": {"type": "object", "additionalProperties": {"type": "object"}},
-        "attacks": _attacks(),
-        "objectives": _objectives(),
-        "sampler": _sampler(),
+        "attacks": _object(_describe(attacks, ATTACK_DESCRIPTIONS)),
+        "objectives": _object(_describe(directions, OBJECTIVE_DESCRIPTIONS)),
+        "sampler": _object(sampler),
         "pruning": _object(_properties(Pruning)),
         "resources": _object(_properties(Resources)),
         "seed": {"type": "integer", "minimum": 0},
@@ -86,38 +100,6 @@ def schema() -> dict[str, Any]:
         "additionalProperties": False,
         "properties": _describe(blocks, BLOCK_DESCRIPTIONS),
     }
-
-
-def _search() -> dict[str, Any]:
-    axis = _json_schema(Axis)
-    return {
-        "type": "object",
-        "properties": dict.fromkeys(_properties(*defences.DEFENCES), axis),
-        "additionalProperties": axis,
-    }
-
-
-def _attacks() -> dict[str, Any]:
-    properties: dict[str, Any] = {
-        "membership": _family(MEMBERSHIP),
-        "inversion": _family(INVERSION),
-        "attack_auc": {"type": "string"},
-        "inversion_mse": {"type": "string"},
-        "known_share": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
-    }
-    return _object(_describe(properties, ATTACK_DESCRIPTIONS))
-
-
-def _objectives() -> dict[str, Any]:
-    directions = {name: {"const": direction} for name, direction in OBJECTIVES.items()}
-    return _object(_describe(directions, OBJECTIVE_DESCRIPTIONS))
-
-
-def _sampler() -> dict[str, Any]:
-    properties = _properties(Sampler)
-    description = properties["name"]["description"]
-    properties["name"] = {"enum": list(SAMPLERS), "description": description}
-    return _object(properties)
 
 
 def _json_schema(kind: type[Any]) -> dict[str, Any]:
@@ -164,14 +146,13 @@ def _named_block(names: Iterable[str], properties: Mapping[str, Any]) -> dict[st
     return {"type": "object", "required": ["name"], "properties": {"name": name, **properties}}
 
 
-def _first_line(kind: type[Any]) -> str:
-    return (kind.__doc__ or "").strip().partition("\n")[0]
-
-
 def _family(table: Mapping[str, type[Any]]) -> dict[str, Any]:
     """Return the schema of a family of attacks: a list of names, or names to parameters."""
     parameters = {
-        name: {**_object(_properties(kind)), "description": _first_line(kind)}
+        name: {
+            **_object(_properties(kind)),
+            "description": (kind.__doc__ or "").strip().partition("\n")[0],
+        }
         for name, kind in table.items()
     }
     listed = {"type": "array", "items": {"enum": list(table)}}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from math import ceil
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import pydantic
 from annotated_types import Ge, Gt, Le
@@ -12,8 +11,6 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from raysweep.config import durations
-from raysweep.config.registry import build
-from raysweep.errors import SpaceError
 
 SAMPLERS: dict[str, str] = {
     "tpe": "tree-structured Parzen estimators, fitted to the finished trials (default)",
@@ -137,14 +134,3 @@ class Pruning:
         """
         share = 1 / self.reduction_factor if self.keep is None else self.keep
         return n if n * share < 1 - 1e-9 else ceil(n * share - 1e-9)
-
-
-def parse_block(kind: type[Any], document: Mapping[str, Any], key: str) -> Any:
-    """Return the block ``key`` of a document as a ``kind``, with defaults for absent keys."""
-    given = document.get(key) or {}
-    if not isinstance(given, dict):
-        raise SpaceError(f"`{key}` must be a mapping, got {given!r}", place=[key])
-    try:
-        return build(kind, given)
-    except SpaceError as error:
-        raise error.under(key) from None
