@@ -11,10 +11,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from raysweep.attacks import metrics
 from raysweep.errors import StoreError
@@ -23,10 +23,6 @@ from raysweep.records.results import load
 from raysweep.report import charts, figures, findings
 from raysweep.report.page import page
 from raysweep.report.selection import Material, gather, sample, setting_values
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 
 MOST_NAMES = 12  # values with names that fit on the axis of a figure
 

@@ -15,12 +15,11 @@ from raysweep import defences
 from raysweep.attacks.metrics import Interval, proportion
 from raysweep.config import from_plain
 from raysweep.config.user_function import is_reference
+from raysweep.data import SPLITS
 from raysweep.records.columns import BASELINE
 from raysweep.records.objectives import REQUIREMENTS, Objectives
 from raysweep.records.results import Results, records
 from raysweep.records.trial_config import setting
-
-SPLITS = ("members", "nonmembers", "pool", "reference", "validation", "test")
 
 COLUMNS = (
     "error",

@@ -39,7 +39,8 @@ class Space:
         document = copy.deepcopy(self._fixed)
         for key, value in defences.rename_older(values or {}).items():
             check_axis_name(key, ())
-            set_key(document, key, self._round(key, value))
+            counts = self.is_whole(key) and isinstance(value, float)
+            set_key(document, key, round(value) if counts else value)
         return TrialConfig.parse(document)
 
     @functools.cached_property
@@ -53,10 +54,6 @@ class Space:
         axis = self.axes.get(key)
         is_count = key in defences.COUNTS or key not in defences.all_keys()
         return axis is not None and axis.is_whole and is_count
-
-    def _round(self, key: str, value: Any) -> Any:
-        """Return ``value``, rounded where the axis counts something."""
-        return round(value) if self.is_whole(key) and isinstance(value, float) else value
 
     def baseline(self) -> TrialConfig:
         """Return the undefended configuration, to which all others are compared."""
@@ -122,7 +119,10 @@ class Space:
             "model": self._block("model", config.model.settings),
             "training": dataclasses.asdict(config.training),
             "defences": copy.deepcopy(self.document.get("defences") or {}),
-            "search": {key: _axis_values(axis) for key, axis in self.axes.items()},
+            "search": {
+                key: axis.model_dump(by_alias=True, exclude_none=True)
+                for key, axis in self.axes.items()
+            },
             **scenario_block,
             "attacks": config.attacks.settings,
             "objectives": self.objectives.to_plain(),
@@ -184,7 +184,3 @@ def _path(key: str) -> list[str]:
     if path[0] in ("defences", "search", "scenarios"):
         return [path[0], *(defences.OLDER_NAMES.get(part, part) for part in path[1:])]
     return path
-
-
-def _axis_values(axis: Axis) -> dict[str, Any]:
-    return axis.model_dump(by_alias=True, exclude_none=True)

@@ -7,21 +7,17 @@ with an autograd engine. All values are float32.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
 from raysweep.attacks.contract import Target
+from raysweep.attacks.shadows import TrainedShadow
 from raysweep.config import sub_seed
 from raysweep.data import Split
 from raysweep.training import signals
 from raysweep.training.signals import Floats
-
-if TYPE_CHECKING:
-    from raysweep.attacks.shadows import TrainedShadow
-
 
 Singles = NDArray[np.float32]
 
