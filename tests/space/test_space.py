@@ -348,7 +348,7 @@ def test_known_members_have_a_share_where_an_attack_needs_them():
 
 
 def test_a_missing_file_is_named():
-    with pytest.raises(SpaceError, match=r"nowhere\.yaml cannot be read"):
+    with pytest.raises(SpaceError, match=r"there is no file nowhere\.yaml"):
         load_space("nowhere.yaml")
 
 
