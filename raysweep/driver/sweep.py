@@ -88,6 +88,7 @@ def sweep(
     """
     console = console or Console(stderr=True)
     store = Store(out or f"{os.environ.get('RAYSWEEP_RESULTS', 'results')}/{space.name}")
+    store.refuse_links()
     splits = _preflight(space, here=address is None)
 
     with Lock(store, say=console.print) as lock:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from raysweep.records.store import Store, is_merged, stem
-from raysweep.records.tables import SCHEMAS
+from raysweep.errors import StoreError
+from raysweep.records.store import MERGED, Store, is_merged, merged_number, stem
+from raysweep.records.tables import SCHEMAS, to_parquet
 
 TOGETHER = 500
 
@@ -37,9 +38,12 @@ def compact(store: Store, *, least: int = TOGETHER) -> None:
         if not small:
             continue
 
-        last = max((stem(name) for name in names if is_merged(name)), default="merged-0")
-        number = 1 + int(last.rpartition("-")[2])
-        store.write_table(store.arrow(table, small), table, f"merged-{number:06d}")
+        number = 1 + max((merged_number(name) for name in names if is_merged(name)), default=0)
+        merged = to_parquet(store.arrow(table, small))
+        if not store.folder.create_bytes(merged, table, f"{MERGED}{number:06d}.parquet"):
+            raise StoreError(
+                f"{store.path} has another file {MERGED}{number:06d} in {table} by now"
+            )
         store.remove_all(table, small)
 
 

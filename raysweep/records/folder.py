@@ -15,6 +15,17 @@ from raysweep.errors import StoreError
 SPACE = "space.yaml"  # a folder holds a sweep if this file is in it
 
 
+def replace_file(target: str, content: bytes) -> None:
+    """Write a file on a disk completely or not at all. A link in its place is replaced.
+
+    Raises:
+        OSError: the file cannot be written; what was there is unchanged.
+
+    """
+    with _temporary_file(target, content) as temporary:
+        os.replace(temporary, target)
+
+
 @contextlib.contextmanager
 def _temporary_file(target: str, content: bytes) -> Iterator[str]:
     """Write ``content`` into a temporary file in the folder of ``target``; yield its path.
@@ -30,7 +41,7 @@ def _temporary_file(target: str, content: bytes) -> Iterator[str]:
             file.flush()
             os.fsync(file.fileno())
         yield temporary
-    except OSError:
+    except BaseException:  # Ctrl-C too
         with contextlib.suppress(OSError):
             os.remove(temporary)
         raise
@@ -120,14 +131,14 @@ class Folder:
                 self.fs.pipe_file(target, content)
                 return
 
+            self.refuse_link(*parts[:-1])
             folder = target.rpartition("/")[0]
             if not os.path.isdir(folder):
                 if parts == (SPACE,):  # only a new sweep creates its folder
                     os.makedirs(folder)
                 else:
                     os.mkdir(folder)
-            with _temporary_file(target, content) as temporary:
-                os.replace(temporary, target)
+            replace_file(target, content)
 
     def create_bytes(self, content: bytes, *parts: str) -> bool:
         """Write a file unless it exists; return whether it was written.
@@ -139,6 +150,7 @@ class Folder:
         with self.translate_errors("written"):
             try:
                 if self.is_local:
+                    self.refuse_link(*parts[:-1])
                     os.makedirs(target.rpartition("/")[0], exist_ok=True)
                     _create(target, content)
                 elif self.fs.exists(target):
@@ -148,6 +160,20 @@ class Folder:
             except FileExistsError:
                 return False
         return True
+
+    def refuse_link(self, *parts: str) -> None:
+        """Raise :class:`StoreError` if a folder inside this one is a link.
+
+        A folder from somebody else may hold a link to one of yours, and files written or removed
+        through it would be yours. A link to the results folder itself is fine.
+        """
+        for end in range(1, len(parts) + 1):
+            path = self.full(*parts[:end])
+            if self.is_local and os.path.islink(path):
+                raise StoreError(
+                    f"{path} is a link to {os.readlink(path)}, and raysweep writes through no link",
+                    remedy="remove the link, or copy what it leads to in its place",
+                )
 
     @contextlib.contextmanager
     def translate_errors(self, verb: str) -> Iterator[None]:
@@ -181,4 +207,5 @@ class Folder:
     def remove(self, *parts: str) -> None:
         """Remove a file that raysweep wrote, if it exists."""
         with self.translate_errors("written"), contextlib.suppress(FileNotFoundError):
+            self.refuse_link(*parts[:-1])
             self.fs.rm_file(self.full(*parts))

@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import glob
 import os
+import re
 import typing
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -56,6 +57,16 @@ def is_merged(name: str) -> bool:
     return stem(name).startswith(MERGED)
 
 
+def merged_number(name: str) -> int:
+    """Return the number in the name of a merged file; 0 if somebody gave it another name.
+
+    >>> merged_number("trials/merged-000012.parquet"), merged_number("merged-copy.parquet")
+    (12, 0)
+    """
+    match = re.fullmatch(f"{MERGED}([0-9]+)", stem(name))
+    return int(match[1]) if match else 0
+
+
 def stem(name: str) -> str:
     """Return a file's name without folder and ending: a trial's id, or ``merged-`` and a number."""
     return name.rpartition("/")[2].removesuffix(".parquet")
@@ -77,6 +88,11 @@ class Store:
     def __init__(self, path: str) -> None:
         self.folder = Folder(path)
         self.path = self.folder.path
+
+    def refuse_links(self) -> None:
+        """Raise :class:`StoreError` if the folder of a table is a link to another folder."""
+        for table in SCHEMAS:
+            self.folder.refuse_link(table)
 
     def remove_temporary_files(self) -> None:
         """Remove the half-written files of a driver from the tables; object stores have none.
@@ -142,7 +158,7 @@ class Store:
             listing: Iterable[str] = self.folder.fs.ls(folder, detail=False)
 
         names = sorted(name for name in listing if name.endswith(".parquet"))
-        merged = [name for name in names if is_merged(name)]
+        merged = sorted((name for name in names if is_merged(name)), key=merged_number)
         return [name for name in names if not is_merged(name)] + merged[::-1]
 
     def read(

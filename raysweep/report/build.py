@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from raysweep.attacks import metrics
 from raysweep.errors import StoreError
+from raysweep.records.folder import replace_file
 from raysweep.records.objectives import Objectives
 from raysweep.records.results import load
 from raysweep.report import charts, figures, findings
@@ -42,7 +43,7 @@ def write(folders: Sequence[str], out: Path) -> list[Path]:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         for path, content in contents.items():
-            path.write_bytes(content)
+            replace_file(str(path.absolute()), content)
     except OSError as error:
         problem = f"the report cannot be written to {out} ({error.strerror})"
         raise StoreError(problem, remedy="give another --out") from None
