@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import gc
+import os
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,7 @@ def run(
     from raysweep.records.tables import pack
     from raysweep.trial.run import run_recorded
 
+    _return_to_working_folder()
     device = _set_up_device(gpu)
     config = TrialConfig.from_json(proposal["config"])
 
@@ -76,6 +78,19 @@ def run(
             threads=threads,
         )
     tune.report({"result": pack(result)})
+
+
+def _return_to_working_folder() -> None:
+    """Enter the working folder again if it was removed and made anew under this process.
+
+    A node that joins does so to the others of its machine, because they share Ray's temporary
+    folder, and so may a user. Where this does not help, errors that follow are the machine's.
+    """
+    with contextlib.suppress(OSError):
+        os.getcwd()
+        return
+    with contextlib.suppress(OSError):  # there is no /proc outside Linux
+        os.chdir(os.readlink("/proc/self/cwd").removesuffix(" (deleted)"))
 
 
 def _set_up_device(gpu: float) -> torch.device:

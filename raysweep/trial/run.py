@@ -22,7 +22,6 @@ from raysweep.attacks.membership.data_transfer import DataTransfer
 from raysweep.attacks.shadows import TrainedShadow, train_shadows
 from raysweep.config import sub_seed
 from raysweep.data import Dataset, Splits, concatenate, deal_key
-from raysweep.errors import MachineFailure, OutOfMemory, RaysweepError
 from raysweep.records.columns import (
     AttackRecord,
     EpochRecord,
@@ -40,6 +39,7 @@ from raysweep.training.loop import Epoch, train
 from raysweep.training.recipe import PrivacySpent
 from raysweep.training.target import TrainedTarget, accuracy
 from raysweep.trial import preflight, verdict
+from raysweep.trial.faults import machine_failure, reason
 from raysweep.trial.inversion_judge import judge_inversion
 from raysweep.trial.machine import PeakMemory, device_name, limit_threads
 from raysweep.trial.membership_judge import judge_membership
@@ -94,7 +94,8 @@ def run_recorded(
     """Return the rows of one configuration, with status ``failed`` and the reason if it fails.
 
     Raises:
-        MachineFailure: the machine, not the configuration, may be at fault, so it is tried again.
+        MachineFailure: the error is none of those that a configuration causes, so that the trial is
+            tried again on another worker, see :mod:`raysweep.trial.faults`.
 
     """
     try:
@@ -107,21 +108,11 @@ def run_recorded(
             memory_parts=memory_parts,
             threads=threads,
         )
-
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise OutOfMemory(f"out of memory: {error}") from error
     except Exception as error:
-        if "can't allocate memory" in str(error) or "CUBLAS_STATUS_ALLOC_FAILED" in str(error):
-            raise OutOfMemory(f"out of memory: {error}") from error
-        if "CUDA error" in str(error):  # the process cannot use the GPU any more
-            raise MachineFailure(str(error)) from error
+        failure = machine_failure(error)
+        if failure is not None:
+            raise failure from error
         return TrialResult(trial=failed_record(config, reason(error)))
-
-
-def reason(error: BaseException) -> str:
-    """Return an error as one line of text for a record."""
-    kind = "" if isinstance(error, RaysweepError) else f"{type(error).__name__}: "
-    return f"{kind}{error}".strip() or type(error).__name__
 
 
 class _Trial:
