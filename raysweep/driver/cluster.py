@@ -154,7 +154,21 @@ def _connect(address: str | None, environment: dict[str, Any]) -> None:
         }
     else:
         _check_address(address)
+    if address is None or "://" not in address:
+        options["job_config"] = ray.job_config.JobConfig()
+        options["job_config"]._py_driver_sys_path = _Fixed()
     ray.init(runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR, **options)
+
+
+class _Fixed(list[str]):
+    """A list to which nothing is added.
+
+    Ray would add the working folder before all others of a worker's path, where a file of the
+    user's, or of whoever made the folder, would take the place of a library of the same name.
+    """
+
+    def extend(self, _: object) -> None:
+        """Do nothing."""
 
 
 def _check_address(address: str) -> None:

@@ -7,11 +7,15 @@ import json
 import os
 import re
 import shutil
+import sys
+import sysconfig
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import raysweep
+from raysweep.config.user_function import MODULES, user_folders
 from raysweep.errors import StoreError
 from raysweep.records.trial_config import TrialConfig
 from raysweep.space.space import Space
@@ -22,30 +26,54 @@ NOT_COPIED = {"__pycache__", "results", "venv", "site-packages"}
 """Folders that hold no code of the user."""
 
 
+CODE = "code_of_the_user"
+"""The folder, inside the one that Ray copies, that holds the user's modules.
+
+Ray puts the folder that it copies before all others on a worker's path, where a file of the user's
+with the name of a library would take its place.
+"""
+
+
 @contextlib.contextmanager
 def worker_environment(space: Space, *, elsewhere: bool) -> Iterator[dict[str, Any]]:
     """Yield Ray's runtime environment in which workers import the modules that the driver can.
 
-    On this machine they get the driver's PYTHONPATH, with the working folder first. On other
-    machines (``elsewhere``) the Python files below these folders are copied to each node if the
-    space names a function of the user. `ray job submit --working-dir` has already copied them.
+    They get the driver's PYTHONPATH, and look for the functions that a space names in the user's
+    folders as the driver does. On other machines (``elsewhere``) the Python files below these
+    folders are copied to each node if the space names a function of the user.
+    `ray job submit --working-dir` has already copied them.
     """
-    environment: dict[str, Any] = {"env_vars": {"PYTHONPATH": os.pathsep.join(_paths())}}
+    environment: dict[str, Any] = {"env_vars": {"PYTHONPATH": os.pathsep.join(_python_path())}}
+    if not REFERENCE.search(json.dumps(space.to_plain())):
+        yield environment
+        return
+
     job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
     copied = "working_dir" in (job.get("runtime_env") or {})
-    if not elsewhere or copied or not REFERENCE.search(json.dumps(space.to_plain())):
+    if not elsewhere or copied:
+        environment["env_vars"][MODULES] = os.pathsep.join(_user_folders())
         yield environment
         return
 
     with tempfile.TemporaryDirectory(prefix="raysweep-code-") as folder:
-        _copy_python_files(Path(folder))
+        _copy_python_files(Path(folder, CODE))
+        environment["env_vars"][MODULES] = CODE
         yield environment | {"working_dir": folder}
 
 
-def _paths() -> list[str]:
-    """Return the working folder and the folders of PYTHONPATH."""
-    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    return list(dict.fromkeys([os.getcwd(), *(path for path in given if path)]))
+def _python_path() -> list[str]:
+    """Return the folders of PYTHONPATH, and that of raysweep if it is not installed."""
+    given = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    ours = str(Path(raysweep.__file__).parent.parent)
+    is_installed = ours in map(sysconfig.get_path, ("purelib", "platlib"))
+    return list(dict.fromkeys([*given, *([] if is_installed else [ours])]))
+
+
+def _user_folders() -> list[str]:
+    """Return the folders of the user's modules: the working folder, and that of the script."""
+    script = os.path.dirname(os.path.realpath(sys.argv[0]))
+    is_users = script in sys.path and script != os.path.realpath(sysconfig.get_path("scripts"))
+    return list(dict.fromkeys([*user_folders(), *([script] if is_users else [])]))
 
 
 def _copy_python_files(folder: Path) -> None:
@@ -54,7 +82,8 @@ def _copy_python_files(folder: Path) -> None:
     Ray's own `excludes` cannot select Python files alone: a pattern that excludes all other files
     also excludes the folders.
     """
-    for path in _paths():
+    given = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    for path in (*_user_folders(), *given):
         for place, folders, files in os.walk(path):
             folders[:] = [name for name in folders if name[0] != "." and name not in NOT_COPIED]
             target = folder / Path(place).relative_to(path)

@@ -153,7 +153,8 @@ def test_the_python_files_of_the_user_are_copied_and_nothing_else(tmp_path, monk
     with worker_environment(space, elsewhere=False) as found:
         assert "working_dir" not in found
     with worker_environment(space, elsewhere=True) as found:
-        root = found["working_dir"]
+        assert found["env_vars"]["RAYSWEEP_MODULES"] == "code_of_the_user"
+        root = f"{found['working_dir']}/code_of_the_user"
         travels = [
             os.path.relpath(os.path.join(place, name), root)
             for place, _, names in os.walk(root)

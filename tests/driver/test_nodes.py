@@ -1,5 +1,6 @@
 """Sweeps on several nodes of this machine (ray.cluster_utils), which leave and join."""
 
+import os
 import random
 import signal
 import subprocess
@@ -53,7 +54,8 @@ def _ray_may_draw_its_ports():
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     (tmp_path / "where_model.py").write_text(WHERE)
     (tmp_path / "sitecustomize.py").write_text(SLOW_START)
     model = f"name: 'where_model:where', note: {tmp_path}/note, seconds: 0.5"
