@@ -14,6 +14,10 @@ Path = tuple[str | int, ...]
 
 MAX_CHARACTERS = 2**20
 
+MAX_DEPTH = 100  # mappings and lists inside each other
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where PyYAML was built with it
+
 _NUMBER = re.compile(r"[-+]?(\d[\d_]*)(\.\d*)?([eE][-+]?\d+)?|[-+]?\.\d+([eE][-+]?\d+)?")
 
 _INFINITY = re.compile(r"[-+]?\.?inf", re.IGNORECASE)
@@ -108,17 +112,21 @@ class Document:
 
 def _compose(text: str, name: str) -> yaml.Node | None:
     """Return the root node of ``text``, None if it is empty. Errors name it ``name``."""
+    depth = 0
     try:
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-            raise SpaceError(f"aliases (*name) are not read: write the value out ({name})")
-        return yaml.compose(text, Loader=yaml.SafeLoader)
+        for event in yaml.parse(text, Loader=_LOADER):
+            if isinstance(event, yaml.AliasEvent):
+                raise SpaceError(f"aliases (*name) are not read: write the value out ({name})")
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_DEPTH:
+                raise SpaceError(f"this is nested too deeply: at most {MAX_DEPTH} levels ({name})")
+        return yaml.compose(text, Loader=_LOADER)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or error
         raise SpaceError(f"this is not YAML: {problem} ({name}{line})") from None
-    except RecursionError:
-        raise SpaceError(f"this is nested too deeply ({name})") from None
 
 
 def _scalar(node: yaml.ScalarNode) -> Any:
@@ -129,7 +137,7 @@ def _scalar(node: yaml.ScalarNode) -> Any:
             return float(text)
         if _INFINITY.fullmatch(text):
             return float(text.replace(".", ""))
-    return yaml.SafeLoader("").construct_object(node)
+    return yaml.constructor.SafeConstructor().construct_object(node)
 
 
 def scalar(text: str) -> Any:

@@ -99,12 +99,10 @@ class Defences(Mapping[str, float | str]):
                     f"unknown defence {key!r}{suggestion(str(key), valid)}", place=[key]
                 )
 
-        built = tuple(
-            build(kind, {key: renamed[key] for key in fields(kind) if key in renamed})
-            for kind in DEFENCES
-        )
+        given = {kind: {k: renamed[k] for k in fields(kind) if k in renamed} for kind in DEFENCES}
+        built = tuple(build(kind, some) if some else _off(kind) for kind, some in given.items())
         _refuse_broken_privacy(built)
-        return cls(tuple(type(d)() if d.is_neutral else d for d in built))
+        return cls(tuple(_off(type(d)) if d.is_neutral else d for d in built))
 
     @functools.cached_property
     def settings(self) -> dict[str, float | str]:
@@ -150,6 +148,12 @@ class Defences(Mapping[str, float | str]):
 
     def __len__(self) -> int:
         return len(self.settings)
+
+
+@functools.cache
+def _off(kind: type[Any]) -> Defence:
+    """Return a defence with its neutral settings."""
+    return kind()  # type: ignore[no-any-return]
 
 
 def rename_older(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from raysweep.space.space import Space
 
 DESIGNS = ("random", "qmc", "grid")
 
+
 Points = Iterable[Mapping[str, Value]]
 
 
@@ -30,33 +31,48 @@ class Design:
         self._points = enumerate(points(space, seed), start=1 + n_before)
         is_grid = space.sampler.name == "grid"
         self._finite = None if is_grid else finite_values(space)
+        self._drawn: set[str] = set()
 
     def next(self, is_new: Callable[[str], bool]) -> tuple[int, TrialConfig] | None:
         """Return the next configuration that is new, with its number; None when none is left.
 
         A random sequence repeats itself in a finite space. When it has done so as often as the
-        space has points, all of them are tried to see whether any is left.
+        space has points, all of them are tried to see whether any is left. Other spaces are given
+        up after :func:`most_repeats` draws of what was drawn before: their axes have no effect, or
+        fewer values than a computer tells apart.
         """
+        n_repeats = 0
         for n_tried, (number, point) in enumerate(self._points, start=1):
             config = self._space.config(point)
             if is_new(config.trial_id):
+                self._drawn.add(config.trial_id)
                 return number, config
-            if self._is_exhausted_after(n_tried, is_new):
-                return None
-        return None
 
-    def _is_exhausted_after(self, n_repeats: int, is_new: Callable[[str], bool]) -> bool:
-        """Return whether a finite space has nothing new; checked at multiples of its size only."""
-        values = self._finite
-        if values is None or n_repeats % n_combinations(values) != 0:
-            return False
-        return first_new(self._space, combinations(values), is_new) is None
+            n_repeats = n_repeats + 1 if config.trial_id in self._drawn else 0
+            self._drawn.add(config.trial_id)
+            is_over = n_repeats >= most_repeats(len(self._drawn))
+            if self._finite is None:
+                if is_over:
+                    return None
+            elif n_tried % n_combinations(self._finite) == 0:
+                left = first_new(self._space, combinations(self._finite), is_new)
+                if left is None or is_over:
+                    return None if left is None else (number, left)
+        return None
 
     def learn(self, row: Mapping[str, Any]) -> None:
         """Do nothing: no record changes what is proposed."""
 
     def drop(self, trial_id: str) -> None:
         """Do nothing: no proposal is remembered."""
+
+
+def most_repeats(n_known: int) -> int:
+    """Return how many draws in a row may repeat known ones before no other is looked for.
+
+    Of ``n_known`` + 1 equally likely ones, one is missed so often with probability exp(-10).
+    """
+    return 100 + 10 * n_known
 
 
 def first_new(space: Space, points: Points, is_new: Callable[[str], bool]) -> TrialConfig | None:

@@ -7,7 +7,6 @@ import itertools
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +23,18 @@ from optuna.trial import FrozenTrial, TrialState
 
 from raysweep.config import from_plain, sub_seed
 from raysweep.driver.counting import LARGEST_RANGE, combinations, finite_values, n_combinations
-from raysweep.driver.designs import first_new, points
+from raysweep.driver.designs import first_new, most_repeats, points
 from raysweep.records.objectives import Objectives
 from raysweep.records.pareto import leading
 from raysweep.records.trial_config import TrialConfig, setting
 from raysweep.space.axes import Axis
 from raysweep.space.space import Space
 
-MAX_REPEATS = 100
+MOST_ASKED = 100
 """How often in a row a sampler may repeat itself before proposals are drawn at random."""
+
+LARGEST = 1e6
+"""The number that stands for infinity in an objective, worse than any epsilon that says much."""
 
 LARGEST_STUDY = 500
 """The most records that a study begins with. Half are the latest, half the best of the others.
@@ -80,7 +82,7 @@ class Search:
 
     def next(self, is_new: Callable[[str], bool]) -> tuple[int, TrialConfig] | None:
         """Return a configuration that is new and its number; None when none is left."""
-        for _ in range(MAX_REPEATS):
+        for _ in range(MOST_ASKED):
             asked = self.study.ask()
             config = self._space.config(_suggest(asked, self._space))
             if is_new(config.trial_id):
@@ -100,8 +102,10 @@ class Search:
         """Return a new configuration: the first of a small finite space, or one at random."""
         values = finite_values(self._space)
         is_small = values is not None and n_combinations(values) <= LARGEST_RANGE
-        candidates = combinations(values) if values is not None and is_small else self._draws
-        return first_new(self._space, candidates, is_new)
+        if values is not None and is_small:
+            return first_new(self._space, combinations(values), is_new)
+        draws = itertools.islice(self._draws, most_repeats(len(self._records)))
+        return first_new(self._space, draws, is_new)
 
     def learn(self, row: Mapping[str, Any]) -> None:
         """Learn from the record of a trial, whether or not this study proposed it."""
@@ -282,11 +286,14 @@ def _suggest(asked: optuna.Trial, space: Space) -> dict[str, Any]:
 
 
 def _values(row: Mapping[str, Any], objectives: Objectives) -> list[float] | None:
-    """Return the objectives as dominance compares them, None when one is missing."""
+    """Return the objectives as dominance compares them, None when one is missing.
+
+    Samplers compute with them, so infinity (epsilon without DP-SGD) is the number LARGEST.
+    """
     if row.get("status") != "ok":
         return None
-    values: list[float] = objectives.comparable(row).tolist()
-    return values if all(isfinite(value) for value in values) else None
+    values = objectives.comparable(row)
+    return None if np.isnan(values).any() else values.clip(-LARGEST, LARGEST).tolist()
 
 
 def _is_pruned(row: Mapping[str, Any]) -> bool:

@@ -18,6 +18,8 @@ from raysweep.defences import OLDER_NAMES, Defences
 from raysweep.errors import RaysweepError, SpaceError, StoreError
 from raysweep.models import NamedModel
 
+LARGEST_SEED = 2**63 - 1  # that the records' column holds
+
 _STORED_NAMES = {name: older for older, name in OLDER_NAMES.items()}
 """Key of a defence -> its older name, which stored configurations keep for their hashes."""
 
@@ -37,8 +39,12 @@ class TrialConfig:
     seed: int = 0
 
     @classmethod
-    def parse(cls, document: Mapping[str, Any]) -> TrialConfig:
+    def parse(
+        cls, document: Mapping[str, Any], *, parsed: TrialConfig | None = None
+    ) -> TrialConfig:
         """Return the configuration that the fixed blocks of a space describe.
+
+        Blocks that ``document`` does not have are those of ``parsed``, if it is given.
 
         Raises:
             SpaceError: an unknown key or a value that breaks a rule, with its place.
@@ -51,13 +57,19 @@ class TrialConfig:
             "defences": Defences.parse,
             "attacks": Attacks.parse,
         }
-        blocks = {key: parse_block(document, key, parse) for key, parse in parsers.items()}
+        blocks = {
+            key: parse_block(document, key, parse)
+            if parsed is None or key in document
+            else getattr(parsed, key)
+            for key, parse in parsers.items()
+        }
         try:
             blocks["defences"] = blocks["defences"].limit(blocks["training"])
         except SpaceError as error:
             raise error.under("defences") from None
 
-        config = cls(**blocks, seed=parse_seed(document.get("seed", 0)))
+        seed = 0 if parsed is None else parsed.seed
+        config = cls(**blocks, seed=parse_seed(document.get("seed", seed)))
         config.attacks.other_datasets(config.dataset)  # raises if one is the target's data set
         return config
 
@@ -123,9 +135,10 @@ def setting(document: Mapping[str, Any], key: str) -> Any:
 
 
 def parse_seed(value: Any) -> int:
-    """Return a whole number >= 0; raise :class:`SpaceError` otherwise."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise SpaceError("`seed` must be a whole number >= 0", got=value, place=["seed"])
+    """Return a whole number from 0 to LARGEST_SEED; raise :class:`SpaceError` otherwise."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST_SEED:
+        rule = "`seed` must be a whole number from 0 to 2**63 - 1"
+        raise SpaceError(rule, got=value, place=["seed"])
     return value
 
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from math import exp, isfinite, log
+from math import exp, floor, isfinite, log, log10
 from typing import Annotated, Any, Self
 
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Value = float | int | str
+
+MOST_VALUES = 10_000
+"""The most values of an axis, and the most settings of all scenarios, that a space may list."""
+
+SMALLEST_LOW = 1e-9
+"""Values of a log axis that begins lower are rounded to 12 digits, and others to 12 decimals."""
 
 
 class Axis(BaseModel):
@@ -26,7 +32,7 @@ class Axis(BaseModel):
     high: Annotated[int | float | None, Field(description="upper end of a range")] = None
     log: Annotated[bool, Field(description="draw from the range on a logarithmic scale")] = False
     points: Annotated[
-        Annotated[int, Ge(2)] | None,
+        Annotated[int, Ge(2), Le(MOST_VALUES)] | None,
         Field(description="make a grid of so many values of the range, both ends included"),
     ] = None
     values: Annotated[
@@ -48,15 +54,19 @@ class Axis(BaseModel):
             raise ValueError("give `values`, or `low` and `high`, not both")
         if not self.values:
             raise ValueError("`values` must hold at least one value")
+        if len(self.values) > MOST_VALUES:
+            raise ValueError(
+                f"`values` must hold at most {MOST_VALUES:,} values, got {len(self.values):,}"
+            )
         return self
 
     def _check_range(self) -> None:
         if self.low is None or self.high is None:
             raise ValueError("an axis needs `low` and `high`, or `values: [...]`")
 
-        if not (isfinite(self.low) and isfinite(self.high)):
+        if not (_is_finite(self.low) and _is_finite(self.high)):
             raise ValueError(
-                f"`low` and `high` must be finite, got {self.low}, {self.high}; "
+                f"`low` and `high` must be finite, got {self.low!s:.40}, {self.high!s:.40}; "
                 "end the range and add `or: .inf`"
             )
         if not self.low < self.high:
@@ -122,8 +132,18 @@ class Axis(BaseModel):
         if u in (0.0, 1.0):
             return high if u else low
         if self.log:
-            return round(exp(log(low) + u * (log(high) - log(low))), 12)
+            value = exp(log(low) + u * (log(high) - log(low)))
+            decimals = 12 if low >= SMALLEST_LOW else 12 - floor(log10(value))
+            return min(max(low, round(value, decimals)), high)
         return low + u * (high - low)
+
+
+def _is_finite(number: float) -> bool:
+    """Return whether a number is finite as a float; a whole number may have too many digits."""
+    try:
+        return isfinite(number)
+    except OverflowError:
+        return False
 
 
 def grid(axes: Mapping[str, Axis]) -> Iterator[dict[str, Value]]:

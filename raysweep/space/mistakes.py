@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -12,6 +13,8 @@ from raysweep.errors import RaysweepError, SpaceError
 T = TypeVar("T")
 
 MOST = 20  # mistakes that one message names
+
+LONGEST = 0.5  # seconds after which no other mistakes are looked for
 
 STAND_INS: dict[str, Any] = {
     "name": "space",
@@ -53,7 +56,10 @@ def _others(
     value = copy.deepcopy(value)
     removed: list[Path] = []
     mistake = first
+    deadline = time.monotonic() + LONGEST
     for _ in range(MOST - 1):
+        if time.monotonic() > deadline:
+            return
         place = _remove(value, mistake.place)
         if place is None or place in removed:
             return

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
+from math import prod
 from typing import Any
 
 from raysweep.errors import SpaceError
+from raysweep.space.axes import MOST_VALUES
 
 
 def parse_scenarios(given: Any) -> dict[str, dict[str, Any]]:
@@ -20,6 +22,7 @@ def parse_scenarios(given: Any) -> dict[str, dict[str, Any]]:
         rule = "`scenarios` must be a mapping of names, such as {dp2: {target_epsilon: 2}}"
         raise SpaceError(rule, got=given, place=["scenarios"])
 
+    n_points = 0
     for name, settings in given.items():
         if not isinstance(settings, dict):
             rule = "a scenario is a mapping of axes to values, such as {target_epsilon: 2}"
@@ -28,6 +31,11 @@ def parse_scenarios(given: Any) -> dict[str, dict[str, Any]]:
             if values == []:
                 rule = f"`{key}` must have at least one value"
                 raise SpaceError(rule, got=[], place=["scenarios", name, key])
+
+        n_points += prod(len(v) for v in settings.values() if isinstance(v, list))
+        if n_points > MOST_VALUES:
+            rule = f"all scenarios together must have at most {MOST_VALUES:,} combinations"
+            raise SpaceError(rule, got=n_points, place=["scenarios", name])
     return given
 
 

@@ -103,7 +103,7 @@ class Pruning:
     ] = None
     reduction_factor: Annotated[
         float,
-        Gt(1),
+        Ge(1.01),
         Field(description="each rung is after this many times the epochs of the rung before"),
     ] = 2.0
     keep: Annotated[

@@ -36,12 +36,26 @@ class Space:
 
     def config(self, values: Mapping[str, Any] | None = None) -> TrialConfig:
         """Return the configuration at ``values`` (axis -> value); other axes are neutral."""
-        document = copy.deepcopy(self._fixed)
-        for key, value in defences.rename_older(values or {}).items():
+        if not values:
+            return self._neutral
+        present = defences.rename_older(values)
+        for key in present:
             check_axis_name(key, ())
+        changed = {_path(key)[0] for key in present}
+        if "training" in changed:
+            changed.add("defences")  # early stopping depends on the epochs of training
+
+        document: dict[str, Any] = {block: {} for block in changed}
+        document |= {k: copy.deepcopy(v) for k, v in self._fixed.items() if k in changed}
+        for key, value in present.items():
             counts = self.is_whole(key) and isinstance(value, float)
             set_key(document, key, round(value) if counts else value)
-        return TrialConfig.parse(document)
+        return TrialConfig.parse(document, parsed=self._neutral)
+
+    @functools.cached_property
+    def _neutral(self) -> TrialConfig:
+        """The configuration in which every axis is neutral."""
+        return TrialConfig.parse(self._fixed)
 
     @functools.cached_property
     def _fixed(self) -> dict[str, Any]:

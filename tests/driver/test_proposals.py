@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pandas as pd
@@ -13,8 +14,8 @@ from raysweep.space.parsing import parse_space
 SAMPLERS = ["tpe", "random", "qmc", "nsgaii", "nsgaiii", "gp"]
 
 
-def a_space(sampler="random", search=None):
-    text = SMALL.replace("name: random", f"name: {sampler}")
+def a_space(sampler="random", search=None, more=""):
+    text = SMALL.replace("name: random", f"name: {sampler}") + more
     if search:
         start, end = text.index("search:"), text.index("attacks:")
         text = f"{text[:start]}search: {search}\n{text[end:]}"
@@ -247,3 +248,41 @@ def test_a_study_does_not_learn_from_trials_off_its_axes():
     study = Proposals(space, pd.DataFrame(rows)).source.study
     learnt = {t.user_attrs["trial_id"] for t in study.trials}
     assert learnt == {r["trial_id"] for r in rows if r["scenario"] != "both"}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("sampler", ["random", "qmc", "tpe"])
+@pytest.mark.parametrize(
+    ("axes", "n"),
+    [
+        ("{training.epochs: {low: 1, high: 3}}", 4),  # the baseline has other epochs
+        ("{delta: {low: 1e-6, high: 1e-4}}", 1),  # no effect without DP-SGD
+        ("{dropout: {low: 0.5, high: 0.5000000000000001}}", 3),
+        ("{training.batch_size: {low: 16, high: 18}, delta: {low: 1e-6, high: 1e-4}}", 3),
+    ],
+)
+def test_a_space_with_fewer_configurations_than_trials_ends_with_what_there_is(sampler, axes, n):
+    space = a_space(sampler, axes)
+    proposals = Proposals(space, pd.DataFrame())
+    ids = [p.config.trial_id for p in itertools.islice(iter(proposals.next, None), 10)]
+    assert len(set(ids)) == len(ids) == n
+    assert proposals.limit(10) == n
+
+
+@pytest.mark.parametrize("sampler", ["random", "qmc", "grid", "tpe"])
+@pytest.mark.parametrize(("key", "low"), [("l2", 1e-15), ("delta", 1e-15), ("l2", 3e-300)])
+def test_small_values_of_a_log_axis_stay_apart_and_on_the_axis(sampler, key, low):
+    points = ", points: 9" if sampler == "grid" else ""
+    axes = f"{{{key}: {{low: {low}, high: {low * 1e8}, log: true{points}}}}}"
+    space = a_space(sampler, axes, "defences: {target_epsilon: 4}" if key == "delta" else "")
+    rows = run(space, 9)
+    values = [parse_config(r).defences[key] for r in rows][1:]
+    assert len(set(values)) == len(values) == 8
+    assert all(low <= value <= low * 1e8 for value in values)
+
+
+def test_a_sampler_learns_from_trials_whose_objective_is_infinite():
+    space = a_space("tpe", more="objectives: {accuracy: max, epsilon: min}")
+    rows = [row(Proposals(space, pd.DataFrame()).next(), epsilon=math.inf)]
+    (trial,) = Proposals(space, pd.DataFrame(rows)).source.study.trials
+    assert trial.values == [rows[0]["accuracy"], 1e6]

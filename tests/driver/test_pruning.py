@@ -185,7 +185,10 @@ def test_pruning_may_not_change_when_a_sweep_continues(space, pruned_space):
     [
         ("{name: asha}", r"name` must be 'mo_asha', got 'asha'.*line 15"),
         ("{grace_epoch: 2}", r"unknown key 'grace_epoch'; did you mean 'grace_epochs'"),
-        ("{reduction_factor: 1}", r"reduction_factor` must be greater than 1, got 1"),
+        (
+            "{reduction_factor: 1}",
+            r"reduction_factor` must be greater than or equal to 1.01, got 1",
+        ),
         ("{keep: 0}", r"keep` must be greater than 0, got 0"),
         ("{grace_epochs: 4}", r"grace_epochs` must be below the epochs of training.*got 4"),
         ("often", r"pruning` must be a mapping, got 'often'"),

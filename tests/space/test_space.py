@@ -1,4 +1,5 @@
 import math
+import time
 from pathlib import Path
 
 import pytest
@@ -417,3 +418,31 @@ def test_a_resolved_space_with_scenarios_resolves_to_itself(text):
     assert [space.config(v).trial_id for _, v in space.scenario_points()] == [
         again.config(v).trial_id for _, v in again.scenario_points()
     ]
+
+
+def test_an_axis_of_10_000_values_is_checked_in_two_seconds():
+    values = ", ".join(f"{i / 10_000}" for i in range(10_000))
+    text = SMALL.replace("dropout: {low: 0.0, high: 0.5}", f"l2: {{values: [{values}]}}")
+    began = time.process_time()
+    assert parse_space(text, "x.yaml").size() is None
+    assert time.process_time() - began < 2
+    with pytest.raises(SpaceError, match=r"at most 10,000 values, got 10,001"):
+        parse_space(text.replace("values: [", "values: [0.1, "), "x.yaml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("low: 0.0, high: 0.5", f"low: 0.0, high: {'9' * 400}", "must be finite"),
+        ("low: 0.0, high: 0.5", "low: 0.0, high: 0.5, points: 1000000000", "less than or equal"),
+        ("seed: 3", "seed: 9223372036854775808", "from 0 to 2"),
+        (
+            "sampler:",
+            f"scenarios: {{x: {{dropout: {[0.1] * 101}, l2: {[0.1] * 101}}}}}\nsampler:",
+            "10,201",
+        ),
+    ],
+)
+def test_numbers_that_no_record_or_memory_holds_are_refused(old, new, message):
+    with pytest.raises(SpaceError, match=message):
+        parse_space(SMALL.replace(old, new), "x.yaml")
