@@ -335,10 +335,14 @@ def dashboard(
 
 def main() -> None:
     """Run the command line. A mistake of the user is one message and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # not UTF-8
     try:
         app()
-    except RaysweepError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (RaysweepError, ImportError, MemoryError) as error:
+        from raysweep.config.plain_text import message
+
+        print(f"error: {message(error)}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None

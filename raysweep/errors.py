@@ -23,6 +23,8 @@ from typing import Any
 
 _NOTHING: Any = object()
 
+LONGEST_VALUE = 200  # letters of a value in a message
+
 
 class RaysweepError(Exception):
     """A mistake that the user can correct, explained in one message.
@@ -45,7 +47,8 @@ class RaysweepError(Exception):
 def _written(value: Any) -> str:
     """Return a value as messages write it: whole numbers with a comma every three digits."""
     is_whole = isinstance(value, int) and not isinstance(value, bool)
-    return f"{value:,}" if is_whole else repr(value)
+    text = f"{value:,}" if is_whole else repr(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
 
 
 class SpaceError(RaysweepError):

@@ -96,7 +96,7 @@ def stranger(tmp_path, **columns):
     config = space.baseline()
     row = {"trial_id": config.trial_id, "number": 0, "status": "failed"}
     row |= {"config": config.to_json()} | columns
-    pd.DataFrame([row]).to_parquet(folder / "trials" / "x.parquet")
+    pd.DataFrame([row]).to_parquet(folder / "trials" / f"{config.trial_id}.parquet")
     return folder, space
 
 

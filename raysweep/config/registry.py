@@ -76,6 +76,7 @@ def explain(error: pydantic.ValidationError) -> SpaceError:
         return SpaceError(rule, place=path)
 
     name = ".".join(str(part) for part in path)
+    must = f"`{name}`: {rule[0].lower()}{rule[1:]}"
     if rule.startswith("Input should be "):
-        return SpaceError(f"`{name}` must be {rule[16:]}, got {first['input']!r}", place=path)
-    return SpaceError(f"`{name}`: {rule[0].lower()}{rule[1:]}, got {first['input']!r}", place=path)
+        must = f"`{name}` must be {rule[16:]}"
+    return SpaceError(must, got=first["input"], place=path)

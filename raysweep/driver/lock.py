@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from raysweep.config.durations import duration
+from raysweep.config.plain_text import one_line
 from raysweep.errors import StoreBusy, StoreError
 from raysweep.records.folder import SPACE
 from raysweep.records.store import Store
@@ -24,6 +25,8 @@ FILE = "lock.json"
 HEARTBEAT = 5.0  # seconds between two heartbeats
 
 STALE = 60.0  # seconds after which a heartbeat no longer counts
+
+LATEST = 2**33  # seconds: the year 2242
 
 SETTLE = 0.5  # seconds after which a driver that started at the same time has written too
 
@@ -115,10 +118,10 @@ class Lock:
         """Return the content of the file; None if it does not exist or is incomplete."""
         try:
             content: dict[str, Any] = json.loads(self._store.folder.read_bytes(FILE))
-            numbers = [int(content[name]) for name in ("pid", "since", "heartbeat")]
-        except (OSError, ValueError, TypeError, LookupError, OverflowError):
+            numbers = [content[name] for name in ("pid", "since", "heartbeat")]
+        except (OSError, ValueError, TypeError, LookupError, RecursionError):
             return None
-        is_complete = min(numbers) >= 0 and {"host", "token"} <= set(content)
+        is_complete = all(map(_is_time, numbers)) and {"host", "token"} <= set(content)
         return content if is_complete else None
 
     def _is_alive(self, content: dict[str, Any]) -> bool:
@@ -148,9 +151,16 @@ class Lock:
         return False
 
 
+def _is_time(number: object) -> bool:
+    """Return whether a value can be a time in seconds, or the number of a process."""
+    is_number = isinstance(number, int | float) and not isinstance(number, bool)
+    return is_number and 0 <= number < LATEST  # type: ignore[operator]
+
+
 def _in_use_by(content: dict[str, Any]) -> str:
     since = time.strftime("%H:%M:%S", time.localtime(content["since"]))
-    return f"in use by process {content['pid']} on {content['host']} since {since}"
+    host = one_line(content["host"], most=80)
+    return f"in use by process {int(content['pid'])} on {host} since {since}"
 
 
 def machine_id() -> str:

@@ -14,6 +14,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from raysweep.config.durations import duration
+from raysweep.config.plain_text import printable
 from raysweep.driver.time_left import TimeLeft
 from raysweep.records.objectives import OBJECTIVES, Objectives
 
@@ -85,7 +86,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Print a line above the table."""
-        self._console.print(text, soft_wrap=True, markup=False)
+        self._console.print(printable(text), soft_wrap=True, markup=False)
 
     def _cells(self, running: int) -> dict[str, str]:
         rows = list(self._rows.values())

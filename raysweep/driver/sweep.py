@@ -8,6 +8,7 @@ from it, and a sweep continues from its records alone.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
@@ -91,7 +92,8 @@ def sweep(
     store.refuse_links()
     splits = _preflight(space, here=address is None)
 
-    with Lock(store, say=console.print) as lock:
+    say = functools.partial(console.print, markup=False, soft_wrap=True)
+    with Lock(store, say=say) as lock:
         _write_space(store, space)
         total = count_trials(space, trials or space.sampler.trials)
         run = _open_run(space, store, lock, total, retry_failed=retry_failed, patience=patience)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 
 import fsspec
 
 from raysweep.errors import StoreError
+
+LARGEST_FILE = 2**23
+"""The most bytes of a file that is read whole; a space has at most 2**20 characters of 1 - 4."""
 
 SPACE = "space.yaml"  # a folder holds a sweep if this file is in it
 
@@ -64,6 +68,18 @@ def _create(target: str, content: bytes) -> None:
         os.remove(temporary)
 
 
+def require_file(path: str) -> None:
+    """Raise :class:`StoreError` for what is no file: to open a pipe or a device may last for ever.
+
+    Raises:
+        StoreError: there is a folder, a pipe, a socket or a device, or a link to one.
+        OSError: there is nothing, or it cannot be reached.
+
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise StoreError(f"{path} is not a file", remedy="remove it: raysweep did not write it")
+
+
 class FileGone(StoreError):
     """A file was removed after it had been listed, because a sweep merged it meanwhile."""
 
@@ -104,18 +120,26 @@ class Folder:
             raise self._unreachable("written", f"it is gone: it holds no {SPACE}")
 
     def read_bytes(self, *parts: str) -> bytes:
-        """Return the content of a file.
+        """Return the content of a file of at most LARGEST_FILE bytes.
 
         Raises:
             FileNotFoundError: the file does not exist.
-            StoreError: the folder cannot be reached.
+            StoreError: the folder cannot be reached, or it is no file or a larger one.
 
         """
+        name = self.full(*parts)
         with self.translate_errors("read"):
             try:
-                return bytes(self.fs.cat_file(self.full(*parts)))
+                if self.is_local:
+                    require_file(name)
+                content = bytes(self.fs.cat_file(name, end=LARGEST_FILE + 1))
             except FileNotFoundError as error:
                 missing = error
+            else:
+                if len(content) > LARGEST_FILE:
+                    rule = f"{name} has more than {LARGEST_FILE:,} bytes"
+                    raise StoreError(rule, remedy="raysweep did not write it: remove it")
+                return content
         raise missing
 
     def write_bytes(self, content: bytes, *parts: str) -> None:

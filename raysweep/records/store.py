@@ -10,10 +10,12 @@ in between, they are removed later. Long sweeps merge the small files of finishe
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import glob
 import os
 import re
+import time
 import typing
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -27,10 +29,15 @@ import pyarrow.parquet as pq
 from raysweep.config.yaml import Document
 from raysweep.defences import rename_older_in_space
 from raysweep.errors import SpaceError, StoreError
-from raysweep.records.folder import SPACE, FileGone, Folder
+from raysweep.records.folder import SPACE, FileGone, Folder, require_file
 from raysweep.records.tables import SCHEMAS, Packed, row_of, to_parquet
 
 MERGED = "merged-"  # the names of files with many trials begin with it; no trial_id does
+
+HEX = "[0-9a-f]"
+
+TRIAL_ID = "^[0-9A-Za-z_-]{1,64}$"
+"""What a trial's id may be: it stands in names of files, in YAML and in a terminal."""
 
 FILES_AT_ONCE = 32  # files requested from an object store at once
 
@@ -41,6 +48,7 @@ def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
 
 def _open_on_disk(name: str) -> pa.NativeFile:
     """Return a file of which only the requested columns are read; a small one is read whole."""
+    require_file(name)
     file = pa.OSFile(name)
     return file if is_merged(name) else pa.BufferReader(file.read_buffer())
 
@@ -50,6 +58,16 @@ def _holds(file: pq.ParquetFile, wanted: pa.Array) -> bool:
     ids = file.read(["trial_id"], use_threads=False)["trial_id"]
     distinct = [pa.array(chunk.dictionary).cast(pa.string()) for chunk in ids.chunks]
     return any(pc.any(pc.is_in(names, wanted)).as_py() for names in distinct)
+
+
+def _check_ids(name: str, ids: pa.ChunkedArray) -> None:
+    """Raise ArrowInvalid unless the rows are those of the trials that a file's name promises."""
+    distinct = ids.unique()
+    if not is_merged(name) and distinct.to_pylist() not in ([], [stem(name)]):
+        raise pa.ArrowInvalid("its rows are not those of the trial in its name")
+    is_one = pc.match_substring_regex(distinct, TRIAL_ID)
+    if distinct.null_count or pc.all(is_one, min_count=0).as_py() is False:
+        raise pa.ArrowInvalid("a trial_id in it is none that raysweep gives")
 
 
 def is_merged(name: str) -> bool:
@@ -95,14 +113,18 @@ class Store:
             self.folder.refuse_link(table)
 
     def remove_temporary_files(self) -> None:
-        """Remove the half-written files of a driver from the tables; object stores have none.
+        """Remove the half-written files of a driver; object stores have none.
 
         Only the process that holds the lock may do this: a running driver writes such files.
+        Another driver may be writing a lock, so that of the last minute stays.
         """
-        for table in SCHEMAS if self.folder.is_local else ():
-            folder = glob.escape(self.folder.full(table))
-            for name in glob.glob(f"{folder}/.*.{'[0-9a-f]' * 8}.tmp"):
-                self.folder.remove(table, os.path.basename(name))
+        for table in ("", *SCHEMAS) if self.folder.is_local else ():
+            place = [table] if table else []
+            for name in glob.glob(f"{glob.escape(self.folder.full(*place))}/.*.{HEX * 8}.tmp"):
+                is_lock = os.path.basename(name).startswith(".lock.json.")
+                with contextlib.suppress(FileNotFoundError):
+                    if not is_lock or time.time() - os.path.getmtime(name) > 60:
+                        self.folder.remove(*place, os.path.basename(name))
 
     def remove_all(self, table: str, names: Iterable[str]) -> None:
         """Remove those files of a table that exist among ``names``."""
@@ -259,9 +281,10 @@ class Store:
 
             rows = pa.table(columns, schema=schema)
             rows.validate(full=True)
+            _check_ids(name, rows["trial_id"])
             return rows if wanted is None else rows.filter(pc.is_in(rows["trial_id"], wanted))
         except (pa.ArrowException, OSError, KeyError) as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise StoreError(
                 f"{name} is damaged or raysweep did not write it ({reason})", remedy=_remedy(name)
             ) from None

@@ -35,6 +35,9 @@ def write(folders: Sequence[str], out: Path) -> list[Path]:
         StoreError: a folder is not a results folder, or ``out`` cannot be written.
 
     """
+    if not out.name or out.is_dir():
+        rule = f"--out {str(out)!r} is a folder, and the report is a file"
+        raise StoreError(rule, remedy="give a file such as report.html")
     material = gather(load(*folders))
     pngs = {name: figures.png(figure) for name, figure in draw(material)}
     contents: dict[Path, bytes] = {out: page(material, pngs).encode()}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
+from raysweep.config.plain_text import printable
+
 VOID = ("img", "meta")
 
 
@@ -21,7 +23,7 @@ def element(tag: str, /, *children: object, **attributes: object) -> Html:
     '<p class="note">1 &lt; 2 <b>&lt;script&gt;</b></p>'
     """
     written = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{html.escape(str(value))}"'
+        f' {key.rstrip("_").replace("_", "-")}="{html.escape(printable(value, most=None))}"'
         for key, value in attributes.items()
     )
     content = "" if tag in VOID else f"{join(*children)}</{tag}>"
@@ -30,7 +32,11 @@ def element(tag: str, /, *children: object, **attributes: object) -> Html:
 
 def join(*children: object) -> Html:
     """Return the children one after the other; those that are not markup are escaped."""
-    return Html("".join(c if isinstance(c, Html) else html.escape(str(c)) for c in children))
+    return Html(
+        "".join(
+            c if isinstance(c, Html) else html.escape(printable(c, most=None)) for c in children
+        )
+    )
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> Html:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from raysweep.config import to_plain
+from raysweep.config.plain_text import cell
 from raysweep.errors import SpaceError
 from raysweep.records.folder import Folder
 from raysweep.records.results import records
@@ -58,7 +59,7 @@ def as_json(value: Any) -> str:
 def format_rows(rows: pd.DataFrame, form: str) -> str | bytes:
     """Return rows of a table as ``csv``, ``json`` or ``parquet``."""
     if form == "csv":
-        return rows.to_csv(index=False)
+        return rows.map(cell).to_csv(index=False)
     if form == "json":
         return as_json(records(rows))
     return rows.to_parquet()

@@ -12,7 +12,9 @@ import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from raysweep.config.plain_text import one_line
 from raysweep.records.columns import EpochRecord, TrialResult
 from raysweep.records.conditions import Condition, meeting
 from raysweep.records.results import Results
@@ -43,7 +45,7 @@ def print_summary(summary: Summary, results: Results, name: str) -> None:
     if summary.failed:
         errors = results.trials.query("status == 'failed'")["error"].value_counts()
         for error, count in errors.head(3).items():
-            print(f"  {count} x {error}", file=sys.stderr)
+            print(f"  {count} x {one_line(error)}", file=sys.stderr)
     if summary.missing:
         print(f"{summary.ended}: {summary.missing} trials are missing; the same command continues")
 
@@ -97,7 +99,7 @@ def print_front(results: Results, front: pd.DataFrame) -> None:
 
     most = max(5, console.height - LINES_AROUND) if sys.stdout.isatty() else MOST_ROWS
     for _, row in front.head(most).iterrows():
-        table.add_row(*(_cell(name, row) for name in names))
+        table.add_row(*(Text(_cell(name, row)) for name in names))
     console.print(table)
 
     if len(front) > most:
@@ -116,7 +118,7 @@ def _cell(name: str, row: pd.Series[Any]) -> str:
     if name == "trial_id":
         return str(value)[:8]
     if isinstance(value, str):
-        return value
+        return one_line(value, most=40)
     if pd.isna(value):
         return "-"
     if name == "attack_auc" and not pd.isna(row["attack_auc_low"]):

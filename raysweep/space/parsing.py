@@ -14,7 +14,7 @@ import pydantic
 
 from raysweep import defences
 from raysweep.config.registry import build, explain, lookup, suggestion
-from raysweep.config.yaml import Document
+from raysweep.config.yaml import MAX_CHARACTERS, Document
 from raysweep.errors import RaysweepError, SpaceError
 from raysweep.records.trial_config import TrialConfig, parse_block
 from raysweep.space import scenarios
@@ -56,11 +56,12 @@ def load_space(path: str | Path, overrides: Mapping[str, Any] | None = None) -> 
     """
     file = find_space(path)
     try:
-        text = file.read_text(encoding="utf-8")
+        with open(file, encoding="utf-8") as opened:
+            text = opened.read(MAX_CHARACTERS + 1)
     except FileNotFoundError:
         hint = suggestion(str(path), shipped_spaces()).replace("Known", "raysweep comes with")
         raise SpaceError(f"there is no file {path}{hint}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, ValueError) as error:
         raise SpaceError(f"the search space {path} cannot be read ({error})") from None
     return parse_space(text, str(file), overrides)
 

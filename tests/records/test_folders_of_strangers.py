@@ -1,15 +1,24 @@
 """A results folder from somebody else: nothing outside it changes, and nothing in it is lost."""
 
+import io
+import json
 import os
 import shutil
+import time
+from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import SMALL
 from records.test_store import result
+from rich.console import Console
 
+from raysweep.cli import app
+from raysweep.driver.lock import Lock, machine_id
 from raysweep.driver.sweep import sweep
-from raysweep.errors import StoreError
-from raysweep.records.compaction import compact
+from raysweep.errors import StoreBusy, StoreError
+from raysweep.records.compaction import compact, tidy
 from raysweep.records.results import load
 from raysweep.records.store import Store
 from raysweep.records.tables import SCHEMAS
@@ -101,3 +110,93 @@ def test_later_merges_come_before_earlier_ones_whatever_their_length(folder):
         shutil.copy(folder / "trials" / f"{0:016x}.parquet", folder / "trials" / f"{name}.parquet")
     names = [os.path.basename(path) for path in Store(str(folder)).files("trials")]
     assert names[3:] == ["merged-1000000.parquet", "merged-999999.parquet", "merged-000002.parquet"]
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "name", ["trials/x.parquet", "space.yaml", "lock.json", "scores/merged-7.parquet"]
+)
+@pytest.mark.parametrize(
+    "make", [os.mkfifo, lambda path: os.symlink("/dev/zero", path)], ids=["pipe", "zeros"]
+)
+def test_a_pipe_or_an_endless_file_is_an_error_at_once(folder, name, make):
+    (folder / name).unlink(missing_ok=True)
+    make(folder / name)
+    with pytest.raises(StoreError, match=f"{name} is not a file"):
+        take_all(folder)
+
+
+def take_all(folder):
+    """Read all tables of a folder, and take its lock."""
+    with Lock(Store(str(folder))):
+        _ = load(str(folder)).scores
+
+
+def test_a_space_of_more_than_8_mib_is_not_read_whole(folder):
+    with (folder / "space.yaml").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(StoreError, match="more than 8,388,608 bytes"):
+        load(str(folder))
+
+
+def test_a_file_whose_rows_are_another_trials_is_an_error_that_names_it(folder):
+    (folder / "trials" / f"{0:016x}.parquet").rename(folder / "trials" / "zzz.parquet")
+    with pytest.raises(
+        StoreError, match=r"trials/zzz.parquet .*not those of the trial in its name"
+    ):
+        _ = load(str(folder)).trials
+
+
+@pytest.mark.parametrize("trial_id", [None, "x\nmodel: y", "../x", ""])
+def test_an_id_that_raysweep_does_not_give_is_an_error(folder, trial_id):
+    table = pa.table({"trial_id": pa.array([trial_id], pa.string())})
+    pq.write_table(table, folder / "trials" / "merged-1.parquet")
+    with pytest.raises(StoreError, match=r"merged-1.parquet .*trial_id"):
+        _ = load(str(folder)).trials
+
+
+@pytest.mark.parametrize("since", [1e300, "5", -1, None, True])
+def test_a_lock_with_an_impossible_time_is_taken_over(folder, since):
+    held = {"host": "h", "pid": os.getpid(), "token": "t", "machine": machine_id()}
+    held |= {"since": since, "heartbeat": since}
+    (folder / "lock.json").write_text(json.dumps(held))
+    with Lock(Store(str(folder))):
+        pass
+
+
+def test_files_that_a_kill_left_half_written_are_removed(folder):
+    names = [
+        ".front.parquet.0a1b2c3d.tmp",
+        "trials/.x.parquet.0a1b2c3d.tmp",
+        ".lock.json.0a1b2c3d.tmp",
+    ]
+    mine = [folder / ".notes.tmp", folder / ".lock.json.11111111.tmp"]
+    for path in (*mine, *(folder / name for name in names)):
+        path.write_text("half")
+    os.utime(folder / names[2], (0, 0))
+    tidy(Store(str(folder)))
+    assert not [name for name in names if (folder / name).exists()]
+    assert all(path.exists() for path in mine)  # the second may be another driver's, right now
+
+
+HOSTILE = "[/x]\x1b]0;owned\x07[link=http://x]=cmd"
+
+
+def test_text_of_records_reaches_a_terminal_and_tables_without_its_power(folder, capsys):
+    rows = result("d" * 16, 0.95, strongest_attack=HOSTILE, error="e" * 10_000, scenario="=1+1")
+    Store(str(folder)).write(rows)
+    held = {"host": HOSTILE, "pid": os.getpid(), "token": "t", "machine": machine_id()}
+    (folder / "lock.json").write_text(json.dumps(held | {"since": 1, "heartbeat": time.time()}))
+    app(["front", str(folder)], standalone_mode=False)
+    app(["front", str(folder), "--format", "csv"], standalone_mode=False)
+    out = capsys.readouterr().out
+    assert "[/x]?]0;owned?" in out
+    assert ",'=1+1," in out
+    assert "\x1b" not in out
+    write_report([str(folder)], folder / "report.html")
+    assert "\x1b" not in (folder / "report.html").read_text()
+    console = Console(file=io.StringIO())
+    with pytest.raises(StoreBusy, match=r"on \[/x\]\?\]0;owned"):
+        sweep(parse_space(SMALL, "small.yaml"), out=str(folder), console=console)
+    with pytest.raises(StoreError, match=r"'.' is a folder"):
+        write_report([str(folder)], Path("."))

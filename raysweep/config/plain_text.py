@@ -1,0 +1,58 @@
+"""Text that may come from a stranger, made fit for a terminal, a page and a table."""
+
+from __future__ import annotations
+
+import unicodedata
+
+LONGEST_LINE = 500  # characters of one line in a terminal
+
+_UNSEEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+"""Control and format characters, halves of characters, private ones, and breaks of lines."""
+
+
+def printable(text: object, *, most: int | None = LONGEST_LINE) -> str:
+    r"""Return text without characters that a terminal obeys, each line cut to ``most`` letters.
+
+    Escape sequences could rename the window, write to the clipboard or hide what was printed.
+    Breaks of lines and tabs stay.
+
+    >>> printable("\x1b]0;owned\x07"), printable("a" * 9, most=4)
+    ('?]0;owned?', 'aaa…')
+    """
+    lines = str(text).split("\n")
+    return "\n".join(_cut("".join(map(_seen, line)), most) for line in lines)
+
+
+def one_line(text: object, *, most: int | None = LONGEST_LINE) -> str:
+    """Return :func:`printable` text on one line."""
+    return printable(" ".join(str(text).split()), most=most)
+
+
+def _seen(character: str) -> str:
+    is_unseen = character != "\t" and unicodedata.category(character) in _UNSEEN
+    return "?" if is_unseen else character
+
+
+def _cut(line: str, most: int | None) -> str:
+    return line if most is None or len(line) <= most else f"{line[: most - 1]}…"
+
+
+def message(error: BaseException) -> str:
+    """Return what the command line says of an error."""
+    if isinstance(error, ImportError | MemoryError):
+        reason = one_line(error) or type(error).__name__
+        remedy = "install raysweep again, or give it more memory (ulimit -v)"
+        return f"Python cannot load what it needs ({reason}); {remedy}"
+    return printable(error)
+
+
+def cell(value: object) -> object:
+    """Return a value for a table of text (CSV), in which programs read some texts as formulas.
+
+    >>> cell("=1+1"), cell("loss"), cell(-1.5)
+    ("'=1+1", 'loss', -1.5)
+    """
+    if not isinstance(value, str):
+        return value
+    text = one_line(value, most=None)
+    return f"'{text}" if text[:1] in tuple("=+-@") else text
