@@ -132,9 +132,9 @@ def deal(
     """Return the sorted indices of each split. Splits are disjoint and may leave examples out."""
     rng = np.random.default_rng(seed)
     if groups is not None:
-        return _deal_groups(groups, counts, rng)
+        return _deal_groups(labels, groups, counts, rng)
 
-    by_class = [rng.permutation(np.flatnonzero(labels == c)) for c in range(labels.max() + 1)]
+    by_class = [rng.permutation(rows) for rows in rows_by_code(labels)]
     table = share_table([len(rows) for rows in by_class], list(counts.values()), rng)
 
     starts = np.zeros(len(by_class), dtype=int)
@@ -178,6 +178,7 @@ def share_table(
     sums to more than its class has. Such a rounding always exists, because the constraints are
     totally unimodular. A linear program with random costs, drawn from ``rng``, chooses one.
     """
+    from scipy import sparse
     from scipy.optimize import linprog
 
     sizes = np.array(class_sizes)
@@ -186,16 +187,16 @@ def share_table(
     missing = np.array(split_sizes) - rounded_down.sum(axis=1)
     spare = sizes - rounded_down.sum(axis=0)
 
-    # One variable for each entry: 1 if it is rounded up. A share that is whole stays as it is.
+    # One variable for each entry: 1 if it is rounded up. A share that is whole stays as it is. The
+    # constraints are sparse: with thousands of classes, dense ones take gigabytes.
     n_splits, n_classes = share.shape
-    bounds = [(0, 1 if extra > 1e-9 else 0) for extra in (share - rounded_down).ravel()]
     solution = linprog(
         rng.random(share.size),
-        A_eq=np.kron(np.eye(n_splits), np.ones(n_classes)),
+        A_eq=sparse.kron(sparse.eye(n_splits), np.ones((1, n_classes)), format="csr"),
         b_eq=missing,
-        A_ub=np.kron(np.ones(n_splits), np.eye(n_classes)),
+        A_ub=sparse.kron(np.ones((1, n_splits)), sparse.eye(n_classes), format="csr"),
         b_ub=spare,
-        bounds=bounds,
+        bounds=np.stack([np.zeros(share.size), (share - rounded_down).ravel() > 1e-9], axis=1),
         method="highs-ds",
     )
 
@@ -205,28 +206,59 @@ def share_table(
 
 
 def _deal_groups(
-    groups: Indices, counts: Mapping[str, int], rng: np.random.Generator
+    labels: Indices, groups: Indices, counts: Mapping[str, int], rng: np.random.Generator
 ) -> dict[str, Indices]:
     """Return the indices of each split, made of whole groups.
 
     Groups come in random order, and each goes to the split that lacks the most examples.
+
+    Raises:
+        DataError: a split gets no group, or the members get none of a class.
+
     """
+    names, codes = np.unique(groups, return_inverse=True)
+    by_group = rows_by_code(codes)
+
     splits: dict[str, list[Indices]] = {name: [] for name in counts}
     missing = dict(counts)
-    for group in rng.permutation(np.unique(groups)):
-        rows = np.flatnonzero(groups == group)
+    for group in rng.permutation(len(names)):
         name = max(missing, key=lambda split: missing[split])
         if missing[name] <= 0:
             break
-        splits[name].append(rows)
-        missing[name] -= len(rows)
+        splits[name].append(by_group[group])
+        missing[name] -= len(by_group[group])
 
     empty = [name for name, count in counts.items() if count and not splits[name]]
     if empty:
         raise DataError(
-            f"{len(np.unique(groups))} groups are too few: {', '.join(empty)} would get none",
+            f"{len(names)} groups are too few: {', '.join(empty)} would get none",
             remedy="ask for fewer splits or give finer groups",
         )
 
     no_rows = np.array([], dtype=np.int64)
-    return {name: np.sort(np.concatenate([*parts, no_rows])) for name, parts in splits.items()}
+    dealt = {name: np.sort(np.concatenate([*parts, no_rows])) for name, parts in splits.items()}
+    _check_classes_of_groups(labels, codes, dealt["members"])
+    return dealt
+
+
+def _check_classes_of_groups(labels: Indices, groups: Indices, members: Indices) -> None:
+    """Raise :class:`DataError` if groups keep a class away from the members."""
+    lacking = np.setdiff1d(labels, labels[members])
+    if len(lacking):
+        n_groups = len(np.unique(groups[labels == lacking[0]]))
+        raise DataError(
+            f"the members get no example of {len(lacking):,} of the classes: a group is dealt "
+            f"whole, and class {lacking[0]} is in {n_groups:,} of {len(np.unique(groups)):,} "
+            "groups alone",
+            remedy="give finer groups or more members, or leave the class out",
+        )
+
+
+def rows_by_code(codes: Indices) -> list[Indices]:
+    """Return the sorted rows of each code 0, 1 ... in time linear in the rows and codes.
+
+    >>> [rows.tolist() for rows in rows_by_code(np.array([1, 0, 1]))]
+    [[1], [0, 2]]
+    """
+    order = np.argsort(codes, kind="stable")
+    return np.split(order, np.cumsum(np.bincount(codes))[:-1])
