@@ -6,14 +6,14 @@ person's images, are in the same split.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from math import isfinite
+from collections.abc import Mapping, Sequence
+from math import ceil, inf
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Ge
+from annotated_types import Ge, Lt
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 from pydantic.dataclasses import dataclass
 
 from raysweep.config import sub_seed
@@ -21,31 +21,86 @@ from raysweep.errors import DataError
 
 Indices = NDArray[np.int64]
 
-Size = Annotated[int, Ge(0)] | Annotated[float, Ge(0)]
+
+def _check_size(size: float) -> float:
+    """Return a size if it is a whole number of examples or a share below 1."""
+    if isinstance(size, float) and size >= 1 and (size == 1 or size != int(size)):
+        raise ValueError(
+            f"a size must be a whole number of examples or a share below 1, got {size!r}"
+        )
+    return size
+
+
+_SIZE_SCHEMA = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "number", "minimum": 0}]}
+
+Size = Annotated[
+    int | float, Ge(0), Lt(inf), AfterValidator(_check_size), WithJsonSchema(_SIZE_SCHEMA)
+]
+
+SHARES = {"members": 0.3, "nonmembers": 0.1, "pool": 0.4, "validation": 0.1, "test": 0.1}
+"""The share of the data set that each split gets if no size is stated at all."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """How many examples each split gets: a whole number, or a fraction of the data set below 1."""
+    """How many examples each split gets: a whole number, or a share of the data set below 1.
 
-    members: Annotated[Size, Field(description="examples that train the target")] = 0.3
-    nonmembers: Annotated[Size, Field(description="examples that no target is trained on")] = 0.1
+    A split without a size gets its share in SHARES, or less if the stated sizes leave less.
+    ``members`` without a size get all that the other splits leave.
+    """
+
+    members: Annotated[
+        Size | None,
+        Field(description="examples that train the target; null: all that the others leave"),
+    ] = None
+    nonmembers: Annotated[
+        Size | None,
+        Field(description="examples that no target is trained on; null: a share of 0.1"),
+    ] = None
     pool: Annotated[
-        Size, Field(description="the attacker's own data, for shadows and decoders")
-    ] = 0.4
+        Size | None,
+        Field(
+            description="the attacker's own data, for shadows and decoders; null: a share of 0.4"
+        ),
+    ] = None
     reference: Annotated[
         Size, Field(description="public data, for adversarial regularisation and `inference_model`")
     ] = 0
-    validation: Annotated[Size, Field(description="examples on which `accuracy` is measured")] = 0.1
-    test: Annotated[Size, Field(description="examples that are set aside and never read")] = 0.1
+    validation: Annotated[
+        Size | None,
+        Field(description="examples on which `accuracy` is measured; null: a share of 0.1"),
+    ] = None
+    test: Annotated[
+        Size | None,
+        Field(description="examples that are set aside and never read; null: a share of 0.1"),
+    ] = None
 
     def counts(self, total: int) -> dict[str, int]:
         """Return each split's number of examples; raise :class:`DataError` if they do not fit."""
-        names = list(self.__dataclass_fields__)
-        counts = {name: _count(name, getattr(self, name), total) for name in names}
-        _check_some(counts, "members", "nonmembers", "validation")
+        sizes = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        stated = {name: _count(size, total) for name, size in sizes.items() if size is not None}
+        rest = total - sum(stated.values())
+
+        follow = _follow([name for name in sizes if name not in stated], rest, total)
+        counts = {name: (stated | follow)[name] for name in sizes}
         _check_fit(counts, total, "the data set")
+        _check_some(counts, total, "members", "nonmembers", "validation")
         return counts
+
+
+def _follow(names: Sequence[str], rest: int, total: int) -> dict[str, int]:
+    """Return the sizes of the splits that state none, of the ``rest`` that the stated ones leave.
+
+    Where members get all that is left, the other shares are rounded up, so that with no size stated
+    the pool holds as many examples as members and nonmembers together.
+    """
+    shares = {name: SHARES[name] for name in names}
+    whole = max(0.0, min(total, rest / sum(shares.values()))) if shares else 0.0
+    if "members" not in shares:
+        return {name: int(whole * share + 1e-9) for name, share in shares.items()}
+
+    others = {name: ceil(whole * shares[name] - 1e-9) for name in names if name != "members"}
+    return {"members": max(0, rest - sum(others.values())), **others}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,47 +138,46 @@ class PublishedSizes:
         self, names: tuple[str, ...], main: str, total: int, set_name: str
     ) -> dict[str, int]:
         """Return the sizes of the splits of one set. ``main`` gets the rest if it has no size."""
-        counts = {name: _count(name, getattr(self, name), total) for name in names}
+        counts = {name: _count(getattr(self, name), total) for name in names}
         size = getattr(self, main)
         if size is None:
             counts[main] = max(0, total - sum(counts.values()))
         else:
-            counts[main] = _count(main, size, total)
+            counts[main] = _count(size, total)
 
         _check_fit(counts, total, f"the published {set_name} set")
-        _check_some(counts, main)
+        _check_some(counts, total, main)
         return counts
 
 
-def _count(name: str, value: float, total: int) -> int:
-    """Return a size as a number of examples; a fraction is rounded down."""
-    if not isfinite(value):
-        raise DataError(f"dataset.{name} must be finite", got=value)
-
-    count = int(total * value) if 0 < value < 1 else int(value)
-    if value != count and value > 1:
-        raise DataError(
-            f"dataset.{name} must be a whole number of examples or a fraction below 1", got=value
-        )
-    return count
+def _count(size: float, total: int) -> int:
+    """Return a size as a number of examples; a share is rounded down."""
+    return int(total * size) if 0 < size < 1 else int(size)
 
 
-def _check_some(counts: Mapping[str, int], *names: str) -> None:
+def _check_some(counts: Mapping[str, int], total: int, *names: str) -> None:
     """Raise :class:`DataError` if one of the named splits is empty."""
     for name in names:
         if counts[name] == 0:
-            raise DataError(f"dataset.{name} must hold at least one example", got=counts[name])
+            raise DataError(
+                f"dataset.{name} must hold at least one example, got 0 of {total:,} "
+                f"({_listed(counts)})",
+                remedy=f"state `{name}`, or make others smaller",
+            )
 
 
 def _check_fit(counts: Mapping[str, int], total: int, whole: str) -> None:
     """Raise :class:`DataError` if the splits need more than ``total`` examples."""
     needed = sum(counts.values())
     if needed > total:
-        sizes = ", ".join(f"{name} {count:,}" for name, count in counts.items())
         raise DataError(
-            f"the splits need {needed:,} examples, and {whole} has {total:,} ({sizes})",
-            remedy="make some of them smaller",
+            f"the splits need {needed:,} examples, and {whole} has {total:,} ({_listed(counts)})",
+            remedy="make some of them smaller, or leave sizes out, which then follow",
         )
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
 
 
 def deal(

@@ -10,7 +10,7 @@ import pydantic
 from raysweep import defences
 from raysweep.attacks import INVERSION, MEMBERSHIP
 from raysweep.config import Training
-from raysweep.data.deal import PublishedSizes
+from raysweep.data.deal import PublishedSizes, Sizes
 from raysweep.data.sources import SOURCES
 from raysweep.models import MODELS
 from raysweep.records.objectives import OBJECTIVES
@@ -78,7 +78,7 @@ def schema() -> dict[str, Any]:
 
     blocks: dict[str, Any] = {
         "name": {"type": "string"},
-        "dataset": _named_block(SOURCES, _properties(PublishedSizes, *SOURCES.values()) | SPLIT),
+        "dataset": _dataset(),
         "model": _named_block(MODELS, _properties(*MODELS.values())),
         "training": _object(_properties(Training)),
         "defences": _object(settings),
@@ -99,6 +99,23 @@ def schema() -> dict[str, Any]:
         "required": ["name", "dataset", "model"],
         "additionalProperties": False,
         "properties": _describe(blocks, BLOCK_DESCRIPTIONS),
+    }
+
+
+def _dataset() -> dict[str, Any]:
+    """Return the schema of ``dataset``, whose sizes have other defaults if the split is published.
+
+    Editors read defaults from ``then`` and ``else``.
+    """
+    sizes, published = _properties(Sizes), _properties(PublishedSizes)
+    described = {key: {"description": size["description"]} for key, size in sizes.items()}
+    block = _named_block(SOURCES, _properties(*SOURCES.values()) | SPLIT | described)
+    is_published = {"properties": {"split": {"const": "published"}}, "required": ["split"]}
+    return {
+        **block,
+        "if": is_published,
+        "then": {"properties": published},
+        "else": {"properties": sizes},
     }
 
 

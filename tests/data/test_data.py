@@ -61,13 +61,15 @@ def test_digits_are_scaled_to_0_to_1(splits):
 
 
 def test_sizes_that_do_not_fit_name_the_number_of_examples():
-    with pytest.raises(DataError, match=r"need 2,955 examples, and the data set has 1,797"):
-        data.load({"name": "digits", "members": 1700}, seed=0)
+    with pytest.raises(DataError, match=r"need 2,000 examples, and the data set has 1,797"):
+        data.load({"name": "digits", "members": 1700, "pool": 300}, seed=0)
 
 
 def test_a_size_between_whole_and_fraction_is_refused():
-    with pytest.raises(DataError, match=r"dataset.members must be a whole number"):
-        data.load({"name": "digits", "members": 10.5}, seed=0)
+    for size in (10.5, 1.0):
+        with pytest.raises(SpaceError, match=r"a whole number of examples or a share below 1") as e:
+            data.load({"name": "digits", "members": size}, seed=0)
+        assert e.value.place == ("members",)
 
 
 def write_idx(path, array, compress):
