@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,15 +20,35 @@ class RawData:
     - ``features`` (n, *shape) and ``labels`` (n,).
     - ``groups`` (n,): examples of one group stay in one split. None without groups.
     - ``top``: the value that stands for 1.0, such as 255 for bytes. None if the range is unknown.
+    - ``value_range``: the values that are scaled to 0 and 1, if they are stated.
     - ``published`` (n,): whether an example is in the published training set. None if the data
       set has no published training set.
+    - ``names``: the names of flat features, for messages.
+    - ``notes``: sentences about what was left out or changed while the data were read.
     """
 
     features: NDArray[Any]
     labels: NDArray[Any]
     groups: NDArray[Any] | None = None
     top: float | None = None
+    value_range: tuple[float, float] | None = None
     published: NDArray[np.bool_] | None = None
+    names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def feature_name(self, number: int) -> str:
+        """Return what messages call the feature at ``number`` of a flat example."""
+        name = f" ({self.names[number]})" if number < len(self.names) else ""
+        return f"feature {number}{name}"
+
+
+DARK = 32
+"""Images whose largest byte is smaller do not use 255 as white."""
+
+
+def whole_path(path: str) -> Path:
+    """Return an absolute path, with the user's home in place of ``~``."""
+    return Path(os.path.expanduser(path)).absolute()
 
 
 class Source(Protocol):
@@ -46,6 +67,7 @@ def to_raw_data(
     groups: Any = None,
     *,
     value_range: tuple[float, float] | None = None,
+    notes: tuple[str, ...] = (),
 ) -> RawData:
     """Return a user's arrays as raw data.
 
@@ -57,23 +79,72 @@ def to_raw_data(
     except ValueError:
         raise DataError("examples differ in size", remedy="resize them to one shape") from None
 
-    y = np.asarray(labels)
     if x.dtype.kind not in "buif" or x.ndim < 2:
         raise DataError(
             f"features must be numbers, one row for each example, got {x.dtype} of shape {x.shape}"
+            f"{_columns_of_text(features)}"
         )
-    if groups is not None and np.shape(groups) != np.shape(y):
-        raise DataError(f"groups must pair with labels, got {np.shape(groups)} and {np.shape(y)}")
 
-    if value_range is not None:
-        low, high = value_range
-        x = ((x.astype(np.float32) - low) / (high - low)).clip(0, 1)
     if x.ndim == 3:
         x = x[:, None]
-    if x.ndim == 4 and x.shape[-1] in (1, 3) and x.shape[1] not in (1, 3):
-        x = x.transpose(0, 3, 1, 2)  # channels came last
+    if x.ndim == 4 and _has_channels_last(x.shape[1:]):
+        x = x.transpose(0, 3, 1, 2)
 
-    top = None if value_range is None else 1.0
-    if x.dtype == np.uint8 and x.ndim == 4:
-        top = 255.0
-    return RawData(features=x, labels=y, groups=groups, top=top)
+    is_bytes = x.dtype == np.uint8 and x.ndim == 4 and value_range is None
+    if value_range is not None:
+        notes += _clipped(x, value_range)
+    return RawData(
+        features=x,
+        labels=labels,
+        groups=groups,
+        top=top_of_bytes(x) if is_bytes else None,
+        value_range=value_range,
+        names=tuple(map(str, getattr(features, "columns", ()))),
+        notes=notes,
+    )
+
+
+def top_of_bytes(images: NDArray[np.uint8]) -> float:
+    """Return the byte that stands for 1.0: 255, or 1 in images of bits.
+
+    Raises:
+        DataError: the largest byte is between the two, as in images of 16 shades.
+
+    """
+    largest = int(images.max(initial=0))
+    if 1 < largest < DARK:
+        raise DataError(
+            f"images of bytes are divided by 255, and the largest byte here is {largest}",
+            remedy=f"scale them to 255, or state `range: [0, {largest}]` (of an .npz)",
+        )
+    return 1.0 if largest <= 1 else 255.0
+
+
+def _columns_of_text(features: Any) -> str:
+    """Return the names of the columns of a table that hold no numbers, as part of a message."""
+    columns, types = getattr(features, "columns", ()), getattr(features, "dtypes", ())
+    kinds = {
+        str(name): getattr(kind, "kind", "") for name, kind in zip(columns, types, strict=True)
+    }
+    names = [name for name, kind in kinds.items() if kind not in "buif"]
+    return f"; no numbers are in {', '.join(names)}" if names else ""
+
+
+def _has_channels_last(shape: tuple[int, ...]) -> bool:
+    """Return whether images of a shape (a, b, c) are (height, width, channels).
+
+    One or three channels are recognised at once. Of other images the two equal sides are height
+    and width, or the shortest side is the channels. In doubt channels come first.
+    """
+    first, middle, last = shape
+    if first in (1, 3) or middle == last:
+        return False
+    return last in (1, 3) or first == middle or last < first
+
+
+def _clipped(x: NDArray[Any], value_range: tuple[float, float]) -> tuple[str, ...]:
+    low, high = value_range
+    n_outside = int(((x < low) | (x > high)).sum())
+    if n_outside == 0:
+        return ()
+    return (f"{n_outside:,} of {x.size:,} values lie outside [{low:g}, {high:g}] and are clipped",)

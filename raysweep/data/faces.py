@@ -9,8 +9,8 @@ import numpy as np
 from pydantic.dataclasses import dataclass
 
 from raysweep.data.examples import RawData
+from raysweep.data.images import read_classes
 from raysweep.data.published import PublishedFiles
-from raysweep.data.user import read_classes
 from raysweep.errors import DataError
 
 ORL_FACES = PublishedFiles(

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from raysweep.config import sub_seed, to_plain
 from raysweep.config.registry import build, fields
 from raysweep.data.deal import PublishedSizes, Sizes, deal, deal_published
-from raysweep.data.examples import RawData, Source
+from raysweep.data.examples import RawData, Source, whole_path
+from raysweep.data.labels import check_groups, check_labels
+from raysweep.data.scaling import scale
 from raysweep.data.sources import SOURCES, source
 from raysweep.data.splits import Split, Splits
 from raysweep.errors import DataError, SpaceError
@@ -68,6 +70,12 @@ class Dataset:
         sizes = {key: getattr(self.sizes, key) for key in fields(type(self.sizes))}
         return {"name": self.name, "split": self.split, **sizes, **self.parameters}
 
+    @property
+    def where(self) -> str:
+        """What messages call the data set: its name, and the whole path of the user's file."""
+        path = self.parameters.get("path")
+        return f"dataset {self.name!r}" + (f" ({whole_path(path)})" if path else "")
+
     def find(self) -> Path | None:
         """Return its file or folder on this machine, or None. Nothing is read or downloaded."""
         return self.source.find()
@@ -92,13 +100,17 @@ def load(dataset: Dataset | Mapping[str, Any], *, seed: int) -> Splits:
         dataset = Dataset.parse(dataset)
 
     examples = dataset.source.read()
-    labels = _check_labels(examples, dataset.name)
-    indices = _deal(dataset, examples, labels, seed=sub_seed(seed, "splits"))
-    features, top = _scale(examples, indices["pool"], dataset.name)
+    n, where = len(examples.features), dataset.where
+    labels = check_labels(examples.labels, n, where)
+    groups = None if examples.groups is None else check_groups(examples.groups, n, where)
+    indices = _deal(dataset, examples, labels, groups, seed=sub_seed(seed, "splits"))
+    features, top = scale(examples, indices["pool"], where)
+    notes = examples.notes if groups is None else (*examples.notes, *_changes(dataset, indices, n))
     n_classes = int(labels.max()) + 1
 
     return Splits(
         is_published=isinstance(dataset.sizes, PublishedSizes),
+        notes=tuple(f"{where}: {note}" for note in notes),
         **{
             name: Split(
                 features=np.ascontiguousarray(features[rows]),
@@ -113,7 +125,12 @@ def load(dataset: Dataset | Mapping[str, Any], *, seed: int) -> Splits:
 
 
 def _deal(
-    dataset: Dataset, examples: RawData, labels: NDArray[np.int64], *, seed: int
+    dataset: Dataset,
+    examples: RawData,
+    labels: NDArray[np.int64],
+    groups: NDArray[np.int64] | None,
+    *,
+    seed: int,
 ) -> dict[str, NDArray[np.int64]]:
     """Return the rows of every split."""
     if isinstance(dataset.sizes, PublishedSizes):
@@ -123,67 +140,16 @@ def _deal(
             )
         return deal_published(labels, examples.published, dataset.sizes, seed=seed)
 
-    groups = None if examples.groups is None else np.asarray(examples.groups)
     return deal(labels, groups, dataset.sizes.counts(len(labels)), seed=seed)
 
 
-def _check_labels(examples: RawData, name: str) -> NDArray[np.int64]:
-    """Return the labels as int64, after checking that they are 0 to classes - 1 without a gap."""
-    labels = np.asarray(examples.labels)
-    if len(labels) != len(examples.features):
-        raise DataError(
-            f"dataset {name!r} has {len(examples.features):,} features and {len(labels):,} labels; "
-            "the two numbers must be equal"
-        )
-    if labels.ndim != 1 or labels.dtype.kind not in "iu":
-        raise DataError(
-            f"dataset {name!r}: labels must be one column of whole numbers from 0, "
-            f"got {labels.dtype} of shape {labels.shape}"
-        )
-    if len(labels) == 0 or labels.min() < 0:
-        raise DataError(f"dataset {name!r}: there must be examples, and labels must start at 0")
-
-    counts = np.bincount(labels.astype(np.int64))
-    if (counts == 0).any():
-        raise DataError(
-            f"dataset {name!r}: class {np.flatnonzero(counts == 0)[0]} has no example",
-            remedy="number classes 0, 1, 2 ...",
-        )
-    if (counts == 1).any():
-        raise DataError(
-            f"dataset {name!r}: class {np.flatnonzero(counts == 1)[0]} has a single example, so "
-            "members and nonmembers cannot both have one of this class",
-            remedy="add one, or leave the class out",
-        )
-    if len(counts) < 2:
-        raise DataError(f"dataset {name!r} has one class only; a classifier needs two")
-
-    return labels.astype(np.int64)
-
-
-def _scale(examples: RawData, pool: NDArray[np.int64], name: str) -> tuple[NDArray[Any], float]:
-    """Return the features and the value that stands for 1.0 in them.
-
-    Features of unknown range are scaled to [0, 1] by their range in the pool.
-
-    Raises:
-        DataError: a feature is not finite, or the range is unknown and the pool is empty.
-
-    """
-    features = examples.features
-    if features.dtype.kind == "f" and not np.isfinite(features).all():
-        raise DataError(f"dataset {name!r} holds features that are not finite numbers")
-    if examples.top is not None:
-        is_bytes = features.dtype == np.uint8
-        return (features if is_bytes else features.astype(np.float32)), examples.top
-
-    x = features.astype(np.float32)
-    if x.min() >= 0 and x.max() <= 1:
-        return x, 1.0
-
-    if len(pool) == 0:
-        raise DataError(
-            f"dataset {name!r}: state `range: [low, high]`, or give it a pool to scale by"
-        )
-    low, high = x[pool].min(axis=0), x[pool].max(axis=0)
-    return ((x - low) / np.maximum(high - low, 1e-12)).clip(0, 1), 1.0
+def _changes(dataset: Dataset, indices: Mapping[str, NDArray[np.int64]], n: int) -> tuple[str, ...]:
+    """Return a note of the sizes that groups, which are dealt whole, have changed."""
+    assert isinstance(dataset.sizes, Sizes)
+    asked = dataset.sizes.counts(n)
+    changed = [
+        f"{name} {len(rows):,}, not {asked[name]:,}"
+        for name, rows in indices.items()
+        if len(rows) != asked[name]
+    ]
+    return (f"groups are dealt whole: {', '.join(changed)}",) if changed else ()

@@ -107,6 +107,8 @@ class Splits:
     - ``validation``: the accuracy of a trial is measured on it.
     - ``test``: set aside, never read.
 
+    ``notes`` are sentences about what was left out or changed while the data were read.
+
     Splits are disjoint, with one exception: validation examples of a published test set may serve
     as nonmembers too. :attr:`kind` tells the two cases apart.
     """
@@ -118,6 +120,7 @@ class Splits:
     validation: Split
     test: Split
     is_published: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:

@@ -41,7 +41,8 @@ def _read_records(files: PublishedFiles, n_features: int) -> RawData:
     In the file, labels may be numbers from 0, numbers from 1, or one-hot rows.
     """
     path = files.folder() / files.needed[0]
-    features, labels = read_npz(path)
+    arrays, _ = read_npz(path)
+    features, labels = arrays["features"], arrays["labels"]
     if features.ndim != 2 or features.shape[1] != n_features or not _is_binary(features):
         raise DataError(
             f"{path}: {files.name} holds {n_features} features of 0 and 1, "

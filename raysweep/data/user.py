@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass as plain_dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from raysweep.config.user_function import user_function
-from raysweep.data.examples import RawData, to_raw_data
+from raysweep.data.examples import RawData, to_raw_data, whole_path
+from raysweep.data.images import read_image_folder
 from raysweep.errors import DataError
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,124 +27,120 @@ class ImageFolder:
 
     path: Annotated[str, Field(description="folder that holds one folder of images for each class")]
 
-    def find(self) -> Path | None:
-        """Return the folder, or None."""
-        return Path(self.path) if Path(self.path).is_dir() else None
+    def find(self) -> Path:
+        """Return the whole path of the folder.
+
+        Raises:
+            DataError: there is none.
+
+        """
+        root = whole_path(self.path)
+        if not root.is_dir():
+            raise DataError(f"image_folder: there is no folder {root}", remedy="check dataset.path")
+        return root
 
     def read(self) -> RawData:
         """Return (n, channels, height, width) bytes; labels follow the sorted folder names."""
-        root = Path(self.path)
-        if not root.is_dir():
-            raise DataError(f"image_folder: there is no folder {root}", remedy="check dataset.path")
-        classes = sorted(folder for folder in root.iterdir() if folder.is_dir())
-        if not classes:
-            raise DataError(f"image_folder: {root} holds no class folders with images")
-        return read_classes(classes, "image_folder")
+        return read_image_folder(self.find())
 
 
-def read_classes(
-    folders: Sequence[Path], name: str, order: Callable[[Path], Any] | None = None
-) -> RawData:
-    """Return the images of all folders; the label of an image is the position of its folder.
+def find_file(path: str, name: str) -> Path:
+    """Return the whole path of the file of the source called ``name``.
 
     Raises:
-        DataError: a folder has fewer than two images, or an image cannot be read or differs in
-            size.
+        DataError: there is none.
 
     """
-    images: list[NDArray[np.uint8]] = []
-    labels: list[int] = []
-    for label, folder in enumerate(folders):
-        files = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES]
-        if not files:
-            raise DataError(f"{name}: class folder {folder} is empty", remedy="fill or remove it")
-
-        for path in sorted(files, key=order):
-            images.append(_read_image(path))
-            labels.append(label)
-            if images[-1].shape != images[0].shape:
-                raise DataError(
-                    f"{name}: images differ in size: {path} is {images[-1].shape}, the first one "
-                    f"{images[0].shape}",
-                    remedy="resize them",
-                )
-
-        if len(files) == 1:
-            raise DataError(
-                f"{name}: class folder {folder} has a single image, so members and nonmembers "
-                "cannot both have one of this class",
-                remedy="add one, or remove the folder",
-            )
-
-    return RawData(features=np.stack(images), labels=np.array(labels), top=255)
+    file = whole_path(path)
+    if not file.is_file():
+        what = "a folder, not a file" if file.is_dir() else "no file"
+        raise DataError(f"{name}: there is {what} {file}", remedy="check dataset.path")
+    return file
 
 
-def _read_image(path: Path) -> NDArray[np.uint8]:
-    """Return (channels, height, width) bytes; a grey image has one channel, others three."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            if image.mode.startswith("I;16"):
-                return (np.asarray(image) // 257).astype(np.uint8)[None]  # 65535 becomes 255
-            if image.mode in ("I", "F"):
-                raise ValueError(f"mode {image.mode} has no fixed range; save it as 8 or 16 bits")
-
-            is_grey = image.mode in ("1", "L", "LA")
-            pixels = np.asarray(image.convert("L" if is_grey else "RGB"))
-    except (OSError, ValueError, SyntaxError) as error:
-        raise DataError(
-            f"{path} cannot be read as an image ({error})", remedy="remove or repair it"
-        ) from None
-
-    return pixels[None] if is_grey else pixels.transpose(2, 0, 1)
+def _check_range(ends: tuple[float, float] | None) -> tuple[float, float] | None:
+    if ends is not None and not (isfinite(ends[1] - ends[0]) and ends[0] < ends[1]):
+        raise ValueError(f"`range` must be two finite numbers, the lower first, got {list(ends)}")
+    return ends
 
 
 @dataclass(frozen=True, kw_only=True)
 class Npz:
     """Your own arrays: ``path`` to an .npz with ``features`` (images or flat) and ``labels``.
 
-    ``range: [low, high]`` gives the values that stand for 0 and 1. Without it, images of bytes are
-    divided by 255, and every other feature is scaled by its range in the pool.
+    An array ``groups`` is used too. ``range: [low, high]`` gives the values that stand for 0 and 1.
+    Without it, images of bytes are divided by 255 (by 1 if they hold 0 and 1 only), and every other
+    feature is scaled by its range in the pool.
     """
 
-    path: Annotated[str, Field(description="file with the arrays `features` and `labels`")]
+    path: Annotated[
+        str, Field(description="file with the arrays `features`, `labels` and, if any, `groups`")
+    ]
     range: Annotated[
         tuple[float, float] | None,
+        AfterValidator(_check_range),
         Field(
             description="values that stand for 0 and 1; null: 0 and 255 for images of bytes, "
             "otherwise the pool's own range, feature by feature"
         ),
     ] = None
 
-    def find(self) -> Path | None:
-        """Return the file, or None."""
-        return Path(self.path) if Path(self.path).is_file() else None
+    def find(self) -> Path:
+        """Return the whole path of the file; raise :class:`DataError` if there is none."""
+        return find_file(self.path, "npz")
 
     def read(self) -> RawData:
         """Return the arrays of the file; images as (n, channels, height, width)."""
-        path = Path(self.path)
-        if not path.is_file():
-            raise DataError(f"npz: there is no file {path}", remedy="check dataset.path")
-        return to_raw_data(*read_npz(path), value_range=self.range)
+        path = self.find()
+        arrays, others = read_npz(path)
+        notes = (f"arrays left out: {', '.join(others)}",) if others else ()
+        try:
+            return to_raw_data(**arrays, value_range=self.range, notes=notes)
+        except DataError as error:
+            raise DataError(f"npz: {path}: {error}") from None
 
 
-def read_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the arrays ``features`` and ``labels`` of a file.
+def read_npz(path: Path) -> tuple[dict[str, NDArray[Any]], list[str]]:
+    """Return the arrays ``features``, ``labels`` and, if any, ``groups``, and the others' names.
 
     Raises:
         DataError: the file has no such arrays, or is damaged.
 
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        if not zipfile.is_zipfile(path):
+            is_npy = path.read_bytes().startswith(b"\x93NUMPY")
+            reason = "it holds one array (.npy)" if is_npy else "it is no zip archive, or torn"
+            raise DataError(
+                f"npz: {path} is not a whole .npz file ({reason})",
+                remedy="write it by numpy.savez(path, features=..., labels=...)",
+            )
+        with np.load(path, allow_pickle=False) as arrays:
             missing = {"features", "labels"} - set(arrays.files)
             if missing:
                 names = ", ".join(arrays.files) or "nothing"
-                raise DataError(f"npz: {path} has no {sorted(missing)}; it holds {names}")
-            return arrays["features"], arrays["labels"]
+                raise DataError(
+                    f"npz: {path} has no {sorted(missing)}; it holds {names}",
+                    remedy="name the arrays so in numpy.savez",
+                )
+            used = [name for name in ("features", "labels", "groups") if name in arrays.files]
+            others = [name for name in arrays.files if name not in used]
+            return {name: _read_array(arrays, name, path) for name in used}, others
     except (OSError, ValueError, EOFError, TypeError, zlib.error, zipfile.BadZipFile) as error:
         raise DataError(f"npz: {path} is not a whole .npz file ({error})") from None
+
+
+def _read_array(arrays: Mapping[str, NDArray[Any]], name: str, path: Path) -> NDArray[Any]:
+    try:
+        return arrays[name]
+    except ValueError as error:
+        if "Object arrays" not in str(error):
+            raise
+        raise DataError(
+            f"npz: {path}: `{name}` is an array of Python objects, which may hold code and is not "
+            "read",
+            remedy="save numbers or texts of one type, for instance array.astype(float)",
+        ) from None
 
 
 @plain_dataclass(frozen=True, kw_only=True)
@@ -163,7 +159,7 @@ class UserFunction:
         function = user_function(self.reference, "dataset")
         try:
             result = function(**self.parameters)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # argparse and sys.exit end a program
             raise DataError(
                 f"dataset {self.reference!r} raised {type(error).__name__}: {error}"
             ) from error

@@ -159,7 +159,7 @@ def test_an_image_folder_is_read_by_its_class_folders(tmp_path):
     for label in ("cat", "dog"):
         (tmp_path / label).mkdir()
         for i in range(20):
-            Image.new("RGB", (6, 5), (i, 0, 0)).save(tmp_path / label / f"{i}.png")
+            Image.new("RGB", (6, 5), (10 * i, 0, 0)).save(tmp_path / label / f"{i}.png")
     splits = data.load({"name": "image_folder", "path": str(tmp_path)}, seed=0)
     assert splits.members.shape == (3, 5, 6)
     assert np.bincount(splits.members.labels).tolist() == [6, 6]

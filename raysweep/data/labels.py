@@ -1,0 +1,92 @@
+"""Check the labels and groups of a data set: one whole number, and one group, for each example."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysweep.errors import DataError
+
+
+def check_labels(given: Any, n: int, where: str) -> NDArray[np.int64]:
+    """Return the labels of ``n`` examples as int64, after checking that no class is left out.
+
+    Classes are 0 to classes - 1. Whole numbers may be stored as floats or as true and false, in one
+    column or in a table of one column. ``where`` begins the message of an error.
+    """
+    labels = _whole_numbers(_one_column(given), where)
+    if len(labels) != n:
+        raise DataError(
+            f"{where} has {n:,} features and {len(labels):,} labels; the two numbers must be equal"
+        )
+    if n == 0 or labels.min() < 0:
+        raise DataError(
+            f"{where}: there must be examples, and labels must start at 0",
+            remedy="number the classes: numpy.unique(labels, return_inverse=True)[1]",
+        )
+
+    classes, counts = np.unique(labels, return_counts=True)
+    gaps = np.flatnonzero(classes != np.arange(len(classes)))
+    if len(gaps):
+        raise DataError(
+            f"{where}: class {gaps[0]} has no example", remedy="number classes 0, 1, 2 ..."
+        )
+    if (counts == 1).any():
+        raise DataError(
+            f"{where}: class {np.flatnonzero(counts == 1)[0]} has a single example, so "
+            "members and nonmembers cannot both have one of this class",
+            remedy="add one, or leave the class out",
+        )
+    if len(classes) < 2:
+        raise DataError(f"{where} has one class only; a classifier needs two")
+    return labels.astype(np.int64)
+
+
+def check_groups(given: Any, n: int, where: str) -> NDArray[np.int64]:
+    """Return the groups of ``n`` examples, numbered from 0 in sorted order."""
+    groups = _one_column(given)
+    if groups.shape != (n,):
+        raise DataError(f"{where}: groups must pair with labels, got {groups.shape} and {(n,)}")
+
+    missing = [row for row, group in enumerate(groups.tolist()) if group is None or group != group]
+    if missing:
+        raise DataError(
+            f"{where}: {len(missing):,} examples have no group, the first in row {missing[0]}",
+            remedy="give each a group of its own",
+        )
+    try:
+        return np.unique(groups, return_inverse=True)[1].reshape(-1)
+    except TypeError:
+        raise DataError(f"{where}: groups must be all numbers or all texts") from None
+
+
+def _one_column(given: Any) -> NDArray[Any]:
+    values = np.asarray(given)
+    if values.dtype == object:  # numbers of pandas that may be missing
+        values = np.asarray(values.tolist())
+    return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+
+
+def _whole_numbers(labels: NDArray[Any], where: str) -> NDArray[Any]:
+    """Return labels as whole numbers; raise :class:`DataError` for anything else."""
+    rule = f"{where}: labels must be one column of whole numbers from 0"
+    if labels.ndim != 1:
+        remedy = "of one-hot rows take labels.argmax(axis=1)" if labels.ndim == 2 else ""
+        raise DataError(f"{rule}, got {labels.dtype} of shape {labels.shape}", remedy=remedy)
+
+    if labels.dtype.kind == "b":
+        return labels.astype(np.int64)
+    if labels.dtype.kind == "f":
+        wrong = np.flatnonzero(~np.isfinite(labels) | (labels != np.floor(labels)))
+        if len(wrong):
+            raise DataError(f"{rule}, got {labels[wrong[0]]} in row {wrong[0]}")
+        return labels.astype(np.int64)
+    if labels.dtype.kind not in "iu":
+        first = f", such as {labels[0]!r}" if len(labels) else ""
+        raise DataError(
+            f"{rule}, got {labels.dtype} of shape {labels.shape}{first}",
+            remedy="number the classes: numpy.unique(labels, return_inverse=True)[1]",
+        )
+    return labels

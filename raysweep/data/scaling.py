@@ -1,0 +1,99 @@
+"""Scale features to [0, 1], without losing what tells examples apart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysweep.data.examples import RawData
+from raysweep.errors import DataError
+
+SAMPLE = 1_000  # rows in which values are counted before and after scaling
+
+PART = 2**24  # numbers that are scaled at once, in double precision
+
+
+def scale(examples: RawData, pool: NDArray[np.int64], where: str) -> tuple[NDArray[Any], float]:
+    """Return the features and the value that stands for 1.0 in them.
+
+    Features of unknown range are scaled to [0, 1] by their range in the pool. ``where`` begins the
+    message of an error.
+
+    Raises:
+        DataError: a feature is not finite, loses its values when it is scaled, or has an unknown
+            range and an empty pool.
+
+    """
+    x = examples.features
+    _refuse_not_finite(examples, where)
+    if examples.top is not None:
+        return (x if x.dtype == np.uint8 else x.astype(np.float32)), examples.top
+
+    rows = np.arange(len(x))
+    if examples.value_range is not None:
+        low, high = (np.float64(end) for end in examples.value_range)
+        scaled = _to_unit(x, low, high)
+    elif x.min() >= 0 and x.max() <= 1:
+        scaled = x.astype(np.float32)
+    elif len(pool) == 0:
+        raise DataError(f"{where}: state `range: [low, high]`, or give it a pool to scale by")
+    else:
+        rows = pool
+        scaled = _to_unit(x, x[pool].min(axis=0), x[pool].max(axis=0))
+
+    rows = rows[:: -(-len(rows) // SAMPLE)]
+    _refuse_lost_values(examples, x[rows], scaled[rows], where)
+    return scaled, 1.0
+
+
+def _to_unit(x: NDArray[Any], low: Any, high: Any) -> NDArray[np.float32]:
+    """Return (x - low) / (high - low), clipped to [0, 1], computed in double precision."""
+    is_large = x.dtype.kind in "iu" and max(abs(int(x.min())), abs(int(x.max()))) > 2**53
+    kind = np.longdouble if is_large else np.float64  # nanoseconds since 1970 take 61 bits
+    low, high = np.asarray(low, dtype=kind), np.asarray(high, dtype=kind)
+    span = np.where(high > low, high - low, 1e-12)
+
+    scaled = np.empty(x.shape, np.float32)
+    step = max(1, PART // max(1, x[0].size))
+    for start in range(0, len(x), step):
+        part = x[start : start + step].astype(kind)
+        scaled[start : start + step] = ((part - low) / span).clip(0, 1)
+    return scaled
+
+
+def _refuse_not_finite(examples: RawData, where: str) -> None:
+    x = examples.features
+    if x.dtype.kind != "f":
+        return
+    bad = ~np.isfinite(x).reshape(len(x), -1)
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise DataError(
+            f"{where} holds {int(bad.sum()):,} features that are not finite numbers, the first in "
+            f"row {row}, {examples.feature_name(int(column))}",
+            remedy="fill these values, or leave the rows or the feature out",
+        )
+
+
+def _refuse_lost_values(
+    examples: RawData, before: NDArray[Any], after: NDArray[np.float32], where: str
+) -> None:
+    """Raise :class:`DataError` if half of a feature's distinct values are one after scaling."""
+    n_before, n_after = _count_distinct(before), _count_distinct(after)
+    lost = np.flatnonzero(2 * n_after <= n_before)
+    if len(lost):
+        feature = lost[np.argmin(n_after[lost] / n_before[lost])]
+        raise DataError(
+            f"{where}: {examples.feature_name(int(feature))} has {n_before[feature]:,} values in "
+            f"{len(before):,} rows and {n_after[feature]:,} after scaling to [0, 1]",
+            remedy="subtract an offset, or state a `range` that the values fill",
+        )
+
+
+def _count_distinct(values: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the number of distinct values of each feature, (features,)."""
+    ordered = np.sort(values.reshape(len(values), -1), axis=0)
+    n_distinct: NDArray[np.int64] = 1 + (ordered[1:] != ordered[:-1]).sum(axis=0)
+    return n_distinct
