@@ -103,21 +103,17 @@ def init(folder: Annotated[str, typer.Argument(help="The folder to write.")]) ->
 
 @app.command()
 def validate(space: SpaceFile, settings: Settings = None, as_json: AsJson = False) -> None:
-    """Check a search space without running it."""
-    from raysweep.config.user_function import is_reference, user_function
+    """Check a search space, and its data if they are on this machine."""
+    from raysweep.driver.preflight import check_here
     from raysweep.report.output import as_json as to_json
     from raysweep.space.describe import describe, to_text
 
     loaded = _space(space, settings)
-    dataset, model = loaded.config().dataset, loaded.config().model
-    for kind, name in (("dataset", dataset.name), ("model", model.name)):
-        if is_reference(name):
-            user_function(name, kind)
-
+    remarks = check_here(loaded)
     found = describe(loaded)
     print(to_json(found) if as_json else f"{space}: valid. {to_text(found)}\n", end="")
-    if dataset.find() is None:
-        print(f"warning: data set {dataset.name!r} is not on this machine yet", file=sys.stderr)
+    for remark in remarks:
+        print(remark, file=sys.stderr)
 
 
 @app.command()
@@ -186,13 +182,14 @@ def trial(
 
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")  # read when torch is loaded
     from raysweep.report.output import write_output
-    from raysweep.report.terminal import TrialStatus, print_trial, trial_json
+    from raysweep.report.terminal import TrialStatus, load_and_tell, print_trial, trial_json
     from raysweep.trial.run import run_trial
 
     epochs = int(min(config.training.epochs, float(config.defences["early_stopping"])))
     with TrialStatus(epochs) as status_line:
         threads = loaded.resources.threads
-        result = run_trial(config, on_epoch=status_line.show, threads=threads)
+        show = status_line.show
+        result = run_trial(config, load=load_and_tell, on_epoch=show, threads=threads)
     if out or as_json:
         write_output(trial_json(result), out)
     if not as_json:

@@ -54,7 +54,7 @@ MISTAKES = {
     "unknown key": ("epochs: 4", "epoch: 4", "did you mean 'epochs'"),
     "low above high": ("low: 2, high: 16", "low: 20, high: 16", "`low` must be below `high`"),
     "sizes that do not fit": ("members: 120", "members: 5000", "the splits need"),
-    "a pool too small": ("pool: 200", "pool: 5", "needs at least 10 pool examples"),
+    "a pool too small": ("pool: 200", "pool: 5", "needs at least 50 pool examples"),
     "delta above one over members": ("seed: 3", PRIVATE, "`delta` must be below 1 / members"),
     "a module that is missing": (MODEL, "{name: 'nowhere:f'}", "no module named 'nowhere'"),
     "a module that raises": (MODEL, "{name: 'raises:f'}", "importing raises raised ValueError: oh"),
@@ -73,7 +73,11 @@ MISTAKES = {
         "{name: image_folder, path: images}",
         "cannot be read as an image",
     ),
-    "a file that is missing": (DATASET, "{name: npz, path: none.npz}", "there is no file none.npz"),
+    "a file that is missing": (
+        DATASET,
+        "{name: npz, path: none.npz}",
+        "none.npz; check dataset.path",
+    ),
     "a model that does not fit the data": (
         MODEL,
         "{name: mnist_cnn}",
@@ -186,6 +190,54 @@ def test_trial_refuses_values_outside_their_range(call, at):
     code, _, err = call("trial", "small.yaml", "--at", at)
     assert code == 2
     assert "error: --at" in err
+
+
+UNFIT = {
+    "sizes that do not fit": ("pool: 200", "pool: 2000", "the splits need 2,380 examples, and the"),
+    "shadows with a small pool": (
+        "pool: 200, validation: 100, test: 100}\n",
+        "pool: 170, validation: 100, test: 100}\nscenarios: {all: {attacks.membership: [[shadow]]}}\n",
+        "members + nonmembers = 180",
+    ),
+    "one nonmember": (
+        "nonmembers: 60",
+        "nonmembers: 1",
+        "10 examples of dataset.nonmembers, got 1",
+    ),
+    "a small validation": ("ation: 100", "ation: 9", "10 examples of dataset.validation, got 9"),
+    "a file that is missing": (DATASET, "{name: npz, path: none.npz}", "/none.npz; check dataset."),
+    "an axis that does not fit": (
+        "  dropout: {",
+        "  dataset.members: {low: 50, high: 5000}\n  dropout: {",
+        "`search.dataset.members`: the splits need 5,460 examples",
+    ),
+    "other data that are missing": (
+        "[max_posterior, loss]",
+        "{data_transfer: {dataset: {name: npz, path: other.npz}}}\n  # ",
+        "/other.npz; check dataset.path",
+    ),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "message"), UNFIT.values(), ids=UNFIT)
+def test_validate_refuses_data_that_sweep_refuses(call, old, new, message):
+    space = replaced(old, new)
+    for command in (("validate",), ("sweep", "--out", "out")):
+        code, out, err = call(*command, space)
+        assert code == 2, (out, err)
+        assert message in err
+    assert not Path("out").exists()
+
+
+def test_validate_and_trial_tell_what_was_left_out(call):
+    images = np.random.default_rng(0).random((300, 5))
+    np.savez("mine.npz", features=images, labels=np.arange(300) % 2, more=np.zeros(1))
+    sizes = "members: 60, nonmembers: 30, pool: 100, validation: 50, test: 0"
+    space = replaced(DATASET, "{name: npz, path: mine.npz, " + sizes + "}")
+    for command in ("validate", "trial"):
+        code, _, err = call(command, space)
+        assert code == 0, err
+        assert err.count("mine.npz): arrays left out: more") == 1
 
 
 def test_validate_prints_the_number_of_trials_and_the_axes(call):

@@ -107,7 +107,8 @@ class Splits:
     - ``validation``: the accuracy of a trial is measured on it.
     - ``test``: set aside, never read.
 
-    ``notes`` are sentences about what was left out or changed while the data were read.
+    ``data_hash`` identifies the whole data set. ``notes`` are sentences about what was left out or
+    changed while the data were read.
 
     Splits are disjoint, with one exception: validation examples of a published test set may serve
     as nonmembers too. :attr:`kind` tells the two cases apart.
@@ -120,6 +121,7 @@ class Splits:
     validation: Split
     test: Split
     is_published: bool = False
+    data_hash: str = ""
     notes: tuple[str, ...] = ()
 
     @property

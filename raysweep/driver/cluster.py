@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -53,34 +53,32 @@ MOST_DEALS = 32
 """The most deals of data that a sweep shares. With more, each worker deals the data itself."""
 
 
-def put_deals(space: Space, splits: Splits) -> dict[str, Any]:
+def put_deals(space: Space, loaded: Mapping[str, Splits]) -> dict[str, Any]:
     """Put every deal of data that the axes can name into Ray's object store, once.
 
-    Returns key -> reference.
+    Deals in ``loaded`` (key -> splits) are not read again. Returns key -> reference.
     """
-    import ray
-
-    baseline = space.baseline()
-    deals = {data.deal_key(baseline.dataset, baseline.seed): ray.put(splits)}
-    _add_deals(deals, baseline)
+    deals: dict[str, Any] = {}
+    _add_deals(deals, space.baseline(), loaded)
 
     axes = {k: a for k, a in space.axes.items() if k == "seed" or k.startswith("dataset.")}
     choices = [axis.choices() for axis in axes.values()]
     if None in choices or prod(len(c or ()) for c in choices) > MOST_DEALS:
         return deals
     for values in grid(axes):
-        _add_deals(deals, space.config(values))
+        _add_deals(deals, space.config(values), loaded)
     return deals
 
 
-def _add_deals(deals: dict[str, Any], config: TrialConfig) -> None:
+def _add_deals(deals: dict[str, Any], config: TrialConfig, loaded: Mapping[str, Splits]) -> None:
     """Add the deals of every data set that a trial of ``config`` reads."""
     import ray
 
     for dataset in (config.dataset, *config.attacks.other_datasets(config.dataset)):
         key = data.deal_key(dataset, config.seed)
         if key not in deals:
-            deals[key] = ray.put(data.load(dataset, seed=config.seed))
+            splits = loaded.get(key)
+            deals[key] = ray.put(data.load(dataset, seed=config.seed) if splits is None else splits)
 
 
 @contextlib.contextmanager

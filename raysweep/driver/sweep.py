@@ -17,7 +17,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,19 +26,20 @@ import pandas as pd
 import yaml
 from rich.console import Console
 
-from raysweep import data
 from raysweep.data.published import cache_folder
 from raysweep.driver.cluster import put_deals, ray_session
 from raysweep.driver.counting import count_trials
 from raysweep.driver.interrupts import catch_interrupts, silence_tune
 from raysweep.driver.lock import Lock
+from raysweep.driver.preflight import check_space, notes
 from raysweep.driver.progress import Progress
 from raysweep.driver.proposals import Proposals
 from raysweep.driver.recorder import Recorder
 from raysweep.driver.standings import Standings
 from raysweep.driver.worker_environment import refuse_foreign
-from raysweep.errors import RaysweepError, StoreError
+from raysweep.errors import StoreError
 from raysweep.records import compaction
+from raysweep.records.data_hashes import keep_hashes
 from raysweep.records.results import Results, records
 from raysweep.records.store import Store
 from raysweep.records.summary import Summary
@@ -90,15 +91,18 @@ def sweep(
     console = console or Console(stderr=True)
     store = Store(out or f"{os.environ.get('RAYSWEEP_RESULTS', 'results')}/{space.name}")
     store.refuse_links()
-    splits = _preflight(space, here=address is None)
+    loaded = _preflight(space, here=address is None)
+    for note in notes(loaded):
+        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
 
     say = functools.partial(console.print, markup=False, soft_wrap=True)
     with Lock(store, say=say) as lock:
         _write_space(store, space)
+        keep_hashes(store, loaded)
         total = count_trials(space, trials or space.sampler.trials)
         run = _open_run(space, store, lock, total, retry_failed=retry_failed, patience=patience)
         if run.missing:
-            run.start(splits, address, max_concurrent, time_budget, console)
+            run.start(loaded, address, max_concurrent, time_budget, console)
 
         front = _write_front(store)
         if run.recorder.error is not None:
@@ -106,28 +110,18 @@ def sweep(
         return run.summary(store.path, front)
 
 
-def _preflight(space: Space, *, here: bool) -> Splits:
+def _preflight(space: Space, *, here: bool) -> dict[str, Splits]:
     """Load the data and try the model, so that mistakes show before Ray starts.
 
     With ``here``, trials run on this machine, which must support their precision.
     """
-    baseline = space.baseline()
-    splits = data.load(baseline.dataset, seed=baseline.seed)
 
-    def check(config: TrialConfig) -> None:
+    def check(config: TrialConfig, splits: Splits) -> None:
         preflight.check(config, splits)
         if here:
             preflight.check_here(config)
 
-    check(baseline)
-    for place, values in space.extremes():
-        if any(key.startswith("dataset.") for key in values):
-            continue  # other data: each trial checks its own
-        try:
-            check(space.config({key: values[key] for key in values.keys() - {"seed"}}))
-        except RaysweepError as error:
-            raise type(error)(f"`{'.'.join(place)}`: {error}") from None
-    return splits
+    return check_space(space, check)
 
 
 def _write_space(store: Store, space: Space) -> None:
@@ -232,7 +226,7 @@ class _Run:
 
     def start(
         self,
-        splits: Splits,
+        loaded: Mapping[str, Splits],
         address: str | None,
         max_concurrent: int | None,
         time_budget: float | None,
@@ -252,13 +246,13 @@ class _Run:
             ) as progress,
         ):
             condition = _StopCondition(interrupted, deadline)
-            self._run_trials(splits, gpu, max_concurrent, condition, progress)
+            self._run_trials(loaded, gpu, max_concurrent, condition, progress)
             self.ended = condition.reason() or "done"
             progress.update(0, force=True)
 
     def _run_trials(
         self,
-        splits: Splits,
+        loaded: Mapping[str, Splits],
         gpu: float,
         max_concurrent: int | None,
         condition: _StopCondition,
@@ -280,7 +274,7 @@ class _Run:
         scratch = tempfile.mkdtemp(prefix="raysweep-")
         try:
             tuner = tune.Tuner(
-                self._trainable(splits, gpu),
+                self._trainable(loaded, gpu),
                 tune_config=tune.TuneConfig(
                     search_alg=tune_hooks.ProposalSearcher(self.proposals),
                     scheduler=tune_hooks.Pruner(self.standings) if self.standings else None,
@@ -302,7 +296,7 @@ class _Run:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
-    def _trainable(self, splits: Splits, gpu: float) -> Any:
+    def _trainable(self, loaded: Mapping[str, Splits], gpu: float) -> Any:
         """Return the function that workers run for each trial, with the resources of a trial."""
         from ray import tune
 
@@ -311,7 +305,7 @@ class _Run:
         resources = self.space.resources
         trainable = tune.with_parameters(
             worker.run,
-            deals=put_deals(self.space, splits),
+            deals=put_deals(self.space, loaded),
             threads=resources.threads,
             gpu=gpu,
             rungs=self.space.rungs(),

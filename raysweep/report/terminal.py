@@ -14,7 +14,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from raysweep import data
 from raysweep.config.plain_text import one_line
+from raysweep.data import Dataset, Splits
 from raysweep.records.columns import EpochRecord, TrialResult
 from raysweep.records.conditions import Condition, meeting
 from raysweep.records.results import Results
@@ -157,6 +159,14 @@ class TrialStatus:
         then = then if epoch.epoch < self._epochs else "the attacks run"
         done = f"epoch {epoch.epoch} of {self._epochs}"
         self._line.update(f"{done}: accuracy {epoch.accuracy:.3f}, {then}")
+
+
+def load_and_tell(dataset: Dataset, *, seed: int) -> Splits:
+    """Return the splits of a data set; print what was left out or changed while it was read."""
+    splits = data.load(dataset, seed=seed)
+    for note in splits.notes:
+        print(f"note: {note}", file=sys.stderr)
+    return splits
 
 
 def print_trial(result: TrialResult) -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 LEAST = 10  # examples that an attack is trained on, or that a figure is computed from
 
+LEAST_POOL = 50  # examples that a decoder is fitted on, a fifth of which choose between decoders
+
 
 def recipe_of(config: TrialConfig, splits: Splits) -> Recipe:
     """Return the defended recipe of a configuration."""
@@ -26,10 +28,19 @@ def recipe_of(config: TrialConfig, splits: Splits) -> Recipe:
 
 def check(config: TrialConfig, splits: Splits) -> None:
     """Raise a :class:`~raysweep.errors.RaysweepError` if the trial would fail."""
+    check_data(config, splits)
+    _check_model(config, splits)
+
+
+def check_data(config: TrialConfig, splits: Splits) -> None:
+    """Raise a :class:`~raysweep.errors.RaysweepError` if the data do not suit the configuration.
+
+    This does not import torch.
+    """
     config.defences.check(splits)
+    _check_sizes(config, splits)
     _check_pool(config, splits)
     _check_known(config, splits)
-    _check_model(config, splits)
 
 
 def check_here(config: TrialConfig) -> None:
@@ -37,6 +48,19 @@ def check_here(config: TrialConfig) -> None:
     from raysweep.training.devices import autocast, default_device
 
     autocast(default_device(), config.training.precision)
+
+
+def _check_sizes(config: TrialConfig, splits: Splits) -> None:
+    """Raise :class:`DataError` if a figure would be computed from fewer than LEAST examples."""
+    judged = ("members", "nonmembers") if config.attacks.membership else ("members",)
+    for name in (*judged, "validation"):
+        if splits.sizes[name] < LEAST:
+            figure = "accuracy is" if name == "validation" else "attacks are"
+            raise DataError(
+                f"{figure} measured on at least {LEAST} examples of dataset.{name}",
+                got=splits.sizes[name],
+                remedy=f"enlarge dataset.{name}; some hundred give useful intervals",
+            )
 
 
 def _check_pool(config: TrialConfig, splits: Splits) -> None:
@@ -54,9 +78,10 @@ def _check_pool(config: TrialConfig, splits: Splits) -> None:
             )
 
     for name, inversion in config.attacks.inversion.items():
-        if "pool" in inversion.needs and len(splits.pool) < LEAST:
+        if "pool" in inversion.needs and len(splits.pool) < LEAST_POOL:
             raise DataError(
-                f"attack {name!r} needs at least {LEAST} pool examples to learn from",
+                f"attack {name!r} needs at least {LEAST_POOL} pool examples to learn from, a fifth "
+                "of which it holds out",
                 got=len(splits.pool),
                 remedy="enlarge dataset.pool",
             )

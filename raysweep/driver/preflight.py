@@ -1,0 +1,80 @@
+"""Check a whole space against its data before a sweep starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from raysweep import data
+from raysweep.config.user_function import is_reference, user_function
+from raysweep.data import Splits, deal_key
+from raysweep.errors import RaysweepError
+from raysweep.records.trial_config import TrialConfig
+from raysweep.space.space import Space
+from raysweep.trial import preflight
+
+Check = Callable[[TrialConfig, Splits], None]
+
+
+def check_space(space: Space, check: Check, *, only_here: bool = False) -> dict[str, Splits]:
+    """Load the data of a space and ``check`` the configurations that together test all of it.
+
+    With ``only_here``, configurations with data that are not on this machine are left out.
+    Returns the deals that were loaded, by :func:`raysweep.data.deal_key`.
+
+    Raises:
+        RaysweepError: a configuration breaks a rule, or data cannot be read or dealt.
+
+    """
+    loaded: dict[str, Splits] = {}
+
+    def check_one(config: TrialConfig) -> None:
+        datasets = (config.dataset, *config.attacks.other_datasets(config.dataset))
+        if only_here and any(dataset.find() is None for dataset in datasets):
+            return
+        for dataset in datasets:
+            key = deal_key(dataset, config.seed)
+            if key not in loaded:
+                loaded[key] = data.load(dataset, seed=config.seed)
+        check(config, loaded[deal_key(config.dataset, config.seed)])
+
+    check_one(space.baseline())
+    mistakes: dict[str, RaysweepError] = {}
+    for place, values in space.extremes():
+        try:
+            check_one(space.config({key: values[key] for key in values.keys() - {"seed"}}))
+        except RaysweepError as error:
+            mistakes.setdefault(f"`{'.'.join(place)}`: {error}", error)
+    if mistakes:
+        kind = type(next(iter(mistakes.values())))
+        raise kind(_together(list(mistakes)))
+    return loaded
+
+
+def _together(mistakes: list[str]) -> str:
+    """Return one message for all mistakes."""
+    if len(mistakes) == 1:
+        return mistakes[0]
+    return f"{len(mistakes)} mistakes:" + "".join(f"\n  - {mistake}" for mistake in mistakes)
+
+
+def check_here(space: Space) -> list[str]:
+    """Check a space with the data and modules of this machine; return remarks.
+
+    Raises:
+        RaysweepError: a rule is broken, as a sweep would say.
+
+    """
+    config = space.config()
+    if is_reference(config.model.name):
+        user_function(config.model.name, "model")
+
+    loaded = check_space(space, preflight.check, only_here=True)
+    remarks = [f"note: {note}" for note in notes(loaded)]
+    if config.dataset.find() is None:
+        remarks.append(f"warning: data set {config.dataset.name!r} is not on this machine yet")
+    return remarks
+
+
+def notes(loaded: dict[str, Splits]) -> list[str]:
+    """Return what was left out or changed while data were read, each sentence once."""
+    return list(dict.fromkeys(note for splits in loaded.values() for note in splits.notes))

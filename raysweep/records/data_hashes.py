@@ -1,0 +1,55 @@
+"""Keep the hashes of a sweep's data in its folder, and refuse data that have changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from raysweep.data import Dataset, Splits
+from raysweep.errors import StoreError
+from raysweep.records.store import Store
+
+DATA = "data.json"
+
+
+def kept_hashes(store: Store) -> dict[str, dict[str, str]]:
+    """Return the hashes in a results folder by :func:`raysweep.data.deal_key`; none at first."""
+    try:
+        kept: dict[str, dict[str, str]] = json.loads(store.folder.read_bytes(DATA))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise StoreError(f"{store.path}/{DATA} is damaged ({error})", remedy="remove it") from None
+    return kept
+
+
+def keep_hashes(store: Store, loaded: Mapping[str, Splits]) -> None:
+    """Write the hashes of the data that a sweep reads, or refuse data that have changed.
+
+    Raises:
+        StoreError: the folder holds a sweep on other data.
+
+    """
+    kept = kept_hashes(store)
+    now = {key: {"data": splits.data_hash, "splits": splits.hash} for key, splits in loaded.items()}
+    for key in now.keys() & kept.keys():
+        if now[key] != kept[key]:
+            raise StoreError(
+                f"{store.path} holds a sweep on other data: {_change(key, kept[key], now[key])}",
+                remedy="restore the data, or give another --out (nothing was changed)",
+            )
+    store.folder.write_bytes(json.dumps(kept | now, indent=1).encode(), DATA)
+
+
+def _change(key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return in words what changed in the deal of a key."""
+    dataset = Dataset.parse(json.loads(key)[0])
+    where = dataset.where
+    if before["data"] == now["data"]:
+        return f"{where} is dealt into other splits than when the sweep began"
+    cause = " (its function may give other data at each call)" if ":" in dataset.name else ""
+    return (
+        f"{where} is not what the sweep began with{cause}: "
+        f"hash {before['data']} became {now['data']}"
+    )
