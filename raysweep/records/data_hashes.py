@@ -42,6 +42,18 @@ def keep_hashes(store: Store, loaded: Mapping[str, Splits]) -> None:
     store.folder.write_bytes(json.dumps(kept | now, indent=1).encode(), DATA)
 
 
+def refuse_other_data(first: Store, second: Store) -> None:
+    """Raise :class:`StoreError` if two sweeps read other data under one name."""
+    one, other = kept_hashes(first), kept_hashes(second)
+    for key in one.keys() & other.keys():
+        if one[key] != other[key]:
+            where = Dataset.parse(json.loads(key)[0]).where
+            raise StoreError(
+                f"these sweeps cannot share a front, {where} was other data or dealt into other "
+                f"splits in {first.path} than in {second.path}"
+            )
+
+
 def _change(key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """Return in words what changed in the deal of a key."""
     dataset = Dataset.parse(json.loads(key)[0])

@@ -9,6 +9,7 @@ import pandas as pd
 
 from raysweep.errors import SpaceError, StoreError
 from raysweep.records.conditions import Condition, meeting
+from raysweep.records.data_hashes import refuse_other_data
 from raysweep.records.folder import SPACE
 from raysweep.records.objectives import OBJECTIVES, REQUIREMENTS, Objectives
 from raysweep.records.store import Store
@@ -30,6 +31,7 @@ class Results:
         self.axes: list[str] = [str(key) for key in self.documents[0].get("search") or {}]
         for store, document in zip(self.stores[1:], self.documents[1:], strict=True):
             _check_comparable(self.stores[0].path, self.documents[0], store.path, document)
+            refuse_other_data(self.stores[0], store)
 
     def _frame(
         self,

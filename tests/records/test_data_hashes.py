@@ -11,7 +11,7 @@ import raysweep
 from raysweep import data
 from raysweep.data import Dataset, deal_key
 from raysweep.errors import StoreError
-from raysweep.records.data_hashes import DATA, keep_hashes, kept_hashes
+from raysweep.records.data_hashes import DATA, keep_hashes, kept_hashes, refuse_other_data
 from raysweep.records.store import Store
 from raysweep.space.parsing import parse_space
 
@@ -96,3 +96,13 @@ def test_a_sweep_refuses_changed_data_before_ray_starts(tmp_path):
     write(tmp_path / "mine.npz", n=301)
     with pytest.raises(StoreError, match=r"restore the data, or give another --out"):
         raysweep.sweep(space, out=store.path)
+
+
+def test_sweeps_on_other_data_of_one_name_share_no_front(store, tmp_path):
+    other = Store(str(tmp_path / "other"))
+    other.folder.write_bytes(b"name: x", "space.yaml")
+    keep_hashes(store, loaded(write(tmp_path / "mine.npz")))
+    refuse_other_data(store, other)
+    keep_hashes(other, loaded(write(tmp_path / "mine.npz", brightness=0.5)))
+    with pytest.raises(StoreError, match=r"cannot share a front, .*mine\.npz\) was other data"):
+        refuse_other_data(store, other)
