@@ -150,10 +150,15 @@ class Defences(Mapping[str, float | str]):
         return len(self.settings)
 
 
-@functools.cache
 def _off(kind: type[Any]) -> Defence:
     """Return a defence with its neutral settings."""
-    return kind()  # type: ignore[no-any-return]
+    neutral: Defence = _neutral(kind)  # type: ignore[arg-type]
+    return neutral
+
+
+@functools.cache
+def _neutral(kind: type[Any]) -> Any:
+    return kind()
 
 
 def rename_older(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import pydantic
 from raysweep import defences
 from raysweep.config.registry import build, explain, lookup, suggestion
 from raysweep.config.yaml import MAX_CHARACTERS, Document
+from raysweep.data.sources import file_remedy
 from raysweep.errors import RaysweepError, SpaceError
 from raysweep.records.trial_config import TrialConfig, parse_block
 from raysweep.space import scenarios
@@ -95,7 +96,9 @@ def _check_space(document: dict[str, Any]) -> Space:
     for key in ("dataset", "model"):
         block = document.get(key)
         if not isinstance(block, dict) or not isinstance(block.get("name"), str):
-            raise SpaceError(f"`{key}` must be a mapping with a `name`", got=block, place=[key])
+            remedy = file_remedy(block) if key == "dataset" else ""
+            rule = f"`{key}` must be a mapping with a `name`"
+            raise SpaceError(rule, got=block, remedy=remedy, place=[key])
     name = document.get("name")
     if not isinstance(name, str) or not NAME.fullmatch(name):
         rule = "`name` must be letters, digits, dots, dashes and underscores"

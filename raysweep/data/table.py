@@ -1,0 +1,114 @@
+"""A source for a user's own table: a .csv with a row for each example."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+from annotated_types import Len
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from raysweep.config.registry import suggestion
+from raysweep.data.examples import RawData, to_raw_data
+from raysweep.data.user import find_file
+from raysweep.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_CLASSES = 20  # whose numbers a note tells
+
+
+@dataclass(frozen=True, kw_only=True)
+class Csv:
+    """Your own table: ``path`` to a .csv with a row for each example and a column of classes.
+
+    Classes are numbered in the sorted order of the values of the column ``label``. All columns but
+    ``label``, ``group`` and ``leave_out`` are features, which must be numbers and are scaled by
+    their range in the pool.
+    """
+
+    path: Annotated[str, Field(description="file with a first line of column names")]
+    label: Annotated[str, Field(description="column that holds the class, as text or number")]
+    group: Annotated[
+        str | None,
+        Field(description="column whose equal values stay in one split, such as the patient"),
+    ] = None
+    leave_out: Annotated[
+        tuple[str, ...], Field(description="columns that are no features, such as a row's number")
+    ] = ()
+    separator: Annotated[str, Len(1, 1), Field(description="the character between two columns")] = (
+        ","
+    )
+
+    def find(self) -> Path:
+        """Return the whole path of the file; raise :class:`DataError` if there is none."""
+        return find_file(self.path, "csv")
+
+    def read(self) -> RawData:
+        """Return the features (n, columns), the labels, and the groups if a column is given."""
+        where = f"csv: {self.find()}"
+        table = self._table(where)
+        _require_columns(table, [self.label, *([self.group] if self.group else [])], where)
+        _require_columns(table, self.leave_out, where)
+
+        values = table[self.label]
+        if values.isna().any():
+            row = int(np.flatnonzero(values.isna())[0])
+            raise DataError(f"{where}: column {self.label!r} has no value in row {row}")
+        classes, labels = np.unique(
+            values.astype(str) if values.dtype.kind == "O" else values, return_inverse=True
+        )
+        numbered = ", ".join(f"{number} = {name}" for number, name in enumerate(classes))
+        notes = (f"classes: {numbered}",) if len(classes) <= MOST_CLASSES else ()
+
+        others = {self.label, self.group, *self.leave_out}
+        features = table[[name for name in table.columns if name not in others]]
+        _require_numbers(features, where)
+        groups = None if self.group is None else table[self.group].to_numpy()
+        return to_raw_data(features.astype(np.float64), labels, groups, notes=notes)
+
+    def _table(self, where: str) -> pd.DataFrame:
+        import pandas as pd
+
+        try:
+            return pd.read_csv(self.find(), sep=self.separator, low_memory=False)
+        except (OSError, ValueError, pd.errors.ParserError) as error:
+            raise DataError(
+                f"{where} is not a table of equal rows ({error})",
+                remedy="check the file, its encoding (UTF-8) and `separator`",
+            ) from None
+
+
+def _require_columns(table: pd.DataFrame, names: Sequence[str], where: str) -> None:
+    """Raise :class:`DataError` unless the table has all columns."""
+    for name in names:
+        if name not in table.columns:
+            hint = suggestion(name, map(str, table.columns))
+            raise DataError(f"{where} has no column {name!r}{hint}")
+
+
+def _require_numbers(features: pd.DataFrame, where: str) -> None:
+    """Raise :class:`DataError` unless every feature has a name and holds numbers."""
+    nameless = [str(name) for name in features.columns if str(name).startswith("Unnamed: ")]
+    if nameless:
+        listed = ", ".join(repr(name) for name in nameless)
+        raise DataError(
+            f"{where}: columns without a name, such as row numbers, are not taken for features",
+            remedy=f"write `leave_out: [{listed}]`, or name them",
+        )
+
+    texts = [
+        str(name)
+        for name, kind in zip(features.columns, features.dtypes, strict=True)
+        if kind.kind not in "buif"
+    ]
+    if texts or features.empty:
+        what = f"{', '.join(texts)} hold texts" if texts else "there are none"
+        raise DataError(
+            f"{where}: features must be columns of numbers, and {what}",
+            remedy="write them as numbers, or name them in `leave_out`",
+        )

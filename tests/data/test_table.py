@@ -1,0 +1,103 @@
+"""A .csv is read by the names of its columns."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import SMALL
+from sklearn.datasets import load_breast_cancer
+
+from raysweep import data
+from raysweep.errors import DataError, SpaceError
+from raysweep.space.parsing import parse_space
+
+
+@pytest.fixture
+def table():
+    """Return the breast cancer table with its diagnosis as text."""
+    frame = load_breast_cancer(as_frame=True).frame
+    frame["diagnosis"] = np.where(frame.pop("target") == 0, "malignant", "benign")
+    return frame
+
+
+def read(path, **settings):
+    spec = {"name": "csv", "path": str(path), "label": "diagnosis", **settings}
+    return data.load(spec, seed=0)
+
+
+def test_a_table_is_read_as_the_arrays_in_it(table, tmp_path):
+    table.to_csv(tmp_path / "breast.csv", index=False)
+    np.savez(
+        tmp_path / "breast.npz",
+        features=table.drop(columns="diagnosis").to_numpy(),
+        labels=(table["diagnosis"] == "malignant").astype(int),
+    )
+    ours = read(tmp_path / "breast.csv")
+    theirs = data.load({"name": "npz", "path": str(tmp_path / "breast.npz")}, seed=0)
+    assert ours.hash == theirs.hash
+    assert np.array_equal(ours.members.features, theirs.members.features)
+    assert np.array_equal(ours.members.labels, theirs.members.labels)
+    assert any("breast.csv): classes: 0 = benign, 1 = malignant" in note for note in ours.notes)
+
+
+def test_a_column_of_groups_is_no_feature_and_one_can_be_left_out(table, tmp_path):
+    table["patient"] = np.arange(len(table)) // 3
+    table["number"] = np.arange(len(table))
+    table.to_csv(tmp_path / "a.csv", index=False, sep=";")
+    splits = read(tmp_path / "a.csv", group="patient", leave_out=["number"], separator=";")
+    assert splits.members.shape == (30,)
+    assert not set(splits.members.indices // 3) & set(splits.nonmembers.indices // 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "message"),
+    [
+        ({}, {"label": "diagnose"}, r"a\.csv has no column 'diagnose'; did you mean 'diagnosis'"),
+        ({}, {"separator": ";"}, "has no column 'diagnosis'"),
+        ({"sex": "f"}, {}, "columns of numbers, and sex hold texts; .* `leave_out`"),
+        ({"age": np.nan}, {}, r"569 features that are not finite .* feature 30 \(age\)"),
+        ({"diagnosis": None}, {}, "column 'diagnosis' has no value in row 0"),
+    ],
+)
+def test_tables_that_break_a_rule_are_refused(table, tmp_path, change, settings, message):
+    table.assign(**change).to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(DataError, match=message):
+        read(tmp_path / "a.csv", **settings)
+
+
+def test_row_numbers_without_a_name_are_not_taken_for_a_feature(table, tmp_path):
+    table.to_csv(tmp_path / "a.csv")
+    with pytest.raises(DataError, match=r"write `leave_out: \['Unnamed: 0'\]`"):
+        read(tmp_path / "a.csv")
+    assert read(tmp_path / "a.csv", leave_out=["Unnamed: 0"]).members.shape == (30,)
+
+
+def test_files_that_are_no_table_are_named(tmp_path):
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n1,2,3\n")
+    with pytest.raises(DataError, match=r"a\.csv is not a table of equal rows"):
+        read(tmp_path / "a.csv")
+    (tmp_path / "b.csv").write_bytes(b"a,diagnosis\n\xff\xfe,1\n")
+    with pytest.raises(DataError, match=r"b\.csv is not a table .*UTF-8"):
+        read(tmp_path / "b.csv")
+    (tmp_path / "c.csv").write_text("")
+    with pytest.raises(DataError, match=r"c\.csv is not a table"):
+        read(tmp_path / "c.csv")
+    pd.DataFrame({"diagnosis": [0, 1] * 20}).to_csv(tmp_path / "d.csv", index=False)
+    with pytest.raises(DataError, match="columns of numbers, and there are none"):
+        read(tmp_path / "d.csv")
+
+
+DIGITS = "{name: digits, members: 120, nonmembers: 60, pool: 200, validation: 100, test: 100}"
+
+
+@pytest.mark.parametrize(
+    ("given", "remedy"),
+    [
+        ("breast.csv", r"{name: csv, path: breast.csv, label: COLUMN}"),
+        ("{name: breast.csv}", r"{name: csv, path: breast.csv, label: COLUMN}"),
+        ("{name: data/mine.npz}", r"{name: npz, path: data/mine.npz}"),
+        ("{name: table.xlsx}", "a function `module:function`"),
+    ],
+)
+def test_a_file_in_place_of_a_name_is_told_how_it_is_written(given, remedy):
+    with pytest.raises(SpaceError, match=remedy):
+        parse_space(SMALL.replace(DIGITS, given), "small.yaml")
