@@ -96,8 +96,10 @@ def relative_error() -> float:
     """Return the relative difference of raysweep's and Opacus' clipped sums of one real batch."""
     import torch
     import torch.nn.functional as F
+    from opacus import GradSampleModule
+    from opacus.optimizers import DPOptimizer
 
-    from raysweep.defences.dpsgd.clipping import OpacusClipping, clipping
+    from raysweep.defences.dpsgd.choice import clipping
     from raysweep.models import NamedModel
 
     examples = members()
@@ -105,13 +107,19 @@ def relative_error() -> float:
     y = torch.from_numpy(examples.labels[:BATCH])
     torch.manual_seed(0)
     model = NamedModel.parse({"name": "thesis_cnn"}).model.build((1, 28, 28), 10)
-    sums = []
-    for make in (clipping, lambda model, _x, norm: OpacusClipping(model, norm)):
-        method = make(model, x, 1.0)
-        method.add(lambda part: F.cross_entropy(model(part), y, reduction="none"), x)
-        sums.append(torch.cat([total.flatten().clone() for _, total in method.take()]))
-        method.release()
-    return float((sums[0] - sums[1]).norm() / sums[1].norm())
+
+    ours = clipping(model, x, 1.0)
+    ours.add(lambda part: F.cross_entropy(ours.forward(part), y, reduction="none"), x)
+    mine = torch.cat([total.flatten().clone() for _, total in ours.take()])
+    ours.release()
+
+    hooked: Any = GradSampleModule(model, loss_reduction="sum")
+    plain = torch.optim.SGD(model.parameters(), lr=0.0)
+    optimizer = DPOptimizer(plain, noise_multiplier=0.0, max_grad_norm=1.0, expected_batch_size=1)
+    F.cross_entropy(hooked(x), y, reduction="sum").backward()
+    optimizer.clip_and_accumulate()
+    theirs = torch.cat([p.summed_grad.flatten() for p in optimizer.params])
+    return float((mine - theirs).norm() / theirs.norm())
 
 
 def measure(variant: str) -> float:

@@ -68,6 +68,10 @@ class Split:
             warnings.filterwarnings("ignore", message=".*not writable.*")
             x, y = torch.from_numpy(self.features), torch.from_numpy(self.labels)
 
+        # One channel may have any stride. With the usual one, torch does not take the examples
+        # for channels last, so that a model computes alike wherever the array was made.
+        x = x.reshape(-1).view(x.shape)
+
         if torch.device(device).type == "cuda":
             return x.pin_memory().to(device, non_blocking=True), y.to(device)
         return x, y

@@ -82,14 +82,14 @@ def train(
 
     with isolated_rng(sub_seed(seed, "initialisation"), device):
         model = recipe.build_model(members.shape, members.n_classes).to(device).train()
-    example = pixels(x[:1], members)
-    channels_last(model, example)
+    examples = pixels(x[:EVALUATION_BATCH], members)
+    channels_last(model, examples[:1])
 
     steps = training.epochs * ceil(len(members) / training.batch_size)
     mechanism = recipe.mechanism(len(members), steps)
     optimizer = make_optimizer(training, model.parameters())
-    mechanism.check(model, example)
-    mechanism.attach(model, example, seeds=[sub_seed(seed, "noise")])
+    mechanism.check(model, examples)
+    forward = mechanism.attach(model, examples, seeds=[sub_seed(seed, "noise")])
     if recipe.memory_parts > 1:
         mechanism.divide(recipe.memory_parts)
 
@@ -108,7 +108,7 @@ def train(
                     companion.update(model)
 
                 optimizer.zero_grad()
-                loss = tally.loss_function(model, recipe, companion, y[rows], targets[rows])
+                loss = tally.loss_function(forward, recipe, companion, y[rows], targets[rows])
                 batch_losses = mechanism.gradients(loss, inputs)
                 if recipe.penalty is not None:
                     recipe.penalty(model).backward()
@@ -166,7 +166,7 @@ class _Tally:
 
     def loss_function(
         self,
-        model: nn.Module,
+        forward: Callable[[Tensor], Tensor],
         recipe: Recipe,
         companion: Companion | None,
         y: Tensor,
@@ -185,7 +185,7 @@ class _Tally:
             start += len(x)
 
             with autocast(x.device, recipe.training.precision):
-                logits = model(x)
+                logits = forward(x)
             logits, labels = logits.to(x.dtype), y[part]
             self.n_right += int((logits.detach().argmax(dim=1) == labels).sum())
 

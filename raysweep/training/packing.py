@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from raysweep.config import sub_seed
 from raysweep.data import Split
 from raysweep.errors import TrainingDiverged
-from raysweep.models.fast_layers import KEEPS_ORDER, FastDropout
+from raysweep.models.fast_layers import KEEPS_ORDER, FastDropout, FastSequential
+from raysweep.models.structure import is_known
 from raysweep.training.loop import evaluate_target, isolated_rng, make_optimizer, train
-from raysweep.training.recipe import Recipe
+from raysweep.training.recipe import EVALUATION_BATCH, Recipe
 from raysweep.training.target import TrainedTarget, pixels
 
 
@@ -85,7 +86,9 @@ def unpack(packed: PackedModels, models: Sequence[nn.Module]) -> None:
 def _leaves(model: nn.Module) -> list[nn.Module]:
     """Return the layers of a model in order, or [] if it is not a sequence of sequences."""
     containers = [module for module in model.modules() if any(module.children())]
-    if not all(isinstance(module, nn.Sequential) for module in containers):
+    if not all(type(module) in (nn.Sequential, FastSequential) for module in containers):
+        return []
+    if not is_known(model) or not all(p.requires_grad for p in model.parameters()):
         return []
     return [module for module in model.modules() if not any(module.children())]
 
@@ -165,7 +168,7 @@ class Packing:
         mechanism = recipe.mechanism(n, training.epochs * ceil(n / training.batch_size))
         optimizer = make_optimizer(training, packed.parameters())
         examples = pixels(x[:, :1], self._members[0])
-        mechanism.check(models[0], examples[0])
+        mechanism.check(models[0], pixels(x[0, :EVALUATION_BATCH], self._members[0]))
         mechanism.attach(packed, examples, seeds=[sub_seed(seed, "noise") for seed in self._seeds])
 
         orders = [torch.Generator().manual_seed(sub_seed(s, "batches")) for s in self._seeds]

@@ -41,11 +41,13 @@ class Mechanism(Protocol):
     def batches(self, generator: torch.Generator) -> Iterator[Tensor]:
         """Yield the example indices of each step of one epoch."""
 
-    def check(self, model: nn.Module, example: Tensor) -> None:
-        """Raise an error if the mechanism cannot train this model; ``example`` is one input."""
+    def check(self, model: nn.Module, examples: Tensor) -> None:
+        """Raise an error if the mechanism cannot train this model on inputs like ``examples``."""
 
-    def attach(self, model: nn.Module, example: Tensor, *, seeds: Sequence[int]) -> None:
-        """Prepare the model before its first step.
+    def attach(
+        self, model: nn.Module, examples: Tensor, *, seeds: Sequence[int]
+    ) -> Callable[..., Tensor]:
+        """Prepare the model before its first step, and return what maps inputs to logits in it.
 
         ``seeds`` seed the noise: one, or K for a packed model of K models.
         """
@@ -130,11 +132,14 @@ class PlainGradients:
         """Yield the batches of one epoch: each example once, in random order."""
         yield from torch.randperm(self._n, generator=generator).split(self._batch_size)
 
-    def check(self, model: nn.Module, example: Tensor) -> None:
+    def check(self, model: nn.Module, examples: Tensor) -> None:
         """Accept every model."""
 
-    def attach(self, model: nn.Module, example: Tensor, *, seeds: Sequence[int]) -> None:
-        """Do nothing: there is no noise to seed, and no hook to add."""
+    def attach(
+        self, model: nn.Module, examples: Tensor, *, seeds: Sequence[int]
+    ) -> Callable[..., Tensor]:
+        """Return the model: there is no noise to seed, and no hook to add."""
+        return model
 
     def divide(self, parts: int) -> None:
         """Hold ``parts`` times fewer examples in memory at once."""

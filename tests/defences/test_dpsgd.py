@@ -1,4 +1,4 @@
-"""DP-SGD: the same clipped sum as Opacus, real Poisson batches, honest accounting, fail closed."""
+"""DP-SGD: the clipped sum of autograd, real Poisson batches, honest accounting, fail closed."""
 
 import math
 from unittest import mock
@@ -16,7 +16,9 @@ import raysweep
 from raysweep.config import Training
 from raysweep.defences import Defences
 from raysweep.defences.dpsgd import accounting
-from raysweep.defences.dpsgd.clipping import LayerwiseClipping, OpacusClipping, clipping
+from raysweep.defences.dpsgd.alone import VmapClipping
+from raysweep.defences.dpsgd.choice import clipping
+from raysweep.defences.dpsgd.clipping import LayerwiseClipping
 from raysweep.defences.dpsgd.gradients import PrivateGradients
 from raysweep.defences.dpsgd.layer_rules import ConvolutionRule
 from raysweep.defences.dpsgd.unsafe_layers import refuse_unsafe_layers
@@ -48,13 +50,31 @@ def spent_nothing(steps, clipping):
 
 
 def clipped(kind, model, x, y, norm, parts=1):
+    """Return the clipped sums by raysweep, which must choose this kind."""
     model.train()
-    way = kind(model, norm) if kind is OpacusClipping else clipping(model, x, norm)
+    way = clipping(model, x, norm)
     assert isinstance(way, kind)
-    for part in torch.arange(len(x)).chunk(parts) if len(x) else [torch.arange(0)]:
-        way.add(lambda z, p=part: F.cross_entropy(model(z), y[p], reduction="none"), x[part])
+    for part in torch.arange(len(x)).chunk(parts):
+        way.add(lambda z, p=part: F.cross_entropy(way.forward(z), y[p], reduction="none"), x[part])
     sums = [s.clone() for _, s in way.take()]
     way.release()
+    return sums
+
+
+def one_by_one(model, x, y, norm):
+    """Return the clipped sums by plain autograd, one example after the other: the slow twin."""
+    model.train()
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    sums = [torch.zeros_like(p) for p in parameters]
+    for i in range(len(x)):
+        loss = F.cross_entropy(model(x[i : i + 1]), y[i : i + 1])
+        found = torch.autograd.grad(loss, parameters, allow_unused=True)
+        own = [
+            torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)
+        ]
+        total = math.sqrt(sum(float(g.square().sum()) for g in own))
+        for s, g in zip(sums, own, strict=True):
+            s += g * min(1.0, norm / (total + 1e-6))
     return sums
 
 
@@ -77,7 +97,7 @@ def relative_error(one, other):
     norm=st.sampled_from([0.01, 0.3, 100.0]),
     seed=st.integers(0, 100),
 )
-def test_the_clipped_sum_of_convolutions_is_opacus(
+def test_the_clipped_sum_of_convolutions_is_that_of_autograd(
     channels, groups, width, kernel, stride, padding, dilation, bias, way, norm, seed
 ):
     """Every way to a convolution's norm, by whatever way the shapes alone would choose."""
@@ -96,13 +116,13 @@ def test_the_clipped_sum_of_convolutions_is_opacus(
     chosen = "groups" if groups > 1 else way
     with mock.patch.object(ConvolutionRule, "_way", staticmethod(lambda *_: chosen)):
         ours = clipped(LayerwiseClipping, model, x, y, norm)
-    theirs = clipped(OpacusClipping, model, x, y, norm)
+    theirs = one_by_one(model, x, y, norm)
     assert relative_error(ours, theirs) < 1e-5
 
 
 @settings(deadline=None, max_examples=20)
 @given(groups=st.integers(1, 3), width=st.integers(1, 3), seed=st.integers(0, 100))
-def test_the_clipped_sum_of_group_norm_is_opacus(groups, width, seed):
+def test_the_clipped_sum_of_group_norm_is_that_of_autograd(groups, width, seed):
     def build():
         norm = nn.GroupNorm(groups, groups * width)
         with torch.no_grad():
@@ -115,7 +135,7 @@ def test_the_clipped_sum_of_group_norm_is_opacus(groups, width, seed):
     generator = torch.Generator().manual_seed(seed)
     x, y = torch.randn(5, 2, 7, 6, generator=generator), torch.arange(5) % 3
     ours = clipped(LayerwiseClipping, model, x, y, 0.3)
-    assert relative_error(ours, clipped(OpacusClipping, model, x, y, 0.3)) < 1e-5
+    assert relative_error(ours, one_by_one(model, x, y, 0.3)) < 1e-5
 
 
 def test_every_way_to_a_convolutions_norm_is_taken_by_a_target():
@@ -145,35 +165,32 @@ def test_layers_that_work_in_place_are_clipped_right():
     model = seeded(InPlace)
     generator = torch.Generator().manual_seed(1)
     x, y = torch.rand(6, 1, 8, 8, generator=generator), torch.arange(6)
-    ours = clipped(LayerwiseClipping, model, x, y, 0.5)
-    each = torch.zeros(sum(p.numel() for p in model.parameters()))
-    for i in range(6):  # the slow twin: one example at a time, by plain autograd
-        model.zero_grad()
-        F.cross_entropy(SlowTwin(model)(x[i : i + 1]), y[i : i + 1]).backward()
-        own = torch.cat([p.grad.flatten() for p in model.parameters()])
-        each += own * min(1.0, 0.5 / float(own.norm()))
-    assert relative_error([torch.cat([s.flatten() for s in ours])], [each]) < 1e-4
+    ours = clipped(VmapClipping, model, x, y, 0.5)
+    assert relative_error(ours, one_by_one(SlowTwin(model), x, y, 0.5)) < 1e-5
 
 
-class SlowTwin:
+class SlowTwin(nn.Module):
     """The same model, nothing overwritten."""
 
     def __init__(self, model):
+        super().__init__()
         self.model = model
 
-    def __call__(self, x):
+    def forward(self, x):
         x = torch.relu(self.model.first(x))
         return self.model.output(torch.relu(self.model.second(x) + x).flatten(1))
 
 
 @pytest.mark.parametrize("name", ["thesis_cnn", "mnist_cnn", "softmax", "mlp"])
 @pytest.mark.parametrize("parts", [1, 3])
-def test_the_clipped_sum_of_every_target_is_opacus_whatever_the_physical_batch(name, parts):
+def test_the_clipped_sum_of_every_target_is_that_of_autograd_whatever_the_physical_batch(
+    name, parts
+):
     model = seeded(lambda: MODELS[name]().build((1, 28, 28), 10))
     generator = torch.Generator().manual_seed(1)
     x, y = torch.rand(9, 1, 28, 28, generator=generator), torch.arange(9)
     ours = clipped(LayerwiseClipping, model, x, y, 0.5, parts)
-    theirs = clipped(OpacusClipping, model, x, y, 0.5)
+    theirs = one_by_one(model, x, y, 0.5)
     assert relative_error(ours, theirs) < 1e-5
 
 
@@ -186,12 +203,12 @@ def test_the_clipped_sum_of_every_target_is_opacus_whatever_the_physical_batch(n
         ("conv3", {}, 8),
     ],
 )
-def test_the_clipped_sum_of_the_papers_targets_is_opacus(name, options, side):
+def test_the_clipped_sum_of_the_papers_targets_is_that_of_autograd(name, options, side):
     model = seeded(lambda: MODELS[name](**options).build((1, side, side), 10))
     generator = torch.Generator().manual_seed(1)
     x, y = torch.rand(3, 1, side, side, generator=generator), torch.arange(3)
     ours = clipped(LayerwiseClipping, model, x, y, 0.5)
-    theirs = clipped(OpacusClipping, model, x, y, 0.5)
+    theirs = one_by_one(model, x, y, 0.5)
     assert relative_error(ours, theirs) < 1e-5
 
 
@@ -269,9 +286,13 @@ class Twice(nn.Module):
     [Twice, lambda: nn.Sequential(nn.Linear(4, 6), nn.LayerNorm(6), nn.Linear(6, 3))],
     ids=["a layer used twice", "a layer without a rule"],
 )
-def test_layers_without_a_fast_rule_fall_back_to_opacus(build):
+def test_models_without_a_fast_rule_for_each_layer_see_each_example_alone(build):
+    x = torch.rand(5, 4, generator=torch.Generator().manual_seed(1))
+    y = torch.arange(5) % 3
     model = seeded(build)
-    assert isinstance(clipping(model, torch.zeros(1, 4), 1.0), OpacusClipping)
+    assert (
+        relative_error(clipped(VmapClipping, model, x, y, 0.3), one_by_one(model, x, y, 0.3)) < 1e-5
+    )
 
 
 def test_batch_norm_is_refused_by_name_with_the_remedy():
@@ -316,7 +337,7 @@ class TwiceInTraining(nn.Module):
 
 @pytest.mark.parametrize(
     ("build", "message"),
-    [(Mixes, "depend on the other examples"), (TwiceInTraining, "1 layers .* called 2 times")],
+    [(Mixes, "depend on the other examples"), (Remembers, "buffer 'seen' changed")],
 )
 def test_a_model_that_would_break_the_guarantee_fails_closed(splits, build, message):
     with pytest.raises(PrivacyError, match=message):
@@ -336,9 +357,12 @@ def private_training(values, build, splits, **training):
     return train(recipe, splits.members, seed=0, device=CPU)
 
 
-def test_a_model_that_keeps_statistics_fails_closed(splits):
-    with pytest.raises(PrivacyError, match="buffer 'seen' changed"):
-        private_training({"epsilon": 8}, lambda *_: Remembers(), splits)
+def test_a_layer_that_only_training_calls_twice_is_clipped_right():
+    x = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    y, model = torch.arange(5), seeded(TwiceInTraining)
+    assert (
+        relative_error(clipped(VmapClipping, model, x, y, 0.3), one_by_one(model, x, y, 0.3)) < 1e-5
+    )
 
 
 @pytest.mark.parametrize("accountant", ["rdp", "prv"])
@@ -419,16 +443,17 @@ def test_the_baseline_has_the_same_model_and_epochs(splits):
     assert defended.privacy.steps == 3 * 2
 
 
-@pytest.mark.parametrize("name", ["thesis_cnn", "mlp"])
+@pytest.mark.parametrize("name", ["thesis_cnn", "mlp", "InPlace"])
 def test_in_bf16_no_example_adds_more_than_the_norm(name):
-    model = seeded(lambda: MODELS[name]().build((1, 28, 28), 10))
+    side = 8 if name == "InPlace" else 28
+    model = seeded(InPlace if name == "InPlace" else lambda: MODELS[name]().build((1, 28, 28), 10))
     for i in range(3):
-        x = torch.rand(1, 1, 28, 28, generator=torch.Generator().manual_seed(i))
+        x = torch.rand(1, 1, side, side, generator=torch.Generator().manual_seed(i))
         way = clipping(model, x, 0.1)
 
-        def losses(z, label=i):
+        def losses(z, label=i, way=way):
             with torch.autocast("cpu", torch.bfloat16):  # slow where the CPU has none, but equal
-                logits = model(z)
+                logits = way.forward(z)
             assert logits.dtype == torch.bfloat16
             return F.cross_entropy(logits.float(), torch.tensor([label]), reduction="none")
 
@@ -439,20 +464,13 @@ def test_in_bf16_no_example_adds_more_than_the_norm(name):
         assert 0.09 < float(total.norm()) <= 0.1 * (1 + 1e-5)
 
 
-def test_bf16_is_refused_where_the_bound_or_the_hardware_is_missing(splits, monkeypatch):
-    def build(shape, n_classes, **_):
-        return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.LayerNorm(8), nn.Linear(8, 10))
-
-    training = Training(epochs=1, batch_size=60, precision="bf16")
-    private = Defences.parse({"noise_multiplier": 1.0})
-    plan = private.apply(plain_recipe(build, training), splits.reference)
-    with pytest.raises(PrivacyError, match="in bf16, Opacus' norms are not shown to bound"):
-        train(plan, splits.members, seed=0, device=CPU)
+def test_bf16_is_refused_where_the_hardware_is_missing(splits, monkeypatch):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    recipe = plain_recipe(MODELS["mlp"]().build, Training(epochs=1, precision="bf16"))
     with pytest.raises(
         ModelError, match="precision is bf16 and this cpu does not support it; set training"
     ):
-        train(plain_recipe(build, training), splits.members, seed=0, device=CPU)
+        train(recipe, splits.members, seed=0, device=CPU)
 
 
 def test_a_sweep_in_bf16_is_refused_before_ray_starts(tmp_path, monkeypatch):

@@ -8,10 +8,15 @@ from math import ceil
 import torch
 from torch import Tensor, nn
 
-from raysweep.defences.dpsgd.clipping import OpacusClipping, clipping
+from raysweep.defences.dpsgd.choice import clipping
 from raysweep.defences.dpsgd.layer_rules import GROUPED
-from raysweep.defences.dpsgd.unsafe_layers import refuse_mixing, refuse_unsafe_layers
-from raysweep.errors import PrivacyError
+from raysweep.defences.dpsgd.mixing import (
+    copy_of_buffers,
+    refuse_changed_buffers,
+    refuse_mixing,
+)
+from raysweep.defences.dpsgd.unsafe_layers import refuse_unsafe_layers
+from raysweep.models.structure import is_known
 from raysweep.training.recipe import PrivacySpent
 
 PHYSICAL_BUDGET = {"cpu": 64 * 2**20, "cuda": 2**30}
@@ -40,14 +45,12 @@ class PrivateGradients:
         noise_multiplier: float,
         max_grad_norm: float,
         account: Callable[[int, str], PrivacySpent],
-        precision: str = "fp32",
     ) -> None:
         self._n = n
         self._sample_rate = sample_rate
         self._noise = noise_multiplier * max_grad_norm
         self._max_grad_norm = max_grad_norm
         self._account = account
-        self._precision = precision
         self._steps = 0
 
     def batches(self, generator: torch.Generator) -> Iterator[Tensor]:
@@ -56,28 +59,28 @@ class PrivateGradients:
             drawn = torch.rand(self._n, generator=generator, dtype=torch.float64)
             yield (drawn < self._sample_rate).nonzero().flatten()
 
-    def check(self, model: nn.Module, example: Tensor) -> None:
+    def check(self, model: nn.Module, examples: Tensor) -> None:
         """Raise :class:`PrivacyError` for a model that would break the guarantee."""
         refuse_unsafe_layers(model)
-        refuse_mixing(model, example)
+        if not is_known(model):
+            refuse_mixing(model, examples)
 
-    def attach(self, model: nn.Module, example: Tensor, *, seeds: Sequence[int]) -> None:
-        """Choose the clipping of ``model``; ``seeds`` seed its noise, one for each packed model."""
+    def attach(
+        self, model: nn.Module, examples: Tensor, *, seeds: Sequence[int]
+    ) -> Callable[..., Tensor]:
+        """Choose the clipping of ``model`` and return what computes logits in training.
+
+        ``seeds`` seed the noise, one for each packed model.
+        """
         self._model = model
-        self._buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-        self._clipping = clipping(model, example, self._max_grad_norm)
+        self._buffers = copy_of_buffers(model)
+        self._clipping = clipping(model, examples, self._max_grad_norm)
 
-        if self._precision != "fp32" and self._clipping.name == OpacusClipping.name:
-            raise PrivacyError(
-                f"DP-SGD: in {self._precision}, Opacus' norms are not shown to bound "
-                "the gradients that are summed",
-                remedy="set training.precision to fp32, or use layers that have a rule",
-            )
-
-        budget = PHYSICAL_BUDGET.get(example.device.type, PHYSICAL_BUDGET["cuda"])
+        budget = PHYSICAL_BUDGET.get(examples.device.type, PHYSICAL_BUDGET["cuda"])
         self._physical = _physical_batch(budget // self._clipping.bytes_per_example)
-        device = example.device
+        device = examples.device
         self._generators = [torch.Generator(device=device).manual_seed(seed) for seed in seeds]
+        return self._clipping.forward
 
     def divide(self, parts: int) -> None:
         """Make physical batches ``parts`` times smaller, to save memory."""
@@ -86,12 +89,13 @@ class PrivateGradients:
 
     def gradients(self, loss: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """Set each ``p.grad`` to (clipped sum + noise) / expected batch size; return the losses."""
-        losses = [self._clipping.add(loss, part) for part in x.split(self._physical)]
+        parts = x.split(self._physical) if len(x) > 0 else ()  # an empty batch is noise alone
+        losses = [self._clipping.add(loss, part) for part in parts]
         for parameter, clipped_sum in self._clipping.take():
             mean = (clipped_sum + self._noise_like(parameter)) / (self._n * self._sample_rate)
             parameter.grad = torch.empty_like(parameter).copy_(mean)  # in the parameter's layout
         self._steps += 1
-        return torch.cat(losses)
+        return torch.cat(losses) if losses else x.new_empty(0)
 
     def _noise_like(self, parameter: Tensor) -> Tensor:
         """Return noise in the shape of ``parameter``; packed models draw from their own seeds."""
@@ -116,12 +120,7 @@ class PrivateGradients:
 
         """
         self._clipping.release()
-        for name, buffer in self._model.named_buffers():
-            if not torch.equal(buffer, self._buffers[name]):
-                raise PrivacyError(
-                    f"buffer {name!r} changed in training: it releases data without noise",
-                    remedy="use layers that keep no statistics, such as GroupNorm",
-                )
+        refuse_changed_buffers(self._model, self._buffers)
 
 
 def _physical_batch(n: int) -> int:
