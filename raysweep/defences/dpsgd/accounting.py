@@ -2,8 +2,9 @@
 
 Each step is the Poisson-subsampled Gaussian mechanism. Epsilons hold under adding or removing one
 example. RDP uses the orders below and the conversion to (epsilon, delta) of Balle et al. 2020. PRV
-(Gopi et al. 2021) uses its upper bound, up to epsilon 100. Above 100 PRV's grid does not fit in
-memory, and RDP is used instead. Each record names the accountant that was used.
+(Gopi et al. 2021) uses its upper bound, from epsilon 0.05 to 100. Above 100 PRV's grid does not
+fit in memory, and its bound is never below its own error of 0.01. There RDP is used instead. Each
+record names the accountant that was used.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import contextlib
 import warnings
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from math import exp, isfinite, log
+from math import exp, inf, isfinite, log
 from typing import Literal
 
 import numpy as np
@@ -32,6 +33,10 @@ FRACTIONAL_ORDERS = (1.01, 1.05, *np.arange(1.1, 2.0, 0.1).round(1), *np.arange(
 ORDERS = tuple(sorted({float(order) for order in (*WHOLE_ORDERS, *FRACTIONAL_ORDERS)}))
 
 PRV_LIMIT = 100.0
+
+PRV_ERROR = 0.01  # no upper bound of PRV is below
+
+PRV_LEAST = 0.05  # the least epsilon that noise is solved for by PRV
 
 SETTINGS = {
     "rdp": f"{len(ORDERS)} orders {ORDERS[0]:g} - {ORDERS[-1]:g}; conversion of Balle et al. 2020",
@@ -60,11 +65,14 @@ def _rdp_epsilon(
 
 
 def _prv_epsilon(noise: float, sample_rate: float, steps: int, delta: float) -> float:
-    """Return the upper bound on epsilon at ``delta`` of ``steps`` steps, by PRV."""
+    """Return PRV's upper bound on the epsilon of ``steps`` steps; inf where it has no answer."""
     prv = PRVAccountant()
     prv.history = [(noise, sample_rate, steps)]
-    with _ignore_order_advice():
-        return float(prv.get_epsilon(delta=delta))
+    try:
+        with _ignore_order_advice():
+            return float(prv.get_epsilon(delta=delta))
+    except (ArithmeticError, RuntimeError, ValueError):  # it overflows where epsilon is large
+        return inf
 
 
 @contextlib.contextmanager
@@ -95,8 +103,10 @@ def epsilon_spent(
 
     epsilon = _rdp_epsilon(noise_multiplier, sample_rate, steps, delta)
     used: AccountantName = "rdp"
-    if accountant == "prv" and epsilon <= 1.25 * PRV_LIMIT:  # PRV's is smaller
-        epsilon, used = _prv_epsilon(noise_multiplier, sample_rate, steps, delta), "prv"
+    if accountant == "prv" and PRV_ERROR < epsilon <= 1.25 * PRV_LIMIT:
+        by_prv = _prv_epsilon(noise_multiplier, sample_rate, steps, delta)
+        if by_prv < epsilon:  # both hold; PRV's is larger where its error is most of it
+            epsilon, used = by_prv, "prv"
 
     if not isfinite(epsilon) or epsilon < 0:
         raise PrivacyError(
@@ -141,20 +151,33 @@ def solve_noise(
     # The whole orders are fast and bound the noise from above for the next, slower search.
     noise = _root(by_whole_orders, epsilon, low, high)
     noise = _root(by_rdp, epsilon, noise / 2, noise)
-    if accountant == "prv" and epsilon <= PRV_LIMIT:
-        noise = _root(lambda n: _prv_epsilon(n, rate, steps, delta), epsilon, noise / 2, noise)
+    if accountant == "prv" and PRV_LEAST <= epsilon <= PRV_LIMIT:
+
+        def by_prv(noise: float) -> float:
+            return _prv_epsilon(noise, rate, steps, delta)
+
+        if by_prv(noise) <= epsilon:  # else RDP needs less noise
+            noise = _root(by_prv, epsilon, noise / 2, noise)
     return noise
 
 
 def _root(epsilon_of: Callable[[float], float], epsilon: float, low: float, high: float) -> float:
-    """Return the noise in [low, high] that spends ``epsilon``, rounded up to spend no more."""
+    """Return the least noise that spends at most ``epsilon``, to within 0.05 %.
+
+    ``high`` spends at most ``epsilon``. ``low`` is lowered until it spends more, down to the end of
+    NOISE_RANGE.
+    """
 
     def gap(x: float) -> float:
         return log(max(epsilon_of(exp(x)), 1e-300) / epsilon)
 
+    while epsilon_of(low) <= epsilon and low > NOISE_RANGE[0]:
+        low, high = low / 2, low
+    if not epsilon_of(low) > epsilon > epsilon_of(high):
+        return high
+
     # Search in logarithms: both numbers range over many orders of magnitude.
-    a, b = log(low), log(high)
-    noise = exp(brentq(gap, a, b, xtol=5e-4)) if gap(a) > 0 > gap(b) else high
-    while epsilon_of(noise) > epsilon:
+    noise = exp(brentq(gap, log(low), log(high), xtol=5e-4))
+    while noise < high and epsilon_of(noise) > epsilon:  # high is enough, so this ends
         noise *= 1.0005
     return noise
