@@ -6,6 +6,7 @@ RaysweepError
     ModelError          a model cannot be built, or does not do what a target must
     PrivacyError        differential privacy was asked for and cannot be guaranteed
     TrainingDiverged    the loss stopped being a finite number
+        NotFinite       a trained model has outputs that are not finite numbers
     MachineFailure      the machine, not the configuration, caused a trial to fail
         OutOfMemory     a trial needed more memory than the machine or its share of a GPU has
     StoreError          a results folder cannot be read, written or trusted
@@ -73,6 +74,17 @@ class PrivacyError(RaysweepError):
 
 class TrainingDiverged(RaysweepError):
     """The loss stopped being a finite number."""
+
+
+class NotFinite(TrainingDiverged):
+    """A trained model's outputs for some examples are not finite numbers.
+
+    ``examples`` are the positions of these examples in the data set.
+    """
+
+    def __init__(self, rule: str, *, examples: Sequence[int] = (), remedy: str = "") -> None:
+        super().__init__(rule, remedy=remedy)
+        self.examples = tuple(examples)
 
 
 class MachineFailure(RaysweepError):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from raysweep.config import sub_seed
 from raysweep.data import Split
+from raysweep.errors import NotFinite
 
 if TYPE_CHECKING:
     import torch
@@ -77,11 +78,22 @@ class Scores:
 
     ``threshold`` is the score from which the attack predicts membership, None if it sets none. An
     attack that scores by distances also sets ``distances``.
+
+    Raises:
+        NotFinite: a score is not a number, so that it could not be ranked.
+
     """
 
     values: NDArray[np.float64]
     threshold: float | None = None
     distances: Distances | None = None
+
+    def __post_init__(self) -> None:
+        n_missing = int(np.isnan(self.values).sum())
+        if n_missing:
+            raise NotFinite(
+                f"the scores of {n_missing:,} of {len(self.values):,} examples are not numbers"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from raysweep.errors import NotFinite
 from raysweep.training.signals import Floats
 
 Bools = NDArray[np.bool_]
@@ -39,7 +40,13 @@ def auc(scores: Floats, is_member: Bools) -> float:
 
     >>> auc(np.array([0.9, 0.4, 0.4, 0.1]), np.array([True, True, False, False]))
     0.875
+
+    Raises:
+        NotFinite: a score is not a number, so that it has no rank.
+
     """
+    if np.isnan(scores).any():
+        raise NotFinite("an AUC needs scores that are numbers")
     members, nonmembers = np.sort(scores[is_member]), np.sort(scores[~is_member])
     below = np.searchsorted(nonmembers, members, side="left").sum()
     up_to = np.searchsorted(nonmembers, members, side="right").sum()

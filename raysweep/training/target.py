@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from raysweep.data import Split
-from raysweep.errors import ModelError
+from raysweep.errors import ModelError, NotFinite
 from raysweep.training import signals
 from raysweep.training.recipe import EVALUATION_BATCH, PrivacySpent
+
+FINITE_REMEDY = "lower the learning rate, or change what the model computes for these examples"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,9 +101,22 @@ def _outputs(
     """Return the outputs of ``forward`` for all examples, (n, ...) on the CPU.
 
     ``forward`` maps inputs in [0, 1] to outputs, ``batch`` examples at once.
+
+    Raises:
+        NotFinite: an output is not a finite number.
+
     """
     x, _ = examples.tensors(device)
-    return gather((forward(pixels(part, examples)) for part in x.split(batch)), len(x))
+    outputs = gather((forward(pixels(part, examples)) for part in x.split(batch)), len(x))
+
+    broken = ~outputs.flatten(1).isfinite().all(dim=1) if len(x) else torch.zeros(0)
+    if broken.any():
+        raise NotFinite(
+            f"the outputs of {int(broken.sum()):,} of {len(x):,} examples are not finite numbers",
+            examples=examples.indices[broken.numpy()].tolist(),
+            remedy=FINITE_REMEDY,
+        )
+    return outputs
 
 
 def compute_logits(

@@ -40,6 +40,7 @@ from raysweep.training.recipe import PrivacySpent
 from raysweep.training.target import TrainedTarget, accuracy
 from raysweep.trial import preflight, verdict
 from raysweep.trial.faults import machine_failure, reason
+from raysweep.trial.finite import naming_splits
 from raysweep.trial.inversion_judge import judge_inversion
 from raysweep.trial.machine import PeakMemory, device_name, limit_threads
 from raysweep.trial.membership_judge import judge_membership
@@ -152,12 +153,13 @@ class _Trial:
         recipe = preflight.recipe_of(self.config, self.splits)
         self.recipe = replace(recipe, memory_parts=self.memory_parts)
 
-        target, train_seconds = self._train()
-        if self.stopped is not None:
-            return self.stopped
+        with naming_splits(self.splits):
+            target, train_seconds = self._train()
+            if self.stopped is not None:
+                return self.stopped
 
-        attacks_start = time.perf_counter()
-        self._attack(target)
+            attacks_start = time.perf_counter()
+            self._attack(target)
         return self._result(
             "ok",
             train_seconds=train_seconds,
