@@ -10,6 +10,7 @@ import contextlib
 import gzip
 import os
 import sys
+import tempfile
 import zlib
 from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
@@ -27,8 +28,11 @@ if TYPE_CHECKING:
 
 
 def cache_folder() -> Path:
-    """Return the user's cache for raysweep."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "raysweep"
+    """Return the user's cache for raysweep: below the temporary folder where there is no home."""
+    home = Path(os.path.expanduser("~"))
+    if not home.is_absolute():
+        home = Path(tempfile.gettempdir(), f"raysweep-{os.getuid()}")
+    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "raysweep"
 
 
 def data_folders() -> list[Path]:

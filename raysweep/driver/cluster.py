@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
+import re
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -13,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from raysweep import data
+from raysweep.config.plain_text import one_line
 from raysweep.driver.designs import DESIGNS
+from raysweep.driver.surroundings import made_fit, remedy_for
 from raysweep.driver.worker_environment import worker_environment
 from raysweep.errors import ClusterError
 from raysweep.space.axes import grid
@@ -48,6 +53,8 @@ glibc keeps the memory that a step frees, because the page faults cost a third o
 All threads share one arena: each trial runs in its own thread, and an arena of its own would keep
 100 MiB a trial. oneDNN caches few plans, because Poisson batches have hundreds of sizes.
 """
+
+GRACE = 20.0  # seconds that nodes of a cluster which lacks a resource have to join
 
 MOST_DEALS = 32
 """The most deals of data that a sweep shares. With more, each worker deals the data itself."""
@@ -99,17 +106,61 @@ def ray_session(address: str | None, space: Space, console: Console) -> Iterator
     import ray
 
     was_running = ray.is_initialized()
-    if not was_running or address is not None:
-        _start(address, space, console)
-    try:
-        is_local = not was_running and address is None
-        yield _gpu_share(space, console) if is_local else space.resources.gpu
-    finally:
-        if not was_running:
-            ray.shutdown()
+    with made_fit(here=address is None and not was_running) as options:
+        if not was_running or address is not None:
+            _start(address, space, console, options)
+        try:
+            if address is not None:
+                _wait_for_nodes(space, console)
+            where = "this machine" if address is None else "the largest node"
+            yield space.resources.gpu if _may_grow() else _gpu_share(space, console, where)
+        finally:
+            if not was_running:
+                ray.shutdown()
 
 
-def _start(address: str | None, space: Space, console: Console) -> None:
+def _wait_for_nodes(space: Space, console: Console) -> None:
+    """Wait a moment for nodes of a cluster that has just been started and lacks a resource."""
+    deadline = time.monotonic() + GRACE
+    asked = space.resources
+    is_told = False
+    while time.monotonic() < deadline:
+        nodes = _node_resources()
+        has_cpus = any(node.get("CPU", 0) >= asked.cpu for node in nodes)
+        if (has_cpus and any(node.get("GPU", 0) >= asked.gpu for node in nodes)) or _may_grow():
+            return
+        if not is_told:
+            console.print(
+                f"no node has {asked.cpu:g} CPUs and {asked.gpu:g} GPUs; waiting {GRACE:g} s"
+            )
+            is_told = True
+        time.sleep(1)
+
+
+def _may_grow() -> bool:
+    """Return whether an autoscaler may add nodes to the cluster."""
+    from ray._private.state import state
+    from ray.experimental.internal_kv import _internal_kv_get
+
+    with contextlib.suppress(Exception):  # private parts of Ray, which may change
+        if state.get_max_resources_from_cluster_config() is not None:
+            return True
+    with contextlib.suppress(Exception):
+        report = json.loads(_internal_kv_get("__autoscaling_status") or "{}")
+        kinds = (report.get("autoscaler_report") or {}).get("active_nodes") or {}
+        # Without an autoscaler, Ray gives each node a kind of its own, node_<id>.
+        return any(not kind.startswith("node_") for kind in kinds)
+    return False
+
+
+def _node_resources() -> list[dict[str, float]]:
+    """Return the resources of each node that is alive."""
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def _start(address: str | None, space: Space, console: Console, options: Mapping[str, Any]) -> None:
     """Join the cluster at ``address``, or start Ray on this machine alone.
 
     Raises:
@@ -126,26 +177,38 @@ def _start(address: str | None, space: Space, console: Console) -> None:
     ):
         environment["env_vars"] |= ALLOCATION
         try:
-            _connect(address, environment)
+            _connect(address, environment, options)
         except Exception as error:  # Ray has no common error for what can go wrong here
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            if is_local:
-                raise ClusterError(
-                    f"Ray does not start on this machine ({reason})",
-                    remedy="free some memory (end other programs), then give the command again",
-                ) from error
-            raise ClusterError(
-                f"there is no Ray cluster at {address!r} ({reason})",
-                remedy="start one with `ray up` or `ray start --head`, or leave --address out",
-            ) from error
+            raise _explain(error, address) from error
 
 
-def _connect(address: str | None, environment: dict[str, Any]) -> None:
+def _explain(error: Exception, address: str | None) -> ClusterError:
+    """Return why Ray does not start, or does not answer at ``address``, and what helps."""
+    text = one_line(error) or type(error).__name__
+    reason = one_line(str(error).strip().partition("\n")[0]) or type(error).__name__
+    if address is None:
+        rule = f"Ray does not start on this machine ({reason})"
+        return ClusterError(rule, remedy=remedy_for(text))
+    if re.search("version mismatch", text, re.IGNORECASE):
+        rule = f"Ray at {address!r} has other versions than this machine ({text})"
+        return ClusterError(rule, remedy="install the same Python and Ray on both sides")
+    if re.search("token|unauthenticated|unauthorized", text, re.IGNORECASE):
+        rule = f"Ray at {address!r} does not accept the token of this machine ({reason})"
+        remedy = "export RAY_AUTH_MODE=token, and copy ~/.ray/auth_token from its head"
+        return ClusterError(rule, remedy=remedy)
+    return ClusterError(
+        f"there is no Ray cluster at {address!r} ({reason})",
+        remedy="start one with `ray up` or `ray start --head`, or leave --address out",
+    )
+
+
+def _connect(address: str | None, environment: dict[str, Any], given: Mapping[str, Any]) -> None:
     import ray
 
     options: dict[str, Any] = {"address": address}
     if address is None:
         options = {
+            **given,
             "address": "local",
             "include_dashboard": False,
             "_node_ip_address": "127.0.0.1",
@@ -199,29 +262,27 @@ def _bind_to_loopback() -> Iterator[None]:
         services.resolve_ip_for_localhost = resolve
 
 
-def _gpu_share(space: Space, console: Console) -> float:
-    """Return the GPU share of a trial on this machine's Ray; 0, with a message, without a GPU.
+def _gpu_share(space: Space, console: Console, where: str) -> float:
+    """Return the GPU share of a trial on Ray's nodes; 0, with a message, if none has a GPU.
 
     Raises:
-        ClusterError: the machine has too few CPUs, or too small a GPU.
+        ClusterError: every node has too few CPUs or GPUs.
 
     """
-    import ray
-
     asked = space.resources
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    most_cpus = max(node.get("CPU", 0) for node in nodes)
-    most_gpus = max(node.get("GPU", 0) for node in nodes)
+    nodes = _node_resources()
+    most_cpus = max((node.get("CPU", 0) for node in nodes), default=0)
+    most_gpus = max((node.get("GPU", 0) for node in nodes), default=0)
 
     if most_cpus < asked.cpu:
         raise ClusterError(
-            f"a trial takes {asked.cpu:g} CPUs and this machine has {most_cpus:g}",
+            f"a trial takes {asked.cpu:g} CPUs and {where} has {most_cpus:g}",
             remedy="lower resources.cpu, or give the --address of a larger cluster",
         )
     if asked.gpu == 0:
         return 0.0
     if most_gpus == 0:
-        console.print("no GPU on this machine: trials run on the CPU, and the records say so")
+        console.print(f"no GPU on {where}: trials run on the CPU, and the records say so")
         return 0.0
     if most_gpus < asked.gpu:
         raise ClusterError(

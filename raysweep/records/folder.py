@@ -88,7 +88,12 @@ class Folder:
     """The files of one results folder: local, NFS, s3://, gs://."""
 
     def __init__(self, path: str) -> None:
-        self.path = str(path).rstrip("/")
+        self.path = str(path).rstrip("/") or str(path)
+        if "::" in self.path and "://" not in self.path:  # fsspec would read a chain of systems
+            self.path = os.path.abspath(self.path)
+            self.fs, self._root = fsspec.filesystem("file"), self.path
+            self.is_local = True
+            return
         try:
             self.fs, self._root = fsspec.core.url_to_fs(self.path, use_listings_cache=False)
         except (ValueError, ImportError) as error:

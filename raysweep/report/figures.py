@@ -119,11 +119,11 @@ def _draw_pair(
         sns.scatterplot(drawn[is_baseline], x=x, y=y, ax=axes, legend=False, **star)
     axes.set(xlabel=LABELS.get(x, x), ylabel=LABELS.get(y, y))
     # Epsilon is on a log scale. On the other axes, more ticks would overlap in a narrow panel.
-    if x == "epsilon":
+    if x == "epsilon" and _epsilon_norm(drawn[x]) is not None:
         axes.set_xscale("log")
     else:
         axes.locator_params("x", nbins=5)
-    if y == "epsilon":
+    if y == "epsilon" and _epsilon_norm(drawn[y]) is not None:
         axes.set_yscale("log")
     else:
         axes.locator_params("y", nbins=5)

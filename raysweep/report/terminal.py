@@ -6,6 +6,7 @@ import dataclasses
 import sys
 import time
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any
 
 import pandas as pd
@@ -70,7 +71,10 @@ def print_front_of(results: Results, *, everything: bool, where: Sequence[Condit
     print_front(results, front)
 
     corner = results.objectives.reference_point(trials)
-    reference = ", ".join(f"{name} {value:g}" for name, value in corner.items())
+    reference = ", ".join(
+        f"{name} {value:g}" if isfinite(value) else f"{name} (no finite value)"
+        for name, value in corner.items()
+    )
     volume = results.objectives.hypervolume(trials)
     pruned = int((trials["status"] == "pruned").sum())
     count = f"{len(trials)} trials" + (f" ({pruned} pruned)" if pruned else "")

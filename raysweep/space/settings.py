@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from math import ceil
+from math import ceil, inf
 from typing import Annotated, Literal
 
 import pydantic
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
@@ -45,9 +45,9 @@ class Resources:
     ended and tried again.
     """
 
-    cpu: Annotated[float, Gt(0), Field(description="CPU cores of one trial")] = 1.0
+    cpu: Annotated[float, Gt(0), Lt(inf), Field(description="CPU cores of one trial")] = 1.0
     gpu: Annotated[
-        float, Ge(0), Field(description="share of a GPU for one trial; whole above 1")
+        float, Ge(0), Lt(inf), Field(description="share of a GPU for one trial; whole above 1")
     ] = 0.0
     time_limit: Annotated[
         str | float | None,

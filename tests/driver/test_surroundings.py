@@ -1,9 +1,17 @@
 """Where a sweep is started: files named like modules, full folders, no home, a Ray that is there."""
 
+import os
+import re
+import subprocess
+import sys
+
 import pytest
 from conftest import SMALL
 from driver.sweeps import run
 
+from raysweep.data.published import cache_folder
+from raysweep.driver.cluster import _explain
+from raysweep.driver.surroundings import made_fit, remedy_for
 from raysweep.records.results import load
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.ray]
@@ -30,3 +38,87 @@ def test_files_of_the_working_folder_take_no_librarys_place_in_workers(tmp_path)
     code, _, err = run("sweep", "small.yaml", "--out", "out", cwd=tmp_path)
     assert code == 0, err
     assert load(str(tmp_path / "out")).trials["status"].tolist() == ["ok", "ok"]
+
+
+RAY_IS_THERE = """
+import sys
+import ray, raysweep
+from rich.console import Console
+
+ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+space = raysweep.load_space("small.yaml", {"resources.gpu": 0.25})
+print(raysweep.sweep(space, out="gpu", trials=1, console=Console()).ok)
+try:
+    space = raysweep.load_space("small.yaml", {"resources.cpu": 2})
+    raysweep.sweep(space, out="cpu", trials=1)
+except raysweep.errors.ClusterError as error:
+    print(error)
+print(ray.is_initialized())
+"""
+
+
+def test_a_ray_that_is_there_already_gets_the_same_rules_as_raysweeps_own(tmp_path):
+    (tmp_path / "small.yaml").write_text(ONE_EPOCH)
+    done = subprocess.run(
+        [sys.executable, "-c", RAY_IS_THERE],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    *_, ok, refused, is_there = done.stdout.splitlines()
+    assert "no GPU on this machine: trials run on the CPU" in done.stdout
+    assert (ok, is_there) == ("1", "True")
+    assert refused.startswith("a trial takes 2 CPUs and this machine has 1; lower resources.cpu")
+
+
+def test_a_long_tmpdir_and_a_home_that_cannot_be_written_are_no_obstacle(tmp_path, monkeypatch):
+    (tmp_path / "small.yaml").write_text(ONE_EPOCH)
+    long = tmp_path / ("d" * 100)
+    long.mkdir()
+    for name, value in {"TMPDIR": long, "HOME": "/proc/self", "XDG_CACHE_HOME": ""}.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setenv("LC_ALL", "C")
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    code, out, err = run("sweep", "small.yaml", "--out", "out", "--trials", "1", cwd=tmp_path)
+    assert code == 0, err
+    assert "1 trials, 0 failed" in out
+
+
+def test_what_keeps_ray_from_starting_is_told_with_what_helps():
+    found = {
+        reason: remedy_for(reason) for reason in ("AF_UNIX path length", "No space left on it")
+    }
+    assert "RAY_TMPDIR to a folder with a short path" in found["AF_UNIX path length"]
+    assert "make room in " in found["No space left on it"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "Version mismatch: The cluster was started with:\n Ray: 2.50 Python: 3.11",
+            "3.11.*same Python",
+        ),
+        ("Unauthenticated: invalid token", "does not accept the token.*RAY_AUTH_MODE=token"),
+        ("connection refused", "there is no Ray cluster at 'host:1'"),
+    ],
+)
+def test_a_wrong_token_other_versions_and_no_cluster_are_three_messages(text, message):
+    assert re.search(message, str(_explain(RuntimeError(text), "host:1")))
+
+
+def test_a_user_without_a_name_and_a_home_gets_a_cache_and_a_name(monkeypatch):
+    def unknown(_):
+        raise KeyError("uid not found")
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    for name in ("HOME", "XDG_CACHE_HOME", "LOGNAME", "USER"):
+        monkeypatch.delenv(name, raising=False)
+    assert cache_folder().is_absolute()
+    with made_fit(here=True):
+        assert os.environ["LOGNAME"].startswith("user-")
+        assert os.environ["RAY_AUTH_TOKEN"]
+    assert "LOGNAME" not in os.environ

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 import shutil
 import time
@@ -23,6 +24,7 @@ from raysweep.records.results import load
 from raysweep.records.store import Store
 from raysweep.records.tables import SCHEMAS
 from raysweep.report.build import write as write_report
+from raysweep.report.figures import write_front
 from raysweep.space.parsing import parse_space
 
 
@@ -200,3 +202,23 @@ def test_text_of_records_reaches_a_terminal_and_tables_without_its_power(folder,
         sweep(parse_space(SMALL, "small.yaml"), out=str(folder), console=console)
     with pytest.raises(StoreError, match=r"'.' is a folder"):
         write_report([str(folder)], Path("."))
+
+
+@pytest.mark.parametrize("spent", [[math.inf] * 3, [math.inf, 2.0, 8.0], [math.inf, None, 0.0]])
+def test_an_objective_that_is_infinite_or_absent_has_a_front_and_a_page(tmp_path, capsys, spent):
+    store = Store(str(tmp_path / "out"))
+    store.folder.write_bytes(b"objectives: {accuracy: max, epsilon: min}\n", "space.yaml")
+    for number, epsilon in enumerate(spent):
+        rows = result(f"{number:016x}", 0.9 - number / 10, epsilon=epsilon, number=number)
+        store.write(rows)
+    app(["front", store.path], standalone_mode=False)
+    assert "nan" not in capsys.readouterr().out
+    assert write_front(load(store.path), load(store.path).front(), "x")
+    assert write_report([store.path], tmp_path / "report.html")
+
+
+def test_two_colons_in_a_name_are_part_of_it(tmp_path):
+    stores = [Store(str(tmp_path / name)) for name in ("x::1", "x::2")]
+    os.makedirs(stores[0].path)
+    stores[0].write(result("a"))
+    assert [len(store.files("trials")) for store in stores] == [1, 0]

@@ -1,0 +1,86 @@
+"""What Ray needs of the place in which a sweep is started, and what to do where it is missing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+SESSION = len("/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
+
+LONGEST_SOCKET = 107 if sys.platform.startswith("linux") else 103  # bytes of a socket's path
+
+REMEDIES = {
+    "AF_UNIX": "set RAY_TMPDIR to a folder with a short path, such as /tmp/me",
+    "No space left": "make room in {folder}, or set RAY_TMPDIR to a folder with room",
+    "Read-only": "set RAY_TMPDIR to a folder that you can write",
+    "Permission denied": "set RAY_TMPDIR and HOME to folders that you can write",
+    "Not a directory": "set RAY_TMPDIR and HOME to folders that you can write",
+    "No such file": "set RAY_TMPDIR and HOME to folders that exist",
+    "Too many open files": "raise the limit (ulimit -n 65536)",
+}
+"""Part of Ray's message -> what helps."""
+
+
+def remedy_for(reason: str) -> str:
+    """Return what helps a Ray that does not start on this machine for ``reason``."""
+    for part, remedy in REMEDIES.items():
+        if part in reason:
+            return remedy.format(folder=temporary_folder())
+    return "free some memory (end other programs), then give the command again"
+
+
+def temporary_folder() -> str:
+    """Return the folder in which Ray puts its sessions."""
+    given = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR")
+    return given if given and os.path.isdir(given) else tempfile.gettempdir()
+
+
+@contextlib.contextmanager
+def made_fit(*, here: bool) -> Iterator[dict[str, Any]]:
+    """Yield options that a Ray started ``here`` needs, and set variables that it needs.
+
+    Sockets cannot have long paths, so below a long TMPDIR Ray's sessions go to /tmp. Ray keeps its
+    token in the home; without one that can be written the token is in the environment alone.
+    """
+    if not here:
+        yield {}
+        return
+
+    added: dict[str, str] = {}
+    if not _is_writable_home():
+        added["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    if not _has_user():
+        added["LOGNAME"] = f"user-{os.getuid()}"
+
+    added = {name: value for name, value in added.items() if name not in os.environ}
+    os.environ.update(added)
+    is_long = len(os.fsencode(temporary_folder())) + SESSION > LONGEST_SOCKET
+    may_move = is_long and "RAY_TMPDIR" not in os.environ and os.access("/tmp", os.W_OK)
+    try:
+        yield {"_temp_dir": "/tmp/ray"} if may_move else {}
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+def _is_writable_home() -> bool:
+    """Return whether Ray can read or write its token in the user's home."""
+    home = Path(os.path.expanduser("~"))
+    ray = home / ".ray"
+    return home.is_absolute() and os.access(ray if ray.exists() else home, os.W_OK)
+
+
+def _has_user() -> bool:
+    """Return whether the system knows a name for the user; containers run under bare numbers."""
+    import pwd
+
+    try:
+        return bool(pwd.getpwuid(os.getuid()).pw_name)
+    except KeyError:
+        return False
