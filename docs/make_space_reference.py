@@ -60,6 +60,10 @@ DEFENCE_TEXT = """\
 A key in `defences` has one value for all trials but the undefended baseline, which has every
 defence off. The same keys can vary in `search` and in `scenarios`. Distillation and adversarial
 regularisation train something on the members without noise, so they are refused beside DP-SGD.
+
+`package.module:Class` is the first parameter of a defence of your own, and
+`package.module:Class.parameter` is another one. It is applied after those below and before DP-SGD,
+several in the order of their names.
 """
 
 SEARCH_TEXT = """\
@@ -81,6 +85,7 @@ A list of names takes every parameter at its default; a mapping of names to para
 Without this block the attacks are `max_posterior`, `loss`, `entropy`, `shadow` and
 `activation_decoder` on the layer `output`. A black-box attack sees predictions only. A white-box
 one also uses the weights, and counts in `attack_auc` only when the space names it there.
+`package.module:Class` in place of a name is an attack of your own.
 """
 
 OBJECTIVE_TEXT = """\

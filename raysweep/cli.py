@@ -226,7 +226,8 @@ def front(
     from raysweep.report.output import form_of, format_rows, write_output
     from raysweep.report.terminal import print_front_of
 
-    results, conditions = load(*folders), parse_conditions(where or [])
+    results = load(*folders)
+    conditions = parse_conditions(where or [], results.axes)
     form = "json" if as_json else form_of(out, format)
     if form == "table":
         print_front_of(results, everything=everything, where=conditions)
@@ -252,7 +253,8 @@ def best(
     from raysweep.report.output import write_output
     from raysweep.space.chosen import Chosen
 
-    results, conditions = load(*folders), parse_conditions(where or [])
+    results = load(*folders)
+    conditions = parse_conditions(where or [], results.axes)
     trials = results.compared([condition.column for condition in conditions])
     choice = choose(trials, results.objectives, conditions, by, everything=everything)
     chosen = Chosen(results, choice)

@@ -3,7 +3,7 @@
 RaysweepError
     SpaceError          a search space, a configuration or an option breaks a rule
     DataError           a data set cannot be found, read or dealt into splits
-    ModelError          a model cannot be built, or does not do what a target must
+    ModelError          a model, or a user's own attack or defence, does not do what it must
     PrivacyError        differential privacy was asked for and cannot be guaranteed
     TrainingDiverged    the loss stopped being a finite number
         NotFinite       a trained model has outputs that are not finite numbers
@@ -65,7 +65,7 @@ class DataError(RaysweepError):
 
 
 class ModelError(RaysweepError):
-    """A model cannot be built, or does not do what a target must."""
+    """A model, or a user's own attack or defence, cannot be built or does not do what it must."""
 
 
 class PrivacyError(RaysweepError):

@@ -1,6 +1,7 @@
 """The catalogues of attacks, and the ``attacks`` block of a space.
 
-A new attack is one file, its import and its entry in ``MEMBERSHIP`` or ``INVERSION``.
+A new attack is one file, its import and its entry in ``MEMBERSHIP`` or ``INVERSION``. A user's own
+attack (``own``) is named as ``package.module:Class``.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from raysweep.attacks.membership.loss import Loss
 from raysweep.attacks.membership.max_posterior import MaxPosterior
 from raysweep.attacks.membership.shadow import Shadow
 from raysweep.attacks.membership.supervised import Supervised
+from raysweep.attacks.own import attack_class, check_attack
 from raysweep.config.registry import build, fields, lookup, suggestion
+from raysweep.config.user_function import is_reference
 from raysweep.data import Dataset
 from raysweep.errors import SpaceError
 
@@ -136,10 +139,21 @@ def _parse_family(given: Any, catalogue: Mapping[str, type[Any]], family: str) -
         if not isinstance(parameters, dict | None):
             raise SpaceError("parameters are a mapping", got=parameters, place=[family, name])
         try:
-            attacks[name] = build(lookup(catalogue, name, f"{family} attack"), parameters or {})
+            attacks[name] = _parse_attack(name, parameters or {}, catalogue, family)
         except SpaceError as error:
             raise error.under(family, name) from None
     return attacks
+
+
+def _parse_attack(
+    name: str, parameters: dict[str, Any], catalogue: Mapping[str, type[Any]], family: str
+) -> Any:
+    """Return the attack of the catalogue, or the user's own, with its parameters checked."""
+    if not is_reference(name):
+        return build(lookup(catalogue, name, f"{family} attack"), parameters)
+    attack = build(attack_class(name, family), parameters)
+    check_attack(name, attack, family)
+    return attack
 
 
 def _parameters(attack: Any) -> dict[str, Any]:

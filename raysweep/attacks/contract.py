@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from raysweep.config import sub_seed
 from raysweep.data import Split
-from raysweep.errors import NotFinite
+from raysweep.errors import ModelError, NotFinite
 
 if TYPE_CHECKING:
     import torch
@@ -175,6 +175,18 @@ def exclude(split: Split, others: Split) -> Split:
     return split.rows(np.flatnonzero(~np.isin(split.indices, others.indices)))
 
 
+def check_scores(scores: Any, n: int) -> None:
+    """Raise :class:`ModelError` unless ``scores`` holds one number for each of ``n`` examples."""
+    if not isinstance(scores, Scores):
+        raise ModelError("`score` must return Scores", got=type(scores).__name__)
+    values = scores.values
+    if not isinstance(values, np.ndarray) or values.shape != (n,):
+        got = getattr(values, "shape", type(values).__name__)
+        raise ModelError(f"Scores.values must be an array of shape ({n},)", got=got)
+    if values.dtype.kind not in "biuf":
+        raise ModelError("Scores.values must be numbers", got=values.dtype)
+
+
 class MembershipAttack(Protocol):
     """Scores examples, and does not get the truth about their membership."""
 
@@ -209,6 +221,17 @@ class Reconstruction:
     converged: NDArray[np.bool_]
     decoder: str | None = None
     cost: NDArray[np.float64] | None = None
+
+
+def check_reconstruction(rebuilt: Any, shape: tuple[int, ...]) -> None:
+    """Raise :class:`ModelError` unless ``rebuilt`` holds images of ``shape``, (n, ...)."""
+    if not isinstance(rebuilt, Reconstruction):
+        raise ModelError("`reconstruct` must return a Reconstruction", got=type(rebuilt).__name__)
+    for name, wanted in (("images", shape), ("converged", shape[:1])):
+        found = getattr(getattr(rebuilt, name), "shape", None)
+        if found != wanted:
+            rule = f"Reconstruction.{name} must be an array of shape {wanted}"
+            raise ModelError(rule, got=found)
 
 
 class InversionAttack(Protocol):

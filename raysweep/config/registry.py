@@ -35,7 +35,7 @@ def lookup(catalogue: Mapping[str, T], name: str, kind: str) -> T:
 
 
 def build(kind: type[T], parameters: Mapping[str, Any]) -> T:
-    """Return ``kind(**parameters)``, a pydantic dataclass.
+    """Return ``kind(**parameters)`` of a dataclass, its fields checked by pydantic.
 
     Raises:
         SpaceError: an unknown key, or a value that breaks a rule, placed at its key.
@@ -46,9 +46,20 @@ def build(kind: type[T], parameters: Mapping[str, Any]) -> T:
         if key not in valid:
             raise SpaceError(f"unknown key {key!r}{suggestion(str(key), valid)}", place=[key])
     try:
-        return kind(**parameters)
+        return adapter(kind).validate_python(dict(parameters))
     except pydantic.ValidationError as error:
         raise explain(error) from None
+
+
+def adapter(kind: type[T]) -> pydantic.TypeAdapter[T]:
+    """Return what checks the fields of a dataclass, one of Python's own included."""
+    found: pydantic.TypeAdapter[T] = _adapter(kind)  # type: ignore[arg-type]
+    return found
+
+
+@functools.cache
+def _adapter(kind: type[Any]) -> pydantic.TypeAdapter[Any]:
+    return pydantic.TypeAdapter(kind)
 
 
 def fields(kind: type[Any]) -> tuple[str, ...]:

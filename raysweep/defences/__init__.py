@@ -2,7 +2,7 @@
 
 A defence is a frozen dataclass whose fields are its keys in a space. Every default is neutral,
 which means training without this defence. A new defence is one file, its import and its entry in
-``DEFENCES``.
+``DEFENCES``. A user's own defence (``own``) is named as ``package.module:Class``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pydantic
 
+from raysweep.config.own_class import is_own_key, reference_of
 from raysweep.config.registry import build, fields, suggestion
 from raysweep.defences.adversarial_regularisation import AdversarialRegularisation
 from raysweep.defences.augmentation import GaussianNoise, RandomCrop
@@ -23,6 +24,8 @@ from raysweep.defences.dropout import Dropout
 from raysweep.defences.early_stopping import EarlyStopping
 from raysweep.defences.l2 import L2
 from raysweep.defences.label_smoothing import LabelSmoothing
+from raysweep.defences.own import OwnDefence, counts, own_defences
+from raysweep.defences.own import own_neutral as own_neutral
 from raysweep.defences.spatial_dropout import SpatialDropout
 from raysweep.errors import SpaceError
 
@@ -73,6 +76,8 @@ class Defence(Protocol):
 class Defences(Mapping[str, float | str]):
     """All defences of one configuration, in the catalogue's order, and a mapping of their keys.
 
+    A user's own defences come before DP-SGD, in the order of their names.
+
     >>> Defences.parse({"dropout": 0.5})["dropout"], Defences.parse({})["l2"]
     (0.5, 0.0)
     """
@@ -94,21 +99,32 @@ class Defences(Mapping[str, float | str]):
         renamed = rename_older(settings)
         valid = all_keys()
         for key in renamed:
-            if key not in valid:
+            if key not in valid and not is_own_key(key):
                 raise SpaceError(
                     f"unknown defence {key!r}{suggestion(str(key), valid)}", place=[key]
                 )
 
         given = {kind: {k: renamed[k] for k in fields(kind) if k in renamed} for kind in DEFENCES}
-        built = tuple(build(kind, some) if some else _off(kind) for kind, some in given.items())
-        _refuse_broken_privacy(built)
-        return cls(tuple(_off(type(d)) if d.is_neutral else d for d in built))
+        built = [build(kind, some) if some else _off(kind) for kind, some in given.items()]
+        built = [_off(type(d)) if d.is_neutral else d for d in built]
+        own = own_defences({key: value for key, value in renamed.items() if is_own_key(key)})
+        in_order = (*built[:-1], *own, built[-1])
+        _refuse_broken_privacy(in_order)
+        return cls(in_order)
 
     @functools.cached_property
     def settings(self) -> dict[str, float | str]:
         """A value for every key of every defence. Numbers are floats, as in stored JSON."""
-        values = {key: getattr(d, key) for d in self.in_order for key in fields(type(d))}
+        values = {key: v for _, settings in self.parts() for key, v in settings.items()}
         return {key: v if isinstance(v, str) else float(v) for key, v in values.items()}
+
+    def parts(self) -> Iterator[tuple[str, dict[str, float | str]]]:
+        """Yield the name of each defence, and its values by key."""
+        for d in self.in_order:
+            if isinstance(d, OwnDefence):
+                yield d.reference, d.settings
+            else:
+                yield type(d).__name__, {key: getattr(d, key) for key in fields(type(d))}
 
     @property
     def is_private(self) -> bool:
@@ -214,6 +230,24 @@ def all_keys() -> dict[str, type[Any]]:
     return {key: kind for kind in DEFENCES for key in fields(kind)}
 
 
+def is_key(key: str) -> bool:
+    """Return whether ``key`` is that of a defence; a class of the user's is not looked for."""
+    return key in all_keys() or is_own_key(key)
+
+
+def part_of(key: str) -> str | None:
+    """Return the name of the defence that a key belongs to, as in :meth:`Defences.parts`."""
+    if is_own_key(key):
+        return reference_of(key)
+    kind = all_keys().get(key)
+    return None if kind is None else kind.__name__
+
+
+def is_count(key: str) -> bool:
+    """Return whether a key of a defence counts something, so that it takes whole numbers only."""
+    return counts(key) if is_own_key(key) else key in COUNTS
+
+
 @functools.cache
 def neutral() -> dict[str, float | str]:
     """Return every key -> its neutral value."""
@@ -227,12 +261,20 @@ def descriptions() -> dict[str, str]:
 
 
 def _refuse_broken_privacy(built: tuple[Defence, ...]) -> None:
-    """Raise :class:`SpaceError` if DP-SGD is combined with one of BREAK_PRIVACY."""
+    """Raise :class:`SpaceError` if DP-SGD is combined with a defence that breaks it."""
     if not Defences(built).is_private:
         return
 
-    for defence in built:
-        if isinstance(defence, BREAK_PRIVACY) and not defence.is_neutral:
-            key = next(iter(fields(type(defence))))
-            rule = f"`{key}` breaks the guarantee of DP-SGD: {defence.breaks_privacy}"
+    for defence, (_, settings) in zip(built, Defences(built).parts(), strict=True):
+        reason = _breaks_privacy(defence)
+        if reason is not None and not defence.is_neutral:
+            key = next(iter(settings))
+            rule = f"`{key}` breaks the guarantee of DP-SGD: {reason}"
             raise SpaceError(rule, remedy="sweep one or the other", place=[key])
+
+
+def _breaks_privacy(defence: Defence) -> str | None:
+    """Return why DP-SGD gives no guarantee beside a defence; None if it does."""
+    if isinstance(defence, BREAK_PRIVACY):
+        return defence.breaks_privacy
+    return defence.breaks_privacy if isinstance(defence, OwnDefence) else None

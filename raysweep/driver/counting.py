@@ -9,7 +9,6 @@ from math import prod
 from typing import Any
 
 from raysweep import defences
-from raysweep.config.registry import fields
 from raysweep.defences.early_stopping import EarlyStopping
 from raysweep.records.trial_config import TrialConfig
 from raysweep.space.axes import Value
@@ -112,9 +111,9 @@ def _part_of(key: str) -> str:
     """Return the part of a configuration that an axis decides, as :func:`_parts` names it."""
     if key in ("training.epochs", "early_stopping"):
         return TRAINING_LENGTH
-    kind = defences.all_keys().get(key)
-    if kind is not None:
-        return kind.__name__
+    part = defences.part_of(key)
+    if part is not None:
+        return part
 
     block, _, rest = key.partition(".")
     return f"training.{rest.partition('.')[0]}" if block == "training" else block
@@ -125,8 +124,7 @@ def _parts(config: TrialConfig) -> dict[str, str]:
     parts: dict[str, Any] = json.loads(config.to_json())
     del parts["defences"]
     parts |= {f"training.{key}": value for key, value in parts.pop("training").items()}
-    for kind in defences.DEFENCES:
-        parts[kind.__name__] = [config.defences[key] for key in fields(kind)]
+    parts |= dict(config.defences.parts())
 
     length = [parts.pop("training.epochs"), parts.pop(EarlyStopping.__name__)]
     parts[TRAINING_LENGTH] = length

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import raysweep
+from raysweep.config.own_class import is_own_key, reference_of
 from raysweep.config.user_function import MODULES, user_folders
 from raysweep.errors import StoreError
-from raysweep.records.trial_config import TrialConfig
+from raysweep.records.trial_config import stored_settings
 from raysweep.space.space import Space
 
-REFERENCE = re.compile(r'"[\w.]+:\w+"')
+REFERENCE = re.compile(r'"[\w.]+:\w+(\.\w+)?"')
 
 NOT_COPIED = {"__pycache__", "results", "venv", "site-packages"}
 """Folders that hold no code of the user."""
@@ -105,9 +106,9 @@ def refuse_foreign(space: Space, rows: Iterable[Mapping[str, Any]]) -> None:
     names = _names(space)
     references = _references(json.loads(json.dumps(space.to_plain())))
     for row in rows:
-        config = TrialConfig.from_json(row["config"])
-        foreign_names = {config.dataset.name, config.model.name} - names
-        foreign = sorted(foreign_names | (_references(json.loads(config.to_json())) - references))
+        config = stored_settings(row["config"])  # imports nothing
+        own_names = {config[block].get("name") for block in ("dataset", "model")}
+        foreign = sorted(map(str, (own_names - names) | (_references(config) - references)))
         if foreign:
             raise StoreError(
                 f"the record of trial {row['trial_id']} names {foreign[0]!r}, "
@@ -116,9 +117,10 @@ def refuse_foreign(space: Space, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _references(value: Any) -> set[str]:
-    """Return all texts in plain values that may name a function as ``module:function``."""
+    """Return all texts in plain values that may name a user's function or class."""
     if isinstance(value, Mapping):
-        value = list(value.values())
+        keys = [reference_of(key) if is_own_key(key) else key for key in value]
+        value = [*keys, *value.values()]
     if isinstance(value, list):
         return set().union(*map(_references, value))
     return {value} if isinstance(value, str) and ":" in value else set()

@@ -12,19 +12,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from raysweep.config.own_class import is_own_key
 from raysweep.config.registry import suggestion
 from raysweep.errors import SpaceError
 from raysweep.records.tables import numeric_columns
 
 
-def parse_conditions(texts: Sequence[str]) -> list[Condition]:
+def parse_conditions(texts: Sequence[str], axes: Sequence[str] = ()) -> list[Condition]:
     """Return the conditions in ``texts``, each on a column of ``trials`` that holds numbers.
+
+    Among the ``axes`` of a sweep those of own defences have columns, too.
 
     Raises:
         SpaceError: a text is not a condition, or its column does not exist or holds no numbers.
 
     """
-    columns = numeric_columns("trials")
+    columns = [*numeric_columns("trials"), *filter(is_own_key, axes)]
     return [parse_condition(text, columns) for text in texts]
 
 
@@ -37,7 +40,8 @@ OPERATORS: dict[str, Callable[[Any, float], Any]] = {
 }
 
 SYNTAX = re.compile(
-    r"\s*([A-Za-z_]\w*)\s*(>=|<=|==|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|inf)\s*"
+    r"\s*([A-Za-z_]\w*|[A-Za-z_][\w.]*:\w+(?:\.\w+)?)"
+    r"\s*(>=|<=|==|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|inf)\s*"
 )
 
 

@@ -27,6 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from raysweep.config.own_class import is_own_key
 from raysweep.config.yaml import Document
 from raysweep.defences import rename_older_in_space
 from raysweep.errors import SpaceError, StoreError
@@ -45,6 +46,15 @@ FILES_AT_ONCE = 32  # files requested from an object store at once
 
 def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     return column if column.type == kind else column.cast(kind)
+
+
+def _with_own_keys(schema: pa.Schema, found: pa.Schema, asked: Collection[str] | None) -> pa.Schema:
+    """Return ``schema`` with the columns of own defences that a file has, or those ``asked``."""
+    for column in found:
+        if is_own_key(column.name) and (asked is None or column.name in asked):
+            kind = pa.string() if pa.types.is_string(column.type) else pa.float64()
+            schema = schema.append(pa.field(column.name, kind))
+    return schema
 
 
 def _open_on_disk(name: str) -> pa.NativeFile:
@@ -239,10 +249,14 @@ class Store:
 
         wanted = None if trials is None else pa.array(trials, pa.string())
         parts = [
-            self._read_file(name, content, schema, wanted)
+            self._read_file(name, content, schema, wanted, columns)
             for name, content in zip(names, self._contents(names), strict=True)
         ]
-        return pa.concat_tables([schema.empty_table(), *parts])
+        try:
+            return pa.concat_tables([schema.empty_table(), *parts], promote_options="default")
+        except pa.ArrowException as error:  # an own defence's column of numbers and of texts
+            rule = f"the files of {self.path}/{table} differ in the type of a column ({error})"
+            raise StoreError(rule, remedy="give each class of your own one folder") from None
 
     def _contents(self, names: Sequence[str]) -> Iterator[pa.NativeFile]:
         """Yield the opened files; those of an object store are fetched many at once."""
@@ -261,7 +275,12 @@ class Store:
         self.folder.write_bytes(to_parquet(rows), table, f"{name}.parquet")
 
     def _read_file(
-        self, name: str, content: pa.NativeFile, schema: pa.Schema, wanted: pa.Array | None
+        self,
+        name: str,
+        content: pa.NativeFile,
+        schema: pa.Schema,
+        wanted: pa.Array | None,
+        asked: Collection[str] | None,
     ) -> pa.Table:
         try:
             file = pq.ParquetFile(content, read_dictionary=None if wanted is None else ["trial_id"])
@@ -271,6 +290,7 @@ class Store:
             if wanted is not None and not _holds(file, wanted):
                 return schema.empty_table()
 
+            schema = _with_own_keys(schema, file.schema_arrow, asked)
             # Threads are not worth it for so small a file, and they may abort Python's exit.
             content_rows = file.read([c for c in schema.names if c in present], use_threads=False)
             columns = [

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raysweep import defences
+from raysweep.config.own_class import is_own_key
 from raysweep.records.columns import AttackRecord, EpochRecord, TrialRecord, TrialResult
 
 FEW_ROWS = 100
@@ -125,8 +126,12 @@ def tables_of(result: TrialResult) -> dict[str, pa.Table]:
 
 
 def row_of(trial: TrialRecord) -> pa.Table:
-    """Return the table of one row in ``trials``."""
-    return pa.Table.from_pylist([trial.row()], schema=SCHEMAS["trials"])
+    """Return the table of one row in ``trials``, with a column for each key of an own defence."""
+    schema = SCHEMAS["trials"]
+    for key, value in trial.defences.items():
+        if is_own_key(key):
+            schema = schema.append(pa.field(key, _arrow_type(type(value))))
+    return pa.Table.from_pylist([trial.row()], schema=schema)
 
 
 def to_parquet(rows: pa.Table) -> bytes:

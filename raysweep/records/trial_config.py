@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from raysweep.attacks import Attacks
 from raysweep.config import Training, from_plain, to_plain
+from raysweep.config.own_class import is_own_key, split_key
 from raysweep.config.registry import build
 from raysweep.data import Dataset
-from raysweep.defences import OLDER_NAMES, Defences
+from raysweep.defences import OLDER_NAMES, Defences, rename_older
 from raysweep.errors import RaysweepError, SpaceError, StoreError
 from raysweep.models import NamedModel
 
@@ -22,6 +24,8 @@ LARGEST_SEED = 2**63 - 1  # that the records' column holds
 
 _STORED_NAMES = {name: older for older, name in OLDER_NAMES.items()}
 """Key of a defence -> its older name, which stored configurations keep for their hashes."""
+
+_BLOCKS = ("dataset", "model", "training", "defences", "attacks")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,13 +112,39 @@ class TrialConfig:
             StoreError: the text is not a configuration.
 
         """
-        try:
-            return cls.parse(from_plain(json.loads(text)))
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            reason = str(error).splitlines()[0]
-        except RaysweepError as error:
-            reason = str(error)
-        raise StoreError(f"raysweep did not write a record's `config`: {reason}")
+        with _reading():
+            return cls.parse(stored_settings(text))
+
+
+def stored_settings(text: str) -> dict[str, Any]:
+    """Return the configuration that ``to_json`` wrote as plain values, in the blocks of a space.
+
+    Its values are not checked, and no code of a user that it names is imported.
+
+    Raises:
+        StoreError: the text is not a configuration.
+
+    """
+    with _reading():
+        document: dict[str, Any] = from_plain(json.loads(text))
+        blocks = {name: dict(document.pop(name)) for name in _BLOCKS}
+        named = {key: {"name": blocks[key]["name"], **blocks[key]} for key in ("dataset", "model")}
+        return {**blocks, **named, "defences": rename_older(blocks["defences"]), **document}
+
+
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    """Raise :class:`StoreError` for whatever a text that is no configuration raises."""
+    try:
+        yield
+        return
+    except StoreError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        reason = str(error).splitlines()[0]
+    except RaysweepError as error:
+        reason = str(error)
+    raise StoreError(f"raysweep did not write a record's `config`: {reason}")
 
 
 def setting(document: Mapping[str, Any], key: str) -> Any:
@@ -123,7 +153,7 @@ def setting(document: Mapping[str, Any], key: str) -> Any:
     >>> setting({"defences": {"epsilon": 2.0}, "training": {"epochs": 5}}, "target_epsilon")
     2.0
     """
-    path = key.split(".")
+    path = [key] if is_own_key(key) else split_key(key)
     if len(path) == 1 and key != "seed":  # a defence
         block = document.get("defences")
         stored = isinstance(block, dict) and key not in block

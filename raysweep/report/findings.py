@@ -14,6 +14,7 @@ import yaml
 from raysweep import defences
 from raysweep.attacks.metrics import Interval, proportion
 from raysweep.config import from_plain
+from raysweep.config.own_class import is_own_key, reference_of
 from raysweep.config.user_function import is_reference
 from raysweep.data import SPLITS
 from raysweep.records.columns import BASELINE
@@ -312,7 +313,13 @@ def _yaml(value: float | str) -> str:
 
 
 def user_functions(document: Mapping[str, Any]) -> list[str]:
-    """Return the references to a user's own functions that a space calls."""
+    """Return the references to a user's own functions and classes that a space names."""
     blocks = [document.get(key) for key in ("dataset", "model")]
     names = [block.get("name") for block in blocks if isinstance(block, dict)]
-    return [str(name) for name in names if is_reference(name)]
+
+    attacks, fixed = document.get("attacks"), document.get("defences")
+    families = list(attacks.values()) if isinstance(attacks, dict) else []
+    names += [name for family in families if isinstance(family, dict | list) for name in family]
+    keys = [*settings(document), *(fixed if isinstance(fixed, dict) else ())]
+    names += [reference_of(key) for key in keys if is_own_key(key)]
+    return list(dict.fromkeys(str(name) for name in names if is_reference(name)))

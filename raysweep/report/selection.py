@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from raysweep.config.own_class import is_own_key
 from raysweep.records.columns import BASELINE
 from raysweep.records.objectives import Objectives
 from raysweep.records.pareto import leading
@@ -47,7 +48,7 @@ class Material:
 def gather(results: Results) -> Material:
     """Read the trials that the page needs, once, and select those that it shows."""
     keys = findings.settings(results.documents[0])
-    columns = [key for key in keys if key in SCHEMAS["trials"].names]
+    columns = [key for key in keys if key in SCHEMAS["trials"].names or is_own_key(key)]
     trials = results.compared([*findings.COLUMNS, *columns])
 
     front = results.objectives.front(trials)

@@ -100,7 +100,8 @@ def print_front(results: Results, front: pd.DataFrame) -> None:
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.collapse_padding = True
     for name in names:
-        heading = SHORT_HEADINGS.get(name, name.replace("_", " "))
+        short = name.rpartition(":")[2]  # an own defence without its module
+        heading = SHORT_HEADINGS.get(name, short.replace("_", " "))
         table.add_column(heading, justify="right", no_wrap=name == "attack_auc")
 
     most = max(5, console.height - LINES_AROUND) if sys.stdout.isatty() else MOST_ROWS

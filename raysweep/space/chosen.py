@@ -10,7 +10,7 @@ import yaml
 
 from raysweep.records.choice import Choice
 from raysweep.records.results import Results, records
-from raysweep.records.trial_config import TrialConfig
+from raysweep.records.trial_config import stored_settings
 from raysweep.space.space import fixed_space
 
 
@@ -33,8 +33,8 @@ class Chosen:
     def space(self) -> dict[str, Any]:
         """Return a space without axes that runs this configuration, as plain values."""
         name = f"{self.results.documents[0]['name']}-{self.row['trial_id']}"
-        config = TrialConfig.from_json(self.row["config"])
-        return fixed_space(config, name, self.results.objectives)
+        settings = stored_settings(self.row["config"])
+        return fixed_space(settings, name, self.results.objectives)
 
     def to_plain(self) -> dict[str, Any]:
         """Return the trial, its figures and its space as plain values."""

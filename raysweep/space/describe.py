@@ -12,7 +12,12 @@ from raysweep.data.sources import SOURCES
 from raysweep.space.settings import SAMPLERS
 from raysweep.space.space import Space
 
-YOUR_OWN = "package.module:function"
+YOUR_OWN = {
+    "datasets": "package.module:function",
+    "models": "package.module:function",
+    "defences": "package.module:Class",
+    "attacks": "package.module:Class",
+}
 
 
 def describe(space: Space) -> dict[str, Any]:
@@ -58,7 +63,8 @@ def catalogue(what: str) -> dict[str, str]:
     if what == "defences":
         neutral = defences.neutral()
         texts = defences.descriptions().items()
-        return {key: f"{text} (neutral: {neutral[key]})" for key, text in texts}
+        lines = {key: f"{text} (neutral: {neutral[key]})" for key, text in texts}
+        return lines | {YOUR_OWN[what]: "your own"}
     if what == "samplers":
         return dict(SAMPLERS)
 
@@ -68,7 +74,7 @@ def catalogue(what: str) -> dict[str, str]:
         "attacks": {**MEMBERSHIP, **INVERSION},
     }
     lines = {name: _first_line(kind) for name, kind in kinds[what].items()}
-    return lines if what == "attacks" else lines | {YOUR_OWN: "your own"}
+    return lines | {YOUR_OWN[what]: "your own"}
 
 
 def _first_line(kind: type[Any]) -> str:

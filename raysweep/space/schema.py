@@ -60,6 +60,18 @@ OBJECTIVE_DESCRIPTIONS = {
 REFERENCE = {"type": "string", "pattern": r"^[\w.]+:\w+$", "description": "package.module:function"}
 
 
+OWN_CLASS = {**REFERENCE, "description": "package.module:Class, your own"}
+
+OWN_ATTACK = {r"^[\w.]+:\w+$": {"type": "object", "description": "parameters of your own class"}}
+
+OWN_DEFENCE = {
+    r"^[\w.]+:\w+(\.\w+)?$": {
+        "type": ["number", "string"],
+        "description": "the first parameter of your own class, or the one after the dot",
+    }
+}
+
+
 def schema() -> dict[str, Any]:
     """Return the schema (draft 2020-12), made from the dataclasses that check a space."""
     axis = _json_schema(Axis)
@@ -81,7 +93,7 @@ def schema() -> dict[str, Any]:
         "dataset": _dataset(),
         "model": _named_block(MODELS, _properties(*MODELS.values())),
         "training": _object(_properties(Training)),
-        "defences": _object(settings),
+        "defences": _object(settings, own=OWN_DEFENCE),
         "search": {**_object(dict.fromkeys(settings, axis)), "additionalProperties": axis},
         "scenarios": {"type": "object", "additionalProperties": {"type": "object"}},
         "attacks": _object(_describe(attacks, ATTACK_DESCRIPTIONS)),
@@ -150,8 +162,12 @@ def _describe(properties: Mapping[str, Any], texts: Mapping[str, str]) -> dict[s
     return {key: {**part, "description": texts[key]} for key, part in properties.items()}
 
 
-def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "properties": dict(properties), "additionalProperties": False}
+def _object(
+    properties: Mapping[str, Any], *, own: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the schema of a mapping; ``own`` is that of keys which name a class of the user."""
+    block = {"type": "object", "properties": dict(properties), "additionalProperties": False}
+    return block if own is None else {**block, "patternProperties": dict(own)}
 
 
 def _named_block(names: Iterable[str], properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,5 +188,5 @@ def _family(table: Mapping[str, type[Any]]) -> dict[str, Any]:
         }
         for name, kind in table.items()
     }
-    listed = {"type": "array", "items": {"enum": list(table)}}
-    return {"anyOf": [listed, _object(parameters)]}
+    listed = {"type": "array", "items": {"anyOf": [{"enum": list(table)}, OWN_CLASS]}}
+    return {"anyOf": [listed, _object(parameters, own=OWN_ATTACK)]}

@@ -11,6 +11,7 @@ from math import prod
 from typing import Any
 
 from raysweep import defences
+from raysweep.config.own_class import is_own_key, split_key
 from raysweep.config.registry import suggestion
 from raysweep.errors import SpaceError
 from raysweep.records.objectives import Objectives
@@ -41,7 +42,7 @@ class Space:
         present = defences.rename_older(values)
         for key in present:
             check_axis_name(key, ())
-        changed = {_path(key)[0] for key in present}
+        changed = {"defences" if is_own_key(key) else _path(key)[0] for key in present}
         if "training" in changed:
             changed.add("defences")  # early stopping depends on the epochs of training
 
@@ -49,7 +50,11 @@ class Space:
         document |= {k: copy.deepcopy(v) for k, v in self._fixed.items() if k in changed}
         for key, value in present.items():
             counts = self.is_whole(key) and isinstance(value, float)
-            set_key(document, key, round(value) if counts else value)
+            value = round(value) if counts else value
+            if is_own_key(key):
+                document["defences"][key] = value
+            else:
+                set_key(document, key, value)
         return TrialConfig.parse(document, parsed=self._neutral)
 
     @functools.cached_property
@@ -60,18 +65,27 @@ class Space:
     @functools.cached_property
     def _fixed(self) -> dict[str, Any]:
         """The blocks of the document that every configuration has."""
-        blocks = ("dataset", "model", "training", "defences", "attacks", "seed")
-        return {key: self.document[key] for key in blocks if key in self.document}
+        blocks = ("dataset", "model", "training", "attacks", "seed")
+        fixed = {key: self.document[key] for key in blocks if key in self.document}
+        given = self.document.get("defences") or {}
+        return {**fixed, "defences": {**self._own_neutral, **given}}
+
+    @functools.cached_property
+    def _own_neutral(self) -> dict[str, float | str]:
+        """Every key of the user's own defences that the space names, at its neutral value."""
+        blocks = [self.document.get("defences") or {}, self.axes, *self.scenarios.values()]
+        return defences.own_neutral(key for block in blocks for key in block if is_own_key(key))
 
     def is_whole(self, key: str) -> bool:
         """Return whether the axis ``key`` is a range of whole numbers that count something."""
         axis = self.axes.get(key)
-        is_count = key in defences.COUNTS or key not in defences.all_keys()
-        return axis is not None and axis.is_whole and is_count
+        if axis is None or not axis.is_whole:
+            return False
+        return defences.is_count(key) or not defences.is_key(key)
 
     def baseline(self) -> TrialConfig:
         """Return the undefended configuration, to which all others are compared."""
-        return TrialConfig.parse({**self._fixed, "defences": {}})
+        return TrialConfig.parse({**self._fixed, "defences": self._own_neutral})
 
     def scenario_points(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield (scenario, axis -> value) for every trial of a scenario.
@@ -79,7 +93,7 @@ class Space:
         Defences that a scenario leaves out have their fixed values. With the grid sampler each
         scenario is repeated for all values of the axes that are not defences.
         """
-        others = {k: axis for k, axis in self.axes.items() if k not in defences.all_keys()}
+        others = {k: axis for k, axis in self.axes.items() if not defences.is_key(k)}
         for name, values in scenarios.points(self.scenarios):
             free = {k: axis for k, axis in others.items() if k not in values}
             for around in grid(free) if self.sampler.name == "grid" else [{}]:
@@ -96,7 +110,7 @@ class Space:
             for value in (*axis.extremes(), axis.value_at(0.7)):
                 yield ("search", key), {key: value}
 
-        neutral = defences.neutral()
+        neutral = self.baseline().defences
         for end in (0, -1) if len(self.axes) > 1 else ():
             ends = {
                 key: ([v for v in axis.extremes() if v != neutral.get(key)] or axis.extremes())[end]
@@ -152,10 +166,10 @@ class Space:
         return copy.deepcopy(self.document[block]) if varies else complete
 
 
-def fixed_space(config: TrialConfig, name: str, objectives: Objectives) -> dict[str, Any]:
-    """Return a space without axes that holds ``config`` alone, as plain values."""
-    document = copy.deepcopy(config.settings)
-    private = document["training"]["private"]
+def fixed_space(settings: Mapping[str, Any], name: str, objectives: Objectives) -> dict[str, Any]:
+    """Return a space without axes that holds one configuration, as plain values."""
+    document = copy.deepcopy(dict(settings))
+    private = document["training"].get("private", {})
     document["training"]["private"] = {k: v for k, v in private.items() if v is not None}
     return {"name": name, **document, "search": {}, "objectives": objectives.to_plain()}
 
@@ -163,11 +177,13 @@ def fixed_space(config: TrialConfig, name: str, objectives: Objectives) -> dict[
 def check_axis_name(key: str, place: Sequence[str]) -> None:
     """Raise :class:`SpaceError` at ``place`` unless ``key`` can vary."""
     block = key.partition(".")[0]
+    if is_own_key(key):
+        return
     if key == "seed" or ("." in key and block in ("dataset", "model", "training", "attacks")):
         return
     if key not in defences.all_keys():
         hint = suggestion(key, [*defences.all_keys(), *defences.OLDER_NAMES, "seed"])
-        remedy = "or a dotted key such as training.learning_rate"
+        remedy = "or a dotted key such as training.learning_rate, or your own module:Class"
         raise SpaceError(f"unknown axis {key!r}{hint}", remedy=remedy, place=place)
 
 
@@ -191,10 +207,10 @@ def _path(key: str) -> list[str]:
     >>> _path("epsilon"), _path("search.epsilon.low"), _path("training.epochs")
     (['defences', 'target_epsilon'], ['search', 'target_epsilon', 'low'], ['training', 'epochs'])
     """
-    path = key.split(".")
+    path = split_key(key)
     if len(path) == 1:
         name = defences.OLDER_NAMES.get(key, key)
-        return ["defences", name] if name in defences.all_keys() else path
+        return ["defences", name] if defences.is_key(name) else path
     if path[0] in ("defences", "search", "scenarios"):
         return [path[0], *(defences.OLDER_NAMES.get(part, part) for part in path[1:])]
     return path

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysweep.attacks import metrics
-from raysweep.attacks.contract import InversionAttack, Knowledge, Observed
+from raysweep.attacks.contract import InversionAttack, Knowledge, Observed, check_reconstruction
 from raysweep.config import sub_seed
+from raysweep.config.own_class import naming
 from raysweep.data import Split
 from raysweep.records.columns import AttackRecord, ReconstructionRows
 from raysweep.training.target import TrainedTarget
@@ -123,7 +124,9 @@ def judge_inversion(
         observed = Observed(layer=layer, activations=activations, labels=subject.labels)
 
     attack_seed = sub_seed(seed, "inversion", name, layer or "class")
-    rebuilt = attack.reconstruct(target, observed, knowledge, seed=attack_seed)
+    with naming(f"inversion attack {name!r}"):
+        rebuilt = attack.reconstruct(target, observed, knowledge, seed=attack_seed)
+        check_reconstruction(rebuilt, (len(observed.labels), *members.shape))
 
     originals = subject.originals(rebuilt.images)
     likeness = _likeness(rebuilt.images, originals)

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysweep.attacks import metrics
-from raysweep.attacks.contract import Distances, Knowledge, MembershipAttack, Scores
+from raysweep.attacks.contract import Distances, Knowledge, MembershipAttack, Scores, check_scores
 from raysweep.config import sub_seed, to_plain
+from raysweep.config.own_class import naming
 from raysweep.data import Split, concatenate
 from raysweep.records.columns import AttackRecord, ScoreRows
 from raysweep.training.target import TrainedTarget
@@ -50,7 +51,9 @@ def judge_membership(
     examples, truth = concatenate(members, nonmembers, order), truth[order]
 
     granted = knowledge.grant(attack, target)
-    scores = attack.score(target, examples, granted, seed=attack_seed)
+    with naming(f"membership attack {name!r}"):
+        scores = attack.score(target, examples, granted, seed=attack_seed)
+        check_scores(scores, len(examples))
 
     record = AttackRecord(
         trial_id=trial_id,

@@ -331,7 +331,7 @@ def test_a_space_of_one_configuration_means_that_configuration(space):
     import yaml
 
     config = space.config({"epsilon": 3.0, "dropout": 0.1})
-    text = yaml.safe_dump(fixed_space(config, "best", space.objectives))
+    text = yaml.safe_dump(fixed_space(config.settings, "best", space.objectives))
     assert parse_space(text, "best.yaml").config().trial_id == config.trial_id
 
 
