@@ -16,7 +16,7 @@ FLOORS = [
     ["defences", "attacks"],
     ["records"],
     ["space", "trial", "report"],
-    ["driver"],
+    ["driver", "testing"],
     ["cli"],
 ]
 

@@ -23,13 +23,18 @@ def attack_class(reference: str, family: str) -> type[Any]:
 
     """
     kind = user_class(reference, f"{family} attack", METHODS[family])
-    named, valid = f"{family} attack {reference!r}", get_args(Need)
+    check_needs(kind, f"{family} attack {reference!r}")
+    return kind
+
+
+def check_needs(kind: type[Any], named: str) -> None:
+    """Raise :class:`SpaceError` unless ``needs`` of a class lists what an attacker may have."""
+    valid = get_args(Need)
     if not isinstance(kind.needs, tuple | list):
         raise SpaceError(f"{named}: `needs` must be a tuple", got=kind.needs)
     for need in kind.needs:
         if need not in valid:
             raise SpaceError(f"{named}: unknown need {need!r}{suggestion(str(need), valid)}")
-    return kind
 
 
 def check_attack(reference: str, attack: Any, family: str) -> None:

@@ -31,7 +31,12 @@ def user_class(reference: str, kind: str, methods: Sequence[str]) -> type[Any]:
 
     """
     found: Any = user_function(reference, kind)
-    named = f"{kind} {reference!r}"
+    check_dataclass(found, f"{kind} {reference!r}", methods)
+    return found  # type: ignore[no-any-return]
+
+
+def check_dataclass(found: Any, named: str, methods: Sequence[str]) -> None:
+    """Raise :class:`SpaceError` unless ``found`` is a dataclass with ``methods``."""
     if not isinstance(found, type) or not dataclasses.is_dataclass(found):
         remedy = "decorate a class with @dataclass(frozen=True, kw_only=True)"
         raise SpaceError(f"{named} must be a dataclass", got=found, remedy=remedy)
@@ -46,7 +51,6 @@ def user_class(reference: str, kind: str, methods: Sequence[str]) -> type[Any]:
         raise SpaceError(
             f"{named}: pydantic cannot check its fields: {str(error).splitlines()[0]}"
         ) from error
-    return found
 
 
 @contextlib.contextmanager

@@ -108,7 +108,20 @@ class Defences(Mapping[str, float | str]):
         built = [build(kind, some) if some else _off(kind) for kind, some in given.items()]
         built = [_off(type(d)) if d.is_neutral else d for d in built]
         own = own_defences({key: value for key, value in renamed.items() if is_own_key(key)})
-        in_order = (*built[:-1], *own, built[-1])
+        return cls.of(*built, *own)
+
+    @classmethod
+    def of(cls, *given: Defence) -> Defences:
+        """Return the defences ``given`` in the order of application; others are neutral.
+
+        Raises:
+            SpaceError: DP-SGD together with a defence that breaks its guarantee.
+
+        """
+        kinds = {type(defence): defence for defence in given}
+        own = (defence for defence in given if isinstance(defence, OwnDefence))
+        *first, last = (kinds.get(kind) or kind() for kind in DEFENCES)
+        in_order = (*first, *sorted(own, key=lambda defence: defence.reference), last)
         _refuse_broken_privacy(in_order)
         return cls(in_order)
 

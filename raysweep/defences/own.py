@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from raysweep.training.recipe import Recipe
 
 
+METHODS = ("is_neutral", "apply")
+
 UNSTATED = (
     "its class does not state `breaks_privacy` (None: it reaches the members only through the loss "
     "of each example and through the augmentation of each input)"
@@ -92,7 +94,13 @@ def defence_class(reference: str) -> type[Any]:
         SpaceError: it does not keep the contract.
 
     """
-    kind = user_class(reference, "defence", ("is_neutral", "apply"))
+    kind = user_class(reference, "defence", METHODS)
+    check_neutral(kind, reference)
+    return kind
+
+
+def check_neutral(kind: type[Any], reference: str) -> None:
+    """Raise :class:`SpaceError` unless the defaults of a class mean plain training."""
     named = f"defence {reference!r}"
     if not fields(kind):
         raise SpaceError(f"{named} must have a parameter", remedy="add a field: its strength")
@@ -109,7 +117,6 @@ def defence_class(reference: str) -> type[Any]:
         )
     for key, value in neutral.settings.items():
         _check_plain(key, value)
-    return kind
 
 
 def counts(key: str) -> bool:

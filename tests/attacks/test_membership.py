@@ -1,21 +1,16 @@
 """The contract that every membership attack obeys."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
 
 from raysweep.attacks import MEMBERSHIP, metrics
 from raysweep.attacks.contract import Knowledge, Scores, draw_known
-from raysweep.attacks.shadows import train_shadows
-from raysweep.config import Training
 from raysweep.data import Dataset, concatenate
 from raysweep.errors import DataError, SpaceError
-from raysweep.models import MODELS
+from raysweep.testing import membership
 from raysweep.training.inference_model import InferenceNetwork
-from raysweep.training.loop import isolated_rng, train
-from raysweep.training.recipe import plain_recipe
+from raysweep.training.loop import isolated_rng
 from raysweep.trial.membership_judge import judge_membership
 
 CPU = torch.device("cpu")
@@ -23,99 +18,22 @@ TAUGHT = ("supervised", "inference_model")
 QUICK = {"inference_model": {"steps": 50}}  # where it does not matter how well an attack learns
 
 
-def recipe(epochs):
-    build = MODELS["mlp"](hidden=(64,), activation="relu").build
-    return plain_recipe(build, Training(epochs=epochs, batch_size=16, learning_rate=1e-2))
-
-
-def flipped(split, share, seed):
-    """Return the split with some labels wrong: they can only be memorised."""
-    rng = np.random.default_rng(seed)
-    wrong = rng.random(len(split)) < share
-    labels = np.where(wrong, rng.integers(0, 10, len(split)), split.labels)
-    return dataclasses.replace(split, labels=labels)
-
-
 @pytest.fixture(scope="module")
-def memorised(splits):
-    """A target that memorised 120 noisily labelled digits, and its attacker's knowledge."""
-    outside = concatenate(splits.nonmembers, splits.test)  # enough to be taught by and judged on
-    drawn = {"members": splits.members, "nonmembers": outside, "pool": splits.pool}
-    drawn["reference"] = splits.validation
-    noisy = {name: flipped(split, 0.4, i) for i, (name, split) in enumerate(drawn.items())}
-    plan = recipe(40)
-    target = train(plan, noisy["members"], seed=0, device=CPU)
-
-    def shadows(numbers, dataset):
-        """On the pool; "another data set" has another shape and fewer classes: flat, renamed."""
-        pool = noisy["pool"]
-        if dataset is not None:
-            pool = dataclasses.replace(
-                pool,
-                features=pool.features.reshape(len(pool), -1)[:, ::-1].copy(),
-                labels=pool.labels % 7,
-                n_classes=7,
-            )
-        seed = 1 if dataset is None else 0
-        return train_shadows(plan, pool, 120, numbers, seed=seed, device=CPU)
-
-    knowledge = Knowledge(
-        pool=noisy["pool"],
-        train_shadows=shadows,
-        reference=noisy["reference"],
-        training_loss=target.member_loss,
-        known=draw_known(noisy["members"], noisy["nonmembers"], 0.5, seed=0),
-    )
-    return target, noisy["members"], noisy["nonmembers"], knowledge
+def memorised():
+    """The target that memorised its members, and its attacker's knowledge."""
+    on = membership.stage()
+    return on.target, on.members, on.nonmembers, on.knowledge
 
 
 def quick(name):
     return MEMBERSHIP[name](**QUICK.get(name, {}))
 
 
-def judged(name, memorised, attack=None, **changes):
-    target, members, nonmembers, knowledge = memorised
-    given = {"members": members, "nonmembers": nonmembers, **changes}
-    return judge_membership(
-        name, attack or quick(name), target, **given, knowledge=knowledge, trial_id="t", seed=0
-    )
-
-
 @pytest.mark.parametrize("name", list(MEMBERSHIP))
-def test_it_recognises_the_members_of_a_memorised_target(name, memorised):
-    record, _ = judged(name, memorised, MEMBERSHIP[name]())
-    assert record.auc_low > 0.5, record
-
-
-@pytest.mark.parametrize("name", list(MEMBERSHIP))
-def test_it_finds_nothing_where_members_and_nonmembers_are_exchangeable(name, memorised, splits):
-    half = np.arange(len(splits.validation)) % 2 == 0
-    fresh = {"members": splits.validation.rows(half), "nonmembers": splits.validation.rows(~half)}
-    record, _ = judged(name, memorised, **fresh)
-    assert record.auc_low <= 0.5 <= record.auc_high
-
-
-@pytest.mark.parametrize("name", list(MEMBERSHIP))
-def test_permuted_examples_give_permuted_scores(name, memorised):
-    target, members, nonmembers, knowledge = memorised
-    examples = concatenate(members, nonmembers)
-    order = np.random.default_rng(0).permutation(len(examples))
-    attack = quick(name)
-    straight = attack.score(target, examples, knowledge, seed=0).values
-    permuted = attack.score(target, examples.rows(order), knowledge, seed=0).values
-    np.testing.assert_allclose(permuted, straight[order], rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize("name", list(MEMBERSHIP))
-def test_the_same_seed_gives_the_same_scores_and_leaves_the_target_as_it_was(name, memorised):
-    target, members, _, knowledge = memorised
-    before = [p.detach().clone() for p in target.model.parameters()]
-    attack = quick(name)
-    first = attack.score(target, members, knowledge, seed=5).values
-    again = attack.score(target, members, knowledge, seed=5).values
-    assert np.array_equal(first, again)
-    assert first.shape == (len(members),)
-    assert all(torch.equal(a, b) for a, b in zip(before, target.model.parameters(), strict=True))
+@pytest.mark.parametrize("rule", membership.RULES, ids=lambda rule: rule.__name__)
+def test_it_keeps_every_rule_of_the_contract(rule, name):
+    learns = rule is membership.recognises_members
+    rule(name, MEMBERSHIP[name]() if learns else quick(name))
 
 
 def test_yeoms_threshold_is_the_mean_training_loss(memorised):
@@ -180,7 +98,7 @@ def test_the_two_classifiers_of_the_shadow_attack_agree(memorised):
 @pytest.mark.parametrize("name", list(MEMBERSHIP))
 def test_the_judge_leaves_only_known_examples_out_of_the_scores(name, memorised):
     _, members, nonmembers, knowledge = memorised
-    record, rows = judged(name, memorised)
+    record, rows = membership.judged(name, quick(name))
     for own, split, known in (
         (rows.member, members, knowledge.known.members),
         (~rows.member, nonmembers, knowledge.known.nonmembers),
@@ -273,5 +191,5 @@ def test_the_inference_model_finds_more_than_correct_predictions(memorised):
         for split in (members, nonmembers)
     ]
     assert right[0] - right[1] > 0.3
-    record, _ = judged("inference_model", memorised, MEMBERSHIP["inference_model"]())
+    record, _ = membership.judged("inference_model", MEMBERSHIP["inference_model"]())
     assert record.advantage > right[0] - right[1], record
