@@ -1,24 +1,21 @@
-"""Judge a membership attack of your own, beside one that raysweep has.
+"""A membership attack of your own: the class that own_attack.yaml names.
 
     cd examples/own_attack
-    python own_attack.py
+    raysweep validate own_attack.yaml
+    raysweep sweep own_attack.yaml
+    python -c "import own_attack, raysweep.testing as t; t.check_attack(own_attack.Margin)"
 
-The script adds the attack to the catalogue of its own process and runs two trials there. A sweep
-trains in other processes, which do not see this entry. To use an attack in sweeps, move its class
-into a file below raysweep/attacks/membership/, and add its import and its entry to
-raysweep/attacks/__init__.py. The contract tests in tests/attacks/ then cover it.
+The last command trains small networks and says which rule of the contract the class breaks, if any.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from annotated_types import Ge
 from pydantic.dataclasses import dataclass
 
-import raysweep
-from raysweep.attacks import MEMBERSHIP
 from raysweep.attacks.contract import Scores
 
 
@@ -29,7 +26,7 @@ class Margin:
     Fields of this dataclass are the attack's parameters in a space, checked by pydantic.
     """
 
-    runners_up: int = 1  # how many of the other classes count, the highest first
+    runners_up: Annotated[int, Ge(1)] = 1  # how many of the other classes count, the highest first
 
     needs: ClassVar[tuple[str, ...]] = ()  # no shadow models, no known members
 
@@ -46,20 +43,3 @@ class Margin:
         others[rows, examples.labels] = -np.inf
         highest = np.sort(others, axis=1)[:, -self.runners_up :]
         return Scores(values=of_label - highest.mean(axis=1))
-
-
-def main() -> None:
-    """Print the AUC of both attacks, without a defence and with dropout."""
-    MEMBERSHIP["margin"] = Margin
-    space = raysweep.load_space(str(Path(__file__).with_suffix(".yaml")))
-
-    for dropout in (0.0, 0.5):
-        result = raysweep.run_trial(space.config({"dropout": dropout}))
-        print(f"dropout {dropout}: accuracy {result.trial.accuracy:.3f}")
-        for attack in result.attacks:
-            interval = f"{attack.auc_low:.3f} to {attack.auc_high:.3f}"
-            print(f"  {attack.attack}: AUC {attack.auc:.3f} ({interval})")
-
-
-if __name__ == "__main__":
-    main()

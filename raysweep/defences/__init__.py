@@ -120,7 +120,7 @@ class Defences(Mapping[str, float | str]):
         """
         kinds = {type(defence): defence for defence in given}
         own = (defence for defence in given if isinstance(defence, OwnDefence))
-        *first, last = (kinds.get(kind) or kind() for kind in DEFENCES)
+        *first, last = (kinds.get(kind) or _off(kind) for kind in DEFENCES)
         in_order = (*first, *sorted(own, key=lambda defence: defence.reference), last)
         _refuse_broken_privacy(in_order)
         return cls(in_order)

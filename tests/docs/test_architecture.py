@@ -15,7 +15,7 @@ PAGES = [ARCHITECTURE, ROOT / "CONTRIBUTING.md"]
 FILE = re.compile(r"\.?[\w/.-]+\.(py|md|toml|txt|yaml|cff)|\w[\w/]*/")
 DOTTED = re.compile(r"raysweep(\.\w+)+")
 DEFINED = re.compile(r"(?P<names>[A-Z]\w+(\.\w+)*)(\(.*\))?")
-OF_OTHERS = {"Raises", "STRONG", "ATTACKS"}  # a section of docstrings, two tables of the tests
+OF_OTHERS = {"Raises", "ATTACKS"}  # a section of docstrings, a table of the tests
 
 
 def in_backticks(page):
