@@ -35,6 +35,14 @@ class Model(Protocol):
         """Return a module that maps (n, *shape) in [0, 1] to logits (n, n_classes)."""
 
 
+@functools.cache
+def _built() -> Any:
+    """Return the weights that users' functions gave in this process, as long as they exist."""
+    from torch.utils.weak import WeakIdKeyDictionary
+
+    return WeakIdKeyDictionary()
+
+
 @plain_dataclass(frozen=True, kw_only=True)
 class UserModel:
     """Your own ``package.module:function(shape, n_classes, **parameters) -> nn.Module``."""
@@ -49,10 +57,12 @@ class UserModel:
 
         Raises:
             ModelError: the function raises, lacks a parameter for a dropout that is above 0, or
-                returns anything but a module of logits.
+                returns anything but a module of logits with weights of its own.
 
         """
         from torch import nn
+
+        from raysweep.models.user_errors import told
 
         function = user_function(self.reference, "model")
         options = dict(self.parameters)
@@ -66,7 +76,7 @@ class UserModel:
             logits = _try_out(module, shape) if isinstance(module, nn.Module) else None
         except Exception as error:
             raise ModelError(
-                f"model {self.reference!r} raised {type(error).__name__}: {error} on shape {shape}"
+                f"model {self.reference!r} raised {told(error)} on shape {shape}"
             ) from error
 
         if not isinstance(module, nn.Module):
@@ -74,7 +84,21 @@ class UserModel:
                 f"model {self.reference!r} must return an nn.Module, got {type(module).__name__}"
             )
         self._check_logits(logits, n_classes)
+        self._check_fresh(module)
         return module.train()
+
+    def _check_fresh(self, module: nn.Module) -> None:
+        """Raise :class:`ModelError` for a trainable weight of a module that was built before."""
+        built = _built()
+        for name, parameter in module.named_parameters():
+            if parameter.requires_grad and parameter in built:
+                raise ModelError(
+                    f"model {self.reference!r} gives the same module twice: its weight {name!r} is "
+                    "that of an earlier call, so that a trial would go on from another",
+                    remedy="build the module inside the function",
+                )
+        for parameter in module.parameters():
+            built[parameter] = None
 
     def _check_accepts(self, function: Callable[..., Any], key: str, p: float) -> None:
         """Raise :class:`ModelError` if the function has no parameter ``key``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING
 
 from raysweep.config.registry import suggestion
@@ -104,14 +105,18 @@ def _check_known(config: TrialConfig, splits: Splits) -> None:
 
 
 def _check_model(config: TrialConfig, splits: Splits) -> None:
-    """Build the model once, to check its shape, its layers and whether DP-SGD allows them."""
+    """Build the model, to check its shape, its layers and whether DP-SGD allows them.
+
+    A user's model also takes the steps in which training may fail.
+    """
     import torch
 
     from raysweep.training.loop import isolated_rng
+    from raysweep.trial.rehearsal import rehearse
 
-    recipe = recipe_of(config, splits)
+    recipe, members = recipe_of(config, splits), splits.members
     with isolated_rng(0, torch.device("cpu")):
-        module = recipe.build_model(splits.members.shape, splits.members.n_classes)
+        module = recipe.build_model(members.shape, members.n_classes)
 
     names = {"output", *(name for name, _ in module.named_modules() if name)}
     for name, attack in config.attacks.inversion.items():
@@ -120,8 +125,12 @@ def _check_model(config: TrialConfig, splits: Splits) -> None:
                 hint = suggestion(layer, names)
                 raise ModelError(f"attack {name!r}: the model has no layer {layer!r}{hint}")
 
-    trusted = not config.model.is_user_function and config.model.settings.get("norm") != "batch"
-    if config.defences.is_private and not trusted:
-        from raysweep.defences.dpsgd.unsafe_layers import refuse_unsafe_layers
+    if config.defences.is_private:
+        training = recipe.training
+        recipe.mechanism(len(members), training.epochs * ceil(len(members) / training.batch_size))
+        if config.model.settings.get("norm") == "batch":
+            from raysweep.defences.dpsgd.unsafe_layers import refuse_unsafe_layers
 
-        refuse_unsafe_layers(module)
+            refuse_unsafe_layers(module)
+    if config.model.is_user_function:
+        rehearse(recipe, module, members, config.model.name)

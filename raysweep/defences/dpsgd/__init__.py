@@ -109,6 +109,7 @@ class DPSGD:
             noise_multiplier=noise,
             max_grad_norm=self.max_grad_norm,
             account=lambda taken, clipping: self._spent(noise, taken, sample_rate, clipping),
+            precision=training.precision,
         )
 
     def _spent(self, noise: float, steps: int, sample_rate: float, clipping: str) -> PrivacySpent:

@@ -47,6 +47,11 @@ def restart_chance() -> None:
 class _Constants(TorchDispatchMode):
     """Calls the entry of REPLACEMENTS in place of an operation that draws."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Return False: the wrapper that True asks for imports torch's compiler, which is slow."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
         replacement = REPLACEMENTS.get(func._schema.name)

@@ -8,6 +8,7 @@ from math import ceil
 import torch
 from torch import Tensor, nn
 
+from raysweep.defences.dpsgd.alone import VmapClipping
 from raysweep.defences.dpsgd.choice import clipping
 from raysweep.defences.dpsgd.layer_rules import GROUPED
 from raysweep.defences.dpsgd.mixing import (
@@ -16,6 +17,7 @@ from raysweep.defences.dpsgd.mixing import (
     refuse_mixing,
 )
 from raysweep.defences.dpsgd.unsafe_layers import refuse_unsafe_layers
+from raysweep.errors import PrivacyError
 from raysweep.models.structure import is_known
 from raysweep.training.recipe import PrivacySpent
 
@@ -45,12 +47,14 @@ class PrivateGradients:
         noise_multiplier: float,
         max_grad_norm: float,
         account: Callable[[int, str], PrivacySpent],
+        precision: str = "fp32",
     ) -> None:
         self._n = n
         self._sample_rate = sample_rate
         self._noise = noise_multiplier * max_grad_norm
         self._max_grad_norm = max_grad_norm
         self._account = account
+        self._precision = precision
         self._steps = 0
 
     def batches(self, generator: torch.Generator) -> Iterator[Tensor]:
@@ -75,6 +79,11 @@ class PrivateGradients:
         self._model = model
         self._buffers = copy_of_buffers(model)
         self._clipping = clipping(model, examples, self._max_grad_norm)
+        if self._precision != "fp32" and self._clipping.name == VmapClipping.name:
+            raise PrivacyError(
+                f"DP-SGD: {self._precision} is for models of known layers in nn.Sequential",
+                remedy="set training.precision to fp32",
+            )
 
         budget = PHYSICAL_BUDGET.get(examples.device.type, PHYSICAL_BUDGET["cuda"])
         self._physical = _physical_batch(budget // self._clipping.bytes_per_example)
