@@ -89,6 +89,7 @@ def test_softmax_regression_on_one_pixel_has_its_closed_form(label):
     assert np.array_equal(found.unsure, start <= needed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_once", [7, 256])
 def test_the_full_batch_measures_what_the_plain_loop_measures(at_once, cnn, splits, monkeypatch):
     monkeypatch.setattr(distances, "CPU_BATCH", at_once)

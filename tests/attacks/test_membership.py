@@ -183,6 +183,7 @@ def test_the_inference_model_does_not_depend_on_the_names_of_classes():
     assert not torch.allclose(model(logits, (labels + 1) % 5), model(logits, labels))
 
 
+@pytest.mark.slow
 def test_the_inference_model_finds_more_than_correct_predictions(memorised):
     """The least that an attack with the label can do (Yeom et al. 2018)."""
     target, members, nonmembers, _ = memorised

@@ -119,6 +119,7 @@ def test_mse_is_the_mean_over_pixels_and_images():
     assert metrics.mean_squared_error(np.zeros((2, 3)), np.full((2, 3), 0.5)) == 0.25
 
 
+@pytest.mark.slow
 def test_the_interval_of_a_relative_gap_holds_the_truth():
     rng = np.random.default_rng(0)
     found = [

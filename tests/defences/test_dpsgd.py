@@ -365,6 +365,7 @@ def test_a_layer_that_only_training_calls_twice_is_clipped_right():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accountant", ["rdp", "prv"])
 @pytest.mark.parametrize("epsilon", [0.5, 8.0])
 def test_a_training_spends_at_most_its_target_epsilon(splits, epsilon, accountant):
@@ -374,6 +375,7 @@ def test_a_training_spends_at_most_its_target_epsilon(splits, epsilon, accountan
     assert (target.privacy.steps, target.privacy.accountant) == (9, accountant)
 
 
+@pytest.mark.slow
 def test_prv_asks_for_less_noise_than_rdp():
     rule = {"delta": 1e-5, "sample_rate": 0.05, "steps": 300}
     rdp = accounting.solve_noise(2.0, accountant="rdp", **rule)
@@ -394,6 +396,7 @@ def test_full_batch_accounting_is_that_of_the_gaussian_mechanism():
     assert epsilon < 1.2 * 2.0  # the exact epsilon is 2.0 to two digits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epsilon", [95.0, 99.5, 100.0, 101.0])
 def test_near_prvs_limit_no_more_is_spent_than_was_asked(epsilon):
     rule = {"delta": 1e-5, "sample_rate": 0.25, "steps": 20, "accountant": "prv"}

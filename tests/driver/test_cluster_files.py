@@ -141,6 +141,7 @@ def aws(tmp_path, monkeypatch):
         yield boto3.client("ec2", read("cluster.yaml")["provider"]["region"])
 
 
+@pytest.mark.slow
 def test_ec2_accepts_rays_machines_and_deletes_them_with_their_disks(aws, tmp_path):
     """Ray's own AWS provider, from the file to `ray down`: all but SSH to the machines."""
     vpc = aws.describe_vpcs()["Vpcs"][0]["VpcId"]

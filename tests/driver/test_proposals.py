@@ -48,6 +48,7 @@ def run(space, n, records=()):
     return rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_sampler_starts_at_the_baseline_and_proposes_within_the_axes(sampler):
     rows = run(a_space(sampler), 14)

@@ -26,6 +26,7 @@ def run_example(monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_a_network_of_your_own_is_trained_and_attacked(run_example):
     result = run_example("own_model", {"dropout": 0.3, "model.width": 32})
     assert result.trial.model == "network:residual_network"

@@ -40,6 +40,7 @@ def test_each_optimizer_gives_the_parameters_of_torchs_class(name):
     assert torch.equal(actual, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     tuple(map(int, torch.__version__.split(".")[:2])) < (2, 14),
     reason="older versions import it themselves (seen with torch 2.6): only the start is slower",

@@ -42,6 +42,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(splits, cpu):
     assert not torch.equal(weights(first), weights(other))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["thesis_cnn", "softmax", "mlp"])
 def test_a_target_learns_the_digits(splits, cpu, name):
     target = run(splits, cpu, MODELS[name]().build, epochs=25, learning_rate=3e-3, batch_size=16)

@@ -34,6 +34,7 @@ def test_too_few_known_members_are_refused():
         trial(("membership: [max_posterior, loss]", "known_share: 0.1\n  membership: [supervised]"))
 
 
+@pytest.mark.slow
 def test_a_white_box_attack_counts_only_by_name():
     given = "[max_posterior, loss]"
     outside, by_name = (
@@ -45,6 +46,7 @@ def test_a_white_box_attack_counts_only_by_name():
     assert (by_name.trial.strongest_attack, by_name.trial.attack_auc) == ("dtc", aucs["dtc"])
 
 
+@pytest.mark.slow
 def test_classes_are_rebuilt_without_a_pool():
     given = ("membership: [max_posterior, loss]", "inversion: [mi_face]"), ("pool: 200", "pool: 0")
     result = trial(*given)
@@ -55,6 +57,7 @@ def test_classes_are_rebuilt_without_a_pool():
     assert result.trial.inversion_mse is None
 
 
+@pytest.mark.slow
 def test_classes_alone_are_not_what_a_rung_rebuilds():
     text = ("membership: [max_posterior, loss]", "inversion: [mi_face]"), ("pool: 200", "pool: 0")
     seen = []
@@ -63,6 +66,7 @@ def test_classes_alone_are_not_what_a_rung_rebuilds():
     assert (figures.epoch, figures.inversion_mse) == (2, None)
 
 
+@pytest.mark.slow
 def test_a_transfer_shadow_has_the_other_data_sets_shape_and_the_targets_recipe():
     """The digits' target, and a shadow on records: flat, of four classes, in the same sizes."""
     other = "{name: synthetic_purchase, records: 600, features: 20, classes: 4, spread: 2}"
@@ -117,6 +121,7 @@ def test_smaller_physical_batches_are_smaller(monkeypatch):
     assert max(size for _, size in sizes) <= 1024 // 4
 
 
+@pytest.mark.slow
 def test_a_trial_takes_as_many_threads_as_it_is_given_and_gives_them_back():
     seen = []
     before = torch.get_num_threads()
