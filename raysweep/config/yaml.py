@@ -132,7 +132,7 @@ def _compose(text: str, name: str) -> yaml.Node | None:
 def _scalar(node: yaml.ScalarNode) -> Any:
     """Return the value of a scalar as in YAML, except that ``1e-6`` and ``inf`` are numbers."""
     text = node.value
-    if node.tag.endswith(":str") and node.style is None:
+    if node.tag.endswith(":str") and not node.style:  # plain: not in quotes
         if _NUMBER.fullmatch(text):
             return float(text)
         if _INFINITY.fullmatch(text):
