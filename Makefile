@@ -62,6 +62,7 @@ bench: $(STAMP)  ## reproduce the figures of README.md and the benchmarks page
 	$(BIN)/python -m benchmarks.fashion_mnist --json
 	$(BIN)/python -m benchmarks.dp_step --json
 	$(BIN)/python -m benchmarks.precision --json
+	$(BIN)/python -m benchmarks.private_training --json
 	$(BIN)/python -m benchmarks.trial --full --json
 	$(BIN)/python -m benchmarks.shadows --json
 	$(BIN)/python -m benchmarks.overhead --json

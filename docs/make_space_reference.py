@@ -5,6 +5,7 @@ Run ``make docs`` after a change of a key, its default or its description.
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import re
 from collections.abc import Iterable, Mapping
@@ -16,6 +17,7 @@ import pydantic
 from raysweep import defences
 from raysweep.attacks import INVERSION, MEMBERSHIP
 from raysweep.config import PrivateTraining, Training
+from raysweep.config.training import PRIVATE_DEFAULTS
 from raysweep.data.deal import PublishedSizes, Sizes
 from raysweep.data.sources import SOURCES
 from raysweep.models import MODELS
@@ -51,9 +53,18 @@ PUBLISHED_TEXT = """\
 `fashion_mnist`, `cifar10` and `cifar100`. A share is then a share of its own set.
 """
 
-PRIVATE_TEXT = """\
+_DEFAULTS = {k: v for k, v in dataclasses.asdict(PRIVATE_DEFAULTS).items() if v is not None}
+
+PRIVATE_TEXT = f"""\
 The keys of `training.private` replace those of `training` in trials with DP-SGD, which does best
 with large batches and large steps. A key that is left out stays as it is in `training`.
+
+If a space leaves the whole block out, DP-SGD trains with
+`{", ".join(f"{key}: {value}" for key, value in _DEFAULTS.items())}`,
+which [learns](benchmarks.md#what-dp-sgd-trains-with-by-default) on images and on a table. It does
+not do so where `search` or `scenarios` vary one of these keys. `raysweep validate` prints the
+settings, and `space.yaml` in the results folder states them. With `private: {{}}` DP-SGD trains
+with the settings of `training`.
 """
 
 DEFENCE_TEXT = """\

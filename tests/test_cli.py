@@ -245,6 +245,20 @@ def test_validate_prints_the_number_of_trials_and_the_axes(call):
     assert code == 0
     assert "5 trials by random" in out
     assert "epsilon: {'low': 2" in out
+    assert (
+        "training with DP-SGD: optimizer sgd, learning_rate 1.0, momentum 0.0, batch_size 60" in out
+    )
+
+
+def test_validate_says_which_settings_dp_trains_with_by_default(call):
+    code, out, _ = call("validate", "small.yaml", "--set", "training={epochs: 4}")
+    assert code == 0
+    assert "training with DP-SGD: optimizer sgd" in out
+    assert "(the default of `training.private`)" in out
+    code, out, _ = call(
+        "validate", "small.yaml", "--set", "search={dropout: {low: 0.0, high: 0.5}}"
+    )
+    assert (code, "DP-SGD" in out) == (0, False)
 
 
 @pytest.mark.parametrize(

@@ -39,3 +39,18 @@ def from_plain(value: Any) -> Any:
     if isinstance(value, str):
         return _INFINITIES.get(value, value)
     return value
+
+
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings as one with dotted keys below ``prefix``; tuples become lists.
+
+    >>> flatten({"model": {"name": "mlp", "hidden": (64,)}, "seed": 0})
+    {'model.name': 'mlp', 'model.hidden': [64], 'seed': 0}
+    """
+    if not isinstance(value, Mapping):
+        return {prefix: list(value) if isinstance(value, tuple) else value}
+
+    settings: dict[str, Any] = {}
+    for key, inner in value.items():
+        settings |= flatten(inner, f"{prefix}.{key}" if prefix else str(key))
+    return settings

@@ -72,3 +72,10 @@ class Training:
         """Return the settings that DP-SGD trains with."""
         stated = {key: value for key, value in asdict(self.private).items() if value is not None}
         return replace(self, **stated)
+
+
+PRIVATE_DEFAULTS = PrivateTraining(optimizer="sgd", learning_rate=1.0, batch_size=128, momentum=0.0)
+"""What a space with DP-SGD uses if it has no ``training.private``: see docs/benchmarks.md.
+
+A configuration states its settings, so this is filled in where a space is read, and nowhere else.
+"""

@@ -34,6 +34,7 @@ def describe(space: Space) -> dict[str, Any]:
         "axes": axes,
         "scenarios": [name for name, _ in space.scenario_points()],
         "rungs": list(space.rungs()),
+        "training_with_dp_sgd": space.private_settings(),
         "objectives": space.objectives.to_plain(),
     }
 
@@ -51,6 +52,8 @@ def to_text(description: Mapping[str, Any]) -> str:
         lines.append(f"  scenarios: {names} ({len(scenarios)} trials)")
     if description["rungs"]:
         lines.append(f"  pruning after epochs {', '.join(map(str, description['rungs']))}")
+    if description["training_with_dp_sgd"]:
+        lines.append(f"  training with DP-SGD: {description['training_with_dp_sgd']}")
     goals = ", ".join(f"{name} {goal}" for name, goal in description["objectives"].items())
     return "\n".join([*lines, f"  objectives: {goals}"])
 

@@ -13,7 +13,9 @@ from typing import Any
 import pydantic
 
 from raysweep import defences
+from raysweep.config.plain_values import flatten
 from raysweep.config.registry import build, explain, lookup, suggestion
+from raysweep.config.training import PRIVATE_DEFAULTS
 from raysweep.config.yaml import MAX_CHARACTERS, Document
 from raysweep.data.sources import file_remedy
 from raysweep.errors import RaysweepError, SpaceError
@@ -121,6 +123,10 @@ def _check_space(document: dict[str, Any]) -> Space:
     )
 
     space = _choose_group_norm(space)
+    if space.may_be_private and space.lacks_private_training():
+        private = {"private": dataclasses.asdict(PRIVATE_DEFAULTS)}
+        document = {**space.document, "training": {**(document.get("training") or {}), **private}}
+        space = dataclasses.replace(space, document=document)
     _check_sampler(space)
     _check_extremes(space)
     _check_pruning(space)
@@ -136,25 +142,12 @@ def _choose_group_norm(space: Space) -> Space:
     model = space.document["model"]
     varies = {"model.name", "model.norm"} & {*space.axes}
     has_choice = "norm" in space.config().model.settings and "norm" not in model and not varies
-    if not has_choice or not _may_be_private(space):
+    if not has_choice or not space.may_be_private:
         return space
 
     added = {"batch_norm": {"model.norm": "batch", "target_epsilon": inf, "noise_multiplier": 0.0}}
     document = {**space.document, "model": {**model, "norm": "group"}}
     return dataclasses.replace(space, document=document, scenarios={**added, **space.scenarios})
-
-
-def _may_be_private(space: Space) -> bool:
-    """Return whether a configuration of the space may use DP-SGD."""
-    neutral = defences.neutral()
-    fixed = [space.document.get("defences") or {}]
-    named = [values for _, values in scenarios.points(space.scenarios)]
-    for key in ("target_epsilon", "noise_multiplier"):
-        values = [point[key] for point in (*fixed, *named) if key in point]
-        values += space.axes[key].extremes() if key in space.axes else []
-        if any(value != neutral[key] for value in values):
-            return True
-    return False
 
 
 def _axes(search: Any) -> dict[str, Axis]:
@@ -226,7 +219,7 @@ def _check_pruning(space: Space) -> None:
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Return ``key: old -> new`` for every change that a continued sweep does not allow."""
-    before, after = _flatten(old), _flatten(new)
+    before, after = flatten(old), flatten(new)
     free = ("name", "resources", "sampler.trials")
     keys = [k for k in sorted({*before, *after}) if not k.startswith(free)]
     absent = "(absent)"
@@ -235,14 +228,3 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         for key in keys
         if before.get(key, absent) != after.get(key, absent)
     ]
-
-
-def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Return nested mappings as one, with dotted keys."""
-    if not isinstance(value, Mapping):
-        return {prefix: list(value) if isinstance(value, tuple) else value}
-
-    settings: dict[str, Any] = {}
-    for key, inner in value.items():
-        settings |= _flatten(inner, f"{prefix}.{key}" if prefix else str(key))
-    return settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from raysweep import defences
 from raysweep.config.own_class import is_own_key, split_key
 from raysweep.config.registry import suggestion
+from raysweep.config.training import PRIVATE_DEFAULTS, PrivateTraining
 from raysweep.errors import SpaceError
 from raysweep.records.objectives import Objectives
 from raysweep.records.trial_config import TrialConfig
@@ -55,12 +56,55 @@ class Space:
                 document["defences"][key] = value
             else:
                 set_key(document, key, value)
-        return TrialConfig.parse(document, parsed=self._neutral)
+
+        config = TrialConfig.parse(document, parsed=self._neutral)
+        if config.defences.is_private and self.lacks_private_training(present):
+            training = dataclasses.replace(config.training, private=PRIVATE_DEFAULTS)
+            return dataclasses.replace(config, training=training)
+        return config
 
     @functools.cached_property
     def _neutral(self) -> TrialConfig:
         """The configuration in which every axis is neutral."""
         return TrialConfig.parse(self._fixed)
+
+    @property
+    def may_be_private(self) -> bool:
+        """Whether a configuration of the space may use DP-SGD."""
+        neutral = defences.neutral()
+        fixed = [self.document.get("defences") or {}]
+        named = [values for _, values in scenarios.points(self.scenarios)]
+        for key in ("target_epsilon", "noise_multiplier"):
+            values = [point[key] for point in (*fixed, *named) if key in point]
+            values += self.axes[key].extremes() if key in self.axes else []
+            if any(value != neutral[key] for value in values):
+                return True
+        return False
+
+    def private_settings(self) -> str:
+        """Return the settings that DP-SGD trains with as one line; empty without DP-SGD."""
+        if not self.may_be_private:
+            return ""
+        training = self.config().training
+        used = training.as_private()
+        names = ("optimizer", "learning_rate", "momentum", "batch_size", "weight_decay")
+        line = ", ".join(f"{name} {getattr(used, name)}" for name in names)
+        is_default = training.private == PRIVATE_DEFAULTS
+        return line + (" (the default of `training.private`)" if is_default else "")
+
+    def lacks_private_training(self, varied: Collection[str] = ()) -> bool:
+        """Return whether DP-SGD needs the default `training.private`.
+
+        It does not where the space states or varies a setting of DP-SGD, nor where it varies, as
+        ``varied`` may, a setting of `training` that the default would replace.
+        """
+        if "private" in (self.document.get("training") or {}):
+            return False
+        names = [field.name for field in dataclasses.fields(PrivateTraining)]
+        settings = {"training.private", *(f"training.{name}" for name in names)}
+        points = [values for _, values in scenarios.points(self.scenarios)]
+        keys = {*varied, *self.axes, *(key for point in points for key in point)}
+        return not any(key in settings or key.startswith("training.private.") for key in keys)
 
     @functools.cached_property
     def _fixed(self) -> dict[str, Any]:

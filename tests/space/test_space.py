@@ -1,10 +1,13 @@
+import dataclasses
 import math
 import time
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import SMALL
 
+from raysweep.config.training import PRIVATE_DEFAULTS, PrivateTraining
 from raysweep.errors import SpaceError
 from raysweep.space.axes import grid
 from raysweep.space.parsing import differences, load_space, parse_space
@@ -328,16 +331,12 @@ def test_settings_that_may_change_are_not_differences(small_yaml):
 
 
 def test_a_space_of_one_configuration_means_that_configuration(space):
-    import yaml
-
     config = space.config({"epsilon": 3.0, "dropout": 0.1})
     text = yaml.safe_dump(fixed_space(config.settings, "best", space.objectives))
     assert parse_space(text, "best.yaml").config().trial_id == config.trial_id
 
 
 def test_a_resolved_space_resolves_to_itself(space):
-    import yaml
-
     text = yaml.safe_dump(space.to_plain())
     assert differences(space.to_plain(), parse_space(text, "again").to_plain()) == []
 
@@ -410,8 +409,6 @@ def test_a_space_that_says_which_norm_it_wants_keeps_it():
 
 @pytest.mark.parametrize("text", [VGG.replace("dropout: {low: 0.0", "epsilon: {low: 0.1"), VGG])
 def test_a_resolved_space_with_scenarios_resolves_to_itself(text):
-    import yaml
-
     space = parse_space(text, "vgg.yaml")
     again = parse_space(yaml.safe_dump(space.to_plain()), "again")
     assert differences(space.to_plain(), again.to_plain()) == []
@@ -446,3 +443,57 @@ def test_an_axis_of_10_000_values_is_checked_in_two_seconds():
 def test_numbers_that_no_record_or_memory_holds_are_refused(old, new, message):
     with pytest.raises(SpaceError, match=message):
         parse_space(SMALL.replace(old, new), "x.yaml")
+
+
+PLAIN = """\
+name: plain
+dataset: {name: digits}
+model: {name: mlp}
+"""
+
+PRIVATE = (
+    "defences: {noise_multiplier: 1}",
+    "scenarios: {dp: {epsilon: [.inf, 2]}}",
+    "search: {epsilon: {low: 1, high: 8, or: .inf}}",
+)
+
+
+@pytest.mark.parametrize("private", PRIVATE)
+def test_a_space_with_dp_and_a_plain_training_block_gets_settings_that_learn(private):
+    space = parse_space(PLAIN + private, "plain.yaml")
+    assert space.config().training.private == PRIVATE_DEFAULTS
+    assert space.baseline().training.as_private().optimizer == "sgd"
+    assert space.to_plain()["training"]["private"] == dataclasses.asdict(PRIVATE_DEFAULTS)
+    again = parse_space(yaml.safe_dump(space.to_plain()), "again")
+    assert again.config().trial_id == space.config().trial_id
+
+
+def test_a_space_without_dp_keeps_its_trial_ids_and_a_private_trial_of_it_learns():
+    space = parse_space(PLAIN, "plain.yaml")
+    assert space.config().training.private == PrivateTraining()
+    assert space.config({"dropout": 0.5}).training.private == PrivateTraining()
+    assert space.config({"target_epsilon": 2}).training.private == PRIVATE_DEFAULTS
+
+
+@pytest.mark.parametrize(
+    ("training", "search"),
+    [
+        ("{private: {}}", "epsilon: {low: 1, high: 8}"),
+        ("{private: {batch_size: 60}}", "epsilon: {low: 1, high: 8}"),
+        ("{}", "epsilon: {low: 1, high: 8}, training.learning_rate: {low: 0.1, high: 1.0}"),
+        ("{}", "epsilon: {low: 1, high: 8}, training.private.batch_size: {values: [30, 60]}"),
+    ],
+)
+def test_settings_of_dp_that_a_space_states_or_varies_stay_as_they_are(training, search):
+    space = parse_space(f"{PLAIN}training: {training}\nsearch: {{{search}}}", "stated.yaml")
+    for values in ({}, {"target_epsilon": 2}):
+        assert space.config(values).training.private.optimizer is None
+        assert space.config(values).training.as_private().optimizer == "adam"
+
+
+def test_a_stored_space_that_states_that_nothing_is_replaced_means_the_same():
+    nothing = dataclasses.asdict(PrivateTraining())
+    text = yaml.safe_dump({**yaml.safe_load(PLAIN + PRIVATE[2]), "training": {"private": nothing}})
+    assert parse_space(text, "stored.yaml").config({"epsilon": 2}).training.private == (
+        PrivateTraining()
+    )
