@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -268,9 +267,9 @@ def best(
 @app.command()
 def report(
     folders: Folders,
-    out: Annotated[Path, typer.Option(help="The page; its figures are written beside it.")] = Path(
-        "report.html"
-    ),
+    out: Annotated[
+        str, typer.Option(help="The page, or a folder for it; its figures are written beside it.")
+    ] = "report.html",
 ) -> None:
     """Write an HTML page about a sweep.
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from raysweep.config.plain_values import flatten
 from raysweep.errors import SpaceError, StoreError
 from raysweep.records.conditions import Condition, meeting
 from raysweep.records.data_hashes import refuse_other_data
@@ -28,10 +30,33 @@ class Results:
             _parse_objectives(store.path, document["objectives"])
             for store, document in zip(self.stores, self.documents, strict=True)
         ]
-        self.axes: list[str] = [str(key) for key in self.documents[0].get("search") or {}]
+        keys = (str(key) for document in self.documents for key in document.get("search") or {})
+        self.axes: list[str] = list(dict.fromkeys(keys))
         for store, document in zip(self.stores[1:], self.documents[1:], strict=True):
             _check_comparable(self.stores[0].path, self.documents[0], store.path, document)
             refuse_other_data(self.stores[0], store)
+
+    @functools.cached_property
+    def differing(self) -> list[str]:
+        """The keys of model, training and defences that the joined sweeps set differently.
+
+        They are written as axes are: `model.hidden`, `l2`. Axes themselves are left out.
+        """
+        flat = [
+            {
+                key.removeprefix("defences."): value
+                for block in ("model", "training", "defences")
+                for key, value in flatten(document.get(block) or {}, block).items()
+            }
+            for document in self.documents
+        ]
+        keys = dict.fromkeys(key for values in flat for key in values)
+        return [
+            key
+            for key in keys
+            if key not in self.axes
+            and any(values.get(key) != flat[0].get(key) for values in flat[1:])
+        ]
 
     def _frame(
         self,

@@ -9,83 +9,118 @@ value is escaped and the page forbids the browser to load anything.
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from raysweep.attacks import metrics
-from raysweep.errors import StoreError
-from raysweep.records.folder import replace_file
+from raysweep.errors import SpaceError, StoreError
+from raysweep.records.folder import Folder
 from raysweep.records.objectives import Objectives
 from raysweep.records.results import load
-from raysweep.report import charts, figures, findings
-from raysweep.report.page import page
+from raysweep.report import charts, descriptions, figures, findings
+from raysweep.report.page import Picture, page
 from raysweep.report.selection import Material, gather, sample, setting_values
+
+T = TypeVar("T")
 
 MOST_NAMES = 12  # values with names that fit on the axis of a figure
 
 
-def write(folders: Sequence[str], out: Path) -> list[Path]:
-    """Write the report on the sweeps in ``folders`` and its figures; return the files.
+def write(folders: Sequence[str], out: str | Path) -> list[str]:
+    """Write the report on the sweeps in ``folders`` and its figures; return their paths.
+
+    ``out`` is the page, on any path that fsspec supports, or a folder to write `report.html` in.
 
     Raises:
+        SpaceError: ``out`` names neither an HTML page nor a folder.
         StoreError: a folder is not a results folder, or ``out`` cannot be written.
 
     """
-    if not out.name or out.is_dir():
-        rule = f"--out {str(out)!r} is a folder, and the report is a file"
-        raise StoreError(rule, remedy="give a file such as report.html")
+    parent, name = place_of_page(str(out))
+    folder = Folder(parent)
     material = gather(load(*folders))
-    pngs = {name: figures.png(figure) for name, figure in draw(material)}
-    contents: dict[Path, bytes] = {out: page(material, pngs).encode()}
-    contents |= {out.with_name(f"{out.stem}-{name}.png"): png for name, png in pngs.items()}
+    pictures = list(draw(material))
 
+    stem = name.rpartition(".")[0]
+    files = {name: page(material, pictures).encode()}
+    files |= {f"{stem}-{picture.name}.png": picture.png for picture in pictures}
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        for path, content in contents.items():
-            replace_file(str(path.absolute()), content)
-    except OSError as error:
-        problem = f"the report cannot be written to {out} ({error.strerror})"
+        if folder.is_local:
+            os.makedirs(folder.full(), exist_ok=True)
+        for file, content in files.items():
+            folder.write_bytes(content, file)
+    except (OSError, StoreError) as error:
+        cause = error.__cause__ or error
+        reason = getattr(cause, "strerror", None) or cause
+        problem = f"the report cannot be written to {out} ({reason})"
         raise StoreError(problem, remedy="give another --out") from None
-    return list(contents)
+    return [file if parent == "." else f"{parent}/{file}" for file in files]
 
 
-def draw(material: Material) -> Iterator[tuple[str, Figure]]:
-    """Yield (name, figure) of each figure that has records to show."""
+def place_of_page(out: str) -> tuple[str, str]:
+    """Return the folder and the name of the page that ``--out`` means.
+
+    >>> place_of_page("a/b.html"), place_of_page("a/"), place_of_page("s3://bucket/x.html")
+    (('a', 'b.html'), ('a', 'report.html'), ('s3://bucket', 'x.html'))
+
+    Raises:
+        SpaceError: it names neither an HTML page nor a folder.
+
+    """
+    head, slash, name = out.rpartition("/")
+    if name in ("", ".", "..") or os.path.isdir(out):
+        head, slash, name = out.rstrip("/"), "/", "report.html"
+    is_page = name.endswith((".html", ".htm")) and not head.endswith(":/")
+    if not out or not is_page:
+        raise SpaceError(
+            "--out must name an HTML page or a folder that exists",
+            got=out,
+            remedy=f"write --out {out.rstrip('/') or '.'}/report.html",
+        )
+    return (head or ("/." if slash else ".")), name
+
+
+def draw(material: Material) -> Iterator[Picture]:
+    """Yield each figure that has records to show."""
     drawn, objectives = sample(material), material.objectives
     if drawn.empty:
         return
 
     for x, y in itertools.combinations(objectives.names, 2):
-        pair = Objectives.of(x, y)
-        yield (
-            f"front-{x}-{y}",
-            figures.pareto_front(drawn, drawn[drawn["on_front"]], pair, title=""),
+        figure = figures.pareto_front(
+            drawn, drawn[drawn["on_front"]], Objectives.of(x, y), title=""
         )
+        alt = descriptions.front(drawn, x, y)
+        yield Picture(name=f"front-{x}-{y}", png=figures.png(figure), alt=alt)
 
+    yield from _draw_settings(material, drawn)
+    yield from _draw_curves(material)
+    yield from _draw_layers(material)
+
+
+def _draw_settings(material: Material, drawn: pd.DataFrame) -> Iterator[Picture]:
+    """Yield a figure of each setting that varied."""
+    names = list(material.objectives.names)
     for number, (key, values) in enumerate(setting_values(material, drawn)):
         shown = drawn.assign(**{key: values})[values.notna()]
         n_values = shown[key].nunique()
         is_numeric = pd.api.types.is_numeric_dtype(shown[key])
         if n_values > 1 and (n_values <= MOST_NAMES or is_numeric):
             is_log = findings.is_logarithmic(material.results.documents[0], key)
-            yield (
-                f"defence-{number}",
-                charts.by_setting(shown, key, list(objectives.names), is_log=is_log),
-            )
-
-    ids = {str(row["trial_id"]): name for name, row in material.picks.items()}
-    yield from _draw_picks(material, ids)
+            figure = charts.by_setting(shown, key, names, is_log=is_log)
+            alt = descriptions.setting(shown, key, names)
+            yield Picture(name=f"defence-{number}", png=figures.png(figure), alt=alt)
 
 
-def _draw_picks(material: Material, names: Mapping[str, str]) -> Iterator[tuple[str, Figure]]:
-    """Yield (name, figure) of the attacks on the few trials that the page names."""
-    ids = set(names)
-    scores = material.results.of("scores", ids)
-    curves, floor = {}, 1.0
+def _draw_curves(material: Material) -> Iterator[Picture]:
+    """Yield the ROC curves of the strongest attacks on the trials that the page names."""
+    scores = material.results.of("scores", material.picked)
+    colours, curves, floor = charts.colours(material.picks), {}, 1.0
     for name, row in material.picks.items():
         attack_scores = scores[
             (scores["trial_id"] == row["trial_id"])
@@ -94,21 +129,34 @@ def _draw_picks(material: Material, names: Mapping[str, str]) -> Iterator[tuple[
         ]
         member = attack_scores["member"].to_numpy(dtype=bool)
         if 0 < member.sum() < len(member):
-            label = f"{name}: {row['strongest_attack']}"
-            curves[label] = metrics.roc(attack_scores["score"], member)
+            curves[name] = metrics.roc(attack_scores["score"], member)
             floor = min(floor, 1 / float((~member).sum()))
     if curves:
-        yield (
-            "roc",
-            charts.rocs(
-                curves, floor=floor, xlabel="false-positive rate", ylabel="true-positive rate"
-            ),
+        figure = charts.rocs(
+            _by_attack(material, curves),
+            _by_attack(material, colours),
+            floor=floor,
+            xlabel="false-positive rate: strangers called members",
+            ylabel="true-positive rate: members found",
         )
+        yield Picture(name="roc", png=figures.png(figure), alt=descriptions.rocs(curves))
 
-    attacks = material.results.of("attacks", ids)
+
+def _by_attack(material: Material, values: Mapping[str, T]) -> dict[str, T]:
+    """Return the values by the name of a trial and of the strongest attack on it."""
+    attacks = {name: row["strongest_attack"] for name, row in material.picks.items()}
+    return {f"{name}: {attacks[name]}": value for name, value in values.items()}
+
+
+def _draw_layers(material: Material) -> Iterator[Picture]:
+    """Yield the reconstruction errors of the trials that the page names."""
+    names = {str(row["trial_id"]): name for name, row in material.picks.items()}
+    attacks = material.results.of("attacks", material.picked)
     rebuilt = attacks[attacks["layer"].notna() & np.isfinite(attacks["mse"].astype(float))]
     if len(rebuilt):
         floors = {"mean image (sees no model)": rebuilt["floor_mean"].median()}
         floors |= {"class-mean image (sees no model)": rebuilt["floor_label"].median()}
         errors = rebuilt.assign(trial=rebuilt["trial_id"].map(names))
-        yield "layers", charts.by_layer(errors, floors)
+        figure = charts.by_layer(errors, floors, charts.colours(material.picks))
+        alt = descriptions.layers(errors, floors)
+        yield Picture(name="layers", png=figures.png(figure), alt=alt)

@@ -6,7 +6,8 @@ as formulas.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import matplotlib as mpl
@@ -18,6 +19,30 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from raysweep.report.figures import LABELS
+from raysweep.report.findings import BEST_WITH_DP, LEAST_RECOGNISED, UNDEFENDED, has_role
+
+MEDIAN = "black"
+
+COLOURS = {
+    "most accurate": "#0173b2",
+    LEAST_RECOGNISED: "#027a56",
+    "hardest to rebuild": "#6b3fb0",
+    BEST_WITH_DP: "#b86e00",
+}
+"""Role of a trial -> its colour on the whole page."""
+
+UNDEFENDED_COLOURS = ("#dc143c", "#7a0019", "#ff6f7d", "#a8485a")  # of several sweeps
+
+
+def colours(names: Collection[str]) -> dict[str, str]:
+    """Return the colour of each trial that the page names, by the first role in its name."""
+    undefended = itertools.cycle(UNDEFENDED_COLOURS)
+    return {
+        name: next(undefended)
+        if has_role(name, UNDEFENDED)
+        else next((colour for role, colour in COLOURS.items() if has_role(name, role)), "#56607a")
+        for name in names
+    }
 
 
 def plain(text: object, most: int = 60) -> str:
@@ -110,9 +135,9 @@ def _draw_panel(
     n_shares = min(6, max(1, len(placed) // 3))
     shares = np.arange(len(placed)) * n_shares // max(1, len(placed))
     medians = placed.groupby(shares).median()
-    axes.plot(medians["x"], medians["y"], color="crimson", marker="D", markersize=6, zorder=4)
+    axes.plot(medians["x"], medians["y"], color=MEDIAN, marker="D", markersize=6, zorder=4)
     for place in aside:
-        axes.plot([place], [drawn[y][x == place].median()], "D", color="crimson", zorder=4)
+        axes.plot([place], [drawn[y][x == place].median()], "D", color=MEDIAN, zorder=4)
         axes.axvline(place, color="lightgrey", linewidth=8, alpha=0.5, zorder=0)
 
     axes.set_ylabel(LABELS.get(y, y).partition(" (")[0])
@@ -127,17 +152,28 @@ def _legend() -> list[Line2D]:
     return [
         Line2D([], [], color="#7a8ba6", alpha=0.6, label="trial", **dot),
         Line2D([], [], color="#1b3a6b", label="on the front", **dot),
-        Line2D([], [], color="crimson", marker="D", label="median"),
+        Line2D([], [], color=MEDIAN, marker="D", label="median"),
     ]
 
 
-def rocs(named: Mapping[str, tuple[Any, Any]], *, floor: float, xlabel: str, ylabel: str) -> Figure:
-    """Return ROC curves, name -> (x, y), on logarithmic axes that begin at ``floor``."""
+def rocs(
+    named: Mapping[str, tuple[Any, Any]],
+    colours: Mapping[str, str],
+    *,
+    floor: float,
+    xlabel: str,
+    ylabel: str,
+) -> Figure:
+    """Return ROC curves, name -> (x, y), on logarithmic axes that begin at ``floor``.
+
+    ``colours`` has the colour of each name.
+    """
     with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
         figure = Figure(figsize=(6.0, 5.6), layout="constrained")
         axes = figure.subplots()
-        for (name, (x, y)), colour in zip(named.items(), _colours(len(named)), strict=True):
-            axes.plot(np.maximum(x, floor), np.maximum(y, floor), color=colour, label=plain(name))
+        for name, (x, y) in named.items():
+            x, y = np.maximum(x, floor), np.maximum(y, floor)
+            axes.plot(x, y, color=colours[name], label=plain(name))
         axes.plot([floor, 1], [floor, 1], color="grey", linestyle=":", label="a guess")
         axes.set(xscale="log", yscale="log", xlim=(floor, 1), ylim=(floor, 1.05))
         axes.set(xlabel=xlabel, ylabel=ylabel)
@@ -145,8 +181,13 @@ def rocs(named: Mapping[str, tuple[Any, Any]], *, floor: float, xlabel: str, yla
     return figure
 
 
-def by_layer(errors: pd.DataFrame, floors: Mapping[str, float]) -> Figure:
-    """Return the error of each ``trial`` at each ``layer``, and the ``floors`` without a model."""
+def by_layer(
+    errors: pd.DataFrame, floors: Mapping[str, float], colours: Mapping[str, str]
+) -> Figure:
+    """Return the error of each ``trial`` at each ``layer``, and the ``floors`` without a model.
+
+    ``colours`` has the colour of each trial.
+    """
     order = list(dict.fromkeys(errors["layer"]))
     with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
         size = (6.4, 5.2) if len(order) > 1 else (6.4, 1.9 + 0.45 * len(errors))
@@ -154,9 +195,9 @@ def by_layer(errors: pd.DataFrame, floors: Mapping[str, float]) -> Figure:
         axes = figure.subplots()
         has_layers = len(order) > 1
         if has_layers:
-            _draw_layers(axes, errors, order)
+            _draw_layers(axes, errors, order, colours)
         else:
-            _draw_one_layer(axes, errors, order)
+            _draw_one_layer(axes, errors, order, colours)
 
         draw_floor = axes.axhline if has_layers else axes.axvline
         for (label, height), style in zip(floors.items(), ("--", ":"), strict=True):
@@ -171,24 +212,23 @@ def by_layer(errors: pd.DataFrame, floors: Mapping[str, float]) -> Figure:
     return figure
 
 
-def _draw_layers(axes: Axes, errors: pd.DataFrame, order: list[str]) -> None:
-    names = list(dict.fromkeys(errors["trial"]))
-    for name, colour in zip(names, _colours(len(names)), strict=True):
+def _draw_layers(
+    axes: Axes, errors: pd.DataFrame, order: list[str], colours: Mapping[str, str]
+) -> None:
+    for name in dict.fromkeys(errors["trial"]):
         rows = errors[errors["trial"] == name]
         x = [order.index(layer) for layer in rows["layer"]]
-        axes.plot(x, rows["mse"], marker="o", markersize=8, color=colour, label=plain(name))
+        axes.plot(x, rows["mse"], marker="o", markersize=8, color=colours[name], label=plain(name))
     axes.set_xticks(range(len(order)), [plain(layer, 18) for layer in order])
     axes.tick_params(axis="x", rotation=45 if len(order) > 5 else 0)
     axes.set(xlabel="layer that the attacker sees", ylabel=LABELS["inversion_mse"])
 
 
-def _draw_one_layer(axes: Axes, errors: pd.DataFrame, order: list[str]) -> None:
+def _draw_one_layer(
+    axes: Axes, errors: pd.DataFrame, order: list[str], colours: Mapping[str, str]
+) -> None:
     places = range(len(errors))[::-1]
-    axes.barh(places, errors["mse"], color=_colours(len(errors)), height=0.6)
+    axes.barh(places, errors["mse"], color=errors["trial"].map(colours), height=0.6)
     axes.set_yticks(places, [plain(name) for name in errors["trial"]])
     axes.set(xlabel=f"inversion MSE, from {plain(order[0])}")
     axes.grid(visible=False, axis="y")
-
-
-def _colours(n: int) -> list[Any]:
-    return list(sns.color_palette("colorblind", n))

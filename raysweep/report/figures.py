@@ -34,6 +34,8 @@ NO_DP = "#444444"
 
 DOMINATED = 0.22
 
+MOST_INTERVALS = 60  # in a panel; more would hide the trials
+
 
 def write_front(results: Results, front: pd.DataFrame, name: str) -> str | None:
     """Draw the front into the results folder; return the path, or None when it is empty."""
@@ -77,7 +79,7 @@ def pareto_front(
         figure.suptitle(title, fontsize="x-large", fontweight="bold")
         columns = 4 if len(pairs) > 1 else 2
         figure.legend(
-            handles=_legend(norm), loc="outside lower center", ncols=columns, frameon=False
+            handles=_legend(drawn, norm), loc="outside lower center", ncols=columns, frameon=False
         )
     return figure
 
@@ -114,6 +116,7 @@ def _draw_pair(
         if len(without):
             sns.scatterplot(without, color=NO_DP, marker="s", **look)
 
+    _draw_intervals(axes, drawn[drawn["on_front"] | is_baseline], x, y)
     star = {"marker": "*", "s": 380, "color": "crimson", "edgecolor": "black", "zorder": 4}
     if is_baseline.any():
         sns.scatterplot(drawn[is_baseline], x=x, y=y, ax=axes, legend=False, **star)
@@ -134,6 +137,20 @@ def _draw_pair(
     _point_to_better(axes, OBJECTIVES[x], OBJECTIVES[y])
 
 
+def _draw_intervals(axes: Axes, shown: pd.DataFrame, x: str, y: str) -> None:
+    """Draw the intervals of the objectives that have columns for their two ends."""
+    bars = {}
+    for side, name in (("xerr", x), ("yerr", y)):
+        if f"{name}_low" in shown:
+            low, high = shown[f"{name}_low"].astype(float), shown[f"{name}_high"].astype(float)
+            ends = np.stack([shown[name] - low, high - shown[name]])
+            bars[side] = np.clip(np.nan_to_num(ends), 0, None)
+    if bars and len(shown) <= MOST_INTERVALS:
+        axes.errorbar(
+            shown[x], shown[y], **bars, fmt="none", ecolor="#9aa3b2", elinewidth=1, zorder=1.5
+        )
+
+
 def _point_to_better(axes: Axes, x_direction: str, y_direction: str) -> None:
     """Mark the corner of the panel that is best in both objectives."""
     right, up = x_direction == "max", y_direction == "max"
@@ -147,21 +164,31 @@ def _point_to_better(axes: Axes, x_direction: str, y_direction: str) -> None:
         va="center",
         color="seagreen",
         fontsize="small",
+        bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none"},
         arrowprops={"arrowstyle": "->", "color": "seagreen", "linewidth": 1.5},
     )
 
 
-def _legend(norm: LogNorm | None) -> list[Line2D]:
+def _legend(drawn: pd.DataFrame, norm: LogNorm | None) -> list[Line2D]:
+    """Return an entry for each kind of trial that is drawn."""
     colour = mpl.colormaps[PALETTE](0.6) if norm is not None else NO_DP
-    entries: list[tuple[str, Any, dict[str, Any]]] = [
-        ("undefended", "crimson", {"marker": "*", "markersize": 16}),
-        ("front, DP-SGD", colour, {"marker": "o", "markersize": 9}),
-        ("front, without DP", NO_DP, {"marker": "s", "markersize": 9}),
-        ("dominated (pale)", colour, {"marker": "o", "markersize": 7, "alpha": 0.35}),
+    is_baseline, private = drawn["number"] == BASELINE, np.isfinite(drawn["epsilon"])
+    on_front = drawn["on_front"] & ~is_baseline
+    entries: list[tuple[Any, str, Any, dict[str, Any]]] = [
+        (is_baseline, "undefended", "crimson", {"marker": "*", "markersize": 16}),
+        (on_front & private, "front, DP-SGD", colour, {"marker": "o", "markersize": 9}),
+        (on_front & ~private, "front, without DP", NO_DP, {"marker": "s", "markersize": 9}),
+        (
+            ~drawn["on_front"] & ~is_baseline,
+            "dominated (pale)",
+            colour,
+            {"marker": "o", "markersize": 7, "alpha": 0.35},
+        ),
     ]
     return [
         Line2D([], [], color=c, label=label, linestyle="", markeredgecolor="black", **look)
-        for label, c, look in entries
+        for is_drawn, label, c, look in entries
+        if is_drawn.any()
     ]
 
 

@@ -18,7 +18,7 @@ from raysweep.config.own_class import is_own_key, reference_of
 from raysweep.config.user_function import is_reference
 from raysweep.data import SPLITS
 from raysweep.records.columns import BASELINE
-from raysweep.records.objectives import REQUIREMENTS, Objectives
+from raysweep.records.objectives import Objectives
 from raysweep.records.results import Results, records
 from raysweep.records.trial_config import setting
 
@@ -47,29 +47,41 @@ COLUMNS = (
 NEAR = 0.05
 """How much accuracy below the best on the front counts as little to give up."""
 
+UNDEFENDED, LEAST_RECOGNISED = "undefended", "least recognised"
+
+BEST_WITH_DP = "most accurate with DP-SGD"
+
+MOST_BASELINES = 4  # undefended trials of joined sweeps that are named
+
 Row = Mapping[str, Any]
 
 
-def highlights(trials: pd.DataFrame, front: pd.DataFrame, objectives: Objectives) -> dict[str, Row]:
+def highlights(
+    trials: pd.DataFrame, front: pd.DataFrame, objectives: Objectives, homes: Mapping[str, str]
+) -> dict[str, Row]:
     """Return a few trials that are best at something, each under a name that says at what.
 
-    A trial that is best at two things is returned once, under both names.
+    A trial that is best at two things is returned once, under both names. ``homes`` (trial_id ->
+    what sets its sweep apart) tells the undefended trials of several sweeps apart.
     """
     front = front[front["accuracy"].notna()]
-    baseline = trials[(trials["number"] == BASELINE) & (trials["status"] == "ok")]
-    baseline = baseline[baseline["accuracy"].notna()]
+    baselines = trials[(trials["number"] == BASELINE) & (trials["status"] == "ok")]
+    baselines = baselines[baselines["accuracy"].notna()].head(MOST_BASELINES)
 
-    picks = {"undefended": baseline.head(1), "most accurate": front.head(1)}
+    picks: dict[str, pd.DataFrame] = {}
+    for place, trial_id in enumerate(baselines["trial_id"]):
+        home = f" ({homes[trial_id]})" if homes.get(trial_id) else ""
+        picks[f"{UNDEFENDED}{home}"] = baselines.iloc[[place]]
+    picks["most accurate"] = front.head(1)
     if len(front):
         near = front[front["accuracy"] >= front["accuracy"].iloc[0] - NEAR]
         values = dict(zip(objectives.names, objectives.comparable(near).T, strict=True))
-        limit = f"within {100 * NEAR:.0f} points"
         if "attack_auc" in values:
-            picks[f"least recognised {limit}"] = near.iloc[[values["attack_auc"].argmin()]]
+            picks[LEAST_RECOGNISED] = near.iloc[[values["attack_auc"].argmin()]]
         if "inversion_mse" in values:
-            picks[f"hardest to rebuild {limit}"] = near.iloc[[values["inversion_mse"].argmax()]]
+            picks["hardest to rebuild"] = near.iloc[[values["inversion_mse"].argmax()]]
         private = front[np.isfinite(front["epsilon"].to_numpy(dtype=float))]  # best first
-        picks["most accurate with DP-SGD"] = private.head(1)
+        picks[BEST_WITH_DP] = private.head(1)
 
     names: dict[str, list[str]] = {}
     rows: dict[str, Row] = {}
@@ -78,6 +90,20 @@ def highlights(trials: pd.DataFrame, front: pd.DataFrame, objectives: Objectives
             rows[row["trial_id"]] = row
             names.setdefault(row["trial_id"], []).append(name)
     return {", ".join(of_trial): rows[trial_id] for trial_id, of_trial in names.items()}
+
+
+def has_role(name: str, role: str) -> bool:
+    """Return whether a name that :func:`highlights` gave says that the trial has ``role``."""
+    return any(part == role or part.startswith(f"{role} (") for part in name.split(", "))
+
+
+def percent(share: float) -> str:
+    """Return a share of one as text.
+
+    >>> percent(0.95)
+    '95.0 %'
+    """
+    return f"{100 * share:.1f} %"
 
 
 def accuracy_interval(row: Row) -> Interval | None:
@@ -206,48 +232,38 @@ def privacy(front: pd.DataFrame, n_trials: int) -> list[str]:
     return sentences
 
 
-MISSED = {
-    "collapsed": "collapsed to the largest class: attacks on them say nothing",
-    "inversion_converged": "have an inversion that did not converge, which is no privacy",
+RATES = {
+    "tpr_at_fpr_0_1": "of 10 % strangers [95 %]",
+    "tpr_at_fpr_0_01": "of 1 %",
+    "tpr_at_fpr_0_001": "of 0.1 %",
 }
-"""Column -> the statement about trials that miss its requirement for the front."""
+"""Column of attacks -> the heading of its true-positive rate."""
 
 
-def warnings(trials: pd.DataFrame, front: pd.DataFrame, objectives: Objectives) -> list[str]:
-    """Return warnings to read before trusting the results, as sentences."""
-    ok = trials["status"] == "ok"
-    left_out = int((ok & ~objectives.eligible(trials)).sum())
-    count = {
-        **{
-            text: ok & trials[column].eq(not REQUIREMENTS[column])
-            for column, text in MISSED.items()
-        },
-        "spent more epsilon than was asked": trials["epsilon"] > 1.01 * trials["target_epsilon"],
-        "needed more than one attempt (a worker, its node or its memory failed)": (
-            trials["attempts"] > 1
-        ),
-        "were pruned: stopped at a rung, never attacked in full": trials["status"] == "pruned",
-    }
-    lines = [f"{int(hit.sum()):,} trials {text}." for text, hit in count.items() if hit.any()]
-    if left_out:
-        lines.append(f"{left_out:,} finished trials are left out of the front for such reasons.")
+def rate_rows(results: Results, picks: Mapping[str, Row]) -> list[list[str]]:
+    """Return the true-positive rates of the strongest attack on each trial, in percent.
 
-    failed = trials[trials["status"] == "failed"]
-    reasons = failed["error"].fillna("no reason recorded").value_counts()
-    lines += [f"{n:,} trials failed: {error}" for error, n in reasons.head(MOST_REASONS).items()]
-    if len(reasons) > MOST_REASONS:
-        lines.append(f"{len(reasons) - MOST_REASONS} more reasons for failures are in the records.")
-
-    for column, name in (("split_hash", "splits of the data"), ("versions", "sets of versions")):
-        kinds = trials[column].nunique()
-        if kinds > 1:
-            lines.append(f"The trials come from {kinds} {name}: compare them with care.")
-    if front.empty:
-        lines.append("No trial stands on the front: all failed, collapsed or did not converge.")
-    return lines
+    A row is: trial, attack, and a rate with its interval for each of :data:`RATES`.
+    """
+    attacks = results.of("attacks", {row["trial_id"] for row in picks.values()})
+    rows = []
+    for name, pick in picks.items():
+        is_strongest = (attacks["trial_id"] == pick["trial_id"]) & (
+            attacks["attack"] == pick["strongest_attack"]
+        )
+        for row in records(attacks[is_strongest].head(1)):
+            rates = [
+                _percent(*(row[f"{key}{end}"] for end in ("", "_low", "_high"))) for key in RATES
+            ]
+            rows.append([name, str(row["attack"]), *rates])
+    return rows
 
 
-MOST_REASONS = 5
+def _percent(value: float | None, low: float | None, high: float | None) -> str:
+    if value is None:
+        return "-"
+    ends = "" if low is None or high is None else f" [{100 * low:.0f}, {100 * high:.0f}]"
+    return f"{100 * value:.0f}{ends}"
 
 
 def recognition_rows(results: Results, picks: Mapping[str, Row]) -> list[list[str]]:

@@ -39,8 +39,19 @@ def join(*children: object) -> Html:
     )
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> Html:
-    """Return a table that scrolls sideways on a screen too narrow for it."""
-    head = element("thead", element("tr", *(element("th", heading) for heading in headings)))
-    body = (element("tr", *(element("td", cell) for cell in row)) for row in rows)
-    return element("div", element("table", head, element("tbody", *body)), class_="wide")
+def table(label: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> Html:
+    """Return a table that scrolls sideways, by keyboard too, on a screen too narrow for it.
+
+    ``label`` says what it lists. The first cell of a row is its heading.
+    """
+    head = element("tr", *(element("th", heading, scope="col") for heading in headings))
+    body = (
+        element(
+            "tr",
+            element("th", cells[0], scope="row"),
+            *(element("td", cell) for cell in cells[1:]),
+        )
+        for cells in rows
+    )
+    whole = element("table", element("thead", head), element("tbody", *body))
+    return element("div", whole, class_="wide", role="region", aria_label=label, tabindex="0")

@@ -5,16 +5,17 @@ from __future__ import annotations
 import base64
 import datetime
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from raysweep.records.results import records
-from raysweep.report import findings
+from raysweep.report import cautions, comparison, findings
+from raysweep.report.charts import colours
 from raysweep.report.findings import Row
 from raysweep.report.html import Html, element, join, table
 from raysweep.report.selection import Material, sample
@@ -23,118 +24,140 @@ STYLE = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
+MISSING = "-"
 
-def page(material: Material, pngs: Mapping[str, bytes]) -> str:
-    """Return the page as HTML; ``pngs`` maps the names of its figures to their bytes."""
+MOST_LETTERS = 500  # of a warning
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A figure: its name, its bytes, and what it shows in words."""
+
+    name: str
+    png: bytes
+    alt: str
+
+
+def page(material: Material, pictures: Sequence[Picture]) -> str:
+    """Return the page as HTML."""
     name = ", ".join(str(document.get("name")) for document in material.results.documents)
-    promises = findings.privacy(material.front, len(material.trials))
-    sections = (
-        element("h1", f"raysweep: {name}"),
-        element("p", findings.summary_line(material.results, material.trials), class_="note"),
-        element("p", _verdict(material), class_="lead"),
-        element("div", *(_card(*pick) for pick in material.picks.items()), class_="cards"),
-        _warnings(material),
-        _front(material, pngs),
-        _section(
-            "What each setting did",
-            _pictures(pngs, "defence-"),
-            "Every point is a trial; the line joins medians. The other settings vary at the same "
-            "time, so a trend here is a hint and not proof of an effect.",
-        ),
-        _section(
-            "What inversion reconstructs",
-            _pictures(pngs, "layers"),
-            "The error of members reconstructed from the output of each layer. Compare it with "
-            "its floors: an error above that of the mean image means that the decoder failed, not "
-            "that the model is private.",
-        ),
-        _section(
-            "Which faces are recognised",
-            _recognition(material),
-            "The share of reconstructed classes that an independent face recogniser identifies, "
-            "and the share of real images that it identifies. It was trained without the model.",
-        ),
-        _section(
-            "How well members are recognised",
-            _pictures(pngs, "roc"),
-            "The strongest attack of each trial. The left edge matters most to a single person: "
-            "members are found there while hardly anybody is accused wrongly.",
-        ),
-        _section("What is promised", *(element("p", sentence) for sentence in promises)),
-        _commands(material),
-        _facts(material),
-        element("p", _signature(material), class_="note"),
-    )
+    sections = [
+        ("glance", "At a glance", _glance(material)),
+        ("warnings", "Before you trust this", _warnings(material)),
+        ("front", "The front", _front(material, pictures)),
+        ("settings", "What each setting did", _settings(pictures)),
+        ("inversion", "What inversion rebuilds", _inversions(pictures)),
+        ("faces", "Which faces are recognised", _recognition(material)),
+        ("members", "How well members are recognised", _members(material, pictures)),
+        ("promise", "What is promised", _promises(material)),
+        ("commands", "How to run a configuration again", _commands(material)),
+        ("words", "Words", element("dl", *map(_pair, WORDS.items()))),
+        ("sweep", "What was swept", _facts(material)),
+    ]
+    shown = [section for section in sections if section[2]]
 
-    head = element(
+    body = (
+        element("a", "To the results", href="#glance", class_="skip"),
+        element(
+            "header",
+            element("h1", f"raysweep: {name}"),
+            element("p", findings.summary_line(material.results, material.trials), class_="note"),
+        ),
+        _contents([(key, heading) for key, heading, _ in shown]),
+        element("main", *(_section(*section) for section in shown)),
+        element("footer", element("p", _signature(material), class_="note")),
+    )
+    return "<!doctype html>" + element("html", _head(name), element("body", *body), lang="en")
+
+
+def _head(name: str) -> Html:
+    return element(
         "head",
         element("meta", charset="utf-8"),
         element("meta", http_equiv="Content-Security-Policy", content=POLICY),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
         element("title", f"raysweep: {name}"),
         element("style", Html(STYLE)),
     )
-    return "<!doctype html>" + element("html", head, element("body", *sections), lang="en")
 
 
-def _verdict(material: Material) -> str:
-    """Return the first paragraph: the size of the front, and the accuracy that privacy costs."""
-    n, k = len(material.trials), len(material.front)
-    sentences = [f"{k:,} of {n:,} trials are on the front: no other beats them in all objectives."]
+def _contents(headings: Sequence[tuple[str, str]]) -> Html:
+    links = (element("li", element("a", text, href=f"#{key}")) for key, text in headings)
+    return element("nav", element("ul", *links), aria_label="Contents")
 
-    rows = list(material.picks.items())
-    base = next((row for name, row in rows if "undefended" in name), None)
-    least = next((row for name, row in rows if "least recognised" in name), None)
-    if base and least and base is not least and base["attack_auc"] is not None:
-        gives = 100 * (base["accuracy"] - least["accuracy"])
-        price = f"For {gives:.1f} points of accuracy" if gives > 0 else "At no cost in accuracy"
-        sentences.append(
-            f"Undefended, the model is {base['accuracy']:.1%} accurate and the strongest attack "
-            f"recognises members with an AUC of {base['attack_auc']:.3f} (0.5 is a guess)."
+
+def _section(key: str, heading: str, content: Html) -> Html:
+    """Return a section; its heading and what follows first stay on one page when printed."""
+    return element("section", element("h2", heading), content, id=key)
+
+
+def _note(text: str) -> Html:
+    return element("p", text, class_="note")
+
+
+def _pair(pair: tuple[str, object]) -> Html:
+    return join(element("dt", pair[0]), element("dd", pair[1]))
+
+
+def _glance(material: Material) -> Html:
+    """Return the sentences for a reader in haste, and a card for each named trial."""
+    first, *others = comparison.verdict(len(material.trials), len(material.front), material.picks)
+    sentences = [*others, first] if others else [first]
+    cards = (
+        _card(material, name, row, colour)
+        for (name, row), colour in zip(
+            material.picks.items(), colours(material.picks).values(), strict=True
         )
-        if least["attack_auc"] < base["attack_auc"]:
-            sentences.append(f"{price} that becomes {least['attack_auc']:.3f}.")
-    return " ".join(sentences)
-
-
-def _card(name: str, row: Row) -> Html:
-    lines = {
-        "attack AUC": _auc(row),
-        "inversion MSE": _inversion(row),
-        "epsilon": _epsilon(row),
-        "trial": str(row["trial_id"])[:8],
-    }
-    pairs = (
-        join(element("dt", key), element("dd", value)) for key, value in lines.items() if value
+    )
+    points = f"{100 * findings.NEAR:.0f} points"
+    return join(
+        element("ul", *(element("li", sentence) for sentence in sentences), class_="lead"),
+        element("div", *cards, class_="cards"),
+        _note(
+            "Least recognised and hardest to rebuild: among the configurations on the front that "
+            f"are at most {points} less accurate than the most accurate one. Brackets hold 95 % "
+            "intervals; that of the AUC allows for the choice of the strongest attack."
+        )
+        if len(material.front)
+        else "",
     )
 
+
+def _card(material: Material, name: str, row: Row, colour: str) -> Html:
+    config = material.configs.get(row["trial_id"], "")
+    differing = {key: findings.axis_values([config], key)[0] for key in material.results.differing}
+    lines = {
+        "accuracy": comparison.accuracy_text(row),
+        "attack AUC": comparison.auc_text(row),
+        "inversion MSE": _inversion(row),
+        "epsilon": _epsilon(row),
+        **{key: value for key, value in differing.items() if value is not None},
+        "trial": _link_to_row(material, row),
+    }
     return element(
         "div",
         element("h3", name),
-        element("div", f"{row['accuracy']:.1%}", class_="big"),
-        element("div", f"accuracy {_accuracy(row)}", class_="note"),
-        element("dl", *pairs),
-        class_="card undefended" if "undefended" in name else "card",
+        element("p", findings.percent(row["accuracy"]), class_="big", aria_hidden="true"),
+        element("dl", *(_pair(pair) for pair in lines.items() if pair[1])),
+        class_="card",
+        style=f"--colour: {colour}",
     )
 
 
-def _accuracy(row: Row) -> str:
-    interval = findings.accuracy_interval(row)
-    return "" if interval is None else f"[{interval.low:.3f}, {interval.high:.3f}]"
-
-
-def _auc(row: Row) -> str:
-    if row["attack_auc"] is None:
-        return ""
-    if row["attack_auc_low"] is None:
-        return f"{row['attack_auc']:.3f}"
-    return f"{row['attack_auc']:.3f} [{row['attack_auc_low']:.2f}, {row['attack_auc_high']:.2f}]"
+def _link_to_row(material: Material, row: Row) -> Html | str:
+    """Return the short id of a trial, with a link to its row if the table of the front has it."""
+    short = str(row["trial_id"])[:8]
+    numbers = list(material.shown["trial_id"])
+    if row["trial_id"] not in numbers:
+        return short
+    return element("a", short, href=f"#row-{1 + numbers.index(row['trial_id'])}")
 
 
 def _inversion(row: Row) -> str:
     if row["inversion_mse"] is None or row["inversion_floor"] is None:
         return ""
-    return f"{row['inversion_mse']:.4f} (floor {row['inversion_floor']:.4f})"
+    return f"{row['inversion_mse']:.4f} (mean image {row['inversion_floor']:.4f})"
 
 
 def _epsilon(row: Row) -> str:
@@ -146,93 +169,109 @@ def _epsilon(row: Row) -> str:
     return f"{spent:.3g} spent, {asked:.3g} asked"
 
 
-def _section(heading: str, *content: Html | str) -> Html:
-    """Return a section, or nothing if its first part is empty."""
-    if not content or not content[0]:
-        return Html("")
-    parts = (c if isinstance(c, Html) else element("p", c, class_="note") for c in content)
-    return element("section", element("h2", heading), *parts)
-
-
-def _pictures(pngs: Mapping[str, bytes], prefix: str) -> Html:
-    shown = {name: png for name, png in pngs.items() if name.startswith(prefix)}
+def _figures(pictures: Sequence[Picture], prefix: str) -> Html:
+    shown = [picture for picture in pictures if picture.name.startswith(prefix)]
     if not shown:
         return Html("")
-    images = (
-        element(
-            "figure",
-            element("img", src=f"data:image/png;base64,{base64.b64encode(png).decode()}", alt=name),
-        )
-        for name, png in shown.items()
+    return element("div", *map(_figure, shown), class_="figures")
+
+
+def _figure(picture: Picture) -> Html:
+    source = f"data:image/png;base64,{base64.b64encode(picture.png).decode()}"
+    return element("figure", element("img", src=source, alt=picture.alt))
+
+
+def _settings(pictures: Sequence[Picture]) -> Html:
+    figures = _figures(pictures, "defence-")
+    note = (
+        "Every point is a trial; the line joins medians. The other settings vary at the same time, "
+        "so a trend here is a hint and not proof of an effect."
     )
-    return element("div", *images, class_="figures")
+    return join(figures, _note(note)) if figures else figures
+
+
+def _inversions(pictures: Sequence[Picture]) -> Html:
+    figures = _figures(pictures, "layers")
+    note = (
+        "The error of members that were rebuilt from the output of each layer: the less, the "
+        "better the image. An error above that of the mean image means that the decoder failed, "
+        "not that the model is private."
+    )
+    return join(figures, _note(note)) if figures else figures
 
 
 def _recognition(material: Material) -> Html:
     rows = findings.recognition_rows(material.results, material.picks)
-    headings = [
-        "trial",
-        "attack",
-        "reconstructed classes recognised [95 %]",
-        "real images recognised",
-    ]
-    return table(headings, rows) if rows else Html("")
+    if not rows:
+        return Html("")
+    headings = ["trial", "attack", "rebuilt classes recognised [95 %]", "real images recognised"]
+    note = (
+        "The share of rebuilt classes that an independent face recogniser identifies, and the "
+        "share of real images that it identifies. It was trained without the model."
+    )
+    return join(table("Which faces are recognised", headings, rows), _note(note))
+
+
+def _members(material: Material, pictures: Sequence[Picture]) -> Html:
+    """Return the ROC curves, and the true-positive rates as numbers."""
+    rows = findings.rate_rows(material.results, material.picks)
+    figures = _figures(pictures, "roc")
+    if not rows and not figures:
+        return Html("")
+    headings = ["trial", "strongest attack", *findings.RATES.values()]
+    note = (
+        "Members found, while so many strangers are called members. Towards the left end of the "
+        "figure hardly any stranger is: there, one person is harmed most. A rate is missing where "
+        "there are too few nonmembers to measure it."
+    )
+    return join(figures, table("Members found", headings, rows) if rows else Html(""), _note(note))
 
 
 def _warnings(material: Material) -> Html:
-    lines = findings.warnings(material.trials, material.front, material.objectives)
+    lines = cautions.warnings(material.trials, material.front, material.objectives)
     if not lines:
         return Html("")
-    items = element("ul", *(element("li", line[:MOST_LETTERS]) for line in lines))
-    return element("div", element("h2", "Before you trust this"), items, class_="warnings")
+    items = (element("li", line[:MOST_LETTERS]) for line in lines)
+    return element("ul", *items, class_="warnings")
 
 
-MOST_LETTERS = 400
-
-
-def _front(material: Material, pngs: Mapping[str, bytes]) -> Html:
+def _front(material: Material, pictures: Sequence[Picture]) -> Html:
     if material.front.empty:
         return Html("")
 
     n_drawn = len(sample(material))
-    n_eligible = material.objectives.eligible(material.trials).sum()
-    volume = material.objectives.hypervolume(material.trials)
+    n_eligible = int(material.objectives.eligible(material.trials).sum())
     note = (
-        "Accuracy is on validation data, with its exact 95 % interval. The attack AUC is that of "
-        "the strongest attack, with an interval that is corrected for choosing it. "
-        f"Hypervolume {volume:.4f}. "
+        "Accuracy is on validation data. The attack AUC is that of the strongest attack. Both have "
+        "their 95 % intervals, as bars in the figures. "
     )
     if material.front["inversion_mse"].notna().any():
-        note += "MSE is that of reconstructed members. The floor is that of the mean image, which "
-        note += "needs no model. "
+        note += "MSE is that of rebuilt members, and mean image that of a guess without the model. "
     if n_drawn < n_eligible:
         note += f"The figures show {n_drawn:,} of {n_eligible:,} trials: the front and a sample. "
     if len(material.shown) < len(material.front):
         note += f"The table has {len(material.shown)} of {len(material.front):,}, spread over it."
-
-    pictures = _pictures(pngs, "front-")
-    return _section("The front", join(pictures, _front_table(material)), note)
+    return join(_figures(pictures, "front-"), _front_table(material), _note(note))
 
 
 def _front_table(material: Material) -> Html:
     """Return the table of the front, without columns that have no value."""
-    keys = [key for key in material.settings if key not in ("epsilon", "scenario")]
+    keys = [key for key in material.settings if key not in ("target_epsilon", "scenario")]
     values = {key: findings.axis_values(material.shown["config"].tolist(), key) for key in keys}
-    headings = ["", "accuracy [95 %]", "attack AUC", "attack", "MSE", "floor"]
+    headings = ["no.", "accuracy [95 %]", "attack AUC [95 %]", "attack", "MSE", "mean image"]
     headings += ["epsilon spent", "asked", "scenario", *keys, "trial"]
 
-    rows: list[list[str]] = []
+    rows: list[list[object]] = []
     for i, row in enumerate(records(material.shown)):
-        cells = [str(i + 1), _cell(row["accuracy"], ".3f") + f" {_accuracy(row)}", _auc(row)]
+        number = element("a", i + 1, href=f"#run-{i + 1}", id=f"row-{i + 1}")
+        cells = [number, comparison.accuracy_text(row) or MISSING, comparison.auc_text(row)]
         cells += [_cell(row[name]) for name in PLAIN_COLUMNS]
         rows.append([*cells, *(_cell(values[key][i]) for key in keys), str(row["trial_id"])[:8]])
 
-    has_value = [any(cells[i] != MISSING for cells in rows) for i in range(len(headings))]
+    has_value = [any(cells[i] not in (MISSING, "") for cells in rows) for i in range(len(headings))]
     shown_rows = [list(compress(cells, has_value)) for cells in rows]
-    return table(list(compress(headings, has_value)), shown_rows)
+    return table("The front", list(compress(headings, has_value)), shown_rows)
 
-
-MISSING = "-"
 
 PLAIN_COLUMNS = (
     "strongest_attack",
@@ -245,16 +284,25 @@ PLAIN_COLUMNS = (
 
 
 def _cell(value: Any, form: str = ".3g") -> str:
-    if pd.isna(value):
+    if value is None or value != value:  # NaN
         return MISSING
     if isinstance(value, str):
         return value
     return "none" if np.isinf(value) else format(value, form)
 
 
+def _promises(material: Material) -> Html:
+    if material.front.empty:
+        return Html("")
+    sentences = findings.privacy(material.front, len(material.trials))
+    return join(*(element("p", sentence) for sentence in sentences))
+
+
 def _commands(material: Material) -> Html:
     """Return the commands that run the configurations of the table again."""
     ids = set(material.shown["trial_id"])
+    if not ids:
+        return Html("")
     homes: dict[str, tuple[str, dict[str, Any]]] = {}
     for store, document in zip(material.results.stores, material.results.documents, strict=True):
         for trial_id in store.read("trials", ["number"], ids)["trial_id"]:
@@ -262,30 +310,44 @@ def _commands(material: Material) -> Html:
 
     shown = material.shown[["trial_id", "config"]].itertuples(index=False)
     commands = (
-        element("li", element("pre", findings.command(*homes[trial_id], config)))
-        for trial_id, config in shown
+        element("li", element("pre", findings.command(*homes[trial_id], config)), id=f"run-{i}")
+        for i, (trial_id, config) in enumerate(shown, start=1)
     )
-
     note = "Numbers are those of the table. The same seed gives the same results. "
-    functions = [
-        name
-        for document in material.results.documents
-        for name in findings.user_functions(document)
-    ]
+    documents = material.results.documents
+    functions = [name for document in documents for name in findings.user_functions(document)]
     if functions:
         names = ", ".join(dict.fromkeys(functions))
         note += f"These call {names}: read that code before you run it."
-    return _section(
-        "How to run a configuration again", element("ol", *commands) if ids else "", note
-    )
+    return join(_note(note), element("ol", *commands))
+
+
+WORDS = {
+    "member, nonmember": "an example that trained the model, and one that did not: a stranger.",
+    "attack AUC": (
+        "how often a membership attack that is shown one member and one stranger picks the member: "
+        "0.5 is a guess, 1 is always."
+    ),
+    "inversion MSE": (
+        "mean squared error of images that an attack rebuilt, with pixels in [0, 1]. More is worse "
+        "for the attacker."
+    ),
+    "epsilon": (
+        "what DP-SGD promises: the smaller, the less the model can depend on one example. Without "
+        "DP-SGD there is no promise."
+    ),
+    "front": (
+        "the trials that no other trial beats: none is at least as good in every objective and "
+        "better in one."
+    ),
+}
 
 
 def _facts(material: Material) -> Html:
-    """Return the section on the sweep itself: data, model, attacks, hardware, versions."""
+    """Return the facts of the sweep itself: data, model, attacks, hardware, versions."""
     lines = findings.sweep_facts(material.results, material.trials)
     lines += [("folder", store.path) for store in material.results.stores]
-    pairs = (join(element("dt", key), element("dd", text)) for key, text in lines if text)
-    return _section("What was swept", element("dl", *pairs, class_="swept"))
+    return element("dl", *(_pair(line) for line in lines if line[1]), class_="swept")
 
 
 def _signature(material: Material) -> str:

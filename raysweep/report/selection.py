@@ -14,7 +14,7 @@ from raysweep.config.own_class import is_own_key
 from raysweep.records.columns import BASELINE
 from raysweep.records.objectives import Objectives
 from raysweep.records.pareto import leading
-from raysweep.records.results import Results
+from raysweep.records.results import Results, records
 from raysweep.records.tables import SCHEMAS
 from raysweep.report import findings
 from raysweep.report.findings import Row
@@ -22,6 +22,8 @@ from raysweep.report.findings import Row
 MOST_DRAWN = 2000  # trials in a figure
 
 MOST_ROWS = 40  # of the table of the front
+
+MOST_KEYS = 3  # that name an undefended trial among those of several sweeps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +35,17 @@ class Material:
     front: pd.DataFrame
     shown: pd.DataFrame  # the rows of the front that the table lists
     picks: dict[str, Row]
+    configs: dict[str, str]  # trial_id -> JSON, of the rows of the table and of the picks
 
     @property
     def settings(self) -> list[str]:
-        """The keys that vary in the search space."""
-        return findings.settings(self.results.documents[0])
+        """The keys that vary in the search spaces or differ between them."""
+        return settings(self.results)
+
+    @property
+    def picked(self) -> set[str]:
+        """The ids of the trials that the page names."""
+        return {str(row["trial_id"]) for row in self.picks.values()}
 
     @property
     def objectives(self) -> Objectives:
@@ -47,7 +55,7 @@ class Material:
 
 def gather(results: Results) -> Material:
     """Read the trials that the page needs, once, and select those that it shows."""
-    keys = findings.settings(results.documents[0])
+    keys = settings(results)
     columns = [key for key in keys if key in SCHEMAS["trials"].names or is_own_key(key)]
     trials = results.compared([*findings.COLUMNS, *columns])
 
@@ -57,14 +65,41 @@ def gather(results: Results) -> Material:
         values = results.objectives.comparable(front)
         shown = front[leading(values, results.objectives.directions, MOST_ROWS)]
 
-    configs = results.rows(["config"], trials=set(shown["trial_id"]))[["trial_id", "config"]]
+    homes = _homes(results, trials)
+    picks = findings.highlights(trials, front, results.objectives, homes)
+    ids = {*shown["trial_id"], *(row["trial_id"] for row in picks.values())}
+    configs = results.rows(["config"], trials=ids)[["trial_id", "config"]]
     return Material(
         results=results,
         trials=trials,
         front=front,
         shown=shown.merge(configs, on="trial_id", how="left").fillna({"config": ""}),
-        picks=findings.highlights(trials, front, results.objectives),
+        picks=picks,
+        configs=dict(zip(configs["trial_id"], configs["config"].fillna(""), strict=True)),
     )
+
+
+def settings(results: Results) -> list[str]:
+    """Return the keys that vary in the search spaces, then those that differ between them."""
+    keys = [key for document in results.documents for key in findings.settings(document)]
+    return list(dict.fromkeys([*keys, *results.differing]))
+
+
+def _homes(results: Results, trials: pd.DataFrame) -> dict[str, str]:
+    """Return what sets the sweep of each undefended trial apart from the others; {} for one."""
+    if len(results.stores) == 1:
+        return {}
+    ids = set(trials["trial_id"][trials["number"] == BASELINE])
+    homes: dict[str, str] = {}
+    for store in results.stores:
+        for row in records(store.read("trials", ["trial_id", "config"], ids)):
+            values = [
+                f"{key} {value}"
+                for key in results.differing
+                if (value := findings.axis_values([row["config"] or ""], key)[0]) is not None
+            ]
+            homes.setdefault(row["trial_id"], ", ".join(values[:MOST_KEYS]) or store.path)
+    return homes
 
 
 def sample(material: Material) -> pd.DataFrame:
@@ -79,7 +114,20 @@ def sample(material: Material) -> pd.DataFrame:
     chosen = np.cumsum(eligible) % step == 0
     chosen |= on_front | (trials["number"] == BASELINE)
     drawn: pd.DataFrame = trials.assign(on_front=on_front)[eligible & chosen]
-    return drawn.reset_index(drop=True)
+    return drawn.reset_index(drop=True).assign(**_accuracy_ends(drawn))
+
+
+def _accuracy_ends(drawn: pd.DataFrame) -> dict[str, list[float]]:
+    """Return the ends of the accuracy's interval, NaN for trials whose interval is not drawn."""
+    shown = drawn["on_front"] | (drawn["number"] == BASELINE)
+    intervals = [
+        findings.accuracy_interval(row) if is_shown else None
+        for row, is_shown in zip(records(drawn), shown, strict=True)
+    ]
+    return {
+        "accuracy_low": [math.nan if i is None else i.low for i in intervals],
+        "accuracy_high": [math.nan if i is None else i.high for i in intervals],
+    }
 
 
 def setting_values(material: Material, drawn: pd.DataFrame) -> Iterator[tuple[str, pd.Series[Any]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -20,13 +21,18 @@ from raysweep.config.plain_text import one_line
 from raysweep.data import Dataset, Splits
 from raysweep.records.columns import EpochRecord, TrialResult
 from raysweep.records.conditions import Condition, meeting
+from raysweep.records.pareto import leading
 from raysweep.records.results import Results
 from raysweep.records.summary import Summary
+from raysweep.report.cautions import DP_REMEDY, collapsed_with_dp
+from raysweep.report.findings import axis_values
 from raysweep.report.output import as_json
 
 MOST_ROWS = 100  # of a table that is not in a terminal
 
 LINES_AROUND = 9  # lines of a terminal that a table leaves for what stands above and below it
+
+LEAST_ROWS = 5  # also where the terminal has room for fewer
 
 
 def print_summary(summary: Summary, results: Results, name: str) -> None:
@@ -87,13 +93,27 @@ def _axis_columns(results: Results) -> list[str]:
 
 
 def print_front(results: Results, front: pd.DataFrame) -> None:
-    """Print the front as a table: the axes, the objectives, the interval of the AUC."""
+    """Print the front as a table, and a warning if every trial with DP-SGD collapsed.
+
+    The columns are what differs between joined sweeps, the axes, the objectives with the interval
+    of the AUC, and the strongest attack where there is room. A terminal shows as many rows as fit.
+    """
     if front.empty:
         print("no trial stands on the front: all failed, collapsed or did not converge")
-        return
+    else:
+        _print_table(results, front)
+    warning = collapsed_with_dp(results.compared())
+    if warning:
+        print(f"warning: {warning}")
 
+
+def _print_table(results: Results, front: pd.DataFrame) -> None:
     console = Console(width=None if sys.stdout.isatty() else 120)
-    axes = [name for name in _axis_columns(results) if name in front]
+    most = max(LEAST_ROWS, console.height - LINES_AROUND) if sys.stdout.isatty() else MOST_ROWS
+    shown = _spread(results, front, min(most, MOST_ROWS))
+    shown = _with_settings(results, shown)
+
+    axes = [name for name in (*results.differing, *_axis_columns(results)) if name in shown]
     names = list(dict.fromkeys(["trial_id", *axes, *results.objectives.names]))
     names += ["strongest_attack"] if console.width >= 100 else []
     title = "The front: no trial beats these in every objective"
@@ -101,20 +121,41 @@ def print_front(results: Results, front: pd.DataFrame) -> None:
     table.collapse_padding = True
     for name in names:
         short = name.rpartition(":")[2]  # an own defence without its module
+        short = short if ":" in name else name.rpartition(".")[2]
         heading = SHORT_HEADINGS.get(name, short.replace("_", " "))
         table.add_column(heading, justify="right", no_wrap=name == "attack_auc")
-
-    most = max(5, console.height - LINES_AROUND) if sys.stdout.isatty() else MOST_ROWS
-    for _, row in front.head(most).iterrows():
+    for _, row in shown.iterrows():
         table.add_row(*(Text(_cell(name, row)) for name in names))
     console.print(table)
 
-    if len(front) > most:
-        folder = results.stores[0].path
-        print(f"{len(front) - most} more have less accuracy: raysweep front {folder} --format csv")
+    if len(shown) < len(front):
+        print(
+            f"{len(shown)} of {len(front)}, spread over the front. All of them: "
+            f"raysweep front {shlex.join(store.path for store in results.stores)} --format csv"
+        )
     if "inversion_mse" in results.objectives.names:
         floor = front["inversion_floor"].iloc[0]
         print(f"The mean image, which sees no model, has an inversion MSE of {floor:.4f}.")
+
+
+def _spread(results: Results, front: pd.DataFrame, n: int) -> pd.DataFrame:
+    """Return ``n`` rows spread over the front, the most accurate one first."""
+    if len(front) <= n:
+        return front
+    values = results.objectives.comparable(front)
+    return front[leading(values, results.objectives.directions, n)]
+
+
+def _with_settings(results: Results, front: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with a column for each key that differs between sweeps or varies in one."""
+    keys = [key for key in (*results.differing, *results.axes) if key not in front]
+    keys = [key for key in keys if key != "target_epsilon"]
+    if not keys:
+        return front
+    configs = results.rows(["config"], trials=set(front["trial_id"])).set_index("trial_id")
+    texts = configs["config"].reindex(front["trial_id"]).fillna("").tolist()
+    columns = {key: axis_values(texts, key) for key in keys}
+    return pd.concat([front, pd.DataFrame(columns, index=front.index)], axis=1)
 
 
 SHORT_HEADINGS = {"trial_id": "trial", "attack_auc": "attack AUC", "inversion_mse": "MSE"}
@@ -184,6 +225,8 @@ def print_trial(result: TrialResult) -> None:
     )
     if record.collapsed:
         print("collapsed: accuracy is no better than the largest class; attacks on it say nothing")
+        if record.epsilon is not None and isfinite(record.epsilon):
+            print(f"remedy: {DP_REMEDY}")
 
     table = Table()
     names = ("attack", "layer", "AUC [95 %]", "TPR at 1 % FPR", "MSE", "floor", "SSIM", "decoder")

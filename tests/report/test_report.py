@@ -4,6 +4,7 @@ import dataclasses
 import html.parser
 import shlex
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from raysweep.errors import StoreError
 from raysweep.records.results import load
 from raysweep.records.store import Store
 from raysweep.records.tables import pack
-from raysweep.report import build, charts, figures, findings, selection
+from raysweep.report import build, charts, descriptions, figures, findings, selection, terminal
 from raysweep.report.html import Html, element
 from raysweep.space.parsing import load_space, parse_space
 from raysweep.trial.run import run_trial
@@ -30,13 +31,19 @@ class Page(html.parser.HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.tags, self.loads, self.attributes, self.open, self.text = [], [], [], [], ""
+        self.links, self.ids, self.alts = [], [], []
         self.feed(text)
         assert self.open == []
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
         self.attributes += [name for name, _ in attrs]
-        self.loads += [value for name, value in attrs if name in ("src", "href")]
+        self.loads += [
+            value for name, value in attrs if name in ("src", "href") and value[0] != "#"
+        ]
+        self.links += [value[1:] for name, value in attrs if name == "href"]
+        self.ids += [value for name, value in attrs if name == "id"]
+        self.alts += [value for name, value in attrs if name == "alt"]
         if tag not in ("img", "meta"):
             self.open.append(tag)
 
@@ -88,7 +95,7 @@ def change(result, trial_id="", **columns):
 
 
 def make_report(tmp_path, *folders):
-    page, *pictures = build.write(folders, tmp_path / "report.html")
+    page, *pictures = map(Path, build.write(folders, tmp_path / "report.html"))
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
     return Page(page.read_text()), [path.name for path in pictures]
 
@@ -98,6 +105,7 @@ def test_the_page_has_the_results_and_the_privacy_promise(real, calm):
     for expected in (
         *("3 ok, 0 failed, 0 pruned", "undefended", "most accurate", "digits", "100 validation"),
         *("What is promised", "(epsilon, delta)-differentially private", "delta 1e-05"),
+        *("At a glance", "cannot be told apart", "picks the member"),
         *("not covered by any of them", "python", "opacus", "max_posterior"),
         f"raysweep trial {path}/out/space.yaml",
     ):
@@ -106,13 +114,13 @@ def test_the_page_has_the_results_and_the_privacy_promise(real, calm):
     assert page.tags.count("img") == len(pictures) == 3 + 2 + 2
     record = real[1][2].trial
     assert f"{record.epsilon:.3g}" in page.text
-    assert f"{record.accuracy:.3f} [" in page.text
+    assert f"{100 * record.accuracy:.1f} % [" in page.text
 
 
 def test_the_page_loads_nothing(calm):
     page = calm[0]
     assert all(load.startswith("data:image/png;base64,") for load in page.loads)
-    assert not {"script", "link", "iframe", "a"} & {*page.tags}
+    assert not {"script", "link", "iframe"} & {*page.tags}
 
 
 def test_text_from_a_stranger_is_escaped_everywhere(real, folder, calm, tmp_path):
@@ -136,7 +144,8 @@ def test_text_from_a_stranger_is_escaped_everywhere(real, folder, calm, tmp_path
     assert {*page.tags} <= {*calm[0].tags, "ul"}
     assert {*page.attributes} == {*calm[0].attributes}
     assert all(load.startswith("data:image/png;base64,") for load in page.loads)
-    assert NASTY in page.text
+    assert NASTY.replace("\u202e", "?") in page.text
+    assert "\u202e" not in page.text
 
 
 @pytest.mark.parametrize(
@@ -162,7 +171,7 @@ def test_a_sweep_without_inversion_has_no_section_on_it(real, folder, tmp_path):
     ]
     objectives = {"accuracy": "max", "attack_auc": "min"}
     page, pictures = make_report(tmp_path, folder(bare, objectives=objectives))
-    assert "What inversion reconstructs" not in page.text
+    assert "What inversion rebuilds" not in page.text
     assert "report-layers.png" not in pictures
 
 
@@ -209,6 +218,68 @@ def test_several_folders_share_one_front(real, folder, tmp_path):
     assert f"raysweep trial {folders[1]}/space.yaml --at target_epsilon=8.0" in page.text
 
 
+def test_joined_sweeps_say_in_what_they_differ(real, folder, tmp_path):
+    """Two sweeps, of 32 and of 16 hidden units, each with its own undefended trial."""
+    narrow = parse_space(SMALL.replace("[32]", "[16]"), "b")
+    other = [
+        dataclasses.replace(
+            change(result, config.trial_id),
+            trial=dataclasses.replace(
+                result.trial, trial_id=config.trial_id, config=config.to_json(), accuracy=0.7
+            ),
+        )
+        for result, config in zip(
+            real[1], [narrow.config(), narrow.config({"dropout": 0.3})], strict=False
+        )
+    ]
+    model = narrow.to_plain()["model"]
+    folders = folder(real[1], "one"), folder(other, "two", model=model)
+    results = load(*folders)
+    assert results.differing == ["model.hidden"]
+
+    page, _ = make_report(tmp_path, *folders)
+    for expected in ("undefended (model.hidden [32])", "undefended (model.hidden [16])"):
+        assert expected in page.text
+    assert "model.hidden" in page.text.partition("attack AUC [95 %]")[2]
+
+
+def test_joined_sweeps_say_in_the_terminal_in_what_they_differ(real, folder, capsys):
+    narrow = parse_space(SMALL.replace("[32]", "[16]"), "b")
+    config = narrow.config({"dropout": 0.3})
+    record = dataclasses.replace(
+        change(real[1][1], config.trial_id, config=config.to_json(), accuracy=0.99).trial
+    )
+    other = dataclasses.replace(change(real[1][1], config.trial_id), trial=record)
+    folders = folder(real[1], "one"), folder([other], "two", model=narrow.to_plain()["model"])
+    terminal.print_front_of(load(*folders), everything=False)
+    shown = capsys.readouterr().out
+    assert "hidden" in shown
+    assert "[16]" in shown
+
+
+def test_the_terminal_says_that_all_trials_with_dp_collapsed(real, folder, capsys):
+    plain, _, private = real[1]
+    results = load(folder([plain, change(private, collapsed=True)]))
+    terminal.print_front_of(results, everything=False)
+    assert "warning: The only trial with DP-SGD collapsed" in capsys.readouterr().out
+    build.write([results.stores[0].path], results.stores[0].path + "/report.html")
+    page = Page(Path(results.stores[0].path, "report.html").read_text())
+    assert "The only trial with DP-SGD collapsed" in page.text
+    assert "training.private" in page.text
+
+
+def test_links_lead_somewhere_and_figures_are_described(calm):
+    page, pictures, _ = calm
+    assert {*page.links} <= {*page.ids}
+    assert {"glance", "front", "words", "row-1", "run-1"} <= {*page.links}
+    assert len({*page.ids}) == len(page.ids)
+    assert len(page.alts) == len(pictures)
+    assert any("Undefended: accuracy 0." in alt for alt in page.alts)
+    assert any("medians by dropout" in alt.lower() for alt in page.alts)
+    assert any("A guess finds 10 %" in alt for alt in page.alts)
+    assert any("Without a model: mean image" in alt for alt in page.alts)
+
+
 def test_the_printed_command_gives_the_same_configuration(real, folder):
     for result in real[1]:
         path = folder([result], result.trial.trial_id)
@@ -242,7 +313,7 @@ def test_a_long_sweep_is_shown_by_its_front_and_a_sample(real, folder, tmp_path)
     assert set(front["trial_id"]) <= set(drawn["trial_id"])
     assert f"The figures show {len(drawn):,} of 3,001 trials" in page.text
     assert f"The table has {selection.MOST_ROWS} of {len(front):,}" in page.text
-    assert page.tags.count("tr") == selection.MOST_ROWS + 1
+    assert sum(name.startswith("row-") for name in page.ids) == selection.MOST_ROWS
 
 
 def _arrow(rows):
@@ -281,6 +352,7 @@ def test_an_axis_of_any_kind_is_drawn(values):
         {"x": values, "accuracy": [0.1, 0.2, 0.3], "on_front": [True, False, True]}
     )
     figure = charts.by_setting(drawn, "x", ["accuracy"])
+    assert "accuracy 0." in descriptions.setting(drawn, "x", ["accuracy"])
     points = figure.axes[0].collections
     assert sum(len(p.get_offsets()) for p in points) == 3
     assert figures.png(figure).startswith(b"\x89PNG")

@@ -1,0 +1,124 @@
+"""What the few named trials give and cost beside the undefended one, as sentences.
+
+A difference is claimed only where the intervals of both figures do not overlap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from raysweep.report import findings
+from raysweep.report.findings import BEST_WITH_DP, LEAST_RECOGNISED, UNDEFENDED, Row, has_role
+
+
+def verdict(n_trials: int, n_front: int, picks: Mapping[str, Row]) -> list[str]:
+    """Return the sentences that a reader in haste needs, the size of the front first."""
+    sentences = [
+        f"{n_front:,} of {n_trials:,} trials are on the front: no other trial is at least as good "
+        "in every objective and better in one."
+    ]
+    base = _first(picks, UNDEFENDED)
+    if base is None or base["accuracy"] is None:
+        return sentences
+
+    sentences.append(_undefended(base))
+    for role in (LEAST_RECOGNISED, BEST_WITH_DP):
+        row = _first(picks, role)
+        if row is not None and row["trial_id"] != base["trial_id"]:
+            sentences.append(f"The {_subject(role, row)} has {_beside(row, base)}.")
+    return sentences
+
+
+def _first(picks: Mapping[str, Row], role: str) -> Row | None:
+    return next((row for name, row in picks.items() if has_role(name, role)), None)
+
+
+def _subject(role: str, row: Row) -> str:
+    if role == LEAST_RECOGNISED:
+        return "configuration whose members are recognised least, at little cost in accuracy,"
+    return f"most accurate configuration with DP-SGD (epsilon {row['epsilon']:.3g})"
+
+
+def _undefended(base: Row) -> str:
+    """Return what the attacks found on the undefended model."""
+    sentence = (
+        f"Without a defence the model is right in {findings.percent(base['accuracy'])} of cases"
+    )
+    auc, low = base["attack_auc"], base["attack_auc_low"]
+    if auc is None:
+        return f"{sentence}."
+    sentence += f", and the strongest attack reaches an AUC of {auc_text(base)}"
+    if low is not None and low <= 0.5:
+        return f"{sentence}, which cannot be told apart from a guess (0.5)."
+    return (
+        f"{sentence}: of one member and one stranger it picks the member {100 * auc:.0f} times in "
+        "100, and a guess 50 times."
+    )
+
+
+def _beside(row: Row, base: Row) -> str:
+    """Return accuracy, AUC and inversion of ``row`` beside those of ``base``."""
+    parts = []
+    gives = 100 * (base["accuracy"] - row["accuracy"])
+    accuracy = f"an accuracy of {findings.percent(row['accuracy'])}"
+    if _overlap(_accuracy_interval(row), _accuracy_interval(base)):
+        parts.append(f"{accuracy}, which cannot be told apart from the undefended model's")
+    else:
+        parts.append(f"{accuracy}, {abs(gives):.1f} points {'less' if gives > 0 else 'more'}")
+
+    if row["attack_auc"] is not None and base["attack_auc"] is not None:
+        parts.append(f"an AUC of {auc_text(row)}, {_auc_beside(row, base)}")
+    if row["inversion_mse"] is not None and base["inversion_mse"] is not None:
+        parts.append(_inversion_beside(row["inversion_mse"], base["inversion_mse"]))
+    return "; ".join(parts)
+
+
+def _auc_beside(row: Row, base: Row) -> str:
+    if _overlap(_auc_interval(row), _auc_interval(base)):
+        return "which cannot be told apart from the undefended model's"
+    return "which is less" if row["attack_auc"] < base["attack_auc"] else "which is more"
+
+
+def _inversion_beside(mse: float, base: float) -> str:
+    if round(mse, 4) == round(base, 4):
+        return "and images are rebuilt as well as without a defence"
+    how = "worse" if mse > base else "better"
+    return f"and images are rebuilt {how} (MSE {mse:.4f} against {base:.4f}; no interval is known)"
+
+
+def auc_text(row: Row) -> str:
+    """Return the AUC of the strongest attack with its interval; empty if it was not measured."""
+    if row["attack_auc"] is None:
+        return ""
+    if row["attack_auc_low"] is None:
+        return f"{row['attack_auc']:.3f}"
+    return f"{row['attack_auc']:.3f} [{row['attack_auc_low']:.2f}, {row['attack_auc_high']:.2f}]"
+
+
+def accuracy_text(row: Row) -> str:
+    """Return the accuracy in percent with its exact 95 % interval; empty if not measured."""
+    if row["accuracy"] is None:
+        return ""
+    interval = findings.accuracy_interval(row)
+    if interval is None:
+        return findings.percent(row["accuracy"])
+    return (
+        f"{findings.percent(row['accuracy'])} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+    )
+
+
+def _accuracy_interval(row: Row) -> tuple[float, float] | None:
+    interval = findings.accuracy_interval(row)
+    return None if interval is None else (interval.low, interval.high)
+
+
+def _auc_interval(row: Row) -> tuple[float, float] | None:
+    low, high = row["attack_auc_low"], row["attack_auc_high"]
+    return None if low is None or high is None else (low, high)
+
+
+def _overlap(one: tuple[float, float] | None, other: tuple[float, float] | None) -> bool:
+    """Return whether two intervals share a value. A figure without one supports no claim."""
+    if one is None or other is None:
+        return True
+    return max(one[0], other[0]) <= min(one[1], other[1])

@@ -1,0 +1,88 @@
+"""Describe figures in words, for readers who cannot see them and as their alternative texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from raysweep.records.columns import BASELINE
+
+WORDS = {
+    "accuracy": "accuracy",
+    "attack_auc": "attack AUC",
+    "inversion_mse": "inversion MSE",
+    "epsilon": "epsilon spent",
+    "train_seconds": "training time in seconds",
+}
+
+MOST = 12  # values of a setting that are told one by one
+
+
+def front(drawn: pd.DataFrame, x: str, y: str) -> str:
+    """Return what a panel of the front shows: how many trials, the front's extent, the baseline."""
+    chosen = drawn[drawn["on_front"]]
+    text = (
+        f"{_word(y)} against {_word(x)} of {len(drawn):,} trials, "
+        f"{len(chosen):,} of them on the front."
+    )
+    if len(chosen):
+        text += f" On the front, {_range(chosen, x)} and {_range(chosen, y)}."
+    base = drawn[drawn["number"] == BASELINE].head(1)
+    for _, row in base.iterrows():
+        text += f" Undefended: {_word(x)} {row[x]:.3g}, {_word(y)} {row[y]:.3g}."
+    return _sentence(text)
+
+
+def setting(drawn: pd.DataFrame, key: str, objectives: Sequence[str]) -> str:
+    """Return the medians of the objectives at the values of a setting, or in halves of them."""
+    values = drawn[key]
+    groups: pd.Series[Any] = values.astype(str)
+    if pd.api.types.is_numeric_dtype(values) and values.nunique() > MOST // 2:
+        finite = values[np.isfinite(values.astype(float))].astype(float)
+        middle = finite.median()
+        groups = values.map(
+            lambda value: (
+                "off"
+                if not np.isfinite(value)
+                else f"{middle:.3g} or less"
+                if value <= middle
+                else f"more than {middle:.3g}"
+            )
+        )
+    parts = []
+    for name, rows in list(drawn.groupby(groups, sort=True))[:MOST]:
+        medians = ", ".join(f"{_word(o)} {rows[o].median():.3g}" for o in objectives)
+        parts.append(f"at {name} ({len(rows)} trials) {medians}")
+    return _sentence(f"medians by {key}: {'; '.join(parts)}.")
+
+
+def rocs(curves: Mapping[str, tuple[Any, Any]]) -> str:
+    """Return the true-positive rate of each curve at a false-positive rate of 10 %."""
+    rates = [f"{name} {np.interp(0.1, x, y):.0%}" for name, (x, y) in curves.items()]
+    return (
+        f"Members found while 10 % of strangers are called members: {', '.join(rates)}. "
+        "A guess finds 10 %."
+    )
+
+
+def layers(errors: pd.DataFrame, floors: Mapping[str, float]) -> str:
+    """Return the reconstruction error of each trial at each layer, and the floors."""
+    parts = [f"{row['trial']} {row['mse']:.3g} from {row['layer']}" for _, row in errors.iterrows()]
+    without = ", ".join(f"{name} {value:.3g}" for name, value in floors.items())
+    return f"Inversion MSE: {'; '.join(parts)}. Without a model: {without}."
+
+
+def _word(name: str) -> str:
+    return WORDS.get(name, name)
+
+
+def _range(rows: pd.DataFrame, name: str) -> str:
+    low, high = rows[name].min(), rows[name].max()
+    return f"{_word(name)} runs from {low:.3g} to {high:.3g}"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,115 @@
+"""The sentences of the report: no difference is claimed that the intervals do not support."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from raysweep.records.objectives import Objectives
+from raysweep.report import cautions, charts, comparison, findings
+
+OBJECTIVES = Objectives.of("accuracy", "attack_auc")
+
+
+def trials(**columns):
+    """Return two finished trials, the first undefended, the second at epsilon 2."""
+    rows = {
+        "trial_id": ["a" * 16, "b" * 16],
+        "number": [0, 1],
+        "status": "ok",
+        "collapsed": False,
+        "epsilon": [np.inf, 2.0],
+        "target_epsilon": [np.inf, 2.0],
+        "attempts": 1,
+        "error": None,
+        "split_hash": "s",
+        "versions": "{}",
+        "n_classes": 10,
+        "n_nonmembers": 1000,
+        "n_validation": 1000,
+        "accuracy": [0.95, 0.90],
+        "attack_auc": [0.70, 0.52],
+        "attack_auc_low": [0.65, 0.48],
+        "attack_auc_high": [0.75, 0.56],
+        "inversion_mse": [0.02, 0.03],
+        "inversion_floor": 0.07,
+        "inversion_converged": True,
+        "strongest_attack": "loss",
+    }
+    return pd.DataFrame(rows | columns)
+
+
+def verdict(frame):
+    picks = findings.highlights(frame, OBJECTIVES.front(frame), OBJECTIVES, {})
+    return " ".join(comparison.verdict(len(frame), 2, picks))
+
+
+def warnings(frame):
+    return " ".join(cautions.warnings(frame, OBJECTIVES.front(frame), OBJECTIVES))
+
+
+def test_clear_differences_are_told():
+    text = verdict(trials())
+    assert "picks the member 70 times in 100" in text
+    assert "an accuracy of 90.0 %, 5.0 points less" in text
+    assert "an AUC of 0.520 [0.48, 0.56], which is less" in text
+    assert "images are rebuilt worse (MSE 0.0300 against 0.0200" in text
+    assert "cannot be told apart" not in text
+
+
+def test_what_intervals_do_not_tell_apart_is_not_claimed():
+    text = verdict(trials(attack_auc_high=[0.75, 0.66], n_validation=50))
+    assert text.count("cannot be told apart from the undefended model's") == 4
+    assert "which is less" not in text
+    assert "points less" not in text
+
+
+def test_a_rebuilding_that_dp_makes_easier_is_told():
+    assert "images are rebuilt better (MSE 0.0100 against 0.0200" in verdict(
+        trials(inversion_mse=[0.02, 0.01])
+    )
+
+
+def test_an_attack_that_is_no_better_than_a_guess_is_called_so():
+    frame = trials(attack_auc=[0.51, 0.50], attack_auc_low=[0.45, 0.4])
+    assert "cannot be told apart from a guess (0.5)" in verdict(frame)
+    assert "no proof that nothing leaks" in warnings(frame)
+    assert "no proof" not in warnings(trials())
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [("n_nonmembers", "judged on 120 nonmembers"), ("n_validation", "on 120 validation examples")],
+)
+def test_few_examples_are_warned_of(column, expected):
+    assert expected in warnings(trials(**{column: 120}))
+    assert expected not in warnings(trials(**{column: 200}))
+
+
+def test_that_all_trials_with_dp_collapsed_is_said_with_the_remedy():
+    text = cautions.collapsed_with_dp(trials(collapsed=[False, True]))
+    assert text.startswith("The only trial with DP-SGD collapsed")
+    assert "training.private" in text
+    more = pd.concat([trials(collapsed=[False, True])] * 2)
+    assert "All 2 trials with DP-SGD collapsed" in warnings(more)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {},
+        {"collapsed": [True, False]},
+        {"collapsed": True, "epsilon": np.inf},
+        {"collapsed": True, "status": ["ok", "failed"]},
+        {"collapsed": [False, None]},
+    ],
+)
+def test_no_collapse_is_claimed_where_dp_learnt_or_was_not_tried(columns):
+    assert cautions.collapsed_with_dp(trials(**columns)) == ""
+
+
+def test_a_name_has_one_colour_wherever_it_stands():
+    names = ["undefended, most accurate", "least recognised", "most accurate with DP-SGD"]
+    assert charts.colours(names) == charts.colours(names[::-1])
+    assert len({*charts.colours(names).values()}) == 3
+    both = charts.colours(["undefended (l2 0)", "undefended (l2 1)"])
+    assert len({*both.values()}) == 2
