@@ -20,6 +20,11 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(CONSTRAINTS) -e '.[dev]'
 	touch $@
 
+# axe-core tests the report in Chromium. Without npm that test is skipped, with its reason.
+AXE := tests/report/node_modules/.package-lock.json
+$(AXE): tests/report/package-lock.json
+	! command -v npm > /dev/null || npm ci --prefix tests/report --ignore-scripts --no-audit --no-fund --silent
+
 quickstart: $(STAMP)  ## run the first sweep, print its front and where its figure is
 	$(BIN)/raysweep sweep search_spaces/quickstart.yaml
 	@echo 'Next: $(BIN)/raysweep report results/quickstart    (or ". $(BIN)/activate" once, then "raysweep ...")'
@@ -30,7 +35,7 @@ check: $(STAMP)  ## check style, types, and that no tracked file holds a secret
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_security.py -k secret
 
-test: $(STAMP)  ## run all tests except those of a cluster
+test: $(STAMP) $(AXE)  ## run all tests except those of a cluster
 	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 FAST := -n 2 --dist worksteal -m 'not (cluster or ray or slow)'
@@ -78,4 +83,4 @@ papers: $(STAMP)  ## draw the papers' tables and figures from the committed reco
 	for script in analysis/papers/*_*.py; do $(BIN)/python $$script --out analysis/results/figures; done
 
 clean:  ## remove the environments and caches
-	rm -rf $(VENV) $(LOWEST) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) tests/report/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis
