@@ -18,6 +18,27 @@ WORDS = {
     "train_seconds": "training time in seconds",
 }
 
+GLOSSARY = {
+    "member, nonmember": "an example that trained the model, and one that did not: a stranger.",
+    "attack AUC": (
+        "how often a membership attack that is shown one member and one stranger picks the member: "
+        "0.5 is a guess, 1 is always."
+    ),
+    "inversion MSE": (
+        "mean squared error of images that an attack rebuilt, with pixels in [0, 1]. More is worse "
+        "for the attacker."
+    ),
+    "epsilon": (
+        "what DP-SGD promises: the smaller, the less the model can depend on one example. Without "
+        "DP-SGD there is no promise."
+    ),
+    "front": (
+        "the trials that no other trial beats: none is at least as good in every objective and "
+        "better in one."
+    ),
+}
+"""Word of the page -> its meaning, for readers who do not know it."""
+
 MOST = 12  # values of a setting that are told one by one
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from raysweep.records.results import records
 from raysweep.report import cautions, comparison, findings
 from raysweep.report.charts import colours
+from raysweep.report.descriptions import GLOSSARY
 from raysweep.report.findings import Row
 from raysweep.report.html import Html, element, join, table
 from raysweep.report.selection import Material, sample
@@ -51,7 +52,7 @@ def page(material: Material, pictures: Sequence[Picture]) -> str:
         ("members", "How well members are recognised", _members(material, pictures)),
         ("promise", "What is promised", _promises(material)),
         ("commands", "How to run a configuration again", _commands(material)),
-        ("words", "Words", element("dl", *map(_pair, WORDS.items()))),
+        ("words", "Words", element("dl", *map(_pair, GLOSSARY.items()))),
         ("sweep", "What was swept", _facts(material)),
     ]
     shown = [section for section in sections if section[2]]
@@ -320,27 +321,6 @@ def _commands(material: Material) -> Html:
         names = ", ".join(dict.fromkeys(functions))
         note += f"These call {names}: read that code before you run it."
     return join(_note(note), element("ol", *commands))
-
-
-WORDS = {
-    "member, nonmember": "an example that trained the model, and one that did not: a stranger.",
-    "attack AUC": (
-        "how often a membership attack that is shown one member and one stranger picks the member: "
-        "0.5 is a guess, 1 is always."
-    ),
-    "inversion MSE": (
-        "mean squared error of images that an attack rebuilt, with pixels in [0, 1]. More is worse "
-        "for the attacker."
-    ),
-    "epsilon": (
-        "what DP-SGD promises: the smaller, the less the model can depend on one example. Without "
-        "DP-SGD there is no promise."
-    ),
-    "front": (
-        "the trials that no other trial beats: none is at least as good in every objective and "
-        "better in one."
-    ),
-}
 
 
 def _facts(material: Material) -> Html:
