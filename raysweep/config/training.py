@@ -74,8 +74,12 @@ class Training:
         return replace(self, **stated)
 
 
-PRIVATE_DEFAULTS = PrivateTraining(optimizer="sgd", learning_rate=1.0, batch_size=128, momentum=0.0)
+PRIVATE_DEFAULTS = PrivateTraining(
+    batch_size=1024, optimizer="sgd", learning_rate=0.5, momentum=0.9
+)
 """What a space with DP-SGD uses if it has no ``training.private``: see docs/benchmarks.md.
+
+A batch of so many members is a batch of all of them in a small data set: fewer steps, less noise.
 
 A configuration states its settings, so this is filled in where a space is read, and nowhere else.
 """
