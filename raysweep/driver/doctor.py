@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from raysweep.config.registry import fields
 from raysweep.data.published import data_folders
 from raysweep.data.sources import SOURCES
 from raysweep.training.devices import default_device
@@ -110,7 +111,7 @@ def _ray() -> Iterator[Finding]:
 
 
 def _data() -> Iterator[Finding]:
-    names = [name for name, kind in SOURCES.items() if name not in ("npz", "image_folder")]
+    names = [name for name, kind in SOURCES.items() if "path" not in fields(kind)]
     here = [name for name in names if _is_here(SOURCES[name])]
     yield Finding(what="data found", found=", ".join(here))
     absent = ", ".join(name for name in names if name not in here)
