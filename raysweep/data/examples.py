@@ -24,6 +24,7 @@ class RawData:
     - ``published`` (n,): whether an example is in the published training set. None if the data
       set has no published training set.
     - ``names``: the names of flat features, for messages.
+    - ``classes``: the names of the classes, by their numbers, if they have names.
     - ``notes``: sentences about what was left out or changed while the data were read.
     """
 
@@ -34,6 +35,7 @@ class RawData:
     value_range: tuple[float, float] | None = None
     published: NDArray[np.bool_] | None = None
     names: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def feature_name(self, number: int) -> str:

@@ -108,7 +108,13 @@ def read_classes(
         top = top_of_bytes(features)
     except DataError as error:
         raise DataError(f"{name}: {notes.root}: {error}") from None
-    return RawData(features=features, labels=np.array(labels), top=top, notes=notes.sentences())
+    return RawData(
+        features=features,
+        labels=np.array(labels),
+        top=top,
+        classes=tuple(folder.name for folder in folders),
+        notes=notes.sentences(),
+    )
 
 
 def _image_files(folder: Path, name: str, notes: Notes) -> list[Path]:

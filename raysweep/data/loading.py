@@ -105,7 +105,7 @@ def load(dataset: Dataset | Mapping[str, Any], *, seed: int) -> Splits:
     labels = check_labels(examples.labels, n, where)
     groups = None if examples.groups is None else check_groups(examples.groups, n, where)
     indices = _deal(dataset, examples, labels, groups, seed=sub_seed(seed, "splits"))
-    features, top = scale(examples, indices["pool"], where)
+    features, top, scaling = scale(examples, indices["pool"], where)
     notes = examples.notes if groups is None else (*examples.notes, *_changes(dataset, indices, n))
     n_classes = int(labels.max()) + 1
 
@@ -113,6 +113,8 @@ def load(dataset: Dataset | Mapping[str, Any], *, seed: int) -> Splits:
         is_published=isinstance(dataset.sizes, PublishedSizes),
         data_hash=_content_hash(examples.features, labels, groups),
         notes=tuple(f"{where}: {note}" for note in notes),
+        scaling=scaling,
+        classes=examples.classes,
         **{
             name: Split(
                 features=np.ascontiguousarray(features[rows]),

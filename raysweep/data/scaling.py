@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,44 @@ SAMPLE = 1_000  # rows in which values are counted before and after scaling
 PART = 2**24  # numbers that are scaled at once, in double precision
 
 
-def scale(examples: RawData, pool: NDArray[np.int64], where: str) -> tuple[NDArray[Any], float]:
-    """Return the features and the value that stands for 1.0 in them.
+@dataclass(frozen=True, kw_only=True)
+class Scaling:
+    """What maps raw features to the model's inputs in [0, 1].
+
+    ``low`` and ``high`` become 0 and 1, and what lies outside is clipped: one value for all
+    features, or one for each, (*shape). ``names`` are those of a table's columns.
+    """
+
+    low: Any
+    high: Any
+    names: tuple[str, ...] = ()
+
+    def apply(self, x: NDArray[Any]) -> NDArray[np.float32]:
+        """Return raw features (n, *shape) in [0, 1], computed in double precision."""
+        kind = np.longdouble if self._is_large(x) else np.float64
+        low: NDArray[Any] = np.asarray(self.low, dtype=kind)
+        high: NDArray[Any] = np.asarray(self.high, dtype=kind)
+        span = np.where(high > low, high - low, 1e-12)
+
+        scaled = np.empty(x.shape, np.float32)
+        step = max(1, PART // max(1, x[:1].size))
+        for start in range(0, len(x), step):
+            part = x[start : start + step].astype(kind)
+            scaled[start : start + step] = ((part - low) / span).clip(0, 1)
+        return scaled
+
+    def _is_large(self, x: NDArray[Any]) -> bool:
+        """Return whether doubles are too coarse: nanoseconds since 1970 take 61 bits."""
+        if x.dtype.kind not in "iu" or not x.size:
+            return False
+        ends = (x.min(), x.max(), np.min(self.low), np.max(self.high))
+        return max(abs(int(end)) for end in ends) > 2**53
+
+
+def scale(
+    examples: RawData, pool: NDArray[np.int64], where: str
+) -> tuple[NDArray[Any], float, Scaling]:
+    """Return the features, the value that stands for 1.0 in them, and what scaled them.
 
     Features of unknown range are scaled to [0, 1] by their range in the pool. ``where`` begins the
     message of an error.
@@ -29,38 +66,24 @@ def scale(examples: RawData, pool: NDArray[np.int64], where: str) -> tuple[NDArr
     x = examples.features
     _refuse_not_finite(examples, where)
     if examples.top is not None:
-        return (x if x.dtype == np.uint8 else x.astype(np.float32)), examples.top
+        scaling = Scaling(low=0, high=examples.top, names=examples.names)
+        return (x if x.dtype == np.uint8 else x.astype(np.float32)), examples.top, scaling
 
     rows = np.arange(len(x))
     if examples.value_range is not None:
         low, high = (np.float64(end) for end in examples.value_range)
-        scaled = _to_unit(x, low, high)
     elif x.min() >= 0 and x.max() <= 1:
-        scaled = x.astype(np.float32)
+        low, high = np.float64(0), np.float64(1)
     elif len(pool) == 0:
         raise DataError(f"{where}: state `range: [low, high]`, or give it a pool to scale by")
     else:
-        rows = pool
-        scaled = _to_unit(x, x[pool].min(axis=0), x[pool].max(axis=0))
+        rows, low, high = pool, x[pool].min(axis=0), x[pool].max(axis=0)
 
+    scaling = Scaling(low=low, high=high, names=examples.names)
+    scaled = scaling.apply(x)
     rows = rows[:: -(-len(rows) // SAMPLE)]
     _refuse_lost_values(examples, x[rows], scaled[rows], where)
-    return scaled, 1.0
-
-
-def _to_unit(x: NDArray[Any], low: Any, high: Any) -> NDArray[np.float32]:
-    """Return (x - low) / (high - low), clipped to [0, 1], computed in double precision."""
-    is_large = x.dtype.kind in "iu" and max(abs(int(x.min())), abs(int(x.max()))) > 2**53
-    kind = np.longdouble if is_large else np.float64  # nanoseconds since 1970 take 61 bits
-    low, high = np.asarray(low, dtype=kind), np.asarray(high, dtype=kind)
-    span = np.where(high > low, high - low, 1e-12)
-
-    scaled = np.empty(x.shape, np.float32)
-    step = max(1, PART // max(1, x[0].size))
-    for start in range(0, len(x), step):
-        part = x[start : start + step].astype(kind)
-        scaled[start : start + step] = ((part - low) / span).clip(0, 1)
-    return scaled
+    return scaled, 1.0, scaling
 
 
 def _refuse_not_finite(examples: RawData, where: str) -> None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from raysweep.data.scaling import Scaling
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -112,7 +114,8 @@ class Splits:
     - ``test``: set aside, never read.
 
     ``data_hash`` identifies the whole data set. ``notes`` are sentences about what was left out or
-    changed while the data were read.
+    changed while the data were read. ``scaling`` is what made raw features the splits' features in
+    [0, 1], where it is known, and ``classes`` are the names of the classes, if they have any.
 
     Splits are disjoint, with one exception: validation examples of a published test set may serve
     as nonmembers too. :attr:`kind` tells the two cases apart.
@@ -127,6 +130,8 @@ class Splits:
     is_published: bool = False
     data_hash: str = ""
     notes: tuple[str, ...] = ()
+    scaling: Scaling | None = None
+    classes: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -62,14 +63,16 @@ class Csv:
         classes, labels = np.unique(
             values.astype(str) if values.dtype.kind == "O" else values, return_inverse=True
         )
-        numbered = ", ".join(f"{number} = {name}" for number, name in enumerate(classes))
+        names = tuple(map(str, classes))
+        numbered = ", ".join(f"{number} = {name}" for number, name in enumerate(names))
         notes = (f"classes: {numbered}",) if len(classes) <= MOST_CLASSES else ()
 
         others = {self.label, self.group, *self.leave_out}
         features = table[[name for name in table.columns if name not in others]]
         _require_numbers(features, where)
         groups = None if self.group is None else table[self.group].to_numpy()
-        return to_raw_data(features.astype(np.float64), labels, groups, notes=notes)
+        raw = to_raw_data(features.astype(np.float64), labels, groups, notes=notes)
+        return replace(raw, classes=names)
 
     def _table(self, where: str) -> pd.DataFrame:
         import pandas as pd

@@ -39,6 +39,15 @@ def test_a_table_is_read_as_the_arrays_in_it(table, tmp_path):
     assert any("breast.csv): classes: 0 = benign, 1 = malignant" in note for note in ours.notes)
 
 
+def test_raw_rows_are_scaled_as_the_splits_were(table, tmp_path):
+    table.to_csv(tmp_path / "breast.csv", index=False)
+    splits = read(tmp_path / "breast.csv")
+    raw = pd.read_csv(tmp_path / "breast.csv")[list(splits.scaling.names)].to_numpy()
+    members = splits.members
+    assert np.array_equal(splits.scaling.apply(raw[members.indices]), members.pixels())
+    assert splits.classes == ("benign", "malignant")
+
+
 def test_a_column_of_groups_is_no_feature_and_one_can_be_left_out(table, tmp_path):
     table["patient"] = np.arange(len(table)) // 3
     table["number"] = np.arange(len(table))
