@@ -61,14 +61,17 @@ def train(
     seed: int,
     device: torch.device,
     on_epoch: Callable[[Epoch], bool] | None = None,
+    secure_noise: bool = False,
 ) -> TrainedTarget:
     """Return a target trained on ``members`` by ``recipe``. On a CPU a seed fixes the target.
 
-    ``on_epoch`` is called after every epoch. If it returns False, training stops.
+    ``on_epoch`` is called after every epoch. If it returns False, training stops. With
+    ``secure_noise`` DP-SGD draws noise and batches from the operating system's entropy, which no
+    seed can repeat; the initial weights and dropout still follow the seed.
 
     Raises:
         TrainingDiverged: the loss is not finite.
-        PrivacyError: DP was asked for and cannot be guaranteed.
+        PrivacyError: DP was asked for and cannot be guaranteed, or ``secure_noise`` without DP.
 
     """
     training = recipe.training
@@ -87,6 +90,8 @@ def train(
 
     steps = training.epochs * ceil(len(members) / training.batch_size)
     mechanism = recipe.mechanism(len(members), steps)
+    if secure_noise:
+        mechanism.draw_from_system()
     optimizer = make_optimizer(training, model.parameters())
     mechanism.check(model, examples)
     forward = mechanism.attach(model, examples, seeds=[sub_seed(seed, "noise")])

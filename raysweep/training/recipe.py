@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from raysweep.config import Training
+from raysweep.errors import PrivacyError
 
 EVALUATION_BATCH = 256
 """Examples that an evaluation holds in memory at once, by default."""
@@ -22,7 +23,8 @@ class PrivacySpent:
     """The privacy that a training has spent so far.
 
     It holds for the released weights only, and for data sets that differ in one added or removed
-    example.
+    example. ``is_repeatable`` says whether noise and batches came from a seed: then it holds only
+    against those who do not know the seed.
     """
 
     epsilon: float
@@ -33,6 +35,7 @@ class PrivacySpent:
     accountant: str
     accountant_settings: str
     clipping: str
+    is_repeatable: bool = True
 
 
 class Mechanism(Protocol):
@@ -54,6 +57,9 @@ class Mechanism(Protocol):
 
     def divide(self, parts: int) -> None:
         """Hold ``parts`` times fewer examples in memory at once. Call it after :meth:`attach`."""
+
+    def draw_from_system(self) -> None:
+        """Draw noise and batches from the operating system, not by seeds, or raise PrivacyError."""
 
     def gradients(self, loss: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """Write the step's gradient to every ``p.grad``; return the examples' losses, (n,).
@@ -144,6 +150,13 @@ class PlainGradients:
     def divide(self, parts: int) -> None:
         """Hold ``parts`` times fewer examples in memory at once."""
         self._physical_batch_size = ceil(self._batch_size / parts)
+
+    def draw_from_system(self) -> None:
+        """Raise PrivacyError: there is no noise to draw."""
+        raise PrivacyError(
+            "noise from the operating system is that of DP-SGD, and this configuration has none",
+            remedy="give defences.target_epsilon a finite value, or ask for no secure noise",
+        )
 
     def gradients(self, loss: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """Write the gradient of the mean loss to every ``p.grad``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from math import ceil
 
 import torch
@@ -19,6 +20,7 @@ from raysweep.defences.dpsgd.mixing import (
 from raysweep.defences.dpsgd.unsafe_layers import refuse_unsafe_layers
 from raysweep.errors import PrivacyError
 from raysweep.models.structure import is_known
+from raysweep.training.entropy import system_normal, system_uniform
 from raysweep.training.recipe import PrivacySpent
 
 PHYSICAL_BUDGET = {"cpu": 64 * 2**20, "cuda": 2**30}
@@ -56,11 +58,15 @@ class PrivateGradients:
         self._account = account
         self._precision = precision
         self._steps = 0
+        self._from_system = False
 
     def batches(self, generator: torch.Generator) -> Iterator[Tensor]:
         """Yield the ceil(1 / sample_rate) Poisson batches of an epoch; a batch may be empty."""
         for _ in range(ceil(1 / self._sample_rate - 1e-9)):
-            drawn = torch.rand(self._n, generator=generator, dtype=torch.float64)
+            if self._from_system:
+                drawn = system_uniform(self._n)
+            else:
+                drawn = torch.rand(self._n, generator=generator, dtype=torch.float64)
             yield (drawn < self._sample_rate).nonzero().flatten()
 
     def check(self, model: nn.Module, examples: Tensor) -> None:
@@ -96,6 +102,10 @@ class PrivateGradients:
         expected = ceil(self._n * self._sample_rate / parts)
         self._physical = max(1, min(self._physical // parts, expected))
 
+    def draw_from_system(self) -> None:
+        """Draw noise and batches from the operating system, so that nothing can repeat them."""
+        self._from_system = True
+
     def gradients(self, loss: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """Set each ``p.grad`` to (clipped sum + noise) / expected batch size; return the losses."""
         parts = x.split(self._physical) if len(x) > 0 else ()  # an empty batch is noise alone
@@ -111,6 +121,8 @@ class PrivateGradients:
         packed = len(self._generators) > 1
         shape = parameter.shape[1:] if packed else parameter.shape
         device, dtype, noise = parameter.device, parameter.dtype, self._noise
+        if self._from_system:
+            return system_normal(noise, parameter.shape, device=device, dtype=dtype)
         draws = [
             torch.normal(0.0, noise, shape, generator=generator, device=device, dtype=dtype)
             for generator in self._generators
@@ -119,7 +131,8 @@ class PrivateGradients:
 
     def privacy_spent(self) -> PrivacySpent:
         """Return the privacy spent by the steps taken so far."""
-        return self._account(self._steps, self._clipping.name)
+        spent = self._account(self._steps, self._clipping.name)
+        return replace(spent, is_repeatable=not self._from_system)
 
     def release(self) -> None:
         """Remove the hooks from the model.
