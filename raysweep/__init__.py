@@ -42,7 +42,9 @@ if TYPE_CHECKING:
     from raysweep.records.trial_config import TrialConfig
     from raysweep.space.parsing import load_space
     from raysweep.space.space import Space
+    from raysweep.trial.model_card import ModelCard
     from raysweep.trial.run import run_trial
+    from raysweep.trial.saved_model import Trained, load_model, save_model
 
     __version__: str
 
@@ -52,6 +54,7 @@ __all__ = [
     "DataError",
     "EpochRecord",
     "MachineFailure",
+    "ModelCard",
     "ModelError",
     "NotFinite",
     "Objectives",
@@ -65,31 +68,38 @@ __all__ = [
     "StoreBusy",
     "StoreError",
     "Summary",
+    "Trained",
     "TrainingDiverged",
     "TrialConfig",
     "TrialRecord",
     "TrialResult",
     "__version__",
     "load",
+    "load_model",
     "load_space",
     "run_trial",
+    "save_model",
     "sweep",
 ]
 
 _MODULES = {  # public name -> the module that defines it; errors are in raysweep.errors
     "AttackRecord": "raysweep.records.columns",
     "EpochRecord": "raysweep.records.columns",
+    "ModelCard": "raysweep.trial.model_card",
     "Objectives": "raysweep.records.objectives",
     "Results": "raysweep.records.results",
     "Rung": "raysweep.records.columns",
     "Space": "raysweep.space.space",
     "Summary": "raysweep.records.summary",
+    "Trained": "raysweep.trial.saved_model",
     "TrialConfig": "raysweep.records.trial_config",
     "TrialRecord": "raysweep.records.columns",
     "TrialResult": "raysweep.records.columns",
     "load": "raysweep.records.results",
+    "load_model": "raysweep.trial.saved_model",
     "load_space": "raysweep.space.parsing",
     "run_trial": "raysweep.trial.run",
+    "save_model": "raysweep.trial.saved_model",
     "sweep": "raysweep.driver.sweep",
 }
 

@@ -5,10 +5,10 @@ Exit codes: 0 done, 1 the sweep ran and something failed, 2 wrong use, 130 Ctrl-
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -50,24 +50,11 @@ OutFile = Annotated[
 ]
 
 Format = Literal["table", "csv", "json", "parquet"]
-
 Catalogue = Literal["datasets", "models", "defences", "attacks", "samplers"]
 
 
-def parse_pairs(texts: list[str] | None, option: str) -> dict[str, Any]:
-    """Return KEY=VALUE texts as a mapping, with each value read as YAML."""
-    from raysweep.config.yaml import scalar
-
-    values = {}
-    for text in texts or []:
-        key, sign, value = text.partition("=")
-        if not sign or not key.strip():
-            raise SpaceError(f"{option} takes KEY=VALUE", got=text)
-        values[key.strip()] = scalar(value)
-    return values
-
-
 def _space(path: str, settings: list[str] | None) -> Space:
+    from raysweep.config.yaml import parse_pairs
     from raysweep.space.parsing import load_space
 
     return load_space(path, parse_pairs(settings, "--set"))
@@ -171,8 +158,17 @@ def trial(
     settings: Settings = None,
     as_json: AsJson = False,
     out: OutFile = None,
+    save: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write the model (.safetensors) and its card (.json)."),
+    ] = None,
+    secure_noise: Annotated[
+        bool, typer.Option("--secure-noise", help="DP-SGD's noise comes from the system, unseeded.")
+    ] = False,
 ) -> None:
     """Run one configuration in this process, without Ray. Other axes take their neutral values."""
+    from raysweep.config.yaml import parse_pairs
+
     loaded = _space(space, settings)
     try:
         config = loaded.config(parse_pairs(at, "--at"))
@@ -183,28 +179,38 @@ def trial(
     from raysweep.report.output import write_output
     from raysweep.report.terminal import TrialStatus, load_and_tell, print_trial, trial_json
     from raysweep.trial.run import run_trial
+    from raysweep.trial.saved_model import Trained, card_path, check_path, save_model
 
-    epochs = int(min(config.training.epochs, float(config.defences["early_stopping"])))
-    with TrialStatus(epochs) as status_line:
-        threads = loaded.resources.threads
-        show = status_line.show
-        result = run_trial(config, load=load_and_tell, on_epoch=show, threads=threads)
+    if save:
+        check_path(save, others=[out])
+    trained: list[Trained] = []
+    with TrialStatus(config) as status_line:
+        result = run_trial(
+            config,
+            load=load_and_tell,
+            on_epoch=status_line.show,
+            on_target=trained.append if save else None,
+            threads=loaded.resources.threads,
+            secure_noise=secure_noise,
+        )
     if out or as_json:
         write_output(trial_json(result), out)
     if not as_json:
         print_trial(result)
+    if save:
+        save_model(save, trained[0], result)
+        print(f"Model: {save}, and its card {card_path(save)}", file=sys.stderr)
 
 
 @app.command()
 def status(folder: Folder, as_json: AsJson = False) -> None:
     """Print how far a sweep is, also while it runs."""
-    from raysweep.driver.status import status as look
-    from raysweep.driver.status import to_text
+    from raysweep.driver import status as progress
     from raysweep.records.results import load
     from raysweep.report.output import as_json as to_json
 
-    state = look(load(folder))
-    print(to_json(state) if as_json else f"{to_text(state)}\n", end="")
+    state = progress.status(load(folder))
+    print(to_json(state) if as_json else f"{progress.to_text(state)}\n", end="")
 
 
 @app.command()
@@ -258,8 +264,8 @@ def best(
     choice = choose(trials, results.objectives, conditions, by, everything=everything)
     chosen = Chosen(results, choice)
     if not choice.fits:
-        print(f"no trial fits {' and '.join(where or [])}; the nearest:", file=sys.stderr)
-        print(f"  {chosen}", file=sys.stderr)
+        asked = " and ".join(where or [])
+        print(f"no trial fits {asked}; the nearest:\n  {chosen}", file=sys.stderr)
         raise typer.Exit(1)
     write_output(to_json(chosen.to_plain()) if as_json else chosen.to_yaml(), out)
 
@@ -267,9 +273,7 @@ def best(
 @app.command()
 def report(
     folders: Folders,
-    out: Annotated[
-        str, typer.Option(help="The page, or a folder for it; its figures are written beside it.")
-    ] = "report.html",
+    out: Annotated[str, typer.Option(help="The page, or its folder.")] = "report.html",
 ) -> None:
     """Write an HTML page about a sweep.
 
@@ -287,12 +291,9 @@ def list_(
 ) -> None:
     """List data sets, models, defences, attacks or samplers."""
     from raysweep.report.output import as_json as to_json
-    from raysweep.space.describe import catalogue
+    from raysweep.space.describe import catalogue, catalogue_text
 
-    lines = catalogue(what)
-    width = max(map(len, lines))
-    table = "".join(f"{name:{width}}  {line}\n" for name, line in lines.items())
-    print(to_json(lines) if as_json else table, end="")
+    print(to_json(catalogue(what)) if as_json else catalogue_text(what), end="")
 
 
 @app.command()
@@ -312,8 +313,7 @@ def doctor(as_json: AsJson = False) -> None:
     from raysweep.report.output import as_json as to_json
 
     findings = examine()
-    plain = [dataclasses.asdict(finding) for finding in findings]
-    print(to_json(plain) if as_json else to_text(findings), end="")
+    print(to_json(list(map(asdict, findings))) if as_json else to_text(findings), end="")
     raise typer.Exit(1 if any(finding.is_serious for finding in findings) else 0)
 
 

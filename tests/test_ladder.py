@@ -30,6 +30,7 @@ IMPORTED_IN = {
     "torchvision": {"data"},
     "sklearn": {"data"},
     "pyarrow": {"records"},
+    "safetensors": {"trial"},
     "seaborn": {"report"},
     "matplotlib": {"report"},
 }

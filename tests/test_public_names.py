@@ -15,7 +15,7 @@ import raysweep
 from raysweep import errors
 
 ROOT = Path(__file__).parent.parent
-FUNCTIONS = ("load", "load_space", "run_trial", "sweep")
+FUNCTIONS = ("load", "load_model", "load_space", "run_trial", "save_model", "sweep")
 
 
 def python(*args):

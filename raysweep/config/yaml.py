@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -147,3 +147,14 @@ def scalar(text: str) -> Any:
     (1e-06, ['output'], inf)
     """
     return Document(text, "--set").value
+
+
+def parse_pairs(texts: Sequence[str] | None, option: str) -> dict[str, Any]:
+    """Return the KEY=VALUE texts of ``option`` as a mapping, with each value read as YAML."""
+    values = {}
+    for text in texts or []:
+        key, sign, value = text.partition("=")
+        if not sign or not key.strip():
+            raise SpaceError(f"{option} takes KEY=VALUE", got=text)
+        values[key.strip()] = scalar(value)
+    return values

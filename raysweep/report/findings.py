@@ -227,7 +227,8 @@ def privacy(front: pd.DataFrame, n_trials: int) -> list[str]:
     sentences.append(
         "These records are not covered either: accuracies, AUCs, scores and reconstructions come "
         "from the training examples themselves. The noise was drawn with the stored seed, so the "
-        "promise holds only against those who do not know it."
+        "promise holds only against those who do not know it. To ship a model, train it with noise "
+        "that nobody can repeat: raysweep trial with --save FILE.safetensors --secure-noise."
     )
     return sentences
 

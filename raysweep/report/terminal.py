@@ -24,6 +24,7 @@ from raysweep.records.conditions import Condition, meeting
 from raysweep.records.pareto import leading
 from raysweep.records.results import Results
 from raysweep.records.summary import Summary
+from raysweep.records.trial_config import TrialConfig
 from raysweep.report.cautions import DP_REMEDY, collapsed_with_dp
 from raysweep.report.findings import axis_values
 from raysweep.report.output import as_json
@@ -187,8 +188,9 @@ def trial_json(result: TrialResult) -> str:
 class TrialStatus:
     """A line on stderr that says how far a trial is. Where there is no terminal, nothing shows."""
 
-    def __init__(self, epochs: int) -> None:
-        self._epochs, self._began = epochs, time.monotonic()
+    def __init__(self, config: TrialConfig) -> None:
+        self._epochs = int(min(config.training.epochs, float(config.defences["early_stopping"])))
+        self._began = time.monotonic()
         self._line = Console(stderr=True).status("loading")
 
     def __enter__(self) -> TrialStatus:

@@ -80,6 +80,13 @@ def catalogue(what: str) -> dict[str, str]:
     return lines | {YOUR_OWN[what]: "your own"}
 
 
+def catalogue_text(what: str) -> str:
+    """Return :func:`catalogue` as lines for a terminal."""
+    lines = catalogue(what)
+    width = max(map(len, lines))
+    return "".join(f"{name:{width}}  {line}\n" for name, line in lines.items())
+
+
 def _first_line(kind: type[Any]) -> str:
     """Return the first line of a class' docstring, and the names of its parameters."""
     names = ", ".join(fields(kind))

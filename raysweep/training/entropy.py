@@ -21,7 +21,8 @@ Braghin 2021)."""
 def system_uniform(n: int) -> Tensor:
     """Return ``n`` independent numbers in [0, 1), multiples of 2**-53, float64 on the CPU."""
     raw = np.frombuffer(os.urandom(8 * n), dtype=np.uint64) >> np.uint64(11)
-    return torch.from_numpy(raw.astype(np.float64)) * 2.0**-53
+    uniform: Tensor = torch.from_numpy(raw.astype(np.float64)) * 2.0**-53
+    return uniform
 
 
 def system_normal(deviation: float, shape: tuple[int, ...], **like: Any) -> Tensor:
@@ -35,4 +36,5 @@ def system_normal(deviation: float, shape: tuple[int, ...], **like: Any) -> Tens
     for _ in range(DRAWS):
         radius = (-2 * (1 - system_uniform(n)).log()).sqrt()
         total += radius * (2 * torch.pi * system_uniform(n)).cos()
-    return (total * (deviation / DRAWS**0.5)).view(shape).to(**like)
+    normal: Tensor = (total * (deviation / DRAWS**0.5)).view(shape).to(**like)
+    return normal

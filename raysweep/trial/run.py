@@ -36,7 +36,6 @@ from raysweep.records.provenance import failed_record, now, versions
 from raysweep.records.trial_config import TrialConfig
 from raysweep.training.devices import default_device
 from raysweep.training.loop import Epoch, train
-from raysweep.training.recipe import PrivacySpent
 from raysweep.training.target import TrainedTarget, accuracy
 from raysweep.trial import preflight, verdict
 from raysweep.trial.faults import machine_failure, reason
@@ -45,6 +44,7 @@ from raysweep.trial.inversion_judge import judge_inversion
 from raysweep.trial.machine import PeakMemory, device_name, limit_threads
 from raysweep.trial.membership_judge import judge_membership
 from raysweep.trial.rungs import rung_figures
+from raysweep.trial.saved_model import Trained
 
 
 class Load(Protocol):
@@ -61,17 +61,21 @@ def run_trial(
     device: torch.device | None = None,
     on_epoch: Callable[[EpochRecord], None] | None = None,
     on_rung: Callable[[Rung], bool] | None = None,
+    on_target: Callable[[Trained], None] | None = None,
     rungs: Collection[int] = (),
     memory_parts: int = 1,
     threads: int = 1,
+    secure_noise: bool = False,
 ) -> TrialResult:
     """Return the rows of one configuration: train the target, attack it, measure.
 
     ``load`` gives the splits of a data set. ``on_epoch`` is called after every epoch. After the
     epochs in ``rungs`` the model is attacked cheaply and ``on_rung`` decides: if it returns False,
     the status is ``pruned``, the figures are those of that epoch, and no full attack is run.
-    ``memory_parts`` makes physical batches that many times smaller. ``threads`` is how many CPU
-    threads the trial uses.
+    ``on_target`` is called once, with the trained target, after the attacks; :func:`save_model`
+    writes it. ``memory_parts`` makes physical batches that many times smaller. ``threads`` is how
+    many CPU threads the trial uses. With ``secure_noise`` DP-SGD draws noise and batches from the
+    operating system: nothing can repeat them, and figures differ from run to run.
 
     Raises:
         RaysweepError: the configuration cannot be run as asked; nothing is recorded.
@@ -79,7 +83,8 @@ def run_trial(
     """
     device = device or default_device()
     with limit_threads(threads):
-        return _Trial(config, load, device, on_epoch, on_rung, rungs, memory_parts).run()
+        trial = _Trial(config, load, device, on_epoch, on_rung, rungs, memory_parts, secure_noise)
+        return trial.run(on_target or (lambda _trained: None))
 
 
 def run_recorded(
@@ -128,9 +133,10 @@ class _Trial:
         on_rung: Callable[[Rung], bool] | None,
         rungs: Collection[int],
         memory_parts: int,
+        secure_noise: bool,
     ) -> None:
         self.config, self.load, self.device = config, load, device
-        self.memory_parts = memory_parts
+        self.memory_parts, self.secure_noise = memory_parts, secure_noise
         self.report = on_epoch or (lambda _record: None)
         self.decide = on_rung or (lambda _rung: True)
         self.rungs = {epoch for epoch in rungs if epoch < config.training.epochs}
@@ -140,7 +146,7 @@ class _Trial:
         self.scores: list[ScoreRows] = []
         self.reconstructions: list[ReconstructionRows] = []
 
-    def run(self) -> TrialResult:
+    def run(self, on_target: Callable[[Trained], None]) -> TrialResult:
         """Return the rows of the trial."""
         self.started_at, self.memory = now(), PeakMemory(self.device)
         seed = self.config.seed
@@ -160,11 +166,12 @@ class _Trial:
 
             attacks_start = time.perf_counter()
             self._attack(target)
+        on_target(Trained(config=self.config, target=target, splits=self.splits))
         return self._result(
             "ok",
             train_seconds=train_seconds,
             attack_seconds=time.perf_counter() - attacks_start,
-            **self._privacy(target.privacy),
+            **verdict.privacy(target.privacy),
             train_accuracy=self._train_accuracy(target),
             accuracy=self.epochs[-1].accuracy,
             collapsed=self.epochs[-1].collapsed,
@@ -214,7 +221,14 @@ class _Trial:
 
         seed = sub_seed(self.config.seed, "target")
         members = self.splits.members
-        target = train(self.recipe, members, seed=seed, device=self.device, on_epoch=on_epoch)
+        target = train(
+            self.recipe,
+            members,
+            seed=seed,
+            device=self.device,
+            on_epoch=on_epoch,
+            secure_noise=self.secure_noise,
+        )
         return target, time.perf_counter() - start - evaluation
 
     def _measure_epoch(self, epoch: Epoch, *, train_seconds: float) -> bool:
@@ -246,7 +260,7 @@ class _Trial:
             train_seconds=train_seconds,
             accuracy=validation_accuracy,
             collapsed=record.collapsed,
-            **self._privacy(epoch.privacy),
+            **verdict.privacy(epoch.privacy),
         )
         goes_on = self.decide(Rung(figures=record, stopped=stopped))
         self.stopped = None if goes_on else stopped
@@ -325,16 +339,3 @@ class _Trial:
     def _train_accuracy(self, target: TrainedTarget) -> float:
         members = self.splits.members
         return float((target.logits(members).argmax(axis=1) == members.labels).mean())
-
-    def _privacy(self, spent: PrivacySpent | None) -> dict[str, Any]:
-        if spent is None:
-            return {"epsilon": inf, "noise_multiplier": 0.0}
-        return {
-            "epsilon": spent.epsilon,
-            "noise_multiplier": spent.noise_multiplier,
-            "sample_rate": spent.sample_rate,
-            "steps": spent.steps,
-            "accountant": spent.accountant,
-            "accountant_settings": spent.accountant_settings,
-            "clipping": spent.clipping,
-        }

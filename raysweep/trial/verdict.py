@@ -1,10 +1,10 @@
-"""The figures of a trial's attacks that a front compares: one AUC, one reconstruction error."""
+"""The figures of a trial that a front compares: one AUC, one reconstruction error, epsilon."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import sqrt
-from typing import Any
+from math import inf, sqrt
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from raysweep.attacks import metrics
 from raysweep.config import sub_seed
 from raysweep.records.columns import AttackRecord, ScoreRows
 from raysweep.records.trial_config import TrialConfig
+
+if TYPE_CHECKING:
+    from raysweep.training.recipe import PrivacySpent
 
 
 def is_collapsed(accuracy: float, labels: NDArray[np.int64]) -> bool:
@@ -73,4 +76,19 @@ def counting_inversion(config: TrialConfig, attacks: Sequence[AttackRecord]) -> 
         "inversion_mse": best.mse,
         "inversion_floor": best.floor_mean,
         "inversion_converged": best.converged,
+    }
+
+
+def privacy(spent: PrivacySpent | None) -> dict[str, Any]:
+    """Return the columns on the privacy that was spent; None is training without DP-SGD."""
+    if spent is None:
+        return {"epsilon": inf, "noise_multiplier": 0.0}
+    return {
+        "epsilon": spent.epsilon,
+        "noise_multiplier": spent.noise_multiplier,
+        "sample_rate": spent.sample_rate,
+        "steps": spent.steps,
+        "accountant": spent.accountant,
+        "accountant_settings": spent.accountant_settings,
+        "clipping": spent.clipping,
     }

@@ -13,6 +13,7 @@ import yaml
 from conftest import SMALL
 
 from raysweep import cli
+from raysweep.config.yaml import parse_pairs
 from raysweep.errors import StoreError
 from raysweep.records.results import load
 from raysweep.records.store import Store
@@ -286,7 +287,7 @@ def test_the_printed_command_gives_the_same_configuration(real, folder):
         document = load(path).documents[0]
         expected = shlex.split(findings.command(path, document, result.trial.config))
         assert expected[:3] == ["raysweep", "trial", f"{path}/space.yaml"]
-        values = cli.parse_pairs(expected[4::2], "--at")
+        values = parse_pairs(expected[4::2], "--at")
         assert load_space(expected[2]).config(values).trial_id == result.trial.trial_id
 
 

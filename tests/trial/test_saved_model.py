@@ -1,0 +1,176 @@
+"""A saved model is the one that was attacked, with a card that says what it is."""
+
+import contextlib
+import hashlib
+import json
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import SMALL
+
+import raysweep
+from raysweep import cli
+from raysweep.data.published import read_tumours
+from raysweep.errors import DataError, ModelError, PrivacyError, SpaceError, StoreError
+from raysweep.space.parsing import parse_space
+
+FAST = SMALL.replace("  inversion: {activation_decoder: {decoders: [ridge]}}\n", "")
+FAST = FAST.replace("epochs: 4", "epochs: 1") + "objectives: {accuracy: max}\n"
+
+
+def trial(text=FAST, at=None, **options):
+    """Return what a trial trained, and its result."""
+    kept = []
+    config = parse_space(text, "trial.yaml").config(at or {})
+    result = raysweep.run_trial(config, on_target=kept.append, **options)
+    (trained,) = kept
+    return trained, result
+
+
+@pytest.fixture(scope="module")
+def private():
+    return trial(at={"epsilon": 8, "dropout": 0.3})
+
+
+def weights(trained):
+    return torch.cat([p.detach().flatten() for p in trained.target.model.parameters()])
+
+
+def test_a_loaded_model_gives_the_targets_logits(private, tmp_path):
+    trained, result = private
+    raysweep.save_model(tmp_path / "m.safetensors", trained, result)
+    module, card = raysweep.load_model(tmp_path / "m.safetensors")
+    members = trained.splits.members
+    inputs = card.scale(members.features)
+    assert torch.equal(inputs, torch.from_numpy(members.pixels()))
+    assert not module.training
+    assert np.allclose(module(inputs).detach(), trained.target.logits(members), atol=1e-5)
+
+
+def test_the_cards_figures_are_the_trials(private, tmp_path):
+    trained, result = private
+    raysweep.save_model(tmp_path / "m.safetensors", trained, result)
+    card = json.loads((tmp_path / "m.json").read_text())
+    record, privacy = result.trial, card["privacy"]
+    assert card["figures"]["accuracy"] == record.accuracy
+    assert card["figures"]["attack_auc_high"] == record.attack_auc_high
+    assert [row["auc"] for row in card["attacks"]] == [row.auc for row in result.attacks]
+    assert (privacy["epsilon"], privacy["target_epsilon"]) == (record.epsilon, 8)
+    assert (privacy["delta"], privacy["noise"]) == (1e-5, "seed")
+    assert card["configuration"] == json.loads(record.config)
+    assert (card["inputs"]["low"], card["inputs"]["high"]) == (0, 16)
+
+
+def test_secure_noise_gives_other_weights_each_time_and_a_seed_the_same(private):
+    again, _ = trial(at={"epsilon": 8, "dropout": 0.3})
+    assert torch.equal(weights(again), weights(private[0]))
+    first, second = (trial(at={"epsilon": 8}, secure_noise=True)[0] for _ in range(2))
+    assert not torch.equal(weights(first), weights(second))
+    assert first.target.privacy == second.target.privacy
+    assert not first.target.privacy.is_repeatable
+
+
+def test_secure_noise_without_dp_is_refused():
+    with pytest.raises(PrivacyError, match=r"this configuration has none; give .*target_epsilon"):
+        trial(secure_noise=True)
+
+
+def test_weights_that_have_not_moved_are_not_saved(tmp_path):
+    trained, result = trial(FAST.replace("learning_rate: 1e-2", "learning_rate: 1e-30"))
+    with pytest.raises(ModelError, match="no weight of the model has moved"):
+        raysweep.save_model(tmp_path / "m.safetensors", trained, result)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def tumours(tmp_path):
+    """Return a trial on a table, saved, and the table."""
+    table = read_tumours()
+    table.to_csv(tmp_path / "t.csv", index=False)
+    digits = "{name: digits, members: 120, nonmembers: 60, pool: 200, validation: 100, test: 100}"
+    assert digits in FAST
+    text = FAST.replace(digits, f"{{name: csv, path: {tmp_path}/t.csv, label: diagnosis}}")
+    trained, result = trial(text)
+    raysweep.save_model(tmp_path / "m.safetensors", trained, result)
+    return trained, pd.read_csv(tmp_path / "t.csv")
+
+
+def test_raw_rows_of_a_table_become_the_trials_inputs(tumours, tmp_path):
+    trained, table = tumours
+    _, card = raysweep.load_model(tmp_path / "m.safetensors")
+    members = trained.splits.members
+    rows = table.iloc[members.indices][list(reversed(table.columns))]
+    assert torch.equal(card.scale(rows), torch.from_numpy(members.pixels()))
+    assert card["outputs"]["classes"] == ["benign", "malignant"]
+    assert card["privacy"]["epsilon"] == "inf"
+
+    with pytest.raises(DataError, match="no column 'mean radius'"):
+        card.scale(rows.drop(columns="mean radius"))
+    with pytest.raises(DataError, match=r"numbers of shape \(n, 30\)"):
+        card.scale(np.zeros((4, 8)))
+    with pytest.raises(DataError, match="finite"):
+        card.scale(np.full((4, 30), np.nan))
+
+
+def test_changed_weights_and_a_changed_card_are_refused(private, tmp_path):
+    path, card = tmp_path / "m.safetensors", tmp_path / "m.json"
+    raysweep.save_model(path, *private)
+    whole, text = path.read_bytes(), card.read_text()
+
+    path.write_bytes(whole[:-1] + b"x")
+    with pytest.raises(StoreError, match="of other weights"):
+        raysweep.load_model(path)
+    path.write_bytes(whole)
+
+    card.write_text(text.replace('"activation": "tanh"', '"activation": "relu"'))
+    with pytest.raises(StoreError, match="the configuration is not that of trial"):
+        raysweep.load_model(path)
+    smaller = json.loads(trial(FAST.replace("[32]", "[7]"), {"epsilon": 8})[1].trial.config)
+    content = json.loads(text) | {"configuration": smaller}
+    canonical = json.dumps(smaller, sort_keys=True, separators=(",", ":"))
+    content["trial_id"] = hashlib.sha256(canonical.encode()).hexdigest()[:16]
+    card.write_text(json.dumps(content))
+    with pytest.raises(ModelError, match="the weights do not fit model 'mlp'"):
+        raysweep.load_model(path)
+    for broken in ("", "[]", "{}", text[:-20]):
+        card.write_text(broken)
+        with pytest.raises(StoreError):
+            raysweep.load_model(path)
+    card.unlink()
+    with pytest.raises(StoreError, match="cannot be read"):
+        raysweep.load_model(path)
+
+
+def test_a_model_is_not_written_over_anything(private, tmp_path):
+    (tmp_path / "m.json").write_text("mine")
+    with pytest.raises(StoreError, match="exists, and a saved model is not overwritten"):
+        raysweep.save_model(tmp_path / "m.safetensors", *private)
+    assert (tmp_path / "m.json").read_text() == "mine"
+    with pytest.raises(SpaceError, match=r"saved in a .safetensors file, got 'm.pt'"):
+        raysweep.save_model("m.pt", *private)
+    with pytest.raises(StoreError, match="is no folder"):
+        raysweep.save_model(tmp_path / "no" / "m.safetensors", *private)
+
+
+def test_the_command_saves_and_refuses_before_it_trains(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "fast.yaml").write_text(FAST)
+
+    def call(*args):
+        monkeypatch.setattr(sys, "argv", ["raysweep", "trial", "fast.yaml", *args])
+        with contextlib.suppress(SystemExit):
+            cli.main()
+        return capsys.readouterr()
+
+    at = ("--at", "epsilon=8", "--save", "m.safetensors")
+    both = call(*at, "--out", "m.json")
+    assert "two files are to be written as m.json" in both.err
+    assert "Model: m.safetensors" in call(*at, "--secure-noise", "--json").err
+    card = json.loads((tmp_path / "m.json").read_text())
+    assert card["privacy"]["noise"] == "operating system"
+    refused = call(*at)
+    assert "m.safetensors exists" in refused.err
+    assert refused.out == ""
