@@ -22,9 +22,11 @@ def write_output(content: str | bytes, out: str | None) -> None:
         StoreError: ``out`` is a folder, or cannot be written.
 
     """
+    if out is None and isinstance(content, str):
+        print(content, end="")
+        return
     content = content.encode() if isinstance(content, str) else content
     if out is None:
-        sys.stdout.flush()
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
         return

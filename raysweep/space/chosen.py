@@ -45,5 +45,6 @@ class Chosen:
         return f"# {self}\n{yaml.safe_dump(self.space(), sort_keys=False)}"
 
     def __str__(self) -> str:
-        values = ", ".join(f"{name} {value:.4g}" for name, value in self.figures().items())
+        figures = self.figures().items()
+        values = ", ".join(f"{k} {'-' if v is None else format(v, '.4g')}" for k, v in figures)
         return f"trial {self.row['trial_id']}: {values}"

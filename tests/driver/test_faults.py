@@ -188,7 +188,8 @@ def model(shape, n_classes):
 """
 
 
-def test_a_worker_that_dies_while_it_takes_a_trial_costs_that_trial_an_attempt(folder):
+def test_a_worker_that_dies_while_it_takes_a_trial_costs_that_trial_an_attempt(folder, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(folder))  # Ray imports the module to read the trainable
     (folder / "on_the_way.py").write_text(DIES_ON_THE_WAY.replace("{note}", str(folder / "note")))
     text = SMALL.replace("name: mlp, hidden: [32], activation: tanh", "name: 'on_the_way:model'")
     text = text.replace("  dropout: {low: 0.0, high: 0.5}", "  l2: {low: 1e-5, high: 1e-1}")
