@@ -21,6 +21,9 @@ CHECKED = 4
 TOLERANCE = 1e-3
 """Largest difference of the two sums of a parameter, by the norm of the second."""
 
+VMAP_REFUSALS = (RuntimeError, TypeError, ValueError, AttributeError, LookupError)
+"""What torch raises where it has no vmap for what a model does."""
+
 
 def clipping(model: nn.Module, examples: Tensor, max_grad_norm: float) -> Clipping:
     """Return the fastest clipping that computes the gradients of ``model``.
@@ -70,7 +73,9 @@ def _alone(model: nn.Module, probed: Probed, x: Tensor, max_grad_norm: float) ->
         try:
             if not wrong_sums(way, model, x, expected):
                 return way
-        except Exception:  # torch has no vmap for what the model does
+        except torch.OutOfMemoryError:
+            raise
+        except VMAP_REFUSALS:  # the loop has already shown that the model itself works
             pass
         way.release()
     return loop
@@ -106,9 +111,11 @@ def _sums(way: Clipping, model: nn.Module, x: Tensor) -> dict[str, Tensor]:
 
     was_training = model.training
     model.train()
-    with without_chance(x.device):
-        way.add(loss, x)
-    model.train(was_training)
+    try:
+        with without_chance(x.device):
+            way.add(loss, x)
+    finally:
+        model.train(was_training)
 
     names = {id(p): name for name, p in model.named_parameters()}
     return {names[id(p)]: total.detach().float() for p, total in way.take()}
