@@ -6,22 +6,28 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from raysweep.config.plain_text import one_line
+from raysweep.config.user_function import is_reference
 from raysweep.data import Dataset, Splits
-from raysweep.errors import StoreError
+from raysweep.errors import RaysweepError, StoreError
 from raysweep.records.store import Store
 
 DATA = "data.json"
+
+KINDS = ("data", "splits")
+"""What is hashed: the examples, and how they are dealt."""
 
 
 def kept_hashes(store: Store) -> dict[str, dict[str, str]]:
     """Return the hashes in a results folder by :func:`raysweep.data.deal_key`; none at first."""
     try:
-        kept: dict[str, dict[str, str]] = json.loads(store.folder.read_bytes(DATA))
+        kept = json.loads(store.folder.read_bytes(DATA))
+        return {key: {kind: str(hashes[kind]) for kind in KINDS} for key, hashes in kept.items()}
     except FileNotFoundError:
         return {}
-    except ValueError as error:
-        raise StoreError(f"{store.path}/{DATA} is damaged ({error})", remedy="remove it") from None
-    return kept
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        reason = one_line(error)
+        raise StoreError(f"{store.path}/{DATA} is damaged ({reason})", remedy="remove it") from None
 
 
 def keep_hashes(store: Store, loaded: Mapping[str, Splits]) -> None:
@@ -47,20 +53,27 @@ def refuse_other_data(first: Store, second: Store) -> None:
     one, other = kept_hashes(first), kept_hashes(second)
     for key in one.keys() & other.keys():
         if one[key] != other[key]:
-            where = Dataset.parse(json.loads(key)[0]).where
             raise StoreError(
-                f"these sweeps cannot share a front, {where} was other data or dealt into other "
-                f"splits in {first.path} than in {second.path}"
+                f"these sweeps cannot share a front, {_where(key)} was other data or dealt into "
+                f"other splits in {first.path} than in {second.path}"
             )
+
+
+def _where(key: str) -> str:
+    """Return in words which data a key names; the key may have been written by a stranger."""
+    try:
+        return Dataset.parse(json.loads(key)[0]).where
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, RaysweepError):
+        return "the data set"
 
 
 def _change(key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """Return in words what changed in the deal of a key."""
-    dataset = Dataset.parse(json.loads(key)[0])
-    where = dataset.where
+    where = _where(key)
     if before["data"] == now["data"]:
         return f"{where} is dealt into other splits than when the sweep began"
-    cause = " (its function may give other data at each call)" if ":" in dataset.name else ""
+    is_function = is_reference(json.loads(key)[0]["name"])
+    cause = " (its function may give other data at each call)" if is_function else ""
     return (
         f"{where} is not what the sweep began with{cause}: "
         f"hash {before['data']} became {now['data']}"

@@ -106,3 +106,22 @@ def test_sweeps_on_other_data_of_one_name_share_no_front(store, tmp_path):
     keep_hashes(other, loaded(write(tmp_path / "mine.npz", brightness=0.5)))
     with pytest.raises(StoreError, match=r"cannot share a front, .*mine\.npz\) was other data"):
         refuse_other_data(store, other)
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"a": 1}', '{"a": {"data": 1}}', "[" * 50_000])
+def test_hashes_that_raysweep_did_not_write_are_refused(tmp_path, text):
+    store = Store(str(tmp_path))
+    (tmp_path / "data.json").write_text(text)
+    with pytest.raises(StoreError, match=r"data\.json is damaged .*; remove it"):
+        kept_hashes(store)
+
+
+def test_keys_that_name_no_data_set_are_refused_in_plain_words(tmp_path):
+    stores = []
+    for number in ("1", "2"):
+        (tmp_path / number).mkdir()
+        hashes = json.dumps({"no key": {"data": number, "splits": "a"}})
+        (tmp_path / number / "data.json").write_text(hashes)
+        stores.append(Store(str(tmp_path / number)))
+    with pytest.raises(StoreError, match="the data set was other data"):
+        refuse_other_data(*stores)
