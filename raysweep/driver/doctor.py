@@ -6,7 +6,6 @@ import importlib.util
 import os
 import platform
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +15,7 @@ from typing import Any
 from raysweep.config.registry import fields
 from raysweep.data.published import data_folders
 from raysweep.data.sources import SOURCES
+from raysweep.driver import surroundings
 from raysweep.training.devices import default_device
 
 PACKAGES = (
@@ -30,8 +30,6 @@ PACKAGES = (
 )
 
 EXTRAS = {"optuna_dashboard": "dashboard", "s3fs": "s3", "boto3": "cluster"}
-
-LONGEST_TMPDIR = 50  # Ray puts sockets below it, whose paths may have 107 characters
 
 GIB = 2**30
 
@@ -82,19 +80,27 @@ def _devices() -> Iterator[Finding]:
 
 def _folders() -> Iterator[Finding]:
     """Look at the folders that Ray and raysweep write to."""
-    temporary = tempfile.gettempdir()
+    temporary = surroundings.temporary_folder()
     free = shutil.disk_usage(temporary).free / GIB
-    is_long, is_full = len(temporary.encode()) > LONGEST_TMPDIR, free < 1
-    advice = "set TMPDIR to a shorter path: Ray's sockets lie below it" if is_long else ""
-    advice = "free some space, or set TMPDIR: Ray needs about 1 GiB" if is_full else advice
+    is_long, is_full = surroundings.is_too_long(), free < 1
+    advice = ""
+    if is_long:
+        moves = surroundings.may_move()
+        advice = "too long for Ray's sockets: " + (
+            "its sessions go to /tmp" if moves else surroundings.REMEDIES["AF_UNIX"]
+        )
+        is_long = not moves
+    if is_full:
+        advice = "free some space, or set RAY_TMPDIR: Ray needs about 1 GiB"
     found = f"{temporary}, {free:.0f} GiB free"
     yield Finding(what="TMPDIR", found=found, advice=advice, is_serious=is_long or is_full)
 
     home = os.path.expanduser("~")
-    is_writable = os.access(home, os.W_OK)
-    advice = "" if is_writable else "set HOME to a folder that you may write to"
-    found = home if is_writable else f"{home}, not writable"
-    yield Finding(what="HOME", found=found, advice=advice, is_serious=not is_writable)
+    is_writable = surroundings.is_writable_home()
+    advice = "" if is_writable else "Ray's token then stays in the environment of the sweep"
+    yield Finding(
+        what="HOME", found=home if is_writable else f"{home}, not writable", advice=advice
+    )
 
     shared = Path("/dev/shm")
     if shared.is_dir():

@@ -53,23 +53,31 @@ def made_fit(*, here: bool) -> Iterator[dict[str, Any]]:
         return
 
     added: dict[str, str] = {}
-    if not _is_writable_home():
+    if not is_writable_home():
         added["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     if not _has_user():
         added["LOGNAME"] = f"user-{os.getuid()}"
 
     added = {name: value for name, value in added.items() if name not in os.environ}
     os.environ.update(added)
-    is_long = len(os.fsencode(temporary_folder())) + SESSION > LONGEST_SOCKET
-    may_move = is_long and "RAY_TMPDIR" not in os.environ and os.access("/tmp", os.W_OK)
     try:
-        yield {"_temp_dir": "/tmp/ray"} if may_move else {}
+        yield {"_temp_dir": "/tmp/ray"} if is_too_long() and may_move() else {}
     finally:
         for name in added:
             os.environ.pop(name, None)
 
 
-def _is_writable_home() -> bool:
+def is_too_long() -> bool:
+    """Return whether sockets below the temporary folder would have paths that are too long."""
+    return len(os.fsencode(temporary_folder())) + SESSION > LONGEST_SOCKET
+
+
+def may_move() -> bool:
+    """Return whether Ray's sessions may go to /tmp, because nobody has said where to put them."""
+    return "RAY_TMPDIR" not in os.environ and os.access("/tmp", os.W_OK)
+
+
+def is_writable_home() -> bool:
     """Return whether Ray can read or write its token in the user's home."""
     home = Path(os.path.expanduser("~"))
     ray = home / ".ray"

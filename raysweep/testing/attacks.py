@@ -9,10 +9,11 @@ from raysweep.attacks.own import check_attack as check_instance
 from raysweep.config.own_class import check_dataclass
 from raysweep.config.registry import build
 from raysweep.testing import inversion, membership
-from raysweep.testing.rules import demand, demanding, one_thread
+from raysweep.testing.rules import demand, demanding
+from raysweep.trial.machine import limit_threads
 
 
-@one_thread()
+@limit_threads(1)
 def check_attack(kind: type[Any], **parameters: Any) -> None:
     """Check an attack's class against its contract, built with ``parameters``.
 

@@ -16,9 +16,10 @@ from raysweep.defences import DEFENCES, Defences
 from raysweep.defences.own import METHODS, OwnDefence, check_neutral, check_recipe
 from raysweep.errors import SpaceError
 from raysweep.models import MODELS
-from raysweep.testing.rules import CPU, demand, demanding, digits, one_thread, parameters
+from raysweep.testing.rules import CPU, demand, demanding, digits, parameters
 from raysweep.training.loop import train
 from raysweep.training.recipe import Recipe, plain_recipe
+from raysweep.trial.machine import limit_threads
 
 STRONG: dict[str, dict[str, Any]] = {
     "Distillation": {"distillation_temperature": 10.0},
@@ -36,7 +37,7 @@ STRONG: dict[str, dict[str, Any]] = {
 """Settings that change the training; of others the first parameter is set to 0.5."""
 
 
-@one_thread()
+@limit_threads(1)
 def check_defence(kind: type[Any], **strong: Any) -> None:
     """Check a defence's class against its contract, at a strong setting.
 

@@ -11,12 +11,13 @@ from torch import nn
 
 from raysweep.config import Training
 from raysweep.data.examples import RawData, to_raw_data
-from raysweep.testing.rules import CPU, demand, demanding, digits, one_thread
+from raysweep.testing.rules import CPU, demand, demanding, digits
 from raysweep.training.loop import isolated_rng, train
 from raysweep.training.recipe import plain_recipe
+from raysweep.trial.machine import limit_threads
 
 
-@one_thread()
+@limit_threads(1)
 def check_model(
     function: Callable[..., Any],
     *,
@@ -48,10 +49,14 @@ def check_model(
     demand(torch.allclose(one, logits[:1], atol=1e-5), name, rule, "a row that changes alone")
 
     if private:
+        from raysweep.defences.dpsgd.choice import clipping
+        from raysweep.defences.dpsgd.mixing import refuse_mixing
         from raysweep.defences.dpsgd.unsafe_layers import refuse_unsafe_layers
 
         with demanding(name, "DP-SGD can train it"):
             refuse_unsafe_layers(module.train())
+            refuse_mixing(module, x)
+            clipping(module, x, 1.0).release()
     if (shape, n_classes) == ((1, 8, 8), 10):
         _check_learns(build, name)
 

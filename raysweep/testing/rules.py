@@ -27,17 +27,6 @@ class BrokenRule(AssertionError):
     """A class or a function breaks a rule of its contract."""
 
 
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Train on one thread, which is fastest for small networks, and repeats exactly."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def demand(holds: Any, name: str, rule: str, found: Any) -> None:
     """Raise :class:`BrokenRule` unless ``holds``."""
     if not holds:
