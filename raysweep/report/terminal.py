@@ -43,7 +43,7 @@ def print_summary(summary: Summary, results: Results, name: str) -> None:
         print("the same command continues; no record was written, so there is no front")
         return
 
-    print_front(results, summary.front)
+    print_front(results, summary.front, results.compared())
     from raysweep.report.figures import write_front  # here, because it takes a second to import
 
     figure = write_front(results, summary.front, name)
@@ -73,9 +73,10 @@ def print_summary_json(summary: Summary, results: Results, name: str) -> None:
 def print_front_of(results: Results, *, everything: bool, where: Sequence[Condition] = ()) -> None:
     """Print the front, how many trials it was chosen from, and its hypervolume."""
     columns = [*_axis_columns(results), "strongest_attack", "attack_auc_low", "attack_auc_high"]
-    trials = meeting(results.compared([*columns, *(c.column for c in where)]), where)
+    compared = results.compared([*columns, *(c.column for c in where)])
+    trials = meeting(compared, where)
     front = results.objectives.front(trials, everything=everything)
-    print_front(results, front)
+    print_front(results, front, compared)
 
     corner = results.objectives.reference_point(trials)
     reference = ", ".join(
@@ -93,17 +94,18 @@ def _axis_columns(results: Results) -> list[str]:
     return ["epsilon" if axis == "target_epsilon" else axis for axis in results.axes]
 
 
-def print_front(results: Results, front: pd.DataFrame) -> None:
+def print_front(results: Results, front: pd.DataFrame, trials: pd.DataFrame) -> None:
     """Print the front as a table, and a warning if every trial with DP-SGD collapsed.
 
-    The columns are what differs between joined sweeps, the axes, the objectives with the interval
-    of the AUC, and the strongest attack where there is room. A terminal shows as many rows as fit.
+    ``trials`` are those of :meth:`Results.compared`. The columns are what differs between joined
+    sweeps, the axes, the objectives with the interval of the AUC, and the strongest attack where
+    there is room. A terminal shows as many rows as fit.
     """
     if front.empty:
         print("no trial stands on the front: all failed, collapsed or did not converge")
     else:
         _print_table(results, front)
-    warning = collapsed_with_dp(results.compared())
+    warning = collapsed_with_dp(trials)
     if warning:
         print(f"warning: {warning}")
 
