@@ -46,17 +46,34 @@ seed: 3
 """
 
 
-STARTS_RAY = {"test_faults.py", "test_nodes.py", "test_object_store.py", "test_sweep.py"}
+STARTS_RAY = {
+    "test_faults.py",
+    "test_nodes.py",
+    "test_object_store.py",
+    "test_surroundings.py",
+    "test_sweep.py",
+}
 SLOW = {"test_analysis.py", "test_report.py"}
 
 
 def pytest_collection_modifyitems(items):
-    """Mark whole files as `ray` or `slow`; single tests carry the mark themselves."""
+    """Mark whole files as `ray` or `slow`, and spread the tests that start Ray over all others.
+
+    Single tests carry the mark themselves. A test that starts Ray waits more than it computes:
+    beside others the processors are busy, and at the end they would stand still.
+    """
     for item in items:
         if item.path.name in STARTS_RAY:
             item.add_marker(pytest.mark.ray)
         if item.path.name in SLOW:
             item.add_marker(pytest.mark.slow)
+
+    of_ray = [item for item in items if item.get_closest_marker("ray")]
+    others = [item for item in items if not item.get_closest_marker("ray")]
+    step = len(others) // max(1, len(of_ray)) + 1
+    for place, item in enumerate(of_ray):
+        others.insert(place * step, item)
+    items[:] = others
 
 
 @pytest.fixture(autouse=True)

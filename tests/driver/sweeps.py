@@ -30,7 +30,7 @@ def run(*args, cwd):
     """Run the raysweep command; return its exit code, output and errors."""
     with start(*args, cwd=cwd) as process:
         try:
-            out, err = process.communicate(timeout=300)
+            out, err = process.communicate(timeout=600)
         finally:
             process.kill()
     assert "Traceback" not in out + err, err
@@ -51,7 +51,7 @@ def wait_until(condition, process=None, *, seconds, pause=0.05):
         time.sleep(pause)
 
 
-def wait_for_trials(results, n, process, seconds=120):
+def wait_for_trials(results, n, process, seconds=300):
     """Wait until a results folder holds ``n`` finished trials."""
     wait_until(lambda: len(finished(results)) >= n, process, seconds=seconds, pause=0.02)
 

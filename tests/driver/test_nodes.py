@@ -15,7 +15,7 @@ from benchmarks.nodes import Nodes
 from raysweep.driver.tune_controller import Controller
 from raysweep.records.results import load
 
-pytestmark = pytest.mark.timeout(600)  # of a busy machine; some 20 s each
+pytestmark = pytest.mark.timeout(900)  # of a busy machine; some 20 s each
 
 # A worker takes 5 seconds to start, a trial a fraction of that; it says where it ran.
 SLOW_START = """
@@ -103,7 +103,7 @@ def test_nodes_that_join_or_come_back_run_trials(folder):
         nodes.add()
         wait_until(lambda: nodes_noted() == 3, process, seconds=250)
         process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=200)
         assert process.returncode == 130, output
     before = finished(folder / "out")
     n = int(load(folder / "out").trials["number"].max()) + 3

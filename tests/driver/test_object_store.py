@@ -29,7 +29,7 @@ from raysweep.records.store import Store
 
 BIN = Path(sys.executable).parent
 RCLONE = shutil.which("rclone", path=str(BIN)) or shutil.which("rclone")
-pytestmark = [pytest.mark.timeout(240), pytest.mark.skipif(RCLONE is None, reason="needs rclone")]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.skipif(RCLONE is None, reason="needs rclone")]
 
 
 def serve(folder, port):
@@ -113,7 +113,7 @@ def test_a_sweep_on_s3_is_read_while_it_runs_killed_and_continued(bucket, tmp_pa
     process.communicate()
     before = finished(folder / "deep/out")
     process = start(*args, cwd=tmp_path)
-    out, err = process.communicate(timeout=200)
+    out, err = process.communicate(timeout=400)
     assert process.returncode == 0, err
     assert "6 trials, 0 failed" in out
     after = finished(folder / "deep/out")
@@ -134,7 +134,7 @@ def test_a_sweep_waits_for_a_bucket_that_is_gone_for_a_while(bucket, tmp_path):
     before = finished(folder / "out")
     time.sleep(15)
     switch(True)
-    out, err = process.communicate(timeout=200)
+    out, err = process.communicate(timeout=400)
     assert process.returncode == 0, err
     assert "8 trials, 0 failed" in out
     assert "waiting for it another" in " ".join(err.split())

@@ -14,7 +14,7 @@ from raysweep.driver.cluster import _explain
 from raysweep.driver.surroundings import made_fit, remedy_for
 from raysweep.records.results import load
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.ray]
+pytestmark = pytest.mark.timeout(600)
 
 ONE_EPOCH = SMALL.replace("epochs: 4", "epochs: 1").replace("trials: 5", "trials: 2")
 
@@ -64,7 +64,7 @@ def test_a_ray_that_is_there_already_gets_the_same_rules_as_raysweeps_own(tmp_pa
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=400,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -26,7 +26,7 @@ from raysweep.records.objectives import Objectives
 from raysweep.records.results import load
 from raysweep.records.store import Store
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_continues(folder):
     process = start("sweep", "small.yaml", "--out", "out", "--trials", "8", cwd=folder)
     wait_for_trials(folder / "out", 2, process)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=200)
     assert process.returncode == 130, err
     assert "the same command continues" in out
     assert "Traceback" not in err
@@ -233,7 +233,7 @@ def test_a_second_ctrl_c_ends_at_once_and_leaves_no_process(folder):
     process.send_signal(signal.SIGINT)
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=200)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     _, alive = psutil.wait_procs(family, timeout=30)
@@ -270,7 +270,7 @@ def test_a_sweep_waits_for_a_results_folder_that_is_gone_for_a_while(folder):
     before = {path.name for path in (folder / "away" / "trials").glob("*.parquet")}
     assert process.poll() is None
     (folder / "away").rename(folder / "out")
-    out, err = process.communicate(timeout=150)
+    out, err = process.communicate(timeout=400)
     assert process.returncode == 0, err
     assert "9 trials, 0 failed" in out
     assert "it is gone: it holds no space.yaml" in err
@@ -286,7 +286,7 @@ def test_a_results_folder_in_use_is_refused_with_the_process_number(folder):
         assert code == 2
         assert f"is in use by process {process.pid}" in err
     finally:
-        process.communicate(timeout=100)
+        process.communicate(timeout=300)
     assert process.returncode == 0
 
 
@@ -297,7 +297,7 @@ def test_a_sweep_ends_without_loss_when_the_folder_takes_no_records_for_too_long
     scores = folder / "out" / "scores"
     scores.rename(folder / "kept")
     scores.write_text("in the way")
-    _, err = process.communicate(timeout=100)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 2, err
     assert "cannot be written" in err
     assert "finished trials are safe" in err
