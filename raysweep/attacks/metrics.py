@@ -1,4 +1,4 @@
-"""Measures of attacks, with their intervals, in NumPy and SciPy without torch.
+"""Measures of attacks, in NumPy without torch; their intervals are in ``intervals``.
 
 A higher score means that an example is more likely a member. An AUC below 0.5 is reported as it
 is, never flipped.
@@ -6,25 +6,21 @@ is, never flipped.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
+from raysweep.attacks import intervals
+from raysweep.attacks.intervals import Interval
 from raysweep.errors import NotFinite
 from raysweep.training.signals import Floats
 
 Bools = NDArray[np.bool_]
 
-
-class Interval(NamedTuple):
-    """A figure and the two ends of its interval."""
-
-    value: float
-    low: float
-    high: float
+TPR_NEEDS = 10  # false positives that are expected where a true-positive rate is measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,50 +68,64 @@ def roc(scores: Floats, is_member: Bools) -> tuple[Floats, Floats]:
 
 
 def auc_interval(
-    scores: Floats, is_member: Bools, *, seed: int, level: float = 0.95, resamples: int = 1000
+    scores: Floats | Sequence[Floats], is_member: Bools, *, level: float = 0.95
 ) -> Interval:
-    """Return the AUC with a percentile bootstrap interval.
+    """Return the AUC with its interval, see :func:`raysweep.attacks.intervals.of_auc`.
 
-    Members and nonmembers are resampled separately, on the ranks of the scores.
+    For several attacks' ``scores`` of the same examples, it is that of the mean of their AUCs.
     """
-    rng = np.random.default_rng(seed)
-    values, group = np.unique(scores, return_inverse=True)
-    members, nonmembers = group[is_member], group[~is_member]
-
-    draws = np.empty(resamples)
-    for i in range(resamples):
-        up = _resampled_counts(members, len(values), rng)
-        down = _resampled_counts(nonmembers, len(values), rng)
-        draws[i] = up @ (np.cumsum(down) - down / 2) / len(members) / len(nonmembers)
-
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(auc(scores, is_member), float(low), float(high))
+    each = [scores] if isinstance(scores, np.ndarray) else scores
+    pairs = [_placements(one, is_member) for one in each]
+    members, nonmembers = (np.mean(side, axis=0) for side in zip(*pairs, strict=True))
+    return intervals.of_auc(members, nonmembers, level)
 
 
-def _resampled_counts(ranks: NDArray[np.int64], size: int, rng: np.random.Generator) -> Floats:
-    """Return how often a bootstrap resample of ``ranks`` holds each rank, (size,)."""
-    drawn = ranks[rng.integers(len(ranks), size=len(ranks))]
-    return np.bincount(drawn, minlength=size).astype(np.float64)
+def _placements(scores: Floats, is_member: Bools) -> tuple[Floats, Floats]:
+    """Return the share of nonmembers below each member, and of members above each nonmember."""
+    members, nonmembers = scores[is_member], scores[~is_member]
+    return _shares_below(members, nonmembers), 1 - _shares_below(nonmembers, members)
 
 
-def proportion(successes: int, n: int, level: float = 0.95) -> Interval:
-    """Return successes / n with its exact interval (Clopper & Pearson 1934).
+def _shares_below(values: Floats, others: Floats) -> Floats:
+    """Return the share of ``others`` that is below each of ``values``, ties counting one half."""
+    ordered = np.sort(others)
+    below = np.searchsorted(ordered, values, side="left")
+    up_to = np.searchsorted(ordered, values, side="right")
+    shares: Floats = (below + up_to) / 2 / len(others)
+    return shares
 
-    >>> [round(x, 4) for x in proportion(0, 10)]
-    [0.0, 0.0, 0.3085]
+
+def null_auc(
+    scores: Sequence[Floats],
+    is_member: Bools,
+    *,
+    choose: Callable[[Floats], float],
+    seed: int,
+    draws: int = 400,
+) -> tuple[float, float]:
+    """Return the mean and the 95 % quantile of an AUC if nothing leaked.
+
+    ``choose`` makes one figure of the AUCs of several attacks, such as the largest. The largest is
+    above 0.5 by chance, so 0.5 is not its zero. The attacks' ``scores`` stay, and the membership is
+    permuted ``draws`` times.
     """
-    tail = (1 - level) / 2
-    low = special.betaincinv(successes, n - successes + 1, tail) if successes else 0.0
-    high = special.betaincinv(successes + 1, n - successes, 1 - tail) if successes < n else 1.0
-    return Interval(successes / n, float(low), float(high))
+    rng, n_members = np.random.default_rng(seed), int(is_member.sum())
+    ranks = np.stack([_ranks(one) for one in scores])
+
+    n_nonmembers = len(is_member) - n_members
+    figures = np.empty(draws)
+    for i in range(draws):
+        chosen = rng.permutation(len(is_member))[:n_members]
+        areas = (ranks[:, chosen].mean(axis=1) - (n_members + 1) / 2) / n_nonmembers
+        figures[i] = choose(areas)
+    return float(figures.mean()), float(np.quantile(figures, 0.95))
 
 
-def _wilson(p: float, n: int, level: float) -> tuple[float, float]:
-    """Return the score interval of a proportion ``p`` of ``n`` (Wilson 1927)."""
-    z = float(special.ndtri((1 + level) / 2))
-    centre = p + z * z / (2 * n)
-    spread = z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return (centre - spread) / (1 + z * z / n), (centre + spread) / (1 + z * z / n)
+def _ranks(scores: Floats) -> Floats:
+    """Return the rank of each score from 1 up; equal scores share the mean of theirs."""
+    _, group, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks: Floats = (np.cumsum(counts) - (counts - 1) / 2)[group]
+    return ranks
 
 
 def advantage(scores: Floats, is_member: Bools, threshold: float, level: float = 0.95) -> Interval:
@@ -127,8 +137,8 @@ def advantage(scores: Floats, is_member: Bools, threshold: float, level: float =
     flagged = scores >= threshold
     tpr, fpr = float(flagged[is_member].mean()), float(flagged[~is_member].mean())
 
-    t_low, t_high = _wilson(tpr, int(is_member.sum()), level)
-    f_low, f_high = _wilson(fpr, int((~is_member).sum()), level)
+    t_low, t_high = intervals.wilson(tpr, int(is_member.sum()), level)
+    f_low, f_high = intervals.wilson(fpr, int((~is_member).sum()), level)
     gap = tpr - fpr
     low = gap - np.hypot(tpr - t_low, f_high - fpr)
     high = gap + np.hypot(t_high - tpr, fpr - f_low)
@@ -148,25 +158,36 @@ def advantage_oracle(scores: Floats, is_member: Bools) -> float:
     return max(0.0, float((tpr - fpr).max()))
 
 
+def nonmembers_for(fpr: float) -> int:
+    """Return how many nonmembers a true-positive rate at ``fpr`` needs: TPR_NEEDS / fpr.
+
+    >>> nonmembers_for(0.01)
+    1000
+    """
+    return ceil(TPR_NEEDS / fpr - 1e-9)
+
+
 def tpr_at_fpr(
     scores: Floats, is_member: Bools, fpr: float, *, seed: int, level: float = 0.95
 ) -> TprAtFpr | None:
     """Return the TPR at the largest false-positive rate <= ``fpr`` that n nonmembers can have.
 
-    Ties are broken at random by ``seed``. The interval is exact for the chosen threshold. Return
-    None if one false positive among the nonmembers already exceeds ``fpr``.
+    Ties are broken at random by ``seed``. The interval does not take the threshold for given, see
+    :func:`raysweep.attacks.intervals.of_tpr`. Return None if fewer than TPR_NEEDS false positives
+    are expected: the threshold, and with it the figure, would be known too badly.
     """
-    n_nonmembers = int((~is_member).sum())
-    allowed = int(np.floor(fpr * n_nonmembers + 1e-9))
-    if allowed == 0:
+    n_members, n_nonmembers = int(is_member.sum()), int((~is_member).sum())
+    if n_nonmembers < nonmembers_for(fpr):
         return None
 
     tie_break = np.random.default_rng(seed).random(len(scores))
-    falling = np.lexsort((tie_break, scores))[::-1]
-    false_positives = np.cumsum(~is_member[falling])
-    true_positives = int(is_member[falling][false_positives <= allowed].sum())
-    tpr = proportion(true_positives, int(is_member.sum()), level)
-    return TprAtFpr(tpr=tpr, realised_fpr=allowed / n_nonmembers)
+    falling = is_member[np.lexsort((tie_break, scores))[::-1]]
+    members_above = np.cumsum(falling, dtype=np.int64)[~falling]
+
+    allowed = int(np.floor(fpr * n_nonmembers + 1e-9))
+    hits = members_above[allowed] if allowed < n_nonmembers else n_members
+    low, high = intervals.of_tpr(members_above, n_members, fpr, level)
+    return TprAtFpr(tpr=Interval(hits / n_members, low, high), realised_fpr=allowed / n_nonmembers)
 
 
 def relative_gap(

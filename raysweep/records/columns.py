@@ -48,6 +48,8 @@ class TrialRecord:
     attack_auc: float | None = None
     attack_auc_low: float | None = None
     attack_auc_high: float | None = None
+    attack_auc_null: float | None = None
+    attack_auc_null_high: float | None = None
     strongest_attack: str | None = None
     inversion_mse: float | None = None
     inversion_floor: float | None = None

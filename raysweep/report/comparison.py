@@ -48,12 +48,18 @@ def _undefended(base: Row) -> str:
     if auc is None:
         return f"{sentence}."
     sentence += f", and the strongest attack reaches an AUC of {auc_text(base)}"
-    if low is not None and low <= 0.5:
-        return f"{sentence}, which cannot be told apart from a guess (0.5)."
+    if low is not None and low <= (base["attack_auc_null"] or 0.5):
+        return f"{sentence}, which cannot be told apart from a guess{_zero(base)}."
     return (
         f"{sentence}: of one member and one stranger it picks the member {100 * auc:.0f} times in "
         "100, and a guess 50 times."
     )
+
+
+def _zero(row: Row) -> str:
+    """Return what the strongest of the attacks reaches by chance, in brackets, if it is known."""
+    null = row["attack_auc_null"]
+    return " (0.5)" if null is None else f" (without a leak the same attacks reach {null:.3f})"
 
 
 def _beside(row: Row, base: Row) -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 import yaml
 
 from raysweep import defences
-from raysweep.attacks.metrics import Interval, proportion
+from raysweep.attacks.intervals import Interval, proportion
 from raysweep.config import from_plain
 from raysweep.config.own_class import is_own_key, reference_of
 from raysweep.config.user_function import is_reference
@@ -40,6 +40,7 @@ COLUMNS = (
     *(f"n_{name}" for name in SPLITS),
     "attack_auc_low",
     "attack_auc_high",
+    "attack_auc_null",
     "strongest_attack",
 )
 """The columns read of every trial, besides those that decide the front and those that varied."""

@@ -131,6 +131,7 @@ def _card(material: Material, name: str, row: Row, colour: str) -> Html:
     lines = {
         "accuracy": comparison.accuracy_text(row),
         "attack AUC": comparison.auc_text(row),
+        "without a leak": _cell(row["attack_auc_null"]) if row["attack_auc_null"] else "",
         "inversion MSE": _inversion(row),
         "epsilon": _epsilon(row),
         **{key: value for key, value in differing.items() if value is not None},
@@ -223,7 +224,8 @@ def _members(material: Material, pictures: Sequence[Picture]) -> Html:
     note = (
         "Members found, while so many strangers are called members. Towards the left end of the "
         "figure hardly any stranger is: there, one person is harmed most. A rate is missing where "
-        "there are too few nonmembers to measure it."
+        "fewer than ten strangers would be called members: 10 % needs 100 nonmembers, 1 % needs "
+        "1,000, and 0.1 % needs 10,000."
     )
     return join(figures, table("Members found", headings, rows) if rows else Html(""), _note(note))
 

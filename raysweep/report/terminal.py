@@ -6,7 +6,7 @@ import dataclasses
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import isfinite
 from typing import Any
 
@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raysweep import data
+from raysweep.attacks.metrics import nonmembers_for
 from raysweep.config.plain_text import one_line
 from raysweep.data import Dataset, Splits
 from raysweep.records.columns import EpochRecord, TrialResult
@@ -228,19 +229,48 @@ def print_trial(result: TrialResult) -> None:
         f"{record.train_seconds:.1f} s training, {record.attack_seconds:.1f} s attacks"
     )
     if record.collapsed:
-        print("collapsed: accuracy is no better than the largest class; attacks on it say nothing")
+        print("collapsed: its predictions say nothing about the labels, nor do attacks on it")
         if record.epsilon is not None and isfinite(record.epsilon):
             print(f"remedy: {DP_REMEDY}")
 
     table = Table()
-    names = ("attack", "layer", "AUC [95 %]", "TPR at 1 % FPR", "MSE", "floor", "SSIM", "decoder")
+    rate, percent = _least_fpr(result)
+    names = ("attack", "layer", "AUC [95 %]", f"TPR at {percent} FPR", "MSE", "floor", "SSIM")
+    names = (*names, "decoder")
     for name in names:
         table.add_column(name, justify="left" if name == "attack" else "right")
 
     for a in result.attacks:
-        auc = "" if a.auc is None else f"{a.auc:.3f} [{a.auc_low:.3f}, {a.auc_high:.3f}]"
-        numbers = (a.tpr_at_fpr_0_01, a.mse, a.floor_mean, a.ssim)
-        tpr, mse, floor, ssim = ("" if x is None else f"{x:.4f}" for x in numbers)
+        auc = _with_interval(a.auc, a.auc_low, a.auc_high)
+        tpr = _with_interval(*(getattr(a, f"{rate}{end}") for end in ("", "_low", "_high")))
+        mse, floor, ssim = ("" if x is None else f"{x:.4f}" for x in (a.mse, a.floor_mean, a.ssim))
         table.add_row(a.attack, a.layer or "", auc, tpr, mse, floor, ssim, a.decoder or "")
 
     Console(width=None if sys.stdout.isatty() else 120).print(table)
+    for line in _beside_attacks(result):
+        print(line)
+
+
+def _with_interval(value: float | None, low: float | None, high: float | None) -> str:
+    return "" if value is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _least_fpr(result: TrialResult) -> tuple[str, str]:
+    """Return the column of a true-positive rate, at 1 % or, if it is unknown there, at 10 %."""
+    is_known = any(a.tpr_at_fpr_0_01 is not None for a in result.attacks)
+    return ("tpr_at_fpr_0_01", "1 %") if is_known else ("tpr_at_fpr_0_1", "10 %")
+
+
+def _beside_attacks(result: TrialResult) -> Iterator[str]:
+    """Yield what to know beside the table of attacks: the AUC's zero, and what is missing."""
+    record = result.trial
+    if record.attack_auc is not None and record.attack_auc_null is not None:
+        yield (
+            f"attack AUC that counts: {record.attack_auc:.3f}; without any leak the same attacks "
+            f"would reach {record.attack_auc_null:.3f}, and rarely more than "
+            f"{record.attack_auc_null_high:.3f}"
+        )
+    judged = [a for a in result.attacks if a.n_nonmembers is not None]
+    needed = nonmembers_for(0.01)
+    if judged and all(a.tpr_at_fpr_0_01 is None for a in judged):
+        yield f"a TPR at 1 % FPR needs {needed:,} nonmembers, got {judged[0].n_nonmembers:,}"

@@ -141,9 +141,9 @@ def gather(parts: Iterable[Tensor], n: int) -> Tensor:
     return result
 
 
-def accuracy(
+def predict(
     model: nn.Module, examples: Split, device: torch.device, *, batch: int = EVALUATION_BATCH
-) -> float:
-    """Return the share of examples whose highest logit is their label, in [0, 1]."""
-    predicted = compute_logits(model, examples, device, batch).argmax(axis=1)
-    return float((predicted == examples.labels).mean())
+) -> NDArray[np.int64]:
+    """Return the class with the highest logit for each example, (n,)."""
+    predicted: NDArray[np.int64] = compute_logits(model, examples, device, batch).argmax(axis=1)
+    return predicted

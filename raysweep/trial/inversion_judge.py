@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from raysweep.attacks import metrics
+from raysweep.attacks import intervals, metrics
 from raysweep.attacks.contract import InversionAttack, Knowledge, Observed, check_reconstruction
 from raysweep.config import sub_seed
 from raysweep.config.own_class import naming
@@ -186,7 +186,7 @@ def _recognition_figures(
 ) -> dict[str, Any]:
     if recognition is None:
         return {}
-    rate = metrics.proportion(int((recognition.names == labels).sum()), len(labels))
+    rate = intervals.proportion(int((recognition.names == labels).sum()), len(labels))
     return {
         "recognition_rate": rate.value,
         "recognition_rate_low": rate.low,

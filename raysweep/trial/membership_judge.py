@@ -79,7 +79,7 @@ def judge_membership(
 
 def _figures(scores: Scores, truth: NDArray[np.bool_], *, seed: int) -> dict[str, Any]:
     values = scores.values.astype(np.float64)
-    area = metrics.auc_interval(values, truth, seed=sub_seed(seed, "bootstrap"))
+    area = metrics.auc_interval(values, truth)
     figures: dict[str, Any] = {
         "auc": area.value,
         "auc_low": area.low,

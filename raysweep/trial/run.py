@@ -36,7 +36,7 @@ from raysweep.records.provenance import failed_record, now, versions
 from raysweep.records.trial_config import TrialConfig
 from raysweep.training.devices import default_device
 from raysweep.training.loop import Epoch, train
-from raysweep.training.target import TrainedTarget, accuracy
+from raysweep.training.target import TrainedTarget, predict
 from raysweep.trial import preflight, verdict
 from raysweep.trial.faults import machine_failure, reason
 from raysweep.trial.finite import naming_splits
@@ -236,16 +236,17 @@ class _Trial:
         at_rung = epoch.number in self.rungs
         cheap = rung_figures(self.config, self.splits, epoch, self.device) if at_rung else {}
         validation, batch = self.splits.validation, self.recipe.evaluation_batch
-        validation_accuracy = accuracy(epoch.model, validation, self.device, batch=batch)
+        predicted = predict(epoch.model, validation, self.device, batch=batch)
+        accuracy = float((predicted == validation.labels).mean())
 
         record = EpochRecord(
             trial_id=self.config.trial_id,
             epoch=epoch.number,
             loss=epoch.loss,
             train_accuracy=epoch.train_accuracy,
-            accuracy=validation_accuracy,
+            accuracy=accuracy,
             epsilon=inf if epoch.privacy is None else epoch.privacy.epsilon,
-            collapsed=verdict.is_collapsed(validation_accuracy, validation.labels),
+            collapsed=verdict.is_collapsed(predicted, validation.labels),
             train_seconds=train_seconds,
             **cheap,
         )
@@ -258,7 +259,7 @@ class _Trial:
             "pruned",
             stopped_epoch=epoch.number,
             train_seconds=train_seconds,
-            accuracy=validation_accuracy,
+            accuracy=accuracy,
             collapsed=record.collapsed,
             **verdict.privacy(epoch.privacy),
         )

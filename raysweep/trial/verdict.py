@@ -18,10 +18,25 @@ if TYPE_CHECKING:
     from raysweep.training.recipe import PrivacySpent
 
 
-def is_collapsed(accuracy: float, labels: NDArray[np.int64]) -> bool:
-    """Return whether an accuracy is within three standard errors of the largest class."""
-    share = float(np.bincount(labels).max() / len(labels))
-    return accuracy <= share + 3 * sqrt(share * (1 - share) / len(labels))
+def is_collapsed(predicted: NDArray[np.int64], labels: NDArray[np.int64]) -> bool:
+    """Return whether predictions (n,) say nothing about the labels (n,).
+
+    Their balanced accuracy, the mean over classes of the share that is recognised, is then within
+    three standard errors of 1 / classes. The error is that of the same predictions in random order,
+    so that a model which always names one class has collapsed, and one which recognises a rare
+    class has not.
+    """
+    classes, label = np.unique(labels, return_inverse=True)
+    n, n_classes, of_class = len(labels), len(classes), np.bincount(label)
+    named = np.array([(predicted == one).sum() for one in classes])
+    hits = np.bincount(label[predicted == labels], minlength=n_classes)
+    excess = (hits / of_class).sum() - named.sum() / n
+
+    # In a random order the hits of the classes are multivariate hypergeometric.
+    alone = (named * (n - named) * (n - of_class) / of_class).sum()
+    together = named.sum() ** 2 - (named**2).sum()
+    error = sqrt((alone + together) / (n * n * max(n - 1, 1)))
+    return bool(excess <= 3 * error + 1e-9)
 
 
 def strongest_membership(
@@ -30,31 +45,33 @@ def strongest_membership(
     """Return the AUC that counts. The interval of the strongest of k is at level 1 - 0.05 / k.
 
     White-box attacks count only if the space names them: a front compares what outsiders can do.
+    ``attack_auc_null`` is the figure's zero, which for the strongest of k is above 0.5.
     """
-    records = {r.attack: r for r in attacks if r.family == "membership"}
-    counted = {name: records[name].auc for name in config.attacks.counted}
-    aucs = {name: auc for name, auc in counted.items() if auc is not None}
+    counted = config.attacks.counted
+    rows = {r.attack: r for r in scores if r.attack in counted}
+    aucs = {r.attack: r.auc for r in attacks if r.attack in rows and r.auc is not None}
     if not aucs:
         return {}
-    choice = config.attacks.attack_auc
-    if choice == "mean":
-        return {"attack_auc": float(np.mean(list(aucs.values())))}
 
+    choice = config.attacks.attack_auc
     winner = max(aucs, key=lambda name: aucs[name]) if choice == "strongest" else choice
-    k = len(aucs) if choice == "strongest" else 1
-    rows = next(rows for rows in scores if rows.attack == winner)
+    judged = [rows[name].score for name in aucs]
+    member = rows[next(iter(aucs))].member
     area = metrics.auc_interval(
-        rows.score,
-        rows.member,
-        seed=sub_seed(config.seed, "strongest", winner),
-        level=1 - 0.05 / k,
-        resamples=1000 * k,
+        judged if choice == "mean" else rows[winner].score,
+        member,
+        level=1 - 0.05 / (len(aucs) if choice == "strongest" else 1),
     )
+    seed = sub_seed(config.seed, "null")
+    choose = np.mean if choice == "mean" else np.max
+    null, null_high = metrics.null_auc(judged, member, choose=choose, seed=seed)
     return {
         "attack_auc": area.value,
         "attack_auc_low": area.low,
         "attack_auc_high": area.high,
-        "strongest_attack": winner,
+        "attack_auc_null": null,
+        "attack_auc_null_high": null_high,
+        "strongest_attack": None if choice == "mean" else winner,
     }
 
 

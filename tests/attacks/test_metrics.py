@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from raysweep.attacks import metrics
+from raysweep.attacks import intervals, metrics
 
 
 def shifted_normals(d, n=4000, seed=0):
@@ -42,21 +42,80 @@ def test_the_area_below_the_curve_is_the_auc(scores):
     assert (fpr[0], tpr[0], fpr[-1], tpr[-1]) == (0, 0, 1, 1)
 
 
-def test_the_bootstrap_interval_covers_the_truth_about_95_times_in_100():
-    truth_auc, covered = norm.cdf(0.5 / np.sqrt(2)), 0
-    for seed in range(60):
-        scores, truth = shifted_normals(0.5, n=150, seed=seed)
-        area = metrics.auc_interval(scores, truth, seed=seed, resamples=300)
-        covered += area.low <= truth_auc <= area.high
-    assert 51 <= covered <= 60
+@pytest.mark.parametrize(
+    ("d", "n_members", "n_nonmembers"),
+    [(0, 200, 200), (0.5, 150, 150), (1, 500, 100), (3, 200, 200)],
+)
+def test_the_interval_of_an_auc_covers_the_truth_about_95_times_in_100(d, n_members, n_nonmembers):
+    rng, truth = np.random.default_rng(3), np.repeat([True, False], [n_members, n_nonmembers])
+    covered = 0
+    for _ in range(400):
+        scores = rng.normal(size=len(truth)) + d * truth
+        area = metrics.auc_interval(scores, truth)
+        covered += area.low <= norm.cdf(d / np.sqrt(2)) <= area.high
+    assert 0.92 <= covered / 400 <= 0.98
+
+
+def test_near_one_the_interval_of_an_auc_still_covers_the_truth():
+    rng, truth, covered = np.random.default_rng(0), np.repeat([True, False], 200), 0
+    for _ in range(300):
+        area = metrics.auc_interval(rng.normal(size=400) + 4.07 * truth, truth)  # AUC .998
+        covered += area.low <= norm.cdf(4.07 / np.sqrt(2)) <= area.high
+    assert covered / 300 >= 0.93
+
+    separated = metrics.auc_interval(np.arange(400.0)[::-1], truth)
+    assert (separated.value, separated.high) == (1.0, 1.0)
+    assert 0.95 < separated.low < 0.995
+
+
+def test_the_interval_of_an_auc_is_that_of_delong():
+    scores, truth = shifted_normals(0.5, n=300)
+    members, nonmembers = scores[truth], scores[~truth]
+    wins = (
+        (members[:, None] > nonmembers).mean(axis=1),
+        (members[:, None] > nonmembers).mean(axis=0),
+    )
+    error = np.sqrt(sum(np.var(side, ddof=1) / 300 for side in wins))
+
+    area = metrics.auc_interval(scores, truth)
+    assert area.value == pytest.approx(metrics.auc(scores, truth), abs=1e-12)
+    assert area.high - area.low == pytest.approx(2 * 1.96 * error, rel=0.01)
+
+
+def test_the_interval_of_a_mean_of_aucs_is_narrower_than_that_of_one():
+    scores, truth = shifted_normals(0.5, n=200)
+    other = shifted_normals(0.5, n=200, seed=1)[0]
+    one, both = metrics.auc_interval(scores, truth), metrics.auc_interval([scores, other], truth)
+    mean = (metrics.auc(scores, truth) + metrics.auc(other, truth)) / 2
+    assert both.value == pytest.approx(mean, abs=1e-12)
+    assert both.high - both.low < 0.8 * (one.high - one.low)
 
 
 def test_a_corrected_interval_is_wider():
     scores, truth = shifted_normals(0.3, n=200)
-    plain = metrics.auc_interval(scores, truth, seed=0)
-    strict = metrics.auc_interval(scores, truth, seed=0, level=1 - 0.05 / 4, resamples=4000)
+    plain = metrics.auc_interval(scores, truth)
+    strict = metrics.auc_interval(scores, truth, level=1 - 0.05 / 4)
     assert strict.low < plain.low
     assert plain.high < strict.high
+
+
+def test_the_null_of_the_strongest_attack_is_what_it_reaches_without_a_leak():
+    rng, truth = np.random.default_rng(0), np.repeat([True, False], [500, 200])
+    strongest = []
+    for _ in range(200):
+        scores = rng.normal(size=(4, 700))
+        strongest.append(max(metrics.auc(one, truth) for one in scores))
+    mean, high = metrics.null_auc(list(scores), truth, choose=np.max, seed=0)
+
+    assert mean == pytest.approx(np.mean(strongest), abs=0.004)
+    assert high == pytest.approx(np.quantile(strongest, 0.95), abs=0.008)
+
+
+def test_the_null_of_a_single_attack_is_one_half():
+    scores, truth = shifted_normals(2.0, n=300)
+    mean, high = metrics.null_auc([scores], truth, choose=np.max, seed=0)
+    assert mean == pytest.approx(0.5, abs=0.003)
+    assert 0.52 < high < 0.56
 
 
 def test_advantage_of_shifted_normals_is_their_closed_form():
@@ -85,6 +144,31 @@ def test_tpr_is_read_off_at_a_realised_fpr_that_does_not_exceed_the_asked_one():
 def test_tpr_is_missing_where_the_nonmembers_are_too_few():
     scores, truth = shifted_normals(1.0, n=500)
     assert metrics.tpr_at_fpr(scores, truth, 0.001, seed=0) is None
+    assert metrics.tpr_at_fpr(scores, truth, 0.02, seed=0) is not None
+    assert metrics.tpr_at_fpr(scores, truth, 0.019, seed=0) is None
+    assert [metrics.nonmembers_for(fpr) for fpr in (0.1, 0.01, 0.001)] == [100, 1000, 10000]
+
+
+@pytest.mark.parametrize(
+    ("d", "n_members", "n_nonmembers", "fpr"),
+    [
+        (1, 500, 200, 0.1),
+        (0, 500, 200, 0.1),
+        (3, 500, 200, 0.1),
+        (0, 2000, 1000, 0.01),
+        (1, 2000, 1000, 0.01),
+        (3, 1000, 1000, 0.01),
+    ],
+)
+def test_the_interval_of_a_tpr_covers_the_truth_about_95_times_in_100(
+    d, n_members, n_nonmembers, fpr
+):
+    rng, truth = np.random.default_rng(5), np.repeat([True, False], [n_members, n_nonmembers])
+    rate, covered = norm.sf(norm.isf(fpr) - d), 0
+    for _ in range(250):
+        found = metrics.tpr_at_fpr(rng.normal(size=len(truth)) + d * truth, truth, fpr, seed=0)
+        covered += found.tpr.low <= rate <= found.tpr.high
+    assert 0.92 <= covered / 250 <= 0.99
 
 
 def test_ties_do_not_read_as_privacy():
@@ -96,7 +180,7 @@ def test_ties_do_not_read_as_privacy():
 def test_exact_interval_of_a_proportion_matches_scipy():
     from scipy.stats import binomtest
 
-    found = metrics.proportion(7, 40)
+    found = intervals.proportion(7, 40)
     exact = binomtest(7, 40).proportion_ci(method="exact")
     assert (found.low, found.high) == pytest.approx((exact.low, exact.high))
 

@@ -130,3 +130,19 @@ def test_a_trial_takes_as_many_threads_as_it_is_given_and_gives_them_back():
     assert set(seen[: len(seen) // 2]) == {2}
     assert set(seen[len(seen) // 2 :]) == {1}
     assert torch.get_num_threads() == before
+
+
+def test_the_zero_of_the_strongest_attack_stands_beside_it():
+    record = trial().trial
+    assert 0.5 < record.attack_auc_null < record.attack_auc_null_high < 0.65
+    assert record.attack_auc_low < record.attack_auc < record.attack_auc_high
+
+
+def test_the_mean_of_the_attacks_has_an_interval_and_one_half_as_its_zero():
+    given = "[max_posterior, loss]"
+    result = trial((given, f"{given}\n  attack_auc: mean"))
+    record = result.trial
+    assert record.attack_auc == pytest.approx(sum(a.auc for a in result.attacks) / 2)
+    assert record.attack_auc_low < record.attack_auc < record.attack_auc_high
+    assert record.attack_auc_null == pytest.approx(0.5, abs=0.01)
+    assert record.strongest_attack is None

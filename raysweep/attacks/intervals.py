@@ -1,0 +1,155 @@
+"""Intervals of the measures of attacks, in closed form: no resampling, no seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from raysweep.training.signals import Floats
+
+FEW = 5  # misordered examples of the smaller side below which an AUC's variance is not trusted
+
+HALVINGS = 30  # of an interval in which a root is searched: to 1e-9
+
+
+class Interval(NamedTuple):
+    """A figure and the two ends of its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def proportion(successes: int, n: int, level: float = 0.95) -> Interval:
+    """Return successes / n with its exact interval (Clopper & Pearson 1934).
+
+    >>> [round(x, 4) for x in proportion(0, 10)]
+    [0.0, 0.0, 0.3085]
+    """
+    tail = (1 - level) / 2
+    low = special.betaincinv(successes, n - successes + 1, tail) if successes else 0.0
+    high = special.betaincinv(successes + 1, n - successes, 1 - tail) if successes < n else 1.0
+    return Interval(successes / n, float(low), float(high))
+
+
+def wilson(p: float, n: int, level: float) -> tuple[float, float]:
+    """Return the score interval of a proportion ``p`` of ``n`` (Wilson 1927)."""
+    z = normal_quantile(level)
+    centre = p + z * z / (2 * n)
+    spread = z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return (centre - spread) / (1 + z * z / n), (centre + spread) / (1 + z * z / n)
+
+
+def normal_quantile(level: float) -> float:
+    """Return how many standard deviations a central interval of ``level`` reaches."""
+    return float(special.ndtri((1 + level) / 2))
+
+
+def of_mean(figures: Floats, level: float = 0.95) -> Interval:
+    """Return the mean of ``figures`` (n,) with Student's interval; NaN ends for a single figure.
+
+    >>> [round(x, 3) for x in of_mean(np.array([0.0, 1.0, 2.0]))]
+    [1.0, -1.484, 3.484]
+    """
+    n, mean = len(figures), float(np.mean(figures))
+    if n < 2:
+        return Interval(mean, np.nan, np.nan)
+    half = float(special.stdtrit(n - 1, (1 + level) / 2) * np.std(figures, ddof=1) / np.sqrt(n))
+    return Interval(mean, mean - half, mean + half)
+
+
+def of_auc(members: Floats, nonmembers: Floats, level: float = 0.95) -> Interval:
+    """Return an AUC with its interval from the placements of members and of nonmembers.
+
+    A member's placement, in [0, 1], is the share of nonmembers below it, and a nonmember's is the
+    share of members above it; the AUC is the mean of either. Their variances give that of the AUC
+    (DeLong et al. 1988), on the scale of its log-odds. Where fewer than FEW examples of the smaller
+    side are out of order, the interval is widened to the score interval of Newcombe 2006 (method
+    5), which has a width even when the scores are separated.
+    """
+    area, n = float(members.mean()), min(len(members), len(nonmembers))
+    ends = _of_log_odds(area, _variance(members) + _variance(nonmembers), level)
+    if min(area, 1 - area) * n < FEW:
+        wide = _newcombe(area, len(members), len(nonmembers), level)
+        ends = min(ends[0], wide[0]), max(ends[1], wide[1])
+    return Interval(area, *ends)
+
+
+def _variance(placements: Floats) -> float:
+    """Return the variance of the mean of ``placements``."""
+    if len(placements) < 2:
+        return 0.25
+    return float(placements.var(ddof=1) / len(placements))
+
+
+def _of_log_odds(area: float, variance: float, level: float) -> tuple[float, float]:
+    """Return the interval that is symmetric on the scale of the log-odds of ``area``."""
+    if not 0 < area < 1:
+        return area, area
+    reach = normal_quantile(level) * np.sqrt(variance) / (area * (1 - area))
+    odds = special.logit(area)
+    return float(special.expit(odds - reach)), float(special.expit(odds + reach))
+
+
+def _newcombe(area: float, n_members: int, n_nonmembers: int, level: float) -> tuple[float, float]:
+    """Return the areas that are a normal quantile away from ``area``, by their own variance."""
+    z, others = normal_quantile(level), (n_members + n_nonmembers) / 2 - 1
+
+    def is_outside(guess: float) -> bool:
+        spread = 1 + others * (1 - guess) / (2 - guess) + others * guess / (1 + guess)
+        variance = guess * (1 - guess) * spread / (n_members * n_nonmembers)
+        return bool(abs(area - guess) > z * np.sqrt(variance))
+
+    return _border(is_outside, 0.0, area), _border(is_outside, 1.0, area)
+
+
+def _border(is_outside: Callable[[float], bool], outside: float, inside: float) -> float:
+    """Return where ``is_outside`` turns between two points, the outer one if nowhere."""
+    for _ in range(HALVINGS):
+        middle = (outside + inside) / 2
+        if is_outside(middle):
+            outside = middle
+        else:
+            inside = middle
+    return outside
+
+
+def of_tpr(
+    members_above: NDArray[np.int64], n_members: int, fpr: float, level: float = 0.95
+) -> tuple[float, float]:
+    """Return the interval of the true-positive rate at a false-positive rate of ``fpr``.
+
+    ``members_above`` (nonmembers,) counts the members that score above each nonmember, the highest
+    nonmember first. How many of n nonmembers lie above the true threshold is binomial (n, fpr), so
+    the threshold is not taken for given: each count has its weight and its rate of members, with
+    Jeffreys' distribution (Brown et al. 2001), and the interval is that of their mixture.
+    """
+    n = len(members_above)
+    counts, weights = _binomial(n, fpr)
+
+    # Between two nonmembers the threshold may lie anywhere, so take half of the members there.
+    edges = np.concatenate([[0], members_above, [n_members]])
+    hits = (edges[counts] + edges[counts + 1]) / 2
+
+    def quantile(share: float) -> float:
+        low, high = 0.0, 1.0
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            below = weights @ special.betainc(hits + 0.5, n_members - hits + 0.5, middle)
+            low, high = (middle, high) if below < share else (low, middle)
+        return low
+
+    return quantile((1 - level) / 2), quantile((1 + level) / 2)
+
+
+def _binomial(n: int, rate: float) -> tuple[NDArray[np.int64], Floats]:
+    """Return the counts that a binomial (n, rate) may have, and the probability of each."""
+    counts = np.arange(n + 1)
+    ways = special.gammaln(n + 1) - special.gammaln(counts + 1) - special.gammaln(n - counts + 1)
+    weights = np.exp(ways + special.xlogy(counts, rate) + special.xlog1py(n - counts, -rate))
+    likely = weights > 1e-12
+    return counts[likely], weights[likely] / weights[likely].sum()
