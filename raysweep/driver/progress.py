@@ -17,6 +17,7 @@ from raysweep.config.durations import duration
 from raysweep.config.plain_text import printable
 from raysweep.driver.time_left import TimeLeft
 from raysweep.records.objectives import OBJECTIVES, Objectives
+from raysweep.records.seeds import average_seeds
 
 REFRESH = 0.5  # seconds between redraws of the live table
 
@@ -118,8 +119,8 @@ class Progress:
         """Return the size of the front and its hypervolume, for the current records."""
         if len(rows) != self._n_measured:
             self._n_measured = len(rows)
-            frame = pd.DataFrame(rows)
-            if len(frame):
+            if rows:
+                frame = average_seeds(pd.DataFrame(rows))
                 size = len(self._objectives.front(frame))
                 self._front_figures = size, self._objectives.hypervolume(frame)
         return self._front_figures

@@ -7,6 +7,7 @@ from typing import Any
 
 from raysweep.driver.lock import Lock
 from raysweep.records.results import Results
+from raysweep.records.seeds import average_seeds
 
 
 def status(results: Results) -> dict[str, Any]:
@@ -15,10 +16,10 @@ def status(results: Results) -> dict[str, Any]:
     ``missing`` counts what the space asks for and no record holds; a sweep that was started with
     --trials may end at another number. ``driver`` says who holds the lock, None if nobody does.
     """
-    trials = results.compared(["started_at"])
+    trials = results.measured(["started_at"])
     count = Counter(trials["status"])
     asked = int(results.documents[0]["sampler"]["trials"])
-    front = results.objectives.front(trials)
+    front = results.objectives.front(average_seeds(trials))
     best = {
         name: (front[name].max() if direction == "max" else front[name].min())
         for name, direction in results.objectives.to_plain().items()

@@ -29,6 +29,7 @@ class TrialRecord:
     """One row of ``trials``. ``defences`` becomes a column for each key of a defence."""
 
     trial_id: str
+    recipe: str | None = None
     number: int = 0
     status: Status
     error: str | None = None

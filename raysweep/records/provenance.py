@@ -30,6 +30,7 @@ def failed_record(config: TrialConfig, error: str) -> TrialRecord:
     """Return the row of a failed trial: its configuration and the reason, no measurements."""
     return TrialRecord(
         trial_id=config.trial_id,
+        recipe=config.recipe,
         status="failed",
         error=error,
         defences=config.defences,

@@ -14,7 +14,9 @@ from raysweep.records.conditions import Condition, meeting
 from raysweep.records.data_hashes import refuse_other_data
 from raysweep.records.folder import SPACE
 from raysweep.records.objectives import OBJECTIVES, REQUIREMENTS, Objectives
+from raysweep.records.seeds import average_seeds
 from raysweep.records.store import Store
+from raysweep.records.trial_config import recipe_of
 
 DECISIVE = ("status", *REQUIREMENTS, "inversion_floor", "n_classes")
 """The columns that a front and its hypervolume depend on, besides the objectives."""
@@ -82,9 +84,25 @@ class Results:
             frame = frame.drop_duplicates("trial_id")
         return frame.sort_values(["number", "trial_id"], ignore_index=True)
 
-    def compared(self, columns: Sequence[str] = ()) -> pd.DataFrame:
+    def measured(self, columns: Sequence[str] = ()) -> pd.DataFrame:
         """Return the columns that a front depends on, and some more ``columns``, of all trials."""
-        return self.rows([*DECISIVE, *OBJECTIVES, *columns])
+        names = dict.fromkeys([*DECISIVE, *OBJECTIVES, "recipe", "seed", *columns])
+        return self._with_recipes(self.rows(list(names)))
+
+    def compared(self, columns: Sequence[str] = ()) -> pd.DataFrame:
+        """Return :meth:`measured`, with one row for the trials that differ only in their seed."""
+        return average_seeds(self.measured(columns))
+
+    def _with_recipes(self, trials: pd.DataFrame) -> pd.DataFrame:
+        """Return ``trials`` with the recipes that older records lack, as far as they are needed."""
+        missing = trials["recipe"].isna()
+        if not missing.any():
+            return trials
+        recipes = trials["trial_id"]
+        if trials["seed"].nunique() > 1:
+            texts = self.rows(["config"]).set_index("trial_id")["config"]
+            recipes = recipes.map(texts.map(recipe_of))
+        return trials.assign(recipe=trials["recipe"].where(~missing, recipes))
 
     @property
     def attacks(self) -> pd.DataFrame:
@@ -125,13 +143,16 @@ class Results:
     def front(self, *, everything: bool = False, where: Sequence[Condition] = ()) -> pd.DataFrame:
         """Return the trials that no other dominates, best accuracy first.
 
-        With ``where``, trials that miss one of its conditions are left out first. See
-        :meth:`Objectives.front`.
+        With ``where``, trials that miss one of its conditions are left out first. Trials that
+        differ only in their seed are one row, the first of them, with the means of their figures
+        and their number in a column ``seeds``. See :meth:`Objectives.front`.
         """
         trials = meeting(self.compared([condition.column for condition in where]), where)
-        ids = self.objectives.front(trials, everything=everything)["trial_id"]
-        whole = self.rows(trials=set(ids)).set_index("trial_id", drop=False)
-        return whole.loc[ids].reset_index(drop=True)
+        recipes = self.objectives.front(trials, everything=everything)["recipe"]
+        measured = self.measured()
+        ids = measured["trial_id"][measured["recipe"].isin(set(recipes))]
+        whole = average_seeds(self._with_recipes(self.rows(trials=set(ids))))
+        return whole.set_index("recipe", drop=False).loc[recipes].reset_index(drop=True)
 
 
 def _parse_objectives(path: str, given: Mapping[str, Any]) -> Objectives:
@@ -163,6 +184,7 @@ def short_record(row: Mapping[str, Any], objectives: Objectives) -> dict[str, An
 
 _SHORT = (
     "trial_id",
+    "recipe",
     "status",
     "scenario",
     "accuracy",

@@ -94,6 +94,11 @@ class TrialConfig:
         """The first 16 hex digits of the SHA-256 of the canonical JSON."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
 
+    @property
+    def recipe(self) -> str:
+        """What trials that differ only in their seed share, made like ``trial_id``."""
+        return recipe_of(self.to_json())
+
     def to_json(self) -> str:
         """Return canonical JSON: sorted keys, no blanks, infinity as the text "inf"."""
         return self._json
@@ -114,6 +119,20 @@ class TrialConfig:
         """
         with _reading():
             return cls.parse(stored_settings(text))
+
+
+def recipe_of(text: str) -> str:
+    """Return the ``recipe`` of a configuration that ``to_json`` wrote.
+
+    Raises:
+        StoreError: the text is not a configuration.
+
+    """
+    with _reading():
+        document = json.loads(text)
+        del document["seed"]
+        canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
 def stored_settings(text: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ FEW = 200  # nonmembers or validation examples, below which small differences me
 MOST_REASONS = 5  # of failures, that are told one by one
 
 MISSED = {
-    "collapsed": "collapsed, so that their predictions say nothing about the labels, nor do attacks",
+    "collapsed": "collapsed: their predictions say nothing about the labels, nor do attacks",
     "inversion_converged": "have an inversion that did not converge, which is no privacy",
 }
 """Column -> the statement about trials that miss its requirement for the front."""

@@ -250,6 +250,8 @@ def _front(material: Material, pictures: Sequence[Picture]) -> Html:
     )
     if material.front["inversion_mse"].notna().any():
         note += "MSE is that of rebuilt members, and mean image that of a guess without the model. "
+    if "seeds" in material.front:
+        note += "Figures are means over the seeds of each configuration. "
     if n_drawn < n_eligible:
         note += f"The figures show {n_drawn:,} of {n_eligible:,} trials: the front and a sample. "
     if len(material.shown) < len(material.front):

@@ -15,6 +15,7 @@ from raysweep.records.columns import BASELINE
 from raysweep.records.objectives import Objectives
 from raysweep.records.pareto import leading
 from raysweep.records.results import Results, records
+from raysweep.records.seeds import average_seeds
 from raysweep.records.tables import SCHEMAS
 from raysweep.report import findings
 from raysweep.report.findings import Row
@@ -57,16 +58,17 @@ def gather(results: Results) -> Material:
     """Read the trials that the page needs, once, and select those that it shows."""
     keys = settings(results)
     columns = [key for key in keys if key in SCHEMAS["trials"].names or is_own_key(key)]
-    trials = results.compared([*findings.COLUMNS, *columns])
+    trials = results.measured([*findings.COLUMNS, *columns])
+    candidates = average_seeds(trials)
 
-    front = results.objectives.front(trials)
+    front = results.objectives.front(candidates)
     shown = front
     if len(front) > MOST_ROWS:
         values = results.objectives.comparable(front)
         shown = front[leading(values, results.objectives.directions, MOST_ROWS)]
 
     homes = _homes(results, trials)
-    picks = findings.highlights(trials, front, results.objectives, homes)
+    picks = findings.highlights(candidates, front, results.objectives, homes)
     ids = {*shown["trial_id"], *(row["trial_id"] for row in picks.values())}
     configs = results.rows(["config"], trials=ids)[["trial_id", "config"]]
     return Material(
@@ -104,7 +106,7 @@ def _homes(results: Results, trials: pd.DataFrame) -> dict[str, str]:
 
 def sample(material: Material) -> pd.DataFrame:
     """Return the trials that figures show: all eligible ones, or a sample of them and the front."""
-    trials = material.trials
+    trials = average_seeds(material.trials)
     on_front = trials["trial_id"].isin(material.front["trial_id"])
     values = trials[[name for name in material.objectives.names if name != "epsilon"]]
     eligible = material.objectives.eligible(trials)

@@ -95,6 +95,13 @@ def _axis_columns(results: Results) -> list[str]:
     return ["epsilon" if axis == "target_epsilon" else axis for axis in results.axes]
 
 
+def _shown_axes(results: Results, front: pd.DataFrame) -> list[str]:
+    """Return the columns of the axes; the number of seeds in place of an averaged seed."""
+    is_averaged = "seeds" in front
+    axes = [*results.differing, *_axis_columns(results)]
+    return ["seeds" if axis == "seed" and is_averaged else axis for axis in axes]
+
+
 def print_front(results: Results, front: pd.DataFrame, trials: pd.DataFrame) -> None:
     """Print the front as a table, and a warning if every trial with DP-SGD collapsed.
 
@@ -117,7 +124,7 @@ def _print_table(results: Results, front: pd.DataFrame) -> None:
     shown = _spread(results, front, min(most, MOST_ROWS))
     shown = _with_settings(results, shown)
 
-    axes = [name for name in (*results.differing, *_axis_columns(results)) if name in shown]
+    axes = [name for name in _shown_axes(results, front) if name in shown]
     names = list(dict.fromkeys(["trial_id", *axes, *results.objectives.names]))
     names += ["strongest_attack"] if console.width >= 100 else []
     title = "The front: no trial beats these in every objective"
@@ -137,6 +144,8 @@ def _print_table(results: Results, front: pd.DataFrame) -> None:
             f"{len(shown)} of {len(front)}, spread over the front. All of them: "
             f"raysweep front {shlex.join(store.path for store in results.stores)} --format csv"
         )
+    if "seeds" in front:
+        print("Figures are means over the seeds of each configuration.")
     if "inversion_mse" in results.objectives.names:
         floor = front["inversion_floor"].iloc[0]
         print(f"The mean image, which sees no model, has an inversion MSE of {floor:.4f}.")
@@ -235,9 +244,8 @@ def print_trial(result: TrialResult) -> None:
 
     table = Table()
     rate, percent = _least_fpr(result)
-    names = ("attack", "layer", "AUC [95 %]", f"TPR at {percent} FPR", "MSE", "floor", "SSIM")
-    names = (*names, "decoder")
-    for name in names:
+    tpr = f"TPR at {percent} FPR"
+    for name in ("attack", "layer", "AUC [95 %]", tpr, "MSE", "floor", "SSIM", "decoder"):
         table.add_column(name, justify="left" if name == "attack" else "right")
 
     for a in result.attacks:

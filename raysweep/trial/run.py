@@ -183,6 +183,7 @@ class _Trial:
         """Return all rows so far, with these ``figures`` in the row of ``trials``."""
         record = TrialRecord(
             trial_id=self.config.trial_id,
+            recipe=self.config.recipe,
             status=status,
             defences=self.config.defences,
             seed=self.config.seed,

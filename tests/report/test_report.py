@@ -90,7 +90,8 @@ def calm(real, tmp_path_factory):
 
 def change(result, trial_id="", **columns):
     new_id = {"trial_id": trial_id} if trial_id else {}
-    trial = dataclasses.replace(result.trial, **columns, **new_id)
+    recipe = {"recipe": trial_id} if trial_id else {}
+    trial = dataclasses.replace(result.trial, **columns, **new_id, **recipe)
     attacks = [dataclasses.replace(attack, **new_id) for attack in result.attacks]
     return dataclasses.replace(result, trial=trial, attacks=tuple(attacks))
 
@@ -226,7 +227,11 @@ def test_joined_sweeps_say_in_what_they_differ(real, folder, tmp_path):
         dataclasses.replace(
             change(result, config.trial_id),
             trial=dataclasses.replace(
-                result.trial, trial_id=config.trial_id, config=config.to_json(), accuracy=0.7
+                result.trial,
+                trial_id=config.trial_id,
+                recipe=config.recipe,
+                config=config.to_json(),
+                accuracy=0.7,
             ),
         )
         for result, config in zip(
