@@ -103,5 +103,8 @@ def modified_entropy(logits: NDArray[np.floating], labels: Labels) -> Floats:
 
 
 def inversion_view(logits: NDArray[np.floating]) -> Floats:
-    """Return log(max(p, 1e-7)), (n, classes): the input of a black-box inversion."""
-    return np.maximum(log_posteriors(logits), np.log(1e-7))
+    """Return log(max(p, 1e-38)), (n, classes): the input of a black-box inversion.
+
+    The limit is the least normal posterior in float32, all that a prediction vector can say.
+    """
+    return np.maximum(log_posteriors(logits), np.log(1e-38))

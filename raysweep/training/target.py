@@ -48,7 +48,7 @@ class TrainedTarget:
     def activations(self, examples: Split, layer: str) -> Tensor:
         """Return the flat activations after ``layer``, (n, features), on the CPU.
 
-        For ``output`` this is log(max(p, 1e-7)) of the posteriors, which a black-box attacker
+        For ``output`` this is log(max(p, 1e-38)) of the posteriors, all that a black-box attacker
         sees. The layers after ``layer`` are not run.
 
         Raises:

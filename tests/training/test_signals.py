@@ -60,5 +60,8 @@ def test_sorted_log_odds_come_highest_first():
     assert np.all(np.diff(signal, axis=1) <= 0)
 
 
-def test_the_inversion_view_is_bounded_below():
-    assert signals.inversion_view(np.array([[100.0, 0.0]])).min() == pytest.approx(np.log(1e-7))
+def test_the_inversion_view_is_the_log_posteriors_down_to_the_least_of_float32():
+    sure = np.array([[60.0, 30.0, 0.0]])
+    np.testing.assert_array_equal(signals.inversion_view(sure), signals.log_posteriors(sure))
+    surest = signals.inversion_view(np.array([[1000.0, 0.0]]))
+    assert surest.min() == pytest.approx(np.log(1e-38))

@@ -17,6 +17,10 @@ from raysweep.training import signals
 if TYPE_CHECKING:
     from raysweep.training.inference_model import Columns
 
+LEAST = np.log(
+    1e-7
+)  # least log-posterior that the model sees, which learns worse from a wide range
+
 
 @dataclass(frozen=True, kw_only=True)
 class InferenceModel:
@@ -66,9 +70,10 @@ class InferenceModel:
 
 
 def _columns(target: Target, examples: Split) -> Columns:
-    """Return the log-posteriors and labels of examples, on the target's device."""
+    """Return the log-posteriors, at least LEAST, and labels of examples, on the target's device."""
     import torch
 
-    log_posteriors = signals.inversion_view(target.logits(examples)).astype(np.float32)
+    log_posteriors = np.maximum(signals.log_posteriors(target.logits(examples)), LEAST)
+    log_posteriors = log_posteriors.astype(np.float32)
     labels = torch.from_numpy(examples.labels)
     return torch.from_numpy(log_posteriors).to(target.device), labels.to(target.device)
