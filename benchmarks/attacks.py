@@ -14,8 +14,9 @@ score or image:
   are given (ART 1.20 continues).
 - `dtc_speedup`: an overfitted thesis_cnn, against PGD that runs each batch until all of it
   is confident.
-- `decoder_speedup`, `convolutional_speedup`: decoders of all nine layers of thesis_cnn, by ridge
-  and by the thesis' network, against that network in torch's textbook loop.
+- `decoder_speedup`, `kernel_speedup`, `convolutional_speedup`: decoders of all nine layers of
+  thesis_cnn, by ridge, by a kernel, and by the thesis' network, against that network in torch's
+  textbook loop.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from raysweep import data
 from raysweep.attacks import INVERSION, MEMBERSHIP, metrics
 from raysweep.attacks.contract import Knowledge, Known, Observed, draw_known
 from raysweep.attacks.inversion.convolutional import fit_convolutional
+from raysweep.attacks.inversion.kernel import fit_kernel
 from raysweep.attacks.inversion.ridge import fit_ridge
 from raysweep.attacks.membership.distances import distances
 from raysweep.attacks.shadows import train_shadows
@@ -168,7 +170,7 @@ def dtc(seed: int) -> Turn:
 
 
 def decoders(seed: int) -> Turn:
-    """Return seconds and mean MSE over the layers of ridge, the network, and the textbook loop."""
+    """Return seconds and mean MSE over the layers of each decoder, and of the textbook loop."""
     plan = recipe({"name": "thesis_cnn"}, epochs=5, batch_size=32)
     splits = deal(seed, members=500, nonmembers=500, pool=640)
     target = train(plan, splits.members, seed=seed, device=CPU)
@@ -180,12 +182,10 @@ def decoders(seed: int) -> Turn:
     turn: Turn = {}
     for layer in LAYERS:
         depth = [name for name, _ in target.model.named_children()].index(layer) + 1
-        target._cached_logits.clear()
-        timings = {"ridge": time_call(rebuild, target, layer, *data_and_split, epochs=0, seed=seed)}
-        target._cached_logits.clear()
-        timings["convolutional"] = time_call(
-            rebuild, target, layer, *data_and_split, epochs=EPOCHS, seed=seed
-        )
+        timings = {}
+        for name in DECODERS:
+            target._cached_logits.clear()
+            timings[name] = time_call(rebuild, name, target, layer, *data_and_split, seed=seed)
         timings["decoder_plain"] = time_call(
             rivals.plain_decoder, plain, depth, *data_and_split, epochs=EPOCHS, seed=seed
         )
@@ -198,23 +198,27 @@ def decoders(seed: int) -> Turn:
     return turn
 
 
+DECODERS = ("ridge", "kernel", "convolutional")
+
+
 def rebuild(
+    name: str,
     target: TrainedTarget,
     layer: str,
     pool: Split,
     members: Split,
     held_out: Any,
     *,
-    epochs: int,
     seed: int,
 ) -> Any:
-    """Return the members that our decoder rebuilds: the network, or ridge for 0 ``epochs``."""
+    """Return the members that our decoder called ``name`` rebuilds."""
     seen, images = target.activations(pool, layer), pool.pixels().reshape(len(pool), -1)
-    if epochs:
-        given: dict[str, Any] = {"epochs": epochs, "seed": seed, "device": CPU}
+    if name == "convolutional":
+        given: dict[str, Any] = {"epochs": EPOCHS, "seed": seed, "device": CPU}
         decoder: Any = fit_convolutional(seen, images, held_out, pool.shape, **given)
     else:
-        decoder = fit_ridge(seen, images, held_out, seed=seed)
+        fit = {"ridge": fit_ridge, "kernel": fit_kernel}[name]
+        decoder = fit(seen, images, held_out, seed=seed)
     return decoder.decode(target.activations(members, layer))
 
 
@@ -231,6 +235,7 @@ SPEEDUPS = {  # figure -> seconds of the other side / seconds of ours
     "mi_face_speedup_stopping": ("mi_face_art", "mi_face_stopping"),
     "dtc_speedup": ("dtc_plain", "dtc"),
     "decoder_speedup": ("decoder_plain", "ridge"),
+    "kernel_speedup": ("decoder_plain", "kernel"),
     "convolutional_speedup": ("decoder_plain", "convolutional"),
 }
 

@@ -2,7 +2,7 @@
 
 A skilled user would write it with the manuals of those libraries and without raysweep. Each trial
 does the same work as `benchmarks/spaces/trial_*.yaml` (target, one shadow, four membership attacks
-with bootstrap intervals, ridge and convolutional decoders of the prediction vector).
+with bootstrap intervals, ridge and kernel regression from the prediction vector).
 
 python -m benchmarks.baseline digits 10: runs 10 trials, two at a time, and prints the time at which
 each ended.
@@ -173,54 +173,41 @@ def membership(name: str, config: dict[str, Any], model: Any, splits: Any) -> fl
 def inversion(name: str, model: Any, splits: Any) -> float:
     """Return the lower of two decoders' errors on the members."""
     from scipy.special import log_softmax
+    from sklearn.kernel_ridge import KernelRidge
     from sklearn.linear_model import Ridge
     from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
     pool, members = splits["pool"][0], splits["members"][0]
-    seen = np.maximum(log_softmax(logits(model, pool), 1), np.log(1e-7))
-    target = np.maximum(log_softmax(logits(model, members), 1), np.log(1e-7))
-    images, cut = pool.reshape(len(pool), -1), int(0.8 * len(pool))
+    seen, target = (
+        StandardScaler().fit(log_softmax(logits(model, pool), 1)).transform(log_posteriors)
+        for log_posteriors in (log_softmax(logits(model, x), 1) for x in (pool, members))
+    )
     wide = PolynomialFeatures(2, include_bias=False)
     scaler = StandardScaler().fit(wide.fit_transform(seen))
-    x, z = scaler.transform(wide.transform(seen)), scaler.transform(wide.transform(target))
-    errors = {}
-    for strength in 10.0 ** np.arange(-7, 5):
-        guess = Ridge(strength * len(x)).fit(x[:cut], images[:cut]).predict(x[cut:])
-        errors[strength] = np.mean((guess.clip(0, 1) - images[cut:]) ** 2)
-    best = min(errors, key=lambda strength: errors[strength])
-    ridge = Ridge(best * len(x)).fit(x, images).predict(z).clip(0, 1)
-    network_guess = decoder(seen, pool, target)
-    truth = members.reshape(len(members), -1)
-    return float(min(np.mean((ridge - truth) ** 2), np.mean((network_guess - truth) ** 2)))
+    products = [scaler.transform(wide.transform(x)) for x in (seen, target)]
+
+    strengths = 10.0 ** np.arange(-7, 5) * len(pool)
+    ridges = [Ridge(strength) for strength in strengths]
+    kernels = [
+        KernelRidge(alpha=strength, kernel="rbf", gamma=width / seen.shape[1])
+        for width in (0.03, 0.1, 0.3, 1, 3)
+        for strength in 10.0 ** np.arange(-6, 2)
+    ]
+    images, truth = (x.reshape(len(x), -1) for x in (pool, members))
+    guesses = best_guess(ridges, *products, images), best_guess(kernels, seen, target, images)
+    return float(min(np.mean((guess - truth) ** 2) for guess in guesses))
 
 
-def decoder(seen: Any, pool: Any, target: Any) -> Any:
-    """Return what a convolutional decoder, trained on the pool, rebuilds from ``target``."""
-    import torch
-    import torch.nn.functional as F
-    from torch.utils.data import DataLoader, TensorDataset
+def best_guess(regressions: Any, seen: Any, target: Any, images: Any) -> Any:
+    """Return what the regression with the least error on held-out images makes of ``target``."""
+    cut, mean = int(0.8 * len(images)), images.mean(axis=0)
 
-    from raysweep.attacks.inversion.convolutional import network as same_network
+    def error(regression: Any) -> float:
+        guess = regression.fit(seen[:cut], images[:cut] - mean).predict(seen[cut:]) + mean
+        return float(np.mean((guess.clip(0, 1) - images[cut:]) ** 2))
 
-    net = same_network(seen.shape[1], pool.shape[1:])
-    optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
-    images = torch.from_numpy(pool.reshape(len(pool), -1))
-    cut = int(0.8 * len(pool))
-    x = torch.from_numpy(seen).float()
-    loader = DataLoader(
-        TensorDataset(x[:cut], images[:cut]), batch_size=64, shuffle=True, drop_last=True
-    )
-    for _ in range(10):
-        net.train()
-        for part, wanted in loader:
-            optimizer.zero_grad()
-            F.mse_loss(net(part), wanted).backward()
-            optimizer.step()
-        net.eval()
-        with torch.no_grad():
-            float(F.mse_loss(net(x[cut:]), images[cut:]))
-    with torch.no_grad():
-        return net(torch.from_numpy(target).float()).numpy()
+    best = min(regressions, key=error)
+    return (best.fit(seen, images - mean).predict(target) + mean).clip(0, 1)
 
 
 def trial(config: dict[str, Any], *, name: str, splits: Any) -> None:

@@ -54,8 +54,9 @@ def test_the_decoder_that_counts_is_the_better_one_on_held_out_pool_data(splits)
         activations, images, held_out, (1, 8, 8), epochs=2, seed=0, device=CPU
     )
     assert one.held_out_mse < other.held_out_mse
-    found = inversion.rebuilt(INVERSION["activation_decoder"](), "dense1")
-    assert found.decoder == "ridge"
+    both = INVERSION["activation_decoder"](decoders=("convolutional", "ridge"))
+    assert inversion.rebuilt(both, "dense1").decoder == "ridge"
+    assert inversion.rebuilt(INVERSION["activation_decoder"](), "output").decoder == "kernel"
 
 
 def test_ridge_rebuilds_a_linear_layer_exactly():
@@ -69,7 +70,7 @@ def test_ridge_rebuilds_a_linear_layer_exactly():
 
 def plain_ridge(activations, images, held_out, seed):
     """Return (weights' predictions, held-out error) by the textbook: features x features, solved."""
-    widen = ridge.FeatureMap(activations.shape[1], seed=seed)
+    widen = ridge.FeatureMap(activations.shape[1], products=True, seed=seed)
     x, y = widen(activations).numpy(), images.astype(np.float64)
     mean, spread = x.mean(axis=0), x.std(axis=0, ddof=1)
     x = (x - mean) / np.maximum(spread, 1e-6)

@@ -29,7 +29,9 @@ class ActivationDecoder:
     """Decoders trained on the pool; the one with the least error on held-out pool data is used.
 
     ``layers`` are names of the model's layers; ``output`` is the prediction vector (black-box).
-    All ``decoders`` are tried. ``epochs`` and ``examples`` limit the training of each.
+    All ``decoders`` are tried. ``ridge`` and ``kernel`` (RBF kernel ridge regression) are solved in
+    closed form; ``convolutional`` is the thesis' network. ``epochs`` and ``examples`` limit the
+    training of each.
     """
 
     needs: ClassVar[tuple[Need, ...]] = ("pool",)
@@ -40,12 +42,12 @@ class ActivationDecoder:
         Field(description="layers that the attacker sees; `output` is the prediction vector"),
     ] = ("output",)
     decoders: Annotated[
-        tuple[Literal["ridge", "convolutional"], ...],
+        tuple[Literal["ridge", "kernel", "convolutional"], ...],
         MinLen(1),
         Field(
             description="decoders to fit; the one with the least error on held-out pool data counts"
         ),
-    ] = ("ridge", "convolutional")
+    ] = ("ridge", "kernel")
     epochs: Annotated[int, Gt(0), Field(description="epochs of the convolutional decoder")] = 10
     examples: Annotated[
         int, Gt(9), Field(description="most pool examples that a decoder is fitted on")
@@ -93,10 +95,13 @@ class ActivationDecoder:
     ) -> Decoder:
         """Return the decoder called ``name``, fitted to the rows that are not held out."""
         from raysweep.attacks.inversion.convolutional import fit_convolutional
+        from raysweep.attacks.inversion.kernel import fit_kernel
         from raysweep.attacks.inversion.ridge import fit_ridge
 
-        if name == "ridge":
-            return fit_ridge(activations, images, held_out, seed=sub_seed(seed, name))
+        closed_forms = {"ridge": fit_ridge, "kernel": fit_kernel}
+        if name in closed_forms:
+            fit = closed_forms[name]
+            return fit(activations, images, held_out, seed=sub_seed(seed, name))
         return fit_convolutional(
             activations,
             images,

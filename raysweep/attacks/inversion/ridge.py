@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -28,15 +30,37 @@ def fit_ridge(
     directions drawn by ``seed``, to save memory. The mean image is not shrunk, so it is the
     prediction from activations without information.
     """
-    features_of = FeatureMap(activations.shape[1], seed=seed)
+    features_of = FeatureMap(activations.shape[1], products=True, seed=seed)
     x, y = features_of(activations), torch.from_numpy(images).double()
     mean, spread = x.mean(dim=0), x.std(dim=0).clamp_min(1e-6)
-    x, mean_image = (x - mean).div_(spread), y.mean(dim=0)
+    solution = solve((x - mean).div_(spread), y, torch.from_numpy(~held_out))
+
+    def decode(rows: Tensor) -> NDArray[np.float32]:
+        z = (features_of(rows) - mean) / spread
+        return (z @ solution.weights + solution.mean_image).clamp(0, 1).float().numpy()
+
+    return Decoder(decode=decode, held_out_mse=solution.held_out_mse)
+
+
+class Solution(NamedTuple):
+    """The linear map x @ weights + mean_image, and its error on held-out rows."""
+
+    weights: Tensor
+    mean_image: Tensor
+    held_out_mse: float
+
+
+def solve(x: Tensor, y: Tensor, fitted: Tensor) -> Solution:
+    """Return the ridge regression of ``y`` (n, pixels) on centred columns ``x`` (n, columns).
+
+    The strength is the best on the rows that are not ``fitted``; the weights are those of all rows.
+    """
+    mean_image = y.mean(dim=0)
 
     # Use the smaller Gram matrix: that of the rows if there are fewer rows than columns.
     of_rows = len(x) < x.shape[1]
     gram = x @ x.T if of_rows else x.T @ x
-    errors = _held_out_errors(x, y, gram, torch.from_numpy(~held_out), of_rows=of_rows)
+    errors = _held_out_errors(x, y, gram, fitted, of_rows=of_rows)
     best = int(np.argmin(errors))
 
     gram.diagonal().add_(STRENGTHS[best] * float(gram.trace()) / x.shape[1] + JITTER)
@@ -44,12 +68,7 @@ def fit_ridge(
     right = centred if of_rows else x.T @ centred
     weights = torch.cholesky_solve(right, factor)
     weights = x.T @ weights if of_rows else weights
-
-    def decode(rows: Tensor) -> NDArray[np.float32]:
-        z = (features_of(rows) - mean) / spread
-        return (z @ weights + mean_image).clamp(0, 1).float().numpy()
-
-    return Decoder(decode=decode, held_out_mse=errors[best])
+    return Solution(weights, mean_image, errors[best])
 
 
 def _held_out_errors(
@@ -82,13 +101,16 @@ def _held_out_errors(
 
 
 class FeatureMap:
-    """A map from activations (n, n_features) to at most MAX_FEATURES columns, in float64."""
+    """A map from activations (n, n_features) to at most MAX_FEATURES columns, in float64.
 
-    def __init__(self, n_features: int, *, seed: int) -> None:
+    With ``products`` the pairwise products of few features are added.
+    """
+
+    def __init__(self, n_features: int, *, products: bool, seed: int) -> None:
         self._pairs: Tensor | None = None
         self._buckets: Tensor | None = None
         self._signs: Tensor | None = None
-        if n_features <= MAX_FOR_PRODUCTS:
+        if products and n_features <= MAX_FOR_PRODUCTS:
             self._pairs = torch.triu_indices(n_features, n_features)
         if n_features > MAX_FEATURES:
             generator = torch.Generator().manual_seed(seed)
