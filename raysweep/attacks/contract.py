@@ -200,8 +200,9 @@ class MembershipAttack(Protocol):
 class Observed:
     """The input of an inversion attack.
 
-    For examples: ``activations`` (n, features) after ``layer`` (``output``: the prediction vector)
-    and ``labels`` (n,). For classes: only ``labels``; ``layer`` and ``activations`` are None.
+    For examples: ``activations`` (n, features) after ``layer`` (``output``: the log-posteriors)
+    and ``labels`` (n,). Members and nonmembers are mixed, and the attack is not told which are
+    which. For classes: only ``labels``; ``layer`` and ``activations`` are None.
     """
 
     layer: str | None

@@ -62,6 +62,22 @@ def of_mean(figures: Floats, level: float = 0.95) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
+def of_gap(figures: Floats, others: Floats, level: float = 0.95) -> Interval:
+    """Return mean(figures) - mean(others), at least two of each, with Welch's interval (1947).
+
+    >>> [round(x, 3) for x in of_gap(np.array([3.0, 4.0, 5.0]), np.array([1.0, 2.0, 3.0]))]
+    [2.0, -0.267, 4.267]
+    """
+    of_one, of_other = (x.var(ddof=1) / len(x) for x in (figures, others))
+    variance = of_one + of_other
+    split = of_one**2 / (len(figures) - 1) + of_other**2 / (len(others) - 1)
+    freedom = variance**2 / split if split > 0 else 1.0
+
+    gap = float(figures.mean() - others.mean())
+    reach = float(special.stdtrit(freedom, (1 + level) / 2)) * np.sqrt(variance)
+    return Interval(gap, float(gap - reach), float(gap + reach))
+
+
 def of_auc(members: Floats, nonmembers: Floats, level: float = 0.95) -> Interval:
     """Return an AUC with its interval from the placements of members and of nonmembers.
 

@@ -18,13 +18,15 @@ MEANS = (
     "attack_auc_null",
     "attack_auc_null_high",
     "inversion_mse",
+    "inversion_mse_nonmembers",
     "inversion_floor",
+    "inversion_floor_label",
     "train_seconds",
     "attack_seconds",
 )
 """The figures that are averaged over seeds."""
 
-WITH_ENDS = ("attack_auc",)
+WITH_ENDS = ("attack_auc", "inversion_mse")
 """The figures in [0, 1] whose interval becomes that of the mean over seeds."""
 
 

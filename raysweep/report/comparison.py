@@ -75,7 +75,7 @@ def _beside(row: Row, base: Row) -> str:
     if row["attack_auc"] is not None and base["attack_auc"] is not None:
         parts.append(f"an AUC of {auc_text(row)}, {_auc_beside(row, base)}")
     if row["inversion_mse"] is not None and base["inversion_mse"] is not None:
-        parts.append(_inversion_beside(row["inversion_mse"], base["inversion_mse"]))
+        parts.append(_inversion_beside(row, base))
     return "; ".join(parts)
 
 
@@ -85,11 +85,28 @@ def _auc_beside(row: Row, base: Row) -> str:
     return "which is less" if row["attack_auc"] < base["attack_auc"] else "which is more"
 
 
-def _inversion_beside(mse: float, base: float) -> str:
-    if round(mse, 4) == round(base, 4):
-        return "and images are rebuilt as well as without a defence"
-    how = "worse" if mse > base else "better"
-    return f"and images are rebuilt {how} (MSE {mse:.4f} against {base:.4f}; no interval is known)"
+def _inversion_beside(row: Row, base: Row) -> str:
+    mse, other = inversion_text(row), inversion_text(base)
+    intervals = _inversion_interval(row), _inversion_interval(base)
+    known = None not in intervals
+    if mse == other or (known and _overlap(*intervals)):
+        how = "as well as without a defence, as far as can be told"
+    else:
+        how = "worse" if row["inversion_mse"] > base["inversion_mse"] else "better"
+    note = "" if known else "; no interval is known"
+    return f"and images are rebuilt {how} (MSE {mse} against {other}{note})"
+
+
+def _inversion_interval(row: Row) -> tuple[float, float] | None:
+    low, high = row.get("inversion_mse_low"), row.get("inversion_mse_high")
+    return None if low is None or high is None else (low, high)
+
+
+def inversion_text(row: Row) -> str:
+    """Return the MSE of rebuilt members, with its 95 % interval where the record has one."""
+    interval = _inversion_interval(row)
+    text = f"{row['inversion_mse']:.4f}"
+    return text if interval is None else f"{text} [{interval[0]:.4f}, {interval[1]:.4f}]"
 
 
 def auc_text(row: Row) -> str:

@@ -161,7 +161,13 @@ def _link_to_row(material: Material, row: Row) -> Html | str:
 def _inversion(row: Row) -> str:
     if row["inversion_mse"] is None or row["inversion_floor"] is None:
         return ""
-    return f"{row['inversion_mse']:.4f} (mean image {row['inversion_floor']:.4f})"
+    beside = {
+        "nonmembers": row.get("inversion_mse_nonmembers"),
+        "class mean": row.get("inversion_floor_label"),
+        "mean image": row["inversion_floor"],
+    }
+    parts = [f"{name} {value:.4f}" for name, value in beside.items() if value is not None]
+    return f"{comparison.inversion_text(row)} ({', '.join(parts)})"
 
 
 def _epsilon(row: Row) -> str:
@@ -198,8 +204,8 @@ def _inversions(pictures: Sequence[Picture]) -> Html:
     figures = _figures(pictures, "layers")
     note = (
         "The error of members that were rebuilt from the output of each layer: the less, the "
-        "better the image. An error above that of the mean image means that the decoder failed, "
-        "not that the model is private."
+        "better the image. It says what a layer tells about any input, members or not. An error "
+        "above that of the mean image means that the decoder failed, not that the model is private."
     )
     return join(figures, _note(note)) if figures else figures
 
@@ -251,7 +257,11 @@ def _front(material: Material, pictures: Sequence[Picture]) -> Html:
         "their 95 % intervals, as bars in the figures. "
     )
     if material.front["inversion_mse"].notna().any():
-        note += "MSE is that of rebuilt members, and mean image that of a guess without the model. "
+        note += (
+            "MSE is that of members rebuilt from predictions, and mean image that of a guess "
+            "without the model. It says what predictions tell about any input: what lies between "
+            "nonmembers and members is what training added. "
+        )
     if "seeds" in material.front:
         note += "Figures are means over the seeds of each configuration. "
     if n_drawn < n_eligible:

@@ -20,7 +20,7 @@ from raysweep import data
 from raysweep.attacks.metrics import nonmembers_for
 from raysweep.config.plain_text import one_line
 from raysweep.data import Dataset, Splits
-from raysweep.records.columns import EpochRecord, TrialResult
+from raysweep.records.columns import AttackRecord, EpochRecord, TrialRecord, TrialResult
 from raysweep.records.conditions import Condition, meeting
 from raysweep.records.pareto import leading
 from raysweep.records.results import Results
@@ -242,43 +242,72 @@ def print_trial(result: TrialResult) -> None:
         if record.epsilon is not None and isfinite(record.epsilon):
             print(f"remedy: {DP_REMEDY}")
 
-    table = Table()
-    rate, percent = _least_fpr(result)
-    tpr = f"TPR at {percent} FPR"
-    for name in ("attack", "layer", "AUC [95 %]", tpr, "MSE", "floor", "SSIM", "decoder"):
-        table.add_column(name, justify="left" if name == "attack" else "right")
+    membership = [a for a in result.attacks if a.family == "membership"]
+    inversion = [a for a in result.attacks if a.family == "inversion"]
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    if membership:
+        console.print(_memberships(membership))
+        for line in _beside_memberships(record, membership):
+            print(line)
+    if inversion:
+        console.print(_inversions(inversion))
+        print(WHAT_MSE_SAYS)
 
-    for a in result.attacks:
+
+WHAT_MSE_SAYS = (
+    "MSE is that of rebuilt members. Predictions tell something about any input: only what lies\n"
+    "between nonmembers and members is owed to training. Mean image and class mean see no model."
+)
+
+
+def _memberships(attacks: Sequence[AttackRecord]) -> Table:
+    rate, percent = _least_fpr(attacks)
+    table = _attack_table("AUC [95 %]", f"TPR at {percent} FPR [95 %]")
+    for a in attacks:
         auc = _with_interval(a.auc, a.auc_low, a.auc_high)
         tpr = _with_interval(*(getattr(a, f"{rate}{end}") for end in ("", "_low", "_high")))
-        mse, floor, ssim = ("" if x is None else f"{x:.4f}" for x in (a.mse, a.floor_mean, a.ssim))
-        table.add_row(a.attack, a.layer or "", auc, tpr, mse, floor, ssim, a.decoder or "")
-
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
-    for line in _beside_attacks(result):
-        print(line)
+        table.add_row(a.attack, auc, tpr)
+    return table
 
 
 def _with_interval(value: float | None, low: float | None, high: float | None) -> str:
     return "" if value is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def _least_fpr(result: TrialResult) -> tuple[str, str]:
+def _least_fpr(attacks: Sequence[AttackRecord]) -> tuple[str, str]:
     """Return the column of a true-positive rate, at 1 % or, if it is unknown there, at 10 %."""
-    is_known = any(a.tpr_at_fpr_0_01 is not None for a in result.attacks)
+    is_known = any(a.tpr_at_fpr_0_01 is not None for a in attacks)
     return ("tpr_at_fpr_0_01", "1 %") if is_known else ("tpr_at_fpr_0_1", "10 %")
 
 
-def _beside_attacks(result: TrialResult) -> Iterator[str]:
+def _beside_memberships(record: TrialRecord, attacks: Sequence[AttackRecord]) -> Iterator[str]:
     """Yield what to know beside the table of attacks: the AUC's zero, and what is missing."""
-    record = result.trial
     if record.attack_auc is not None and record.attack_auc_null is not None:
         yield (
-            f"attack AUC that counts: {record.attack_auc:.3f}; without any leak the same attacks "
-            f"would reach {record.attack_auc_null:.3f}, and rarely more than "
-            f"{record.attack_auc_null_high:.3f}"
+            f"AUC that counts: {record.attack_auc:.3f}. Without any leak the same attacks would "
+            f"reach {record.attack_auc_null:.3f}, and rarely more than "
+            f"{record.attack_auc_null_high:.3f}."
         )
-    judged = [a for a in result.attacks if a.n_nonmembers is not None]
-    needed = nonmembers_for(0.01)
-    if judged and all(a.tpr_at_fpr_0_01 is None for a in judged):
-        yield f"a TPR at 1 % FPR needs {needed:,} nonmembers, got {judged[0].n_nonmembers:,}"
+    n, needed = attacks[0].n_nonmembers, nonmembers_for(0.01)
+    if n is not None and n < needed:
+        yield f"A TPR at 1 % FPR needs {needed:,} nonmembers, and there are {n:,}."
+
+
+def _inversions(attacks: Sequence[AttackRecord]) -> Table:
+    names = ("layer", "MSE [95 %]", "nonmembers", "mean image", "class mean", "SSIM", "decoder")
+    table = _attack_table(*names)
+    for a in attacks:
+        mse = "" if a.mse is None else f"{a.mse:.4f}"
+        mse += "" if a.mse_low is None else f" [{a.mse_low:.4f}, {a.mse_high:.4f}]"
+        numbers = (a.mse_nonmembers, a.floor_mean, a.floor_label, a.ssim)
+        cells = ["" if x is None else f"{x:.4f}" for x in numbers]
+        table.add_row(a.attack, a.layer or "", mse, *cells, a.decoder or "")
+    return table
+
+
+def _attack_table(*names: str) -> Table:
+    table = Table()
+    table.add_column("attack")
+    for name in names:
+        table.add_column(name, justify="right")
+    return table

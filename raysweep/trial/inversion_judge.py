@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from raysweep.attacks import intervals, metrics
-from raysweep.attacks.contract import InversionAttack, Knowledge, Observed, check_reconstruction
+from raysweep.attacks.contract import (
+    InversionAttack,
+    Knowledge,
+    Observed,
+    Reconstruction,
+    check_reconstruction,
+)
+from raysweep.attacks.intervals import Interval
 from raysweep.config import sub_seed
 from raysweep.config.own_class import naming
-from raysweep.data import Split
+from raysweep.data import Split, concatenate
 from raysweep.records.columns import AttackRecord, ReconstructionRows
 from raysweep.training.target import TrainedTarget
 from raysweep.trial import face_recogniser
@@ -36,10 +43,32 @@ class Recognition:
 
 @dataclass(frozen=True, kw_only=True)
 class Examples:
-    """Members, each compared with itself."""
+    """Members, each compared with itself, beside nonmembers as a control.
+
+    An attack gets both in an order drawn by ``seed``, so that it is not told which are which.
+    """
 
     members: Split
+    nonmembers: Split
+    seed: int
     n_stored: int | None = N_STORED_IMAGES
+
+    @property
+    def _order(self) -> NDArray[np.int64]:
+        return np.random.default_rng(self.seed).permutation(
+            len(self.members) + len(self.nonmembers)
+        )
+
+    def observe(self, target: TrainedTarget, layer: str) -> Observed:
+        """Return what the attack sees."""
+        examples = concatenate(self.members, self.nonmembers).rows(self._order)
+        activations = target.activations(examples, layer)
+        return Observed(layer=layer, activations=activations, labels=examples.labels)
+
+    def separate(self, rebuilt: Reconstruction) -> tuple[Reconstruction, Reconstruction]:
+        """Return what was rebuilt of the members, and of the nonmembers."""
+        places, n = np.argsort(self._order), len(self.members)
+        return _part(rebuilt, places[:n]), _part(rebuilt, places[n:])
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -89,6 +118,15 @@ class Classes:
         return Recognition(names=recogniser.names(images), accuracy=accuracy)
 
 
+def _part(rebuilt: Reconstruction, rows: NDArray[np.int64]) -> Reconstruction:
+    return replace(
+        rebuilt,
+        images=rebuilt.images[rows],
+        converged=rebuilt.converged[rows],
+        cost=None if rebuilt.cost is None else rebuilt.cost[rows],
+    )
+
+
 Subject = Examples | Classes
 """What is rebuilt, and the originals to compare it with. Of ``n_stored`` None all are stored."""
 
@@ -107,8 +145,9 @@ def judge_inversion(
 ) -> tuple[AttackRecord, ReconstructionRows]:
     """Return the figures and the images of ``attack``, which sees the activations of ``layer``.
 
-    Without a layer it sees only the classes. At most N_REBUILT members are rebuilt, the same ones
-    for every layer and trial, because the activations of more would not fit a worker.
+    Without a layer it sees only the classes. At most N_REBUILT members are rebuilt, and at most as
+    many nonmembers, the same ones for every layer and trial, because the activations of more would
+    not fit a worker.
     """
     start = time.perf_counter()
 
@@ -117,16 +156,18 @@ def judge_inversion(
         subject = Classes(members=members, nonmembers=nonmembers, seed=sub_seed(seed, "eye"))
         observed = Observed(layer=None, activations=None, labels=subject.labels)
     else:
-        members, _ = knowledge.exclude_known(members, nonmembers)
-        order = np.random.default_rng(sub_seed(seed, "inversion")).permutation(len(members))
-        subject = Examples(members=members.rows(order[:N_REBUILT]))
-        activations = target.activations(subject.members, layer)
-        observed = Observed(layer=layer, activations=activations, labels=subject.labels)
+        subject = draw_examples(*knowledge.exclude_known(members, nonmembers), seed=seed)
+        observed = subject.observe(target, layer)
 
     attack_seed = sub_seed(seed, "inversion", name, layer or "class")
     with naming(f"inversion attack {name!r}"):
         rebuilt = attack.reconstruct(target, observed, knowledge, seed=attack_seed)
         check_reconstruction(rebuilt, (len(observed.labels), *members.shape))
+
+    control: dict[str, Any] = {}
+    if isinstance(subject, Examples):
+        rebuilt, others = subject.separate(rebuilt)
+        control = _control_figures(rebuilt, others, subject)
 
     originals = subject.originals(rebuilt.images)
     likeness = _likeness(rebuilt.images, originals)
@@ -139,10 +180,11 @@ def judge_inversion(
         parameters=parameters_json(attack),
         layer=layer,
         decoder=rebuilt.decoder,
-        n_members=len(members) if layer is None else len(subject.labels),
+        n_members=len(subject.members),
         n_rebuilt=len(subject.labels),
         mse=_mean(likeness.get("mse")),
         ssim=_mean(likeness.get("ssim")),
+        **control,
         floor_mean=floor_mean,
         floor_label=floor_label,
         converged=bool(likeness) and bool(rebuilt.converged.all()),
@@ -166,6 +208,43 @@ def judge_inversion(
         **{key: values[first] for key, values in likeness.items()},
     )
     return record, rows
+
+
+def draw_examples(members: Split, nonmembers: Split, *, seed: int) -> Examples:
+    """Return at most N_REBUILT of the members, and at most as many nonmembers."""
+    chosen: list[Split] = []
+    for split, names in ((members, ["inversion"]), (nonmembers, ["inversion", "nonmembers"])):
+        most = len(chosen[0]) if chosen else N_REBUILT
+        order = np.random.default_rng(sub_seed(seed, *names)).permutation(len(split))
+        chosen.append(split.rows(order[:most]))
+    return Examples(
+        members=chosen[0], nonmembers=chosen[1], seed=sub_seed(seed, "inversion", "order")
+    )
+
+
+def _control_figures(
+    rebuilt: Reconstruction, others: Reconstruction, subject: Examples
+) -> dict[str, Any]:
+    """Return the figures of the nonmembers, and the intervals over members and nonmembers."""
+    figures: dict[str, Any] = {"n_nonmembers": len(subject.nonmembers)}
+    of_members = _likeness(rebuilt.images, subject.members)
+    of_nonmembers = _likeness(others.images, subject.nonmembers)
+    if len(subject.nonmembers):
+        figures["mse_nonmembers"] = _mean(of_nonmembers.get("mse"))
+        figures["ssim_nonmembers"] = _mean(of_nonmembers.get("ssim"))
+
+    errors, control = (x.get("mse", np.empty(0)) for x in (of_members, of_nonmembers))
+    ends: dict[str, Interval] = {}
+    if len(errors) > 1:
+        ends["mse"] = intervals.of_mean(errors)
+    if len(control) > 1:
+        ends["mse_nonmembers"] = intervals.of_mean(control)
+    if min(len(errors), len(control)) > 1:
+        ends["mse_gap"] = intervals.of_gap(control, errors)
+        figures["mse_gap"] = ends["mse_gap"].value
+    for name, interval in ends.items():
+        figures |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
+    return figures
 
 
 def _mean(values: NDArray[np.float64] | None) -> float | None:

@@ -65,7 +65,8 @@ def rung_figures(
         figures |= _membership(config, target, judged, truth, knowledge)
     if config.attacks.inversion and config.attacks.inversion_mse == "output":
         outputs = torch.from_numpy(signals.inversion_view(target.logits(judged)[: len(members)]))
-        figures |= _inversion(target, members, outputs.float(), knowledge, seed=config.seed)
+        subject = Examples(members=members, nonmembers=nonmembers, seed=config.seed)
+        figures |= _inversion(target, subject, outputs.float(), knowledge)
     return figures | {"rung_seconds": time.perf_counter() - began}
 
 
@@ -94,13 +95,13 @@ def _membership(
 
 
 def _inversion(
-    target: TrainedTarget, members: Split, outputs: torch.Tensor, knowledge: Knowledge, *, seed: int
+    target: TrainedTarget, subject: Examples, outputs: torch.Tensor, knowledge: Knowledge
 ) -> dict[str, float]:
-    observed = Observed(layer="output", activations=outputs, labels=members.labels)
+    observed = Observed(layer="output", activations=outputs, labels=subject.labels)
     attack = ActivationDecoder(decoders=("ridge",), examples=N_POOL)
-    ridge_seed = sub_seed(seed, "rung", "ridge")
+    ridge_seed = sub_seed(subject.seed, "rung", "ridge")
     images = attack.reconstruct(target, observed, knowledge, seed=ridge_seed).images
     return {
-        "inversion_mse": metrics.mean_squared_error(images, members.pixels()),
-        "inversion_floor": floors(knowledge.pool, Examples(members=members))[0],
+        "inversion_mse": metrics.mean_squared_error(images, subject.members.pixels()),
+        "inversion_floor": floors(knowledge.pool, subject)[0],
     }

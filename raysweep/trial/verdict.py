@@ -76,7 +76,7 @@ def strongest_membership(
 
 
 def counting_inversion(config: TrialConfig, attacks: Sequence[AttackRecord]) -> dict[str, Any]:
-    """Return the reconstruction error at the layer that counts, with its floor."""
+    """Return the reconstruction error at the layer that counts, with what it is compared to."""
     layer = config.attacks.inversion_mse
     if layer is None:  # only whole classes are rebuilt, and a grey image has the least error there
         return {}
@@ -91,7 +91,11 @@ def counting_inversion(config: TrialConfig, attacks: Sequence[AttackRecord]) -> 
     best = attacks[min(errors)[1]]
     return {
         "inversion_mse": best.mse,
+        "inversion_mse_low": best.mse_low,
+        "inversion_mse_high": best.mse_high,
+        "inversion_mse_nonmembers": best.mse_nonmembers,
         "inversion_floor": best.floor_mean,
+        "inversion_floor_label": best.floor_label,
         "inversion_converged": best.converged,
     }
 

@@ -12,7 +12,7 @@ from raysweep.attacks.inversion import convolutional, ridge
 from raysweep.config import sub_seed
 from raysweep.testing import inversion
 from raysweep.training.loop import isolated_rng
-from raysweep.trial.inversion_judge import Examples, floors
+from raysweep.trial.inversion_judge import Examples, draw_examples, floors
 
 CPU = torch.device("cpu")
 
@@ -175,10 +175,82 @@ def plain_decoder(seen, images, held_out, seed, epochs=3):
 
 
 def test_the_floors_are_the_mean_image_and_the_class_means(splits):
-    mean, by_class = floors(splits.pool, Examples(members=splits.members))
+    mean, by_class = floors(
+        splits.pool, Examples(members=splits.members, nonmembers=splits.nonmembers, seed=0)
+    )
     pool, members = splits.pool.pixels(), splits.members.pixels()
     assert mean == pytest.approx(float(((members - pool.mean(axis=0)) ** 2).mean()), rel=1e-4)
     assert by_class < mean
+
+
+@dataclasses.dataclass
+class ByLabel:
+    """Rebuilds the class-mean image of the pool, and keeps what it observed."""
+
+    def reconstruct(self, target, observed, knowledge, *, seed):
+        self.observed = observed
+        pool = knowledge.pool
+        means = {k: pool.pixels()[pool.labels == k].mean(axis=0) for k in np.unique(pool.labels)}
+        images = np.stack([means[label] for label in observed.labels])
+        return Reconstruction(images=images, converged=np.ones(len(images), bool))
+
+
+def test_members_and_nonmembers_are_rebuilt_in_one_call_and_told_apart_by_the_judge(splits):
+    attack = ByLabel()
+    record, rows = inversion.judged("by_label", attack, "output")
+    members, others = splits.members, splits.nonmembers
+    assert (record.n_members, record.n_nonmembers) == (len(members), len(others))
+    assert len(attack.observed.labels) == len(members) + len(others)
+
+    labels = np.concatenate([members.labels, others.labels])
+    assert sorted(attack.observed.labels) == sorted(labels)
+    assert list(attack.observed.labels[: len(members)]) != list(members.labels)
+
+    of_label = [
+        floors(splits.pool, Examples(members=some, nonmembers=others, seed=0))[1]
+        for some in (members, others)
+    ]
+    assert record.mse == pytest.approx(record.floor_label, rel=1e-9)
+    assert [record.mse, record.mse_nonmembers] == pytest.approx(of_label, rel=1e-6)
+    assert record.mse_gap == pytest.approx(record.mse_nonmembers - record.mse, rel=1e-6)
+    assert set(rows.example) <= set(members.indices)
+
+
+def test_every_error_has_an_interval_around_it():
+    record, _ = inversion.judged("decoder", INVERSION["activation_decoder"](), "output")
+    for name in ("mse", "mse_nonmembers", "mse_gap"):
+        low, value, high = (getattr(record, f"{name}{end}") for end in ("_low", "", "_high"))
+        assert low < value < high
+    assert 0 < record.ssim_nonmembers < 1
+
+
+def test_an_attack_that_memorised_members_shows_in_the_gap(splits):
+    """This attack looks up the members' own images, and guesses the others by class."""
+
+    class Knows(ByLabel):
+        def reconstruct(self, target, observed, knowledge, *, seed):
+            guess = super().reconstruct(target, observed, knowledge, seed=seed)
+            seen = target.activations(splits.members, "output")
+            apart = torch.cdist(observed.activations.double(), seen.double())
+            nearest, rows = apart.min(dim=1)
+            known = (nearest < 1e-3).numpy()
+            guess.images[known] = splits.members.pixels()[rows.numpy()[known]]
+            return guess
+
+    record, _ = inversion.judged("knows", Knows(), "output")
+    assert record.mse < 0.01 < record.mse_nonmembers
+    assert record.mse_gap_low > 0
+
+
+def test_at_most_as_many_nonmembers_as_members_are_rebuilt(splits):
+    chosen = draw_examples(splits.nonmembers, splits.members, seed=0)
+    assert (len(chosen.members), len(chosen.nonmembers)) == (60, 60)
+    assert not np.isin(chosen.members.indices, chosen.nonmembers.indices).any()
+
+
+def test_classes_have_no_nonmembers():
+    record, _ = inversion.judged("mi_face", INVERSION["mi_face"](tolerance=0.05), None)
+    assert (record.mse_nonmembers, record.mse_low, record.n_nonmembers) == (None, None, None)
 
 
 def test_an_attack_that_is_not_finite_is_missing_and_not_safe():

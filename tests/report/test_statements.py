@@ -70,6 +70,13 @@ def test_a_rebuilding_that_dp_makes_easier_is_told():
     )
 
 
+def test_a_rebuilding_is_called_worse_only_where_intervals_lie_apart():
+    apart = trials(inversion_mse_low=[0.019, 0.028], inversion_mse_high=[0.021, 0.032])
+    assert "are rebuilt worse (MSE 0.0300 [0.0280, 0.0320] against 0.0200" in verdict(apart)
+    close = trials(inversion_mse_low=[0.015, 0.02], inversion_mse_high=[0.025, 0.04])
+    assert "are rebuilt as well as without a defence, as far as can be told" in verdict(close)
+
+
 def test_an_attack_that_is_no_better_than_a_guess_is_called_so():
     frame = trials(attack_auc=[0.51, 0.50], attack_auc_low=[0.45, 0.4])
     assert "from a guess (without a leak the same attacks reach 0.510)" in verdict(frame)
