@@ -21,6 +21,7 @@ from raysweep.attacks.membership.entropy import Entropy
 from raysweep.attacks.membership.inference_model import InferenceModel
 from raysweep.attacks.membership.loss import Loss
 from raysweep.attacks.membership.max_posterior import MaxPosterior
+from raysweep.attacks.membership.rmia import Rmia
 from raysweep.attacks.membership.shadow import Shadow
 from raysweep.attacks.membership.supervised import Supervised
 from raysweep.attacks.own import attack_class, check_attack
@@ -34,6 +35,7 @@ MEMBERSHIP: dict[str, type[Any]] = {
     "loss": Loss,
     "entropy": Entropy,
     "shadow": Shadow,
+    "rmia": Rmia,
     "data_transfer": DataTransfer,
     "supervised": Supervised,
     "inference_model": InferenceModel,
@@ -45,7 +47,7 @@ INVERSION: dict[str, type[Any]] = {"activation_decoder": ActivationDecoder, "mi_
 DEFAULT_KNOWN_SHARE = 0.5
 
 DEFAULT_ATTACKS: dict[str, Any] = {
-    "membership": ["max_posterior", "loss", "entropy", "shadow"],
+    "membership": ["max_posterior", "loss", "entropy", "shadow", "rmia"],
     "inversion": {"activation_decoder": {"layers": ["output"]}},
 }
 
