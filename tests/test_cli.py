@@ -405,3 +405,5 @@ def test_validate_and_list_print_json(call):
     assert (code, json.loads(out)["trials"]) == (0, 5)
     code, out, _ = call("list", "attacks", "--json")
     assert (code, "loss" in json.loads(out)) == (0, True)
+    code, out, _ = call("list", "attacks")
+    assert (code, "less AUC than rmia" in out) == (0, True)
