@@ -22,8 +22,8 @@ YOUR_OWN = {
 NOTES = {
     "attacks": (
         "Attacks other than rmia do not compare an example with models that did not train on it.\n"
-        "The default ones find .06 - .09 less AUC than rmia without DP-SGD, and .02 less at\n"
-        "epsilon 8 (measured in docs/benchmarks.md)."
+        "The default ones find .03 - .09 less AUC than rmia without DP-SGD, and up to .02 less\n"
+        "at epsilon 8 (measured in docs/benchmarks.md)."
     )
 }
 
