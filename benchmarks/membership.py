@@ -13,9 +13,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 import raysweep
 from benchmarks.common import finish, options, spread
-from raysweep.attacks import DEFAULT_ATTACKS
+from raysweep.attacks import DEFAULT_ATTACKS, metrics
 from raysweep.space.parsing import parse_space
 from raysweep.space.space import Space
 
@@ -65,9 +68,21 @@ def measure(on: Space, values: Mapping[str, Any], seed: int) -> Figures:
     """Return the figures of each attack on one target."""
     result = raysweep.run_trial(on.config({**values, "seed": seed}))
     return {
-        row.attack: {measure: getattr(row, measure) for measure in MEASURES}
-        for row in result.attacks
+        rows.attack: {
+            "auc": metrics.auc(rows.score, rows.member),
+            "tpr_at_fpr_0_01": tpr_at(0.01, rows.score, rows.member),
+        }
+        for rows in result.scores
     }
+
+
+def tpr_at(fpr: float, scores: NDArray[np.float64], is_member: NDArray[np.bool_]) -> float:
+    """Return the TPR at the largest false-positive rate of these examples that is at most ``fpr``.
+
+    On one target with few nonmembers it is too uncertain for a record. Here it is averaged.
+    """
+    fprs, tprs = metrics.roc(scores, is_member)
+    return float(tprs[fprs <= fpr + 1e-9].max())
 
 
 def compare(targets: Sequence[Figures], measure: str) -> dict[str, Any]:
