@@ -9,6 +9,7 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+import typer
 import yaml
 from conftest import SMALL
 from PIL import Image
@@ -337,7 +338,7 @@ def test_axes_that_together_do_not_fit_the_data_are_refused_before_a_trial_runs(
     )
     code, out, err = call("sweep", "pair.yaml", "--out", "out")
     assert code == 2, (out, err)
-    assert "`search`: `reference_size` must be at most the reference split's 50 records" in err
+    assert "`search`: `reference_size` must be at most the size of the reference split, 50" in err
     assert not Path("out").exists()
 
 
@@ -407,3 +408,17 @@ def test_validate_and_list_print_json(call):
     assert (code, "loss" in json.loads(out)) == (0, True)
     code, out, _ = call("list", "attacks")
     assert (code, "less AUC than rmia" in out) == (0, True)
+
+
+def test_shared_options_are_the_same_on_every_command():
+    commands = typer.main.get_command(cli.app).commands
+    found = {}
+    for name, command in commands.items():
+        for option in command.params:
+            found.setdefault(option.name, {})[name] = (option.opts, option.metavar, option.help)
+    for name, said in {"where": 3, "everything": 3, "as_json": 8, "settings": 3}.items():
+        assert len(found[name]) == said, name
+        assert len({str(how) for how in found[name].values()}) == 1, name
+    assert {"front", "best", "report"} == {*found["where"]} == {*found["everything"]}
+    assert {*found["out"]} == {"sweep", "trial", "front", "best", "report"}
+    assert all(opts == ["--out"] for opts, _, _ in found["out"].values())

@@ -1,4 +1,4 @@
-"""Text that may come from a stranger, made fit for a terminal, a page and a table."""
+"""Text made fit for a terminal, a page and a table: that of strangers, and counts."""
 
 from __future__ import annotations
 
@@ -35,6 +35,15 @@ def _seen(character: str) -> str:
 
 def _cut(line: str, most: int | None) -> str:
     return line if most is None or len(line) <= most else f"{line[: most - 1]}…"
+
+
+def counted(n: int, one: str, many: str = "") -> str:
+    """Return a count with its noun, and the verb if it is given with the noun.
+
+    >>> counted(1, "trial"), counted(0, "trial"), counted(1200, "class is", "classes are")
+    ('1 trial', '0 trials', '1,200 classes are')
+    """
+    return f"{n:,} {one if n == 1 else many or f'{one}s'}"
 
 
 def message(error: BaseException) -> str:

@@ -67,7 +67,12 @@ class Condition:
         return np.where(self.fits(trials), 0.0, shares)
 
     def __str__(self) -> str:
-        return f"{self.column} {self.sign} {self.bound:g}"
+        return f"{self.column} {self.sign} {repr(self.bound).removesuffix('.0')}"
+
+
+def joined(conditions: Sequence[Condition]) -> str:
+    """Return conditions as a sentence names them."""
+    return " and ".join(map(str, conditions))
 
 
 def _as_floats(column: pd.Series[Any]) -> NDArray[np.float64]:

@@ -19,6 +19,7 @@ import pandas as pd
 
 from raysweep.attacks import metrics
 from raysweep.errors import SpaceError, StoreError
+from raysweep.records.conditions import parse_conditions
 from raysweep.records.folder import Folder
 from raysweep.records.objectives import Objectives
 from raysweep.records.results import load
@@ -31,19 +32,26 @@ T = TypeVar("T")
 MOST_NAMES = 12  # values with names that fit on the axis of a figure
 
 
-def write(folders: Sequence[str], out: str | Path) -> list[str]:
+def write(
+    folders: Sequence[str], out: str | Path, *, where: Sequence[str] = (), everything: bool = False
+) -> list[str]:
     """Write the report on the sweeps in ``folders`` and its figures; return their paths.
 
     ``out`` is the page, on any path that fsspec supports, or a folder to write `report.html` in.
+    The page shows the trials that meet every condition of ``where``, and with ``everything`` also
+    collapsed models and attacks that did not converge.
 
     Raises:
-        SpaceError: ``out`` names neither an HTML page nor a folder.
+        SpaceError: ``out`` names neither an HTML page nor a folder, or a text in ``where`` is no
+            condition.
         StoreError: a folder is not a results folder, or ``out`` cannot be written.
 
     """
     parent, name = place_of_page(str(out))
     folder = Folder(parent)
-    material = gather(load(*folders))
+    results = load(*folders)
+    conditions = parse_conditions(where, results.axes)
+    material = gather(results, where=conditions, everything=everything)
     pictures = list(draw(material))
 
     stem = name.rpartition(".")[0]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 
+from raysweep.config.plain_text import counted
 from raysweep.config.training import PRIVATE_DEFAULTS
 from raysweep.records.columns import BASELINE
+from raysweep.records.conditions import Condition, joined
 from raysweep.records.objectives import REQUIREMENTS, Objectives
 
 FEW = 200  # nonmembers or validation examples, below which small differences mean nothing
@@ -16,8 +19,8 @@ FEW = 200  # nonmembers or validation examples, below which small differences me
 MOST_REASONS = 5  # of failures, that are told one by one
 
 MISSED = {
-    "collapsed": "collapsed: their predictions say nothing about the labels, nor do attacks",
-    "inversion_converged": "have an inversion that did not converge, which is no privacy",
+    "collapsed": "collapsed: predictions say nothing about the labels, nor do attacks",
+    "inversion_converged": "had an inversion that did not converge, which is no privacy",
 }
 """Column -> the statement about trials that miss its requirement for the front."""
 
@@ -30,18 +33,32 @@ DP_REMEDY = (
 )
 
 
-def warnings(trials: pd.DataFrame, front: pd.DataFrame, objectives: Objectives) -> list[str]:
-    """Return warnings to read before trusting the results, as sentences."""
+def warnings(
+    trials: pd.DataFrame, objectives: Objectives, *, everything: bool = False
+) -> list[str]:
+    """Return warnings to read before trusting the results, as sentences.
+
+    ``trials`` are all trials, because a condition on what is shown must hide no warning.
+    """
     collapse = collapsed_with_dp(trials)
     lines = [collapse] if collapse else []
-    lines += [*_left_out(trials, objectives), *_failures(trials), *_few(trials), *_no_leak(trials)]
+    lines += _left_out(trials, objectives, everything=everything)
+    lines += [*_failures(trials), *_few(trials), *_no_leak(trials)]
     for column, name in (("split_hash", "splits of the data"), ("versions", "sets of versions")):
         kinds = trials[column].nunique()
         if kinds > 1:
             lines.append(f"The trials come from {kinds} {name}: compare them with care.")
-    if front.empty:
-        lines.append("No trial stands on the front: all failed, collapsed or did not converge.")
     return lines
+
+
+def empty_front(selected: pd.DataFrame, where: Sequence[Condition] = ()) -> str:
+    """Return why no trial stands on the front, given the trials that meet the conditions."""
+    if len(selected):
+        reason = "all failed, were pruned, collapsed or did not converge"
+        which = f"No trial with {joined(where)}" if where else "No trial"
+        return f"{which} stands on the front: {reason}."
+    reason = f"none meets {joined(where)}" if where else "none has ended"
+    return f"No trial stands on the front: {reason}."
 
 
 def collapsed_with_dp(trials: pd.DataFrame) -> str:
@@ -60,10 +77,10 @@ def collapsed_with_dp(trials: pd.DataFrame) -> str:
     )
 
 
-def _left_out(trials: pd.DataFrame, objectives: Objectives) -> list[str]:
+def _left_out(trials: pd.DataFrame, objectives: Objectives, *, everything: bool) -> list[str]:
     """Return how many trials miss something, and how many are not on the front for it."""
     ok = trials["status"] == "ok"
-    left_out = int((ok & ~objectives.eligible(trials)).sum())
+    left_out = int((ok & ~objectives.eligible(trials, everything=everything)).sum())
     count = {
         **{
             text: ok & trials[column].eq(not REQUIREMENTS[column])
@@ -73,11 +90,14 @@ def _left_out(trials: pd.DataFrame, objectives: Objectives) -> list[str]:
         "needed more than one attempt (a worker, its node or its memory failed)": (
             trials["attempts"] > 1
         ),
-        "were pruned: stopped at a rung, never attacked in full": trials["status"] == "pruned",
+        "ended at a rung: pruned, never attacked in full": trials["status"] == "pruned",
     }
-    lines = [f"{int(hit.sum()):,} trials {text}." for text, hit in count.items() if hit.any()]
+    lines = [
+        f"{counted(int(hit.sum()), 'trial')} {text}." for text, hit in count.items() if hit.any()
+    ]
     if left_out:
-        lines.append(f"{left_out:,} finished trials are left out of the front for such reasons.")
+        which = counted(left_out, "finished trial is", "finished trials are")
+        lines.append(f"{which} left out of the front for such reasons.")
     return lines
 
 
@@ -85,9 +105,12 @@ def _failures(trials: pd.DataFrame) -> list[str]:
     """Return the most frequent reasons for failures."""
     failed = trials[trials["status"] == "failed"]
     reasons = failed["error"].fillna("no reason recorded").value_counts()
-    lines = [f"{n:,} trials failed: {error}" for error, n in reasons.head(MOST_REASONS).items()]
+    shown = reasons.head(MOST_REASONS)
+    lines = [f"{counted(n, 'trial')} failed: {error}" for error, n in shown.items()]
     if len(reasons) > MOST_REASONS:
-        lines.append(f"{len(reasons) - MOST_REASONS} more reasons for failures are in the records.")
+        more = len(reasons) - MOST_REASONS
+        which = counted(more, "more reason for failures is", "more reasons for failures are")
+        lines.append(f"{which} in the records.")
     return lines
 
 
@@ -98,7 +121,8 @@ def _few(trials: pd.DataFrame) -> list[str]:
     nonmembers = trials["n_nonmembers"].dropna()
     if len(widths) and len(nonmembers) and 0 < nonmembers.min() < FEW:
         lines.append(
-            f"The attacks were judged on {int(nonmembers.min()):,} nonmembers, fewer than {FEW}: "
+            f"The attacks were judged on {counted(int(nonmembers.min()), 'nonmember')}, fewer than "
+            f"{FEW}: "
             f"an AUC is known to about ±{widths.median():.2f} only, and smaller differences mean "
             "nothing."
         )
@@ -106,8 +130,8 @@ def _few(trials: pd.DataFrame) -> list[str]:
     if len(validation) and 0 < validation.min() < FEW:
         n = int(validation.min())
         lines.append(
-            f"Accuracy was measured on {n:,} validation examples, fewer than {FEW}: one example is "
-            f"{100 / n:.1f} points."
+            f"Accuracy was measured on {counted(n, 'validation example')}, fewer than {FEW}: one "
+            f"example is {100 / n:.1f} points."
         )
     return lines
 

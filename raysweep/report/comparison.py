@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from raysweep.config.plain_text import counted
 from raysweep.report import findings
 from raysweep.report.findings import BEST_WITH_DP, LEAST_RECOGNISED, UNDEFENDED, Row, has_role
 
@@ -14,8 +15,8 @@ from raysweep.report.findings import BEST_WITH_DP, LEAST_RECOGNISED, UNDEFENDED,
 def verdict(n_trials: int, n_front: int, picks: Mapping[str, Row]) -> list[str]:
     """Return the sentences that a reader in haste needs, the size of the front first."""
     sentences = [
-        f"{n_front:,} of {n_trials:,} trials are on the front: no other trial is at least as good "
-        "in every objective and better in one."
+        f"{n_front:,} of {counted(n_trials, 'trial')} {'is' if n_front == 1 else 'are'} on the "
+        "front: no other trial is at least as good in every objective and better in one."
     ]
     base = _first(picks, UNDEFENDED)
     if base is None or base["accuracy"] is None:

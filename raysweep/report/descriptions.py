@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from raysweep.config.plain_text import counted
 from raysweep.records.columns import BASELINE
 
 WORDS = {
@@ -46,7 +47,7 @@ def front(drawn: pd.DataFrame, x: str, y: str) -> str:
     """Return what a panel of the front shows: how many trials, the front's extent, the baseline."""
     chosen = drawn[drawn["on_front"]]
     text = (
-        f"{_word(y)} against {_word(x)} of {len(drawn):,} trials, "
+        f"{_word(y)} against {_word(x)} of {counted(len(drawn), 'trial')}, "
         f"{len(chosen):,} of them on the front."
     )
     if len(chosen):
@@ -76,7 +77,7 @@ def setting(drawn: pd.DataFrame, key: str, objectives: Sequence[str]) -> str:
     parts = []
     for name, rows in list(drawn.groupby(groups, sort=True))[:MOST]:
         medians = ", ".join(f"{_word(o)} {rows[o].median():.3g}" for o in objectives)
-        parts.append(f"at {name} ({len(rows)} trials) {medians}")
+        parts.append(f"at {name} ({counted(len(rows), 'trial')}) {medians}")
     return _sentence(f"medians by {key}: {'; '.join(parts)}.")
 
 

@@ -16,6 +16,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from raysweep.config.plain_text import counted
 from raysweep.records.columns import BASELINE
 from raysweep.records.objectives import OBJECTIVES, Objectives
 from raysweep.records.results import Results
@@ -43,7 +44,7 @@ def write_front(results: Results, front: pd.DataFrame, name: str) -> str | None:
         return None
     trials = results.compared()
     drawn = trials[results.objectives.eligible(trials)]
-    title = f"{name}: {len(front)} of {len(drawn)} trials on the front"
+    title = f"{name}: {len(front)} of {counted(len(drawn), 'trial')} on the front"
     figure = pareto_front(drawn, front, results.objectives, title=title)
 
     store = results.stores[0]

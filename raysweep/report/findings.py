@@ -15,6 +15,7 @@ from raysweep import defences
 from raysweep.attacks.intervals import Interval, proportion
 from raysweep.config import from_plain
 from raysweep.config.own_class import is_own_key, reference_of
+from raysweep.config.plain_text import counted
 from raysweep.config.user_function import is_reference
 from raysweep.data import SPLITS
 from raysweep.records.columns import BASELINE
@@ -150,8 +151,8 @@ def summary_line(results: Results, trials: pd.DataFrame) -> str:
     parts = [str(block.get("name")) for block in blocks if isinstance(block, dict)]
     members = trials["n_members"].dropna()
     if len(members):
-        parts.append(f"{int(members.iloc[0]):,} members")
-    return " · ".join([*parts, f"{_count(trials)} of {len(trials):,} trials"])
+        parts.append(counted(int(members.iloc[0]), "member"))
+    return " · ".join([*parts, f"{_count(trials)} of {counted(len(trials), 'trial')}"])
 
 
 def _count(trials: pd.DataFrame) -> str:
@@ -181,7 +182,7 @@ def _most_common(values: pd.Series[Any]) -> str:
     count = values.dropna().astype(str).value_counts()
     if count.empty:
         return "unknown"
-    more = f" and {len(count) - 1} others" if len(count) > 1 else ""
+    more = f" and {counted(len(count) - 1, 'other')}" if len(count) > 1 else ""
     return f"{count.index[0]}{more}"
 
 
@@ -210,20 +211,20 @@ def privacy(front: pd.DataFrame, n_trials: int) -> list[str]:
     if len(private):
         low, high = private["epsilon"].min(), private["epsilon"].max()
         sentences.append(
-            f"{len(private)} of the {len(front)} configurations on the front were trained with "
-            f"DP-SGD. Each of these models by itself is (epsilon, delta)-differentially private "
-            f"for adding or removing one training example: epsilon spent {low:.3g} to {high:.3g} "
+            f"{_share_of(len(private), front)} trained with DP-SGD. Each such model by itself is "
+            f"(epsilon, delta)-differentially private for adding or removing one training example: "
+            f"epsilon spent {low:.3g} to {high:.3g} "
             f"(the table has each), delta {_most_common(private['delta'])}, by the "
             f"{_most_common(private['accountant']).upper()} accountant."
         )
     if rest:
         sentences.append(
-            f"{rest} of the {len(front)} were trained without DP-SGD and promise nothing: the "
+            f"{_share_of(rest, front)} trained without DP-SGD, which promises nothing: the "
             "numbers say what these attacks found, and a stronger attack may find more."
         )
     sentences.append(
-        f"An epsilon is that of one run. Choosing among {n_trials:,} trained models by their "
-        "results is not covered by any of them."
+        f"An epsilon is that of one run. Choosing among {counted(n_trials, 'trained model')} by "
+        "their results is not covered by any of them."
     )
     sentences.append(
         "These records are not covered either: accuracies, AUCs, scores and reconstructions come "
@@ -232,6 +233,12 @@ def privacy(front: pd.DataFrame, n_trials: int) -> list[str]:
         "that nobody can repeat: raysweep trial with --save FILE.safetensors --secure-noise."
     )
     return sentences
+
+
+def _share_of(n: int, front: pd.DataFrame) -> str:
+    """Return how many configurations on the front, with the verb that follows."""
+    configurations = counted(len(front), "configuration")
+    return f"{n} of the {configurations} on the front {'was' if n == 1 else 'were'}"
 
 
 RATES = {

@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from raysweep.config.plain_text import counted
 from raysweep.records.results import records
 from raysweep.report import cautions, comparison, findings
 from raysweep.report.charts import colours
 from raysweep.report.descriptions import GLOSSARY
 from raysweep.report.findings import Row
 from raysweep.report.html import Html, element, join, table
-from raysweep.report.selection import Material, sample
+from raysweep.report.selection import Material, sample, statements
 
 STYLE = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
 
@@ -62,7 +63,8 @@ def page(material: Material, pictures: Sequence[Picture]) -> str:
         element(
             "header",
             element("h1", f"raysweep: {name}"),
-            element("p", findings.summary_line(material.results, material.trials), class_="note"),
+            _note(findings.summary_line(material.results, material.trials)),
+            *map(_note, statements(material)),
         ),
         _contents([(key, heading) for key, heading, _ in shown]),
         element("main", *(_section(*section) for section in shown)),
@@ -103,7 +105,7 @@ def _pair(pair: tuple[str, object]) -> Html:
 
 def _glance(material: Material) -> Html:
     """Return the sentences for a reader in haste, and a card for each named trial."""
-    first, *others = comparison.verdict(len(material.trials), len(material.front), material.picks)
+    first, *others = comparison.verdict(len(material.selected), len(material.front), material.picks)
     sentences = [*others, first] if others else [first]
     cards = (
         _card(material, name, row, colour)
@@ -239,7 +241,9 @@ def _members(material: Material, pictures: Sequence[Picture]) -> Html:
 
 
 def _warnings(material: Material) -> Html:
-    lines = cautions.warnings(material.trials, material.front, material.objectives)
+    lines = cautions.warnings(material.trials, material.objectives, everything=material.everything)
+    if material.front.empty:
+        lines.append(cautions.empty_front(material.selected, material.where))
     if not lines:
         return Html("")
     items = (element("li", line[:MOST_LETTERS]) for line in lines)
@@ -251,7 +255,7 @@ def _front(material: Material, pictures: Sequence[Picture]) -> Html:
         return Html("")
 
     n_drawn = len(sample(material))
-    n_eligible = int(material.objectives.eligible(material.trials).sum())
+    n_eligible = int(material.eligible.sum())
     note = (
         "Accuracy is on validation data. The attack AUC is that of the strongest attack. Both have "
         "their 95 % intervals, as bars in the figures. "
@@ -349,4 +353,4 @@ def _facts(material: Material) -> Html:
 def _signature(material: Material) -> str:
     version = importlib.metadata.version("raysweep")
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return f"Made by raysweep {version}, {now}, from {len(material.trials):,} records."
+    return f"Made by raysweep {version}, {now}, from {counted(len(material.trials), 'record')}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 
 from raysweep.config.own_class import is_own_key
+from raysweep.config.plain_text import counted
 from raysweep.records.columns import BASELINE
+from raysweep.records.conditions import Condition, joined, meeting
 from raysweep.records.objectives import Objectives
 from raysweep.records.pareto import leading
 from raysweep.records.results import Results, records
@@ -33,6 +35,9 @@ class Material:
 
     results: Results
     trials: pd.DataFrame
+    selected: pd.DataFrame  # those that meet the conditions, one row for all seeds of a recipe
+    where: tuple[Condition, ...]
+    everything: bool  # whether a trial may miss the requirements of a front
     front: pd.DataFrame
     shown: pd.DataFrame  # the rows of the front that the table lists
     picks: dict[str, Row]
@@ -49,36 +54,60 @@ class Material:
         return {str(row["trial_id"]) for row in self.picks.values()}
 
     @property
+    def eligible(self) -> pd.Series[bool]:
+        """Which of the selected trials may stand on the front."""
+        return self.objectives.eligible(self.selected, everything=self.everything)
+
+    @property
     def objectives(self) -> Objectives:
         """The objectives of the sweeps."""
         return self.results.objectives
 
 
-def gather(results: Results) -> Material:
-    """Read the trials that the page needs, once, and select those that it shows."""
+def gather(
+    results: Results, *, where: Sequence[Condition] = (), everything: bool = False
+) -> Material:
+    """Read the trials that the page needs, once, and select those that it shows.
+
+    Trials that miss a condition of ``where`` are not shown. With ``everything`` collapsed models
+    and attacks that did not converge may stand on the front.
+    """
     keys = settings(results)
     columns = [key for key in keys if key in SCHEMAS["trials"].names or is_own_key(key)]
+    columns += [condition.column for condition in where]
     trials = results.measured([*findings.COLUMNS, *columns])
-    candidates = average_seeds(trials)
+    selected = meeting(average_seeds(trials), where)
 
-    front = results.objectives.front(candidates)
+    front = results.objectives.front(selected, everything=everything)
     shown = front
     if len(front) > MOST_ROWS:
         values = results.objectives.comparable(front)
         shown = front[leading(values, results.objectives.directions, MOST_ROWS)]
 
     homes = _homes(results, trials)
-    picks = findings.highlights(candidates, front, results.objectives, homes)
+    picks = findings.highlights(selected, front, results.objectives, homes)
     ids = {*shown["trial_id"], *(row["trial_id"] for row in picks.values())}
     configs = results.rows(["config"], trials=ids)[["trial_id", "config"]]
     return Material(
         results=results,
         trials=trials,
+        selected=selected,
+        where=tuple(where),
+        everything=everything,
         front=front,
         shown=shown.merge(configs, on="trial_id", how="left").fillna({"config": ""}),
         picks=picks,
         configs=dict(zip(configs["trial_id"], configs["config"].fillna(""), strict=True)),
     )
+
+
+def statements(material: Material) -> Iterator[str]:
+    """Yield what the reader asked to see only, or also, as sentences."""
+    if material.where:
+        n, of = len(material.selected), counted(material.trials["recipe"].nunique(), "trial")
+        yield f"Only trials with {joined(material.where)} are shown: {n:,} of {of}."
+    if material.everything:
+        yield "Collapsed models and attacks that did not converge may stand on the front."
 
 
 def settings(results: Results) -> list[str]:
@@ -106,10 +135,10 @@ def _homes(results: Results, trials: pd.DataFrame) -> dict[str, str]:
 
 def sample(material: Material) -> pd.DataFrame:
     """Return the trials that figures show: all eligible ones, or a sample of them and the front."""
-    trials = average_seeds(material.trials)
+    trials = material.selected
     on_front = trials["trial_id"].isin(material.front["trial_id"])
     values = trials[[name for name in material.objectives.names if name != "epsilon"]]
-    eligible = material.objectives.eligible(trials)
+    eligible = material.eligible
     eligible &= np.isfinite(values.to_numpy(dtype=float)).all(axis=1)
 
     step = max(1, math.ceil(int(eligible.sum()) / MOST_DRAWN))  # one trial in so many is drawn

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from raysweep import data
 from raysweep.attacks.metrics import nonmembers_for
-from raysweep.config.plain_text import one_line
+from raysweep.config.plain_text import counted, one_line
 from raysweep.data import Dataset, Splits
 from raysweep.records.columns import AttackRecord, EpochRecord, TrialRecord, TrialResult
 from raysweep.records.conditions import Condition, meeting
@@ -26,7 +26,7 @@ from raysweep.records.pareto import leading
 from raysweep.records.results import Results
 from raysweep.records.summary import Summary
 from raysweep.records.trial_config import TrialConfig
-from raysweep.report.cautions import DP_REMEDY, collapsed_with_dp
+from raysweep.report.cautions import DP_REMEDY, collapsed_with_dp, empty_front
 from raysweep.report.findings import axis_values
 from raysweep.report.output import as_json
 
@@ -40,16 +40,18 @@ LEAST_ROWS = 5  # also where the terminal has room for fewer
 def print_summary(summary: Summary, results: Results, name: str) -> None:
     """Print the front of a sweep that has ended, its counts, and how to continue it."""
     if summary.is_empty:
-        print(f"{summary.ended} before the first trial ended: {summary.missing} trials are missing")
+        print(f"{summary.ended} before the first trial ended: {_missing(summary)}")
         print("the same command continues; no record was written, so there is no front")
         return
 
-    print_front(results, summary.front, results.compared())
+    compared = results.compared()
+    print_front(results, summary.front, compared, reason=empty_front(compared))
     from raysweep.report.figures import write_front  # here, because it takes a second to import
 
     figure = write_front(results, summary.front, name)
     pruned = f" {summary.pruned} pruned," if summary.pruned else ""
-    print(f"{summary.ok} trials,{pruned} {summary.failed} failed. Records and front: {summary.out}")
+    counts = f"{counted(summary.ok, 'trial')},{pruned} {summary.failed} failed"
+    print(f"{counts}. Records and front: {summary.out}")
     if figure:
         print(f"Figure: {figure}")
 
@@ -58,7 +60,11 @@ def print_summary(summary: Summary, results: Results, name: str) -> None:
         for error, count in errors.head(3).items():
             print(f"  {count} x {one_line(error)}", file=sys.stderr)
     if summary.missing:
-        print(f"{summary.ended}: {summary.missing} trials are missing; the same command continues")
+        print(f"{summary.ended}: {_missing(summary)}; the same command continues")
+
+
+def _missing(summary: Summary) -> str:
+    return counted(summary.missing, "trial is missing", "trials are missing")
 
 
 def print_summary_json(summary: Summary, results: Results, name: str) -> None:
@@ -77,7 +83,8 @@ def print_front_of(results: Results, *, everything: bool, where: Sequence[Condit
     compared = results.compared([*columns, *(c.column for c in where)])
     trials = meeting(compared, where)
     front = results.objectives.front(trials, everything=everything)
-    print_front(results, front, compared)
+    options = [*(f"--where {shlex.quote(str(c))}" for c in where), *["--all"] * everything]
+    print_front(results, front, compared, options=options, reason=empty_front(trials, where))
 
     corner = results.objectives.reference_point(trials)
     reference = ", ".join(
@@ -86,7 +93,7 @@ def print_front_of(results: Results, *, everything: bool, where: Sequence[Condit
     )
     volume = results.objectives.hypervolume(trials)
     pruned = int((trials["status"] == "pruned").sum())
-    count = f"{len(trials)} trials" + (f" ({pruned} pruned)" if pruned else "")
+    count = counted(len(trials), "trial") + (f" ({pruned} pruned)" if pruned else "")
     print(f"{len(front)} of {count}; hypervolume {volume:.5f} against {reference}")
 
 
@@ -102,23 +109,31 @@ def _shown_axes(results: Results, front: pd.DataFrame) -> list[str]:
     return ["seeds" if axis == "seed" and is_averaged else axis for axis in axes]
 
 
-def print_front(results: Results, front: pd.DataFrame, trials: pd.DataFrame) -> None:
+def print_front(
+    results: Results,
+    front: pd.DataFrame,
+    trials: pd.DataFrame,
+    *,
+    reason: str,
+    options: Sequence[str] = (),
+) -> None:
     """Print the front as a table, and a warning if every trial with DP-SGD collapsed.
 
     ``trials`` are those of :meth:`Results.compared`. The columns are what differs between joined
     sweeps, the axes, the objectives with the interval of the AUC, and the strongest attack where
-    there is room. A terminal shows as many rows as fit.
+    there is room. A terminal shows as many rows as fit. ``options`` are those of `raysweep front`
+    that give this front, and ``reason`` says why it is empty.
     """
     if front.empty:
-        print("no trial stands on the front: all failed, collapsed or did not converge")
+        print(reason)
     else:
-        _print_table(results, front)
+        _print_table(results, front, options)
     warning = collapsed_with_dp(trials)
     if warning:
         print(f"warning: {warning}")
 
 
-def _print_table(results: Results, front: pd.DataFrame) -> None:
+def _print_table(results: Results, front: pd.DataFrame, options: Sequence[str]) -> None:
     console = Console(width=None if sys.stdout.isatty() else 120)
     most = max(LEAST_ROWS, console.height - LINES_AROUND) if sys.stdout.isatty() else MOST_ROWS
     shown = _spread(results, front, min(most, MOST_ROWS))
@@ -140,10 +155,9 @@ def _print_table(results: Results, front: pd.DataFrame) -> None:
     console.print(table)
 
     if len(shown) < len(front):
-        print(
-            f"{len(shown)} of {len(front)}, spread over the front. All of them: "
-            f"raysweep front {shlex.join(store.path for store in results.stores)} --format csv"
-        )
+        folders = shlex.join(store.path for store in results.stores)
+        command = " ".join(["raysweep front", folders, *options, "--format csv"])
+        print(f"{len(shown)} of {len(front)}, spread over the front. All of them: {command}")
     if "seeds" in front:
         print("Figures are means over the seeds of each configuration.")
     if "inversion_mse" in results.objectives.names:

@@ -15,6 +15,7 @@ from conftest import SMALL
 from raysweep import cli
 from raysweep.config.yaml import parse_pairs
 from raysweep.errors import StoreError
+from raysweep.records.conditions import parse_conditions
 from raysweep.records.results import load
 from raysweep.records.store import Store
 from raysweep.records.tables import pack
@@ -96,8 +97,8 @@ def change(result, trial_id="", **columns):
     return dataclasses.replace(result, trial=trial, attacks=tuple(attacks))
 
 
-def make_report(tmp_path, *folders):
-    page, *pictures = map(Path, build.write(folders, tmp_path / "report.html"))
+def make_report(tmp_path, *folders, **options):
+    page, *pictures = map(Path, build.write(folders, tmp_path / "report.html", **options))
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
     return Page(page.read_text()), [path.name for path in pictures]
 
@@ -181,9 +182,9 @@ def test_a_sweep_without_inversion_has_no_section_on_it(real, folder, tmp_path):
     ("columns", "expected"),
     [
         ({"status": "failed", "error": "ValueError: oh"}, "3 trials failed: ValueError: oh"),
-        ({"status": "pruned", "stopped_epoch": 2}, "3 trials were pruned"),
+        ({"status": "pruned", "stopped_epoch": 2}, "3 trials ended at a rung: pruned"),
         ({"collapsed": True}, "3 trials collapsed"),
-        ({"inversion_converged": False}, "3 trials have an inversion that did not converge"),
+        ({"inversion_converged": False}, "3 trials had an inversion that did not converge"),
     ],
 )
 def test_a_report_with_an_empty_front_gives_the_reasons(real, folder, tmp_path, columns, expected):
@@ -196,20 +197,51 @@ def test_missing_values_are_left_out(real, folder, tmp_path):
     names = ("accuracy", "attack_auc", "attack_auc_low", "n_validation", "inversion_mse")
     bare = [change(result, **dict.fromkeys(names)) for result in real[1]]
     page, _ = make_report(tmp_path, folder(bare, objectives={"epsilon": "min"}))
-    assert "1 of 3 trials are on the front" in page.text
+    assert "1 of 3 trials is on the front" in page.text
     assert "nan" not in page.text.lower().replace("finan", "")
 
 
 def test_a_single_trial_has_a_report(real, folder, tmp_path):
     page, _ = make_report(tmp_path, folder(real[1][:1]))
-    assert "1 of 1 trials are on the front" in page.text
-    assert "1 of the 1 were trained without DP-SGD and promise nothing" in page.text
+    assert "1 of 1 trial is on the front" in page.text
+    assert "1 of the 1 configuration on the front was trained without DP-SGD" in page.text
 
 
 def test_a_folder_without_trials_has_a_report(folder, tmp_path):
     page, pictures = make_report(tmp_path, folder([]))
-    assert "No trial stands on the front" in page.text
+    assert "No trial stands on the front: none has ended." in page.text
     assert pictures == []
+
+
+def test_conditions_choose_what_is_shown_and_hide_no_warning(real, folder, tmp_path):
+    plain, dropout, private = real[1]
+    results = folder([plain, dropout, change(private, collapsed=True)])
+    page, _ = make_report(tmp_path, results, where=["train_accuracy >= 0", "epsilon == inf"])
+    assert "Only trials with train_accuracy >= 0 and epsilon == inf are shown: 2 of 3" in page.text
+    assert " of 2 trials " in page.text
+    assert private.trial.trial_id[:8] not in page.text
+    assert "The only trial with DP-SGD collapsed" in page.text
+    assert "Choosing among 3 trained models" in page.text
+
+
+def test_all_puts_collapsed_models_on_the_page(real, folder, tmp_path):
+    results = folder([change(real[1][0], collapsed=True)])
+    page, _ = make_report(tmp_path, results)
+    assert "No trial stands on the front: all failed" in page.text
+    page, pictures = make_report(tmp_path, results, everything=True)
+    assert "Collapsed models and attacks that did not converge may stand on the front" in page.text
+    assert "1 of 1 trial is on the front" in page.text
+    assert "report-front-accuracy-attack_auc.png" in pictures
+
+
+def test_conditions_that_no_trial_meets_are_named(real, folder, tmp_path, capsys):
+    results = folder(real[1])
+    page, pictures = make_report(tmp_path, results, where=["accuracy > 1.25"])
+    assert "No trial stands on the front: none meets accuracy > 1.25." in page.text
+    assert pictures == []
+    where = parse_conditions(["accuracy > 1.25"])
+    terminal.print_front_of(load(results), everything=False, where=where)
+    assert "No trial stands on the front: none meets accuracy > 1.25." in capsys.readouterr().out
 
 
 def test_several_folders_share_one_front(real, folder, tmp_path):

@@ -45,7 +45,7 @@ def verdict(frame):
 
 
 def warnings(frame):
-    return " ".join(cautions.warnings(frame, OBJECTIVES.front(frame), OBJECTIVES))
+    return " ".join(cautions.warnings(frame, OBJECTIVES))
 
 
 def test_clear_differences_are_told():
@@ -122,3 +122,18 @@ def test_a_name_has_one_colour_wherever_it_stands():
     assert len({*charts.colours(names).values()}) == 3
     both = charts.colours(["undefended (l2 0)", "undefended (l2 1)"])
     assert len({*both.values()}) == 2
+
+
+def test_a_count_of_one_is_followed_by_one():
+    frame = trials(n_nonmembers=1, n_validation=1, attempts=[1, 2], error=[None, "oh"])
+    frame["status"] = ["ok", "failed"]
+    text = warnings(frame)
+    assert "1 trial failed: oh" in text
+    assert "judged on 1 nonmember, fewer" in text
+    assert "1 validation example, fewer" in text
+    assert "1 trial needed more than one attempt" in text
+    left_out = warnings(trials(collapsed=[False, True], epsilon=np.inf))
+    assert "1 finished trial is left out" in left_out
+    assert "1 of the 2 configurations on the front was trained with DP-SGD" in " ".join(
+        findings.privacy(trials(delta=1e-5, accountant="rdp"), 2)
+    )

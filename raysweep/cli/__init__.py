@@ -8,10 +8,30 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from raysweep.cli.options import (
+    Address,
+    AsJson,
+    Catalogue,
+    Everything,
+    Folder,
+    Folders,
+    Format,
+    MaxConcurrent,
+    Objective,
+    OutFile,
+    Page,
+    Patience,
+    ResultsFolder,
+    Settings,
+    SpaceFile,
+    TimeBudget,
+    Trials,
+    Where,
+)
 from raysweep.errors import RaysweepError, SpaceError
 
 if TYPE_CHECKING:
@@ -25,32 +45,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-# The options that several commands have. Each means the same in all of them.
-SpaceFile = Annotated[
-    str, typer.Argument(help="A search space: a YAML file, or a name such as quickstart.")
-]
-Folder = Annotated[str, typer.Argument(help="Results folder of a sweep.")]
-Folders = Annotated[list[str], typer.Argument(help="Results folders of sweeps.")]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Replace a key of the space."),
-]
-Where = Annotated[
-    list[str] | None,
-    typer.Option(metavar="CONDITION", help="Only trials that meet it: 'accuracy >= 0.9'."),
-]
-Everything = Annotated[
-    bool, typer.Option("--all", help="Include collapsed models and attacks without convergence.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-OutFile = Annotated[
-    str | None,
-    typer.Option("--out", metavar="FILE", help="Write to a file, local or s3://, and print less."),
-]
-
-Format = Literal["table", "csv", "json", "parquet"]
-Catalogue = Literal["datasets", "models", "defences", "attacks", "samplers"]
 
 
 def _space(path: str, settings: list[str] | None) -> Space:
@@ -105,19 +99,13 @@ def validate(space: SpaceFile, settings: Settings = None, as_json: AsJson = Fals
 @app.command()
 def sweep(
     space: SpaceFile,
-    out: Annotated[str | None, typer.Option(help="Results folder [results/<name>].")] = None,
-    trials: Annotated[
-        int | None, typer.Option(min=1, help="Number of trials in the folder at the end.")
-    ] = None,
-    max_concurrent: Annotated[
-        int | None, typer.Option(min=1, help="Trials at the same time.")
-    ] = None,
-    address: Annotated[str | None, typer.Option(help="A Ray cluster: auto or host:port.")] = None,
+    out: ResultsFolder = None,
+    trials: Trials = None,
+    max_concurrent: MaxConcurrent = None,
+    address: Address = None,
     settings: Settings = None,
-    time_budget: Annotated[str | None, typer.Option(help="Stop after 90s, 10m or 2h.")] = None,
-    patience: Annotated[
-        str, typer.Option(help="How long to wait for a results folder that cannot be written.")
-    ] = "5m",
+    time_budget: TimeBudget = None,
+    patience: Patience = "5m",
     retry_failed: Annotated[bool, typer.Option(help="Run failed configurations again.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -245,7 +233,7 @@ def front(
 def best(
     folders: Folders,
     where: Where = None,
-    by: Annotated[str, typer.Option(help="The objective to choose by.")] = "accuracy",
+    by: Objective = "accuracy",
     everything: Everything = False,
     as_json: AsJson = False,
     out: OutFile = None,
@@ -273,16 +261,19 @@ def best(
 @app.command()
 def report(
     folders: Folders,
-    out: Annotated[str, typer.Option(help="The page, or its folder.")] = "report.html",
+    where: Where = None,
+    everything: Everything = False,
+    out: Page = "report.html",
 ) -> None:
     """Write an HTML page about a sweep.
 
     Several sweeps with the same data and attacks have one page.
     """
+    from raysweep.config.plain_text import counted
     from raysweep.report.build import write
 
-    page, *pictures = write(folders, out)
-    print(f"Report: {page}, and {len(pictures)} figures beside it")
+    page, *pictures = write(folders, out, where=where or (), everything=everything)
+    print(f"Report: {page}, and {counted(len(pictures), 'figure')} beside it")
 
 
 @app.command("list")
@@ -320,7 +311,7 @@ def doctor(as_json: AsJson = False) -> None:
 @app.command()
 def dashboard(
     folder: Folder,
-    port: Annotated[int, typer.Option(help="Port, on this machine only.")] = 8080,
+    port: Annotated[int, typer.Option(metavar="PORT", help="Port, on this machine only.")] = 8080,
 ) -> None:
     """Open optuna-dashboard on a sweep's study.
 
