@@ -17,6 +17,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 from pydantic.dataclasses import dataclass
 
 from raysweep.config import sub_seed
+from raysweep.config.plain_text import counted
 from raysweep.errors import DataError
 
 Indices = NDArray[np.int64]
@@ -171,7 +172,8 @@ def _check_fit(counts: Mapping[str, int], total: int, whole: str) -> None:
     needed = sum(counts.values())
     if needed > total:
         raise DataError(
-            f"the splits need {needed:,} examples, and {whole} has {total:,} ({_listed(counts)})",
+            f"the splits need {counted(needed, 'example')}, and {whole} has {total:,} "
+            f"({_listed(counts)})",
             remedy="make some of them smaller, or leave sizes out, which then follow",
         )
 
@@ -285,7 +287,8 @@ def _deal_groups(
     empty = [name for name, count in counts.items() if count and not splits[name]]
     if empty:
         raise DataError(
-            f"{len(names)} groups are too few: {', '.join(empty)} would get none",
+            f"{counted(len(names), 'group')} cannot fill the splits: {', '.join(empty)} would get "
+            "none",
             remedy="ask for fewer splits or give finer groups",
         )
 

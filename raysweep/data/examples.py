@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from raysweep.config.plain_text import counted
 from raysweep.errors import DataError
 
 
@@ -149,4 +150,5 @@ def _clipped(x: NDArray[Any], value_range: tuple[float, float]) -> tuple[str, ..
     n_outside = int(((x < low) | (x > high)).sum())
     if n_outside == 0:
         return ()
-    return (f"{n_outside:,} of {x.size:,} values lie outside [{low:g}, {high:g}] and are clipped",)
+    which = counted(n_outside, "value lies", "values lie")
+    return (f"{which} outside [{low:g}, {high:g}] and will be clipped, of {x.size:,}",)

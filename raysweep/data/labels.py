@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from raysweep.config.plain_text import counted
 from raysweep.errors import DataError
 
 
@@ -19,7 +20,8 @@ def check_labels(given: Any, n: int, where: str) -> NDArray[np.int64]:
     labels = _whole_numbers(_one_column(given), where)
     if len(labels) != n:
         raise DataError(
-            f"{where} has {n:,} features and {len(labels):,} labels; the two numbers must be equal"
+            f"{where} has {counted(n, 'row')} of features and {counted(len(labels), 'label')}; "
+            "the two numbers must be equal"
         )
     if n == 0 or labels.min() < 0:
         raise DataError(
@@ -52,8 +54,9 @@ def check_groups(given: Any, n: int, where: str) -> NDArray[np.int64]:
 
     missing = [row for row, group in enumerate(groups.tolist()) if group is None or group != group]
     if missing:
+        which = counted(len(missing), "example has", "examples have")
         raise DataError(
-            f"{where}: {len(missing):,} examples have no group, the first in row {missing[0]}",
+            f"{where}: {which} no group, the first in row {missing[0]}",
             remedy="give each a group of its own",
         )
     try:

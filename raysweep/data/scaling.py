@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from raysweep.config.plain_text import counted
 from raysweep.data.examples import RawData
 from raysweep.errors import DataError
 
@@ -93,9 +94,10 @@ def _refuse_not_finite(examples: RawData, where: str) -> None:
     bad = ~np.isfinite(x).reshape(len(x), -1)
     if bad.any():
         row, column = np.argwhere(bad)[0]
+        which = counted(int(bad.sum()), "value that is", "values that are")
         raise DataError(
-            f"{where} holds {int(bad.sum()):,} features that are not finite numbers, the first in "
-            f"row {row}, {examples.feature_name(int(column))}",
+            f"{where} holds {which} not finite numbers, the first in row {row}, "
+            f"{examples.feature_name(int(column))}",
             remedy="fill these values, or leave the rows or the feature out",
         )
 

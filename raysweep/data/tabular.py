@@ -45,7 +45,7 @@ def _read_records(files: PublishedFiles, n_features: int) -> RawData:
     features, labels = arrays["features"], arrays["labels"]
     if features.ndim != 2 or features.shape[1] != n_features or not _is_binary(features):
         raise DataError(
-            f"{path}: {files.name} holds {n_features} features of 0 and 1, "
+            f"{path}: {files.name} holds {n_features:,} features of 0 and 1, "
             f"got {features.dtype} of {features.shape}"
         )
 

@@ -102,7 +102,7 @@ class AdversarialRegularisation:
             )
         if n < self.reference_size < inf:
             raise DataError(
-                f"`reference_size` must be at most the reference split's {n:,} records",
+                f"`reference_size` must be at most the size of the reference split, {n:,}",
                 got=int(self.reference_size),
                 remedy="enlarge dataset.reference",
             )

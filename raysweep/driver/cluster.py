@@ -131,7 +131,7 @@ def _wait_for_nodes(space: Space, console: Console) -> None:
             return
         if not is_told:
             console.print(
-                f"no node has {asked.cpu:g} CPUs and {asked.gpu:g} GPUs; waiting {GRACE:g} s"
+                f"no node has CPU {asked.cpu:g} and GPU {asked.gpu:g}; waiting {GRACE:g} s"
             )
             is_told = True
         time.sleep(1)
@@ -276,7 +276,7 @@ def _gpu_share(space: Space, console: Console, where: str) -> float:
 
     if most_cpus < asked.cpu:
         raise ClusterError(
-            f"a trial takes {asked.cpu:g} CPUs and {where} has {most_cpus:g}",
+            f"a trial takes CPU {asked.cpu:g} and {where} has {most_cpus:g}",
             remedy="lower resources.cpu, or give the --address of a larger cluster",
         )
     if asked.gpu == 0:
@@ -286,6 +286,7 @@ def _gpu_share(space: Space, console: Console, where: str) -> float:
         return 0.0
     if most_gpus < asked.gpu:
         raise ClusterError(
-            f"a trial takes {asked.gpu:g} GPUs and no node has them", remedy="lower resources.gpu"
+            f"a trial takes GPU {asked.gpu:g} and no node has as much",
+            remedy="lower resources.gpu",
         )
     return asked.gpu

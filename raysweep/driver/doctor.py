@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from raysweep.config.plain_text import counted
 from raysweep.config.registry import fields
 from raysweep.data.published import data_folders
 from raysweep.data.sources import SOURCES
@@ -64,7 +65,7 @@ def _devices() -> Iterator[Finding]:
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
-    yield Finding(what="CPU", found=f"{cores} cores, {memory:.0f} GiB of memory")
+    yield Finding(what="CPU", found=f"{counted(cores or 1, 'core')}, {memory:.0f} GiB of memory")
 
     if default_device().type == "cpu":
         built = f"CUDA {torch.version.cuda}" if torch.version.cuda else "no CUDA"

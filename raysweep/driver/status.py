@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from raysweep.config.plain_text import counted
 from raysweep.driver.lock import Lock
 from raysweep.records.results import Results
 from raysweep.records.seeds import average_seeds
@@ -49,8 +50,9 @@ def to_text(state: dict[str, Any]) -> str:
     best = ", ".join(f"{name} {value:.4g}" for name, value in state["best"].items()) or "none yet"
     return "\n".join(
         [
-            f"{state['name']}: {state['trials']} of {of} trials ({counts})",
-            f"  front: {state['front']} trials; best figures, each of another trial: {best}",
+            f"{state['name']}: {state['trials']} of {counted(of, 'trial')} ({counts})",
+            f"  front: {counted(state['front'], 'trial')}; best figures, which may be of different "
+            f"trials: {best}",
             f"  last trial started: {state['last_started'] or '-'}",
             f"  {state['driver'] or 'no driver writes to this folder'}",
         ]

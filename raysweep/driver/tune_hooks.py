@@ -12,6 +12,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
+from raysweep.config.plain_text import counted
 from raysweep.driver.attempts import Attempts, lacks_memory
 from raysweep.driver.progress import LINE_INTERVAL, Progress
 from raysweep.driver.proposals import Proposals
@@ -153,7 +154,7 @@ class RecordCallback(Callback):
     def _give_up(self, trial: Trial) -> None:
         """Record a trial as failed because of its machine."""
         *retries, last = self._attempts.end(trial)
-        error = f"its machine failed {1 + len(retries)} times: {last}"
+        error = f"its machine failed {counted(1 + len(retries), 'time')}: {last}"
         record = failed_record(TrialConfig.from_json(trial.config["config"]), error)
         self._record_once(trial, Packed(trial=record), retries)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from raysweep import defences, models
 from raysweep.attacks import INVERSION, MEMBERSHIP
+from raysweep.config.plain_text import counted
 from raysweep.config.registry import fields
 from raysweep.data.sources import SOURCES
 from raysweep.space.settings import SAMPLERS
@@ -50,14 +51,14 @@ def describe(space: Space) -> dict[str, Any]:
 def to_text(description: Mapping[str, Any]) -> str:
     """Return a description as lines for a terminal."""
     points = description["grid_points"]
-    grid = "" if points is None else f", {points} grid points"
-    lines = [f"{description['trials']} trials by {description['sampler']}{grid}"]
+    grid = "" if points is None else f", {counted(points, 'grid point')}"
+    lines = [f"{counted(description['trials'], 'trial')} by {description['sampler']}{grid}"]
     lines += [f"  {key}: {axis}" for key, axis in description["axes"].items()]
 
     scenarios = description["scenarios"]
     if scenarios:
         names = ", ".join(dict.fromkeys(scenarios))
-        lines.append(f"  scenarios: {names} ({len(scenarios)} trials)")
+        lines.append(f"  scenarios: {names} ({counted(len(scenarios), 'trial')})")
     if description["rungs"]:
         lines.append(f"  pruning after epochs {', '.join(map(str, description['rungs']))}")
     if description["training_with_dp_sgd"]:

@@ -82,7 +82,7 @@ def test_groups_of_an_npz_are_kept_together(save):
     [
         (
             np.where(np.arange(200) == 7, np.nan, 1.0),
-            "1 examples have no group, the first in row 7",
+            "1 example has no group, the first in row 7",
         ),
         (np.zeros(199), r"groups must pair with labels, got \(199,\)"),
     ],
@@ -179,7 +179,10 @@ def test_values_outside_a_stated_range_are_counted(save):
     features = np.random.default_rng(0).random((200, 5)) * 10
     features[0] = 11
     splits = read(save(features), range=[0, 10])
-    assert any("5 of 1,000 values lie outside [0, 10]" in note for note in splits.notes)
+    assert any(
+        "5 values lie outside [0, 10] and will be clipped, of 1,000" in note
+        for note in splits.notes
+    )
 
 
 @pytest.mark.parametrize("range_", [[1, 0], [0, 0], [0, float("inf")], [float("nan"), 1]])
@@ -199,7 +202,7 @@ def test_the_column_of_a_missing_value_is_named():
 def test_a_value_that_is_not_finite_is_placed(save):
     features = np.random.default_rng(0).random((200, 5))
     features[[7, 9], 3] = np.inf
-    with pytest.raises(DataError, match="2 features that are not finite .* row 7, feature 3"):
+    with pytest.raises(DataError, match="2 values that are not finite .* row 7, feature 3"):
         read(save(features), range=[0, 1])
 
 

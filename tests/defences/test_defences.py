@@ -276,7 +276,7 @@ def test_a_value_that_breaks_its_rule_is_named(values, message):
         ({"random_crop": 8}, r"must be below the image's smaller side, 8, got 8"),
         (
             {"adversarial_regularisation": 1.0, "reference_size": 61},
-            "at most the reference split's 60 records, got 61",
+            "at most the size of the reference split, 60, got 61",
         ),
     ],
 )

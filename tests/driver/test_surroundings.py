@@ -71,7 +71,7 @@ def test_a_ray_that_is_there_already_gets_the_same_rules_as_raysweeps_own(tmp_pa
     *_, ok, refused, is_there = done.stdout.splitlines()
     assert "no GPU on this machine: trials run on the CPU" in done.stdout
     assert (ok, is_there) == ("1", "True")
-    assert refused.startswith("a trial takes 2 CPUs and this machine has 1; lower resources.cpu")
+    assert refused.startswith("a trial takes CPU 2 and this machine has 1; lower resources.cpu")
 
 
 def test_a_long_tmpdir_and_a_home_that_cannot_be_written_are_no_obstacle(tmp_path, monkeypatch):

@@ -372,7 +372,7 @@ def test_more_cpus_than_the_machine_has_are_refused(folder):
         "sweep", "small.yaml", "--out", "out", "--set", "resources.cpu=999", cwd=folder
     )
     assert code == 2
-    assert "a trial takes 999 CPUs and this machine has" in err
+    assert "a trial takes CPU 999 and this machine has" in err
 
 
 @pytest.mark.parametrize("out", ["/proc/raysweep", "small.yaml/out"])

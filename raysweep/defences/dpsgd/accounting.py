@@ -22,6 +22,7 @@ from opacus.accountants import PRVAccountant
 from opacus.accountants.analysis.rdp import compute_rdp, get_privacy_spent
 from scipy.optimize import brentq
 
+from raysweep.config.plain_text import counted
 from raysweep.errors import PrivacyError
 
 AccountantName = Literal["rdp", "prv"]
@@ -143,8 +144,8 @@ def solve_noise(
     low, high = NOISE_RANGE
     if by_whole_orders(high) > epsilon or by_whole_orders(low) < epsilon:
         raise PrivacyError(
-            f"DP-SGD: epsilon {epsilon} at delta {delta} cannot be met in {steps} steps "
-            f"by a noise multiplier in {NOISE_RANGE}",
+            f"DP-SGD: epsilon {epsilon} at delta {delta} cannot be met in "
+            f"{counted(steps, 'step')} by a noise multiplier in {NOISE_RANGE}",
             remedy="change epsilon or delta, or train for another number of steps",
         )
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from raysweep.config.plain_text import counted
 from raysweep.defences.dpsgd.layer_rules import Rule
 from raysweep.errors import PrivacyError
 
@@ -86,8 +87,8 @@ class LayerwiseClipping:
         losses = loss(x)
         if len(self._recorded) != len(self._rules):
             raise PrivacyError(
-                f"DP-SGD: in training, {len(self._rules)} layers with parameters "
-                f"were called {len(self._recorded)} times",
+                f"DP-SGD: the model has {counted(len(self._rules), 'layer')} with parameters, and "
+                f"training makes {counted(len(self._recorded), 'call')} of them",
                 remedy="call each once, as in evaluation",
             )
 
