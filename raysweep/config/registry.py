@@ -80,6 +80,9 @@ def explain(error: pydantic.ValidationError) -> SpaceError:
     rule = first["msg"].removeprefix("Value error, ")
 
     if first["type"] == "missing":
+        if isinstance(path[-1], int):  # a list of fixed length
+            listed = ".".join(map(str, path[:-1]))
+            return SpaceError(f"`{listed}` has too few values", got=first["input"], place=path[:-1])
         return SpaceError(f"`{path[-1]}` is required", place=path)
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return SpaceError(f"unknown key {path[-1]!r}", place=path)

@@ -21,7 +21,8 @@ class RawData:
     - ``features`` (n, *shape) and ``labels`` (n,).
     - ``groups`` (n,): examples of one group stay in one split. None without groups.
     - ``top``: the value that stands for 1.0, such as 255 for bytes. None if the range is unknown.
-    - ``value_range``: the values that are scaled to 0 and 1, if they are stated.
+    - ``value_range``: the values that are scaled to 0 and 1, if they are stated: for all features,
+      or for each feature of a table, NaN for those without one.
     - ``published`` (n,): whether an example is in the published training set. None if the data
       set has no published training set.
     - ``names``: the names of flat features, for messages.
@@ -33,7 +34,7 @@ class RawData:
     labels: NDArray[Any]
     groups: NDArray[Any] | None = None
     top: float | None = None
-    value_range: tuple[float, float] | None = None
+    value_range: tuple[Any, ...] | None = None
     published: NDArray[np.bool_] | None = None
     names: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
@@ -95,7 +96,7 @@ def to_raw_data(
 
     is_bytes = x.dtype == np.uint8 and x.ndim == 4 and value_range is None
     if value_range is not None:
-        notes += _clipped(x, value_range)
+        notes += clipped(x, value_range)
     return RawData(
         features=x,
         labels=labels,
@@ -145,7 +146,8 @@ def _has_channels_last(shape: tuple[int, ...]) -> bool:
     return last in (1, 3) or first == middle or last < first
 
 
-def _clipped(x: NDArray[Any], value_range: tuple[float, float]) -> tuple[str, ...]:
+def clipped(x: NDArray[Any], value_range: tuple[float, float]) -> tuple[str, ...]:
+    """Return a note on the values outside the range, if there are any."""
     low, high = value_range
     n_outside = int(((x < low) | (x > high)).sum())
     if n_outside == 0:

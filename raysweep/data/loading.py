@@ -23,6 +23,10 @@ from raysweep.data.sources import SOURCES, source
 from raysweep.data.splits import Split, Splits
 from raysweep.errors import DataError, SpaceError
 
+ADDED_LATER: dict[str, dict[str, Any]] = {"csv": {"ranges": None}}
+"""Key that a source got later -> its default, which stands in no configuration: a configuration's
+hash is the name of its trials, and that of earlier records stays."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
@@ -63,7 +67,9 @@ class Dataset:
         """The source's own parameters, every default filled in."""
         if self.name not in SOURCES:  # the user's own function
             return dict(self.source.parameters)  # type: ignore[attr-defined]
-        return {key: getattr(self.source, key) for key in fields(SOURCES[self.name])}
+        values = {key: getattr(self.source, key) for key in fields(SOURCES[self.name])}
+        later = ADDED_LATER.get(self.name, {})
+        return {k: v for k, v in values.items() if k not in later or v != later[k]}
 
     @functools.cached_property
     def settings(self) -> dict[str, Any]:

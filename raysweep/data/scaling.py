@@ -71,14 +71,17 @@ def scale(
         return (x if x.dtype == np.uint8 else x.astype(np.float32)), examples.top, scaling
 
     rows = np.arange(len(x))
-    if examples.value_range is not None:
+    if examples.value_range is not None and np.isfinite(examples.value_range).all():
         low, high = (np.float64(end) for end in examples.value_range)
-    elif x.min() >= 0 and x.max() <= 1:
+    elif examples.value_range is None and x.min() >= 0 and x.max() <= 1:
         low, high = np.float64(0), np.float64(1)
     elif len(pool) == 0:
         raise DataError(f"{where}: state `range: [low, high]`, or give it a pool to scale by")
     else:
         rows, low, high = pool, x[pool].min(axis=0), x[pool].max(axis=0)
+        if examples.value_range is not None:
+            ends = zip(examples.value_range, (low, high), strict=True)
+            low, high = (np.where(np.isnan(stated), found, stated) for stated, found in ends)
 
     scaling = Scaling(low=low, high=high, names=examples.names)
     scaled = scaling.apply(x)

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from annotated_types import Len
+from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from raysweep.config.registry import suggestion
-from raysweep.data.examples import RawData, to_raw_data
-from raysweep.data.user import find_file
+from raysweep.data.examples import RawData, clipped, to_raw_data
+from raysweep.data.user import Range, find_file
 from raysweep.errors import DataError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Csv:
 
     Classes are numbered in the sorted order of the values of the column ``label``. All columns but
     ``label``, ``group`` and ``leave_out`` are features, which must be numbers and are scaled by
-    their range in the pool.
+    their range in the pool, or by the one that ``ranges`` states for a column.
     """
 
     path: Annotated[str, Field(description="file with a first line of column names")]
@@ -44,6 +45,13 @@ class Csv:
     separator: Annotated[str, Len(1, 1), Field(description="the character between two columns")] = (
         ","
     )
+    ranges: Annotated[
+        dict[str, Range] | None,
+        Field(
+            description="column -> `[low, high]`, the values that stand for 0 and 1; a column "
+            "without one is scaled by its range in the pool"
+        ),
+    ] = None
 
     def find(self) -> Path:
         """Return the whole path of the file; raise :class:`DataError` if there is none."""
@@ -71,8 +79,26 @@ class Csv:
         features = table[[name for name in table.columns if name not in others]]
         _require_numbers(features, where)
         groups = None if self.group is None else table[self.group].to_numpy()
+        notes = (*notes, *self._clipped(features, where))
         raw = to_raw_data(features.astype(np.float64), labels, groups, notes=notes)
-        return replace(raw, classes=names)
+        return replace(raw, classes=names, value_range=self._ends(raw.names))
+
+    def _clipped(self, features: pd.DataFrame, where: str) -> tuple[str, ...]:
+        """Return a note on each column with values outside its range."""
+        ranges = self.ranges or {}
+        _require_columns(features, list(ranges), f"{where}: `ranges`", "feature")
+        return tuple(
+            f"column {name!r}: {note}"
+            for name, ends in ranges.items()
+            for note in clipped(features[name].to_numpy(), ends)
+        )
+
+    def _ends(self, names: Sequence[str]) -> tuple[NDArray[np.float64], ...] | None:
+        """Return the lower and the upper end of each feature's range, NaN where none is stated."""
+        if not self.ranges:
+            return None
+        low, high = np.array([self.ranges.get(name, (np.nan, np.nan)) for name in names]).T
+        return low, high
 
     def _table(self, where: str) -> pd.DataFrame:
         import pandas as pd
@@ -86,12 +112,14 @@ class Csv:
             ) from None
 
 
-def _require_columns(table: pd.DataFrame, names: Sequence[str], where: str) -> None:
+def _require_columns(
+    table: pd.DataFrame, names: Sequence[str], where: str, what: str = "column"
+) -> None:
     """Raise :class:`DataError` unless the table has all columns."""
     for name in names:
         if name not in table.columns:
             hint = suggestion(name, map(str, table.columns))
-            raise DataError(f"{where} has no column {name!r}{hint}")
+            raise DataError(f"{where} has no {what} {name!r}{hint}")
 
 
 def _require_numbers(features: pd.DataFrame, where: str) -> None:

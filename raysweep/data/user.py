@@ -58,10 +58,14 @@ def find_file(path: str, name: str) -> Path:
     return file
 
 
-def _check_range(ends: tuple[float, float] | None) -> tuple[float, float] | None:
-    if ends is not None and not (isfinite(ends[1] - ends[0]) and ends[0] < ends[1]):
+def _check_range(ends: tuple[float, float]) -> tuple[float, float]:
+    if not (isfinite(ends[1] - ends[0]) and ends[0] < ends[1]):
         raise ValueError(f"`range` must be two finite numbers, the lower first, got {list(ends)}")
     return ends
+
+
+Range = Annotated[tuple[float, float], AfterValidator(_check_range)]
+"""The values of a feature that become 0 and 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +81,7 @@ class Npz:
         str, Field(description="file with the arrays `features`, `labels` and, if any, `groups`")
     ]
     range: Annotated[
-        tuple[float, float] | None,
-        AfterValidator(_check_range),
+        Range | None,
         Field(
             description="values that stand for 0 and 1; null: 0 and 255 for images of bytes, "
             "otherwise the pool's own range, feature by feature"

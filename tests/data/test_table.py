@@ -1,5 +1,7 @@
 """A .csv is read by the names of its columns."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,8 @@ from conftest import SMALL
 from sklearn.datasets import load_breast_cancer
 
 from raysweep import data
+from raysweep.config import to_plain
+from raysweep.data import Dataset
 from raysweep.errors import DataError, SpaceError
 from raysweep.space.parsing import parse_space
 
@@ -63,7 +67,12 @@ def test_a_column_of_groups_is_no_feature_and_one_can_be_left_out(table, tmp_pat
         ({}, {"label": "diagnose"}, r"a\.csv has no column 'diagnose'; did you mean 'diagnosis'"),
         ({}, {"separator": ";"}, "has no column 'diagnosis'"),
         ({"sex": "f"}, {}, "columns of numbers, and sex hold texts; .* `leave_out`"),
-        ({"age": np.nan}, {}, r"569 features that are not finite .* feature 30 \(age\)"),
+        ({"age": np.nan}, {}, r"569 values that are not finite .* feature 30 \(age\)"),
+        (
+            {},
+            {"ranges": {"mean radios": [0, 1]}},
+            "`ranges` has no feature .*did you mean 'mean rad",
+        ),
         ({"diagnosis": None}, {}, "column 'diagnosis' has no value in row 0"),
     ],
 )
@@ -110,3 +119,33 @@ DIGITS = "{name: digits, members: 120, nonmembers: 60, pool: 200, validation: 10
 def test_a_file_in_place_of_a_name_is_told_how_it_is_written(given, remedy):
     with pytest.raises(SpaceError, match=remedy):
         parse_space(SMALL.replace(DIGITS, given), "small.yaml")
+
+
+def test_a_column_with_a_range_is_scaled_by_it_and_the_others_by_the_pool(table, tmp_path):
+    table.to_csv(tmp_path / "a.csv", index=False)
+    plain = read(tmp_path / "a.csv")
+    stated = read(tmp_path / "a.csv", ranges={"mean radius": [10, 30], "mean area": [0, 5000]})
+    rows, names = stated.members.indices, list(stated.scaling.names)
+    expected = plain.members.pixels().copy()
+    expected[:, names.index("mean radius")] = (table["mean radius"][rows] - 10).clip(0) / 20
+    expected[:, names.index("mean area")] = table["mean area"][rows] / 5000
+    assert np.allclose(stated.members.pixels(), expected, atol=1e-6)
+    n_below = (table["mean radius"] < 10).sum()
+    assert any(f"'mean radius': {n_below} values lie outside" in note for note in stated.notes)
+
+
+def test_a_range_is_part_of_a_configuration_only_where_it_is_stated(table, tmp_path):
+    table.to_csv(tmp_path / "a.csv", index=False)
+    spec = {"name": "csv", "path": str(tmp_path / "a.csv"), "label": "diagnosis"}
+    assert "ranges" not in Dataset.parse(spec).settings  # trials of earlier records keep their ids
+    ranged = Dataset.parse({**spec, "ranges": {"mean area": [0, 5000]}})
+    assert Dataset.parse(json.loads(json.dumps(to_plain(ranged.settings)))) == ranged
+
+
+@pytest.mark.parametrize("ends", [[5, 1], [0, float("inf")], [1], "a"])
+def test_a_range_that_is_none_is_refused(tmp_path, ends):
+    with pytest.raises(
+        SpaceError, match="two finite numbers|too few values|must be a valid"
+    ) as caught:
+        read(tmp_path / "a.csv", ranges={"mean area": ends})
+    assert "mean area" in str(caught.value) or "mean area" in str(caught.value.place)
