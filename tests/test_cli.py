@@ -117,6 +117,11 @@ def broken_files(call):
         "def sizes():\n    return [[0] * 8, [0] * 9], [0, 1]\n"
         "def normed(shape, n_classes):\n"
         "    return nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, n_classes))\n"
+        "class Own(nn.Module):\n"
+        "    def __init__(self, n):\n        super().__init__()\n"
+        "        self.layer = nn.Linear(64, n)\n"
+        "    def forward(self, x):\n        return self.layer(x.flatten(1)).tanh()\n"
+        "def own(shape, n_classes):\n    return Own(n_classes)\n"
     )
     np.savez("floats.npz", features=np.zeros((60, 4)), labels=np.linspace(0, 1, 60))
     np.savez("gap.npz", features=np.zeros((60, 4)), labels=np.arange(60) % 2 * 2)
@@ -422,3 +427,24 @@ def test_shared_options_are_the_same_on_every_command():
     assert {"front", "best", "report"} == {*found["where"]} == {*found["everything"]}
     assert {*found["out"]} == {"sweep", "trial", "front", "best", "report"}
     assert all(opts == ["--out"] for opts, _, _ in found["out"].values())
+
+
+def test_validate_refuses_bf16_under_dp_for_layers_of_ones_own_and_says_it_once(call, broken_files):
+    space = replaced(f"{MODEL}\ntraining:", "{name: 'theirs:own'}\ntraining:\n  precision: bf16")
+    code, _, err = call("validate", space)
+    assert code == 2
+    assert (
+        "`search.target_epsilon`: DP-SGD: training.precision bf16 is for models of known layers"
+        in err
+    )
+    assert err.count("set training.precision to fp32") == 1
+
+
+def test_validate_warns_where_this_machine_has_no_bf16(call, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    code, _, err = call("validate", "small.yaml", "--set", "training.precision=bf16")
+    assert code == 0
+    assert "warning: training.precision is bf16 and this cpu does not support it" in err

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from raysweep import data
 from raysweep.config.user_function import is_reference, user_function
 from raysweep.data import Splits, deal_key
-from raysweep.errors import RaysweepError
+from raysweep.errors import ModelError, RaysweepError
 from raysweep.records.trial_config import TrialConfig
 from raysweep.space.space import Space
 from raysweep.trial import preflight
@@ -38,15 +38,16 @@ def check_space(space: Space, check: Check, *, only_here: bool = False) -> dict[
         check(config, loaded[deal_key(config.dataset, config.seed)])
 
     check_one(space.baseline())
-    mistakes: dict[str, RaysweepError] = {}
+    mistakes: dict[str, tuple[RaysweepError, Sequence[str]]] = {}
     for place, values in space.extremes():
         try:
             check_one(space.config({key: values[key] for key in values.keys() - {"seed"}}))
         except RaysweepError as error:
-            mistakes.setdefault(f"`{'.'.join(place)}`: {error}", error)
+            mistakes.setdefault(str(error), (error, place))  # once, at its first place
     if mistakes:
-        kind = type(next(iter(mistakes.values())))
-        raise kind(_together(list(mistakes)))
+        first, _ = next(iter(mistakes.values()))
+        lines = [f"`{'.'.join(place)}`: {error}" for error, place in mistakes.values()]
+        raise type(first)(_together(lines))
     return loaded
 
 
@@ -72,6 +73,10 @@ def check_here(space: Space) -> list[str]:
     remarks = [f"note: {note}" for note in notes(loaded)]
     if config.dataset.find() is None:
         remarks.append(f"warning: data set {config.dataset.name!r} is not on this machine yet")
+    try:
+        preflight.check_here(config)
+    except ModelError as error:  # another machine may have what this one lacks
+        remarks.append(f"warning: {error}")
     return remarks
 
 

@@ -492,7 +492,7 @@ def test_bf16_is_refused_where_the_layers_are_unknown_or_the_hardware_is_missing
         account=spent_nothing,
         precision="bf16",
     )
-    with pytest.raises(PrivacyError, match="bf16 is for models of known layers"):
+    with pytest.raises(PrivacyError, match="precision bf16 is for models of known layers"):
         private.attach(seeded(InPlace), torch.zeros(3, 1, 8, 8), seeds=[0])
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     recipe = plain_recipe(MODELS["mlp"]().build, Training(epochs=1, precision="bf16"))

@@ -87,7 +87,8 @@ class PrivateGradients:
         self._clipping = clipping(model, examples, self._max_grad_norm)
         if self._precision != "fp32" and self._clipping.name == VmapClipping.name:
             raise PrivacyError(
-                f"DP-SGD: {self._precision} is for models of known layers in nn.Sequential",
+                f"DP-SGD: training.precision {self._precision} is for models of known layers in "
+                "nn.Sequential, and this one's gradients are taken by vmap",
                 remedy="set training.precision to fp32",
             )
 
