@@ -13,8 +13,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -35,6 +33,7 @@ from raysweep.driver.preflight import check_space, notes
 from raysweep.driver.progress import Progress
 from raysweep.driver.proposals import Proposals
 from raysweep.driver.recorder import Recorder
+from raysweep.driver.scratch import scratch_folder
 from raysweep.driver.standings import Standings
 from raysweep.driver.worker_environment import refuse_foreign
 from raysweep.errors import StoreError
@@ -271,8 +270,7 @@ class _Run:
 
         time_limit = self.space.resources.seconds
         callback = tune_hooks.RecordCallback(record, progress, time_limit=time_limit)
-        scratch = tempfile.mkdtemp(prefix="raysweep-")
-        try:
+        with scratch_folder() as scratch:
             tuner = tune.Tuner(
                 self._trainable(loaded, gpu),
                 tune_config=tune.TuneConfig(
@@ -293,8 +291,6 @@ class _Run:
             )
             with silence_tune(), tune_controller.install():
                 tuner.fit()
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
 
     def _trainable(self, loaded: Mapping[str, Splits], gpu: float) -> Any:
         """Return the function that workers run for each trial, with the resources of a trial."""

@@ -9,7 +9,6 @@ import re
 import shutil
 import sys
 import sysconfig
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import raysweep
 from raysweep.config.own_class import is_own_key, reference_of
 from raysweep.config.user_function import MODULES, user_folders
+from raysweep.driver.scratch import scratch_folder
 from raysweep.errors import StoreError
 from raysweep.records.trial_config import stored_settings
 from raysweep.space.space import Space
@@ -56,7 +56,7 @@ def worker_environment(space: Space, *, elsewhere: bool) -> Iterator[dict[str, A
         yield environment
         return
 
-    with tempfile.TemporaryDirectory(prefix="raysweep-code-") as folder:
+    with scratch_folder() as folder:
         _copy_python_files(Path(folder, CODE))
         environment["env_vars"][MODULES] = CODE
         yield environment | {"working_dir": folder}
