@@ -16,6 +16,7 @@ from PIL import Image
 
 from raysweep import cli
 from raysweep.space.schema import schema
+from raysweep.trial import preflight
 
 RAYSWEEP = str(Path(sys.executable).parent / "raysweep")
 
@@ -352,6 +353,21 @@ def test_a_mistake_in_an_override_names_the_override(call):
     code, _, err = call("sweep", "small.yaml", "--set", "label_smoothing=1")
     assert code == 2
     assert "must be less than 1, got 1 (small.yaml with --set label_smoothing)" in err
+    code, _, err = call("validate", "small.yaml", "--set", "nosuch.key=1")
+    assert "unknown key 'nosuch'" in err
+    assert "(small.yaml with --set nosuch.key)" in err
+
+
+def test_an_axis_of_thousands_of_values_is_tried_on_the_model_at_some_of_them(call, monkeypatch):
+    tried = []
+    monkeypatch.setattr(preflight, "check", lambda config, splits: tried.append(config))
+    values = [round(0.001 + i / 4000, 6) for i in range(3000)]
+    text = SMALL.replace("dropout: {low: 0.0, high: 0.5}", f"dropout: {{values: {values}}}")
+    Path("long.yaml").write_text(text.replace("low: 2, high: 16, log: true", "values: [2]"))
+    assert call("validate", "long.yaml")[0] == 0
+    dropouts = {config.defences["dropout"] for config in tried}
+    assert {0.001, values[-1]} < dropouts
+    assert len(tried) < 40
 
 
 @pytest.mark.parametrize("help_option", ["-h", "--help"])

@@ -50,6 +50,10 @@ class Document:
 
     def describe_place(self, path: Path) -> str:
         """Return the file and the line or override of ``path``, or of the nearest key above."""
+        if path not in self._lines:  # only an override below it made it
+            for overridden, text in self.overridden.items():
+                if overridden[: len(path)] == tuple(path):
+                    return f"{self.name} with --set {text}"
         for end in range(len(path), -1, -1):
             if path[:end] in self.overridden:
                 return f"{self.name} with --set {self.overridden[path[:end]]}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from raysweep import data
 from raysweep.config.user_function import is_reference, user_function
@@ -13,6 +14,8 @@ from raysweep.space.space import Space
 from raysweep.trial import preflight
 
 Check = Callable[[TrialConfig, Splits], None]
+
+MOST_TRIED = 20  # values of an axis that are tried on the model: each takes a few steps
 
 
 def check_space(space: Space, check: Check, *, only_here: bool = False) -> dict[str, Splits]:
@@ -39,9 +42,9 @@ def check_space(space: Space, check: Check, *, only_here: bool = False) -> dict[
 
     check_one(space.baseline())
     mistakes: dict[str, tuple[RaysweepError, Sequence[str]]] = {}
-    for place, values in space.extremes():
+    for place, values in _to_try(space):
         try:
-            check_one(space.config({key: values[key] for key in values.keys() - {"seed"}}))
+            check_one(space.config(values))
         except RaysweepError as error:
             mistakes.setdefault(str(error), (error, place))  # once, at its first place
     if mistakes:
@@ -49,6 +52,23 @@ def check_space(space: Space, check: Check, *, only_here: bool = False) -> dict[
         lines = [f"`{'.'.join(place)}`: {error}" for error, place in mistakes.values()]
         raise type(first)(_together(lines))
     return loaded
+
+
+def _to_try(space: Space) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """Yield the configurations that are tried with the data and the model, without their seeds.
+
+    Of the many values of an axis or a scenario MOST_TRIED are tried, from the first to the last.
+    """
+    groups: dict[tuple[str, ...], dict[str, dict[str, Any]]] = {}
+    for place, values in space.extremes():
+        unseeded = {key: value for key, value in values.items() if key != "seed"}
+        groups.setdefault(place, {})[repr(unseeded)] = unseeded
+
+    for place, group in groups.items():
+        points, last = list(group.values()), len(group) - 1
+        n = min(len(points), MOST_TRIED)
+        for i in range(n):
+            yield place, points[round(i * last / max(1, n - 1))]
 
 
 def _together(mistakes: list[str]) -> str:
