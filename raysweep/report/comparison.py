@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from raysweep.config.plain_text import counted
 from raysweep.report import findings
 from raysweep.report.findings import BEST_WITH_DP, LEAST_RECOGNISED, UNDEFENDED, Row, has_role
@@ -108,6 +110,29 @@ def inversion_text(row: Row) -> str:
     interval = _inversion_interval(row)
     text = f"{row['inversion_mse']:.4f}"
     return text if interval is None else f"{text} [{interval[0]:.4f}, {interval[1]:.4f}]"
+
+
+def inversion_beside_floors(row: Row) -> str:
+    """Return the MSE of rebuilt members beside that of guesses; empty if it was not measured."""
+    if row["inversion_mse"] is None or row["inversion_floor"] is None:
+        return ""
+    beside = {
+        "nonmembers": row.get("inversion_mse_nonmembers"),
+        "class mean": row.get("inversion_floor_label"),
+        "mean image": row["inversion_floor"],
+    }
+    parts = [f"{name} {value:.4f}" for name, value in beside.items() if value is not None]
+    return f"{inversion_text(row)} ({', '.join(parts)})"
+
+
+def epsilon_text(row: Row) -> str:
+    """Return the epsilon that was spent, and the one asked for."""
+    asked, spent = row["target_epsilon"], row["epsilon"]
+    if spent is None or np.isinf(spent):
+        return "no DP"
+    if asked is None or np.isinf(asked):
+        return f"{spent:.3g} spent"
+    return f"{spent:.3g} spent, {asked:.3g} asked"
 
 
 def auc_text(row: Row) -> str:

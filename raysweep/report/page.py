@@ -136,8 +136,8 @@ def _card(material: Material, name: str, row: Row, colour: str) -> Html:
         "accuracy": comparison.accuracy_text(row),
         "attack AUC": comparison.auc_text(row),
         "without a leak": _cell(row["attack_auc_null"]) if row["attack_auc_null"] else "",
-        "inversion MSE": _inversion(row),
-        "epsilon": _epsilon(row),
+        "inversion MSE": comparison.inversion_beside_floors(row),
+        "epsilon": comparison.epsilon_text(row),
         **{key: value for key, value in differing.items() if value is not None},
         "trial": _link_to_row(material, row),
     }
@@ -158,27 +158,6 @@ def _link_to_row(material: Material, row: Row) -> Html | str:
     if row["trial_id"] not in numbers:
         return short
     return element("a", short, href=f"#row-{1 + numbers.index(row['trial_id'])}")
-
-
-def _inversion(row: Row) -> str:
-    if row["inversion_mse"] is None or row["inversion_floor"] is None:
-        return ""
-    beside = {
-        "nonmembers": row.get("inversion_mse_nonmembers"),
-        "class mean": row.get("inversion_floor_label"),
-        "mean image": row["inversion_floor"],
-    }
-    parts = [f"{name} {value:.4f}" for name, value in beside.items() if value is not None]
-    return f"{comparison.inversion_text(row)} ({', '.join(parts)})"
-
-
-def _epsilon(row: Row) -> str:
-    asked, spent = row["target_epsilon"], row["epsilon"]
-    if spent is None or np.isinf(spent):
-        return "no DP"
-    if asked is None or np.isinf(asked):
-        return f"{spent:.3g} spent"
-    return f"{spent:.3g} spent, {asked:.3g} asked"
 
 
 def _figures(pictures: Sequence[Picture], prefix: str) -> Html:

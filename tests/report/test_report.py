@@ -341,6 +341,7 @@ def test_a_long_sweep_is_shown_by_its_front_and_a_sample(real, folder, tmp_path)
     rng = np.random.default_rng(0)
     rows = pd.concat([load(store.path).trials] * 3000, ignore_index=True)
     rows["trial_id"], rows["number"] = [f"{i:016x}" for i in range(3000)], np.arange(3000)
+    rows["recipe"] = rows["trial_id"]
     x = rng.random(3000)  # a shell: many points that nobody beats
     rows["accuracy"], rows["attack_auc"] = x, 0.5 + 0.4 * x**2 + 1e-3 * rng.random(3000)
     store.write_table(_arrow(rows), "trials", "merged-000001")
