@@ -66,6 +66,7 @@ bench: $(STAMP)  ## reproduce the figures of README.md and the benchmarks page
 	$(BIN)/python -m benchmarks.cli --json
 	$(BIN)/python -m benchmarks.fashion_mnist --json
 	$(BIN)/python -m benchmarks.membership --json
+	$(BIN)/python -m benchmarks.validity --json
 	$(BIN)/python -m benchmarks.dp_step --json
 	$(BIN)/python -m benchmarks.precision --json
 	$(BIN)/python -m benchmarks.private_training --json

@@ -186,8 +186,10 @@ def tpr_at_fpr(
 
     allowed = int(np.floor(fpr * n_nonmembers + 1e-9))
     hits = members_above[allowed] if allowed < n_nonmembers else n_members
+    rate = hits / n_members
     low, high = intervals.of_tpr(members_above, n_members, fpr, level)
-    return TprAtFpr(tpr=Interval(hits / n_members, low, high), realised_fpr=allowed / n_nonmembers)
+    tpr = Interval(rate, min(low, rate), max(high, rate))
+    return TprAtFpr(tpr=tpr, realised_fpr=allowed / n_nonmembers)
 
 
 def relative_gap(
