@@ -83,7 +83,7 @@ def coverage(draws: int) -> dict[str, float]:
 
 
 def _settings(rng: np.random.Generator) -> Iterator[tuple[str, Callable[[], bool]]]:
-    """Yield the name of each setting, and a function: is the truth covered with new scores?"""
+    """Yield the name of each setting, and whether new scores are covered, as a function."""
     for d, n_members, n_nonmembers in AUCS:
         name = f"auc_{norm.cdf(d / np.sqrt(2)):.4f}_of_{n_members}_and_{n_nonmembers}"
         yield name, partial(_auc, d, n_members, n_nonmembers, rng)
