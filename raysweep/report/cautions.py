@@ -13,6 +13,8 @@ from raysweep.config.training import PRIVATE_DEFAULTS
 from raysweep.records.columns import BASELINE
 from raysweep.records.conditions import Condition, joined
 from raysweep.records.objectives import REQUIREMENTS, Objectives
+from raysweep.records.results import records
+from raysweep.report.findings import leaks
 
 FEW = 200  # nonmembers or validation examples, below which small differences mean nothing
 
@@ -137,12 +139,12 @@ def _few(trials: pd.DataFrame) -> list[str]:
 
 
 def _no_leak(trials: pd.DataFrame) -> list[str]:
-    """Return a warning if the undefended model's AUC cannot be told apart from a guess."""
+    """Return a warning if no attack found a leak of an undefended model."""
     base = trials[(trials["number"] == BASELINE) & (trials["status"] == "ok")]
-    low = base["attack_auc_low"].to_numpy(dtype=float, na_value=np.nan)
-    if not len(low) or not (low <= 0.5).all():
+    found = [leaks(row) for row in records(base)]
+    if not found or any(leak is not False for leak in found):
         return []
     return [
-        "The strongest attack on the undefended model cannot be told apart from a guess. This "
-        "sweep cannot show that a defence helps, and it is no proof that nothing leaks."
+        "The strongest attack on the undefended model finds no more than it may find without a "
+        "leak. This sweep cannot show that a defence helps, and it is no proof that nothing leaks."
     ]

@@ -47,22 +47,31 @@ def _undefended(base: Row) -> str:
     sentence = (
         f"Without a defence the model is right in {findings.percent(base['accuracy'])} of cases"
     )
-    auc, low = base["attack_auc"], base["attack_auc_low"]
+    auc, leak, null = base["attack_auc"], findings.leaks(base), null_text(base)
     if auc is None:
         return f"{sentence}."
     sentence += f", and the strongest attack reaches an AUC of {auc_text(base)}"
-    if low is not None and low <= (base["attack_auc_null"] or 0.5):
-        return f"{sentence}, which cannot be told apart from a guess{_zero(base)}."
+    if leak is False and null:
+        return f"{sentence}, no more than these attacks may reach without a leak ({null})."
+    if leak is False:
+        return f"{sentence}, which cannot be told apart from a guess (0.5)."
+    beside = f", more than these attacks reach without a leak ({null})" if leak and null else ""
     return (
-        f"{sentence}: of one member and one stranger it picks the member {100 * auc:.0f} times in "
-        "100, and a guess 50 times."
+        f"{sentence}{beside}: of one member and one stranger it picks the member {100 * auc:.0f} "
+        "times in 100, and a guess 50 times."
     )
 
 
-def _zero(row: Row) -> str:
-    """Return what the strongest of the attacks reaches by chance, in brackets, if it is known."""
-    null = row["attack_auc_null"]
-    return " (0.5)" if null is None else f" (without a leak the same attacks reach {null:.3f})"
+def null_text(row: Row) -> str:
+    """Return what the strongest of the attacks reaches without a leak; empty if it is unknown.
+
+    >>> null_text({"attack_auc_null": 0.521, "attack_auc_null_high": 0.58})
+    '0.52, rarely above 0.58'
+    """
+    null, high = row["attack_auc_null"], row["attack_auc_null_high"]
+    if null is None:
+        return ""
+    return f"{null:.2f}" if high is None else f"{null:.2f}, rarely above {high:.2f}"
 
 
 def _beside(row: Row, base: Row) -> str:

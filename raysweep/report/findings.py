@@ -42,6 +42,11 @@ COLUMNS = (
     "attack_auc_low",
     "attack_auc_high",
     "attack_auc_null",
+    "attack_auc_null_high",
+    "inversion_mse_low",
+    "inversion_mse_high",
+    "inversion_mse_nonmembers",
+    "inversion_floor_label",
     "strongest_attack",
 )
 """The columns read of every trial, besides those that decide the front and those that varied."""
@@ -116,6 +121,20 @@ def accuracy_interval(row: Row) -> Interval | None:
     return proportion(round(float(accuracy) * int(n)), int(n))
 
 
+def leaks(row: Row) -> bool | None:
+    """Return whether the attacks found more than they find without a leak; None if none ran.
+
+    They did if the AUC is above ``attack_auc_null_high``, which 95 of 100 permutations of the
+    membership do not exceed. Where a record has none, they did if the AUC's interval is above 0.5.
+    """
+    auc, low, null_high = (row[f"attack_auc{end}"] for end in ("", "_low", "_null_high"))
+    if auc is None:
+        return None
+    if null_high is not None:
+        return bool(auc > null_high)
+    return None if low is None else bool(low > 0.5)
+
+
 def sweep_facts(results: Results, trials: pd.DataFrame) -> list[tuple[str, str]]:
     """Return the facts of a sweep, such as its data, model and attacks, as (heading, text)."""
     document = results.documents[0]
@@ -136,10 +155,10 @@ def sweep_facts(results: Results, trials: pd.DataFrame) -> list[tuple[str, str]]
         ("membership attacks", _phrase(families.get("membership"))),
         ("inversion attacks", _phrase(families.get("inversion"))),
         ("sampler", _phrase(document.get("sampler"))),
-        ("seed", _most_common(trials["seed"])),
-        ("hardware", f"{_most_common(trials['device'])} on {_most_common(trials['node'])}"),
+        ("seed", most_common(trials["seed"])),
+        ("hardware", f"{most_common(trials['device'])} on {most_common(trials['node'])}"),
         ("a trial took", _seconds(trials)),
-        ("software", _most_common(trials["versions"].map(_versions))),
+        ("software", most_common(trials["versions"].map(_versions))),
         ("ran", f"{times.min()} to {times.max()}" if len(times) else ""),
     ]
 
@@ -177,7 +196,7 @@ def _drop_none(block: Any) -> Any:
     return {key: _drop_none(value) for key, value in block.items() if value is not None}
 
 
-def _most_common(values: pd.Series[Any]) -> str:
+def most_common(values: pd.Series[Any]) -> str:
     """Return the most common value, and how many other values there are."""
     count = values.dropna().astype(str).value_counts()
     if count.empty:
@@ -197,48 +216,6 @@ def _versions(text: str | None) -> str:
 def _seconds(trials: pd.DataFrame) -> str:
     typical = trials[["train_seconds", "attack_seconds"]].median()
     return "{:.1f} s of training, {:.1f} s of attacks (medians)".format(*typical)
-
-
-def privacy(front: pd.DataFrame, n_trials: int) -> list[str]:
-    """Return sentences on the promises of a front's epsilons, and on their limits."""
-    if front.empty:
-        return []
-    spent = front["epsilon"].astype(float)
-    private = front[np.isfinite(spent.to_numpy())]
-    rest = len(front) - len(private)
-    sentences = []
-
-    if len(private):
-        low, high = private["epsilon"].min(), private["epsilon"].max()
-        sentences.append(
-            f"{_share_of(len(private), front)} trained with DP-SGD. Each such model by itself is "
-            f"(epsilon, delta)-differentially private for adding or removing one training example: "
-            f"epsilon spent {low:.3g} to {high:.3g} "
-            f"(the table has each), delta {_most_common(private['delta'])}, by the "
-            f"{_most_common(private['accountant']).upper()} accountant."
-        )
-    if rest:
-        sentences.append(
-            f"{_share_of(rest, front)} trained without DP-SGD, which promises nothing: the "
-            "numbers say what these attacks found, and a stronger attack may find more."
-        )
-    sentences.append(
-        f"An epsilon is that of one run. Choosing among {counted(n_trials, 'trained model')} by "
-        "their results is not covered by any of them."
-    )
-    sentences.append(
-        "These records are not covered either: accuracies, AUCs, scores and reconstructions come "
-        "from the training examples themselves. The noise was drawn with the stored seed, so the "
-        "promise holds only against those who do not know it. To ship a model, train it with noise "
-        "that nobody can repeat: raysweep trial with --save FILE.safetensors --secure-noise."
-    )
-    return sentences
-
-
-def _share_of(n: int, front: pd.DataFrame) -> str:
-    """Return how many configurations on the front, with the verb that follows."""
-    configurations = counted(len(front), "configuration")
-    return f"{n} of the {configurations} on the front {'was' if n == 1 else 'were'}"
 
 
 RATES = {

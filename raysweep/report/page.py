@@ -20,6 +20,7 @@ from raysweep.report.charts import colours
 from raysweep.report.descriptions import GLOSSARY
 from raysweep.report.findings import Row
 from raysweep.report.html import Html, element, join, table
+from raysweep.report.promises import promises
 from raysweep.report.selection import Material, sample, statements
 
 STYLE = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
@@ -135,7 +136,7 @@ def _card(material: Material, name: str, row: Row, colour: str) -> Html:
     lines = {
         "accuracy": comparison.accuracy_text(row),
         "attack AUC": comparison.auc_text(row),
-        "without a leak": _cell(row["attack_auc_null"]) if row["attack_auc_null"] else "",
+        "without a leak": comparison.null_text(row),
         "inversion MSE": comparison.inversion_beside_floors(row),
         "epsilon": comparison.epsilon_text(row),
         **{key: value for key, value in differing.items() if value is not None},
@@ -294,7 +295,7 @@ def _cell(value: Any, form: str = ".3g") -> str:
 def _promises(material: Material) -> Html:
     if material.front.empty:
         return Html("")
-    sentences = findings.privacy(material.front, len(material.trials))
+    sentences = promises(material.front, len(material.trials))
     return join(*(element("p", sentence) for sentence in sentences))
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from raysweep.records.objectives import Objectives
 from raysweep.report import cautions, charts, comparison, findings
+from raysweep.report.promises import promises
 
 OBJECTIVES = Objectives.of("accuracy", "attack_auc")
 
@@ -31,6 +32,8 @@ def trials(**columns):
         "attack_auc_low": [0.65, 0.48],
         "attack_auc_high": [0.75, 0.56],
         "attack_auc_null": 0.51,
+        "attack_auc_null_high": 0.55,
+        "inversion_mse_nonmembers": 0.04,
         "inversion_mse": [0.02, 0.03],
         "inversion_floor": 0.07,
         "inversion_converged": True,
@@ -77,12 +80,25 @@ def test_a_rebuilding_is_called_worse_only_where_intervals_lie_apart():
     assert "are rebuilt as well as without a defence, as far as can be told" in verdict(close)
 
 
-def test_an_attack_that_is_no_better_than_a_guess_is_called_so():
+def test_an_attack_that_finds_no_leak_is_called_so():
     frame = trials(attack_auc=[0.51, 0.50], attack_auc_low=[0.45, 0.4])
-    assert "from a guess (without a leak the same attacks reach 0.510)" in verdict(frame)
-    assert "from a guess (0.5)" in verdict(frame.assign(attack_auc_null=None))
-    assert "no proof that nothing leaks" in warnings(frame)
+    assert "no more than these attacks may reach without a leak (0.51, rarely above 0.55)" in (
+        verdict(frame)
+    )
+    unknown = frame.assign(attack_auc_null=None, attack_auc_null_high=None)
+    assert "from a guess (0.5)" in verdict(unknown)
+    for no_leak in (frame, unknown):
+        assert "no proof that nothing leaks" in warnings(no_leak)
     assert "no proof" not in warnings(trials())
+
+
+def test_a_leak_is_found_above_what_is_rare_without_one_though_the_interval_holds_its_mean():
+    frame = trials(attack_auc=[0.56, 0.50], attack_auc_low=[0.49, 0.4])
+    assert "more than these attacks reach without a leak (0.51, rarely above 0.55)" in (
+        verdict(frame)
+    )
+    assert "no proof" not in warnings(frame)
+    assert "no proof" in warnings(frame.assign(attack_auc_null=None, attack_auc_null_high=None))
 
 
 @pytest.mark.parametrize(
@@ -135,5 +151,5 @@ def test_a_count_of_one_is_followed_by_one():
     left_out = warnings(trials(collapsed=[False, True], epsilon=np.inf))
     assert "1 finished trial is left out" in left_out
     assert "1 of the 2 configurations on the front was trained with DP-SGD" in " ".join(
-        findings.privacy(trials(delta=1e-5, accountant="rdp"), 2)
+        promises(trials(delta=1e-5, accountant="rdp"), 2)
     )
