@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -14,6 +15,7 @@ from raysweep.records.columns import BASELINE
 from raysweep.records.conditions import Condition, joined
 from raysweep.records.objectives import REQUIREMENTS, Objectives
 from raysweep.records.results import records
+from raysweep.report.comparison import inversion_interval, overlap
 from raysweep.report.findings import leaks
 
 FEW = 200  # nonmembers or validation examples, below which small differences mean nothing
@@ -51,6 +53,21 @@ def warnings(
         if kinds > 1:
             lines.append(f"The trials come from {kinds} {name}: compare them with care.")
     return lines
+
+
+def inversion_does_not_separate(front: pd.DataFrame) -> str:
+    """Return a warning if the MSEs on the front differ by less than their intervals, else ""."""
+    rows = [row for row in records(front) if row["inversion_mse"] is not None]
+    intervals = [inversion_interval(row) for row in rows]
+    pairs = itertools.combinations(intervals, 2)
+    if len(rows) < 2 or None in intervals or not all(overlap(*pair) for pair in pairs):
+        return ""
+    low, high = front["inversion_mse"].min(), front["inversion_mse"].max()
+    return (
+        f"The inversion MSEs on the front, {low:.4f} to {high:.4f}, differ by less than their "
+        "intervals: the MSE does not separate these trials, whatever place on the front it gave "
+        "them."
+    )
 
 
 def empty_front(selected: pd.DataFrame, where: Sequence[Condition] = ()) -> str:

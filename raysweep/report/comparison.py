@@ -79,7 +79,7 @@ def _beside(row: Row, base: Row) -> str:
     parts = []
     gives = 100 * (base["accuracy"] - row["accuracy"])
     accuracy = f"an accuracy of {findings.percent(row['accuracy'])}"
-    if _overlap(_accuracy_interval(row), _accuracy_interval(base)):
+    if overlap(_accuracy_interval(row), _accuracy_interval(base)):
         parts.append(f"{accuracy}, which cannot be told apart from the undefended model's")
     else:
         parts.append(f"{accuracy}, {abs(gives):.1f} points {'less' if gives > 0 else 'more'}")
@@ -92,31 +92,33 @@ def _beside(row: Row, base: Row) -> str:
 
 
 def _auc_beside(row: Row, base: Row) -> str:
-    if _overlap(_auc_interval(row), _auc_interval(base)):
+    if overlap(_auc_interval(row), _auc_interval(base)):
         return "which cannot be told apart from the undefended model's"
     return "which is less" if row["attack_auc"] < base["attack_auc"] else "which is more"
 
 
 def _inversion_beside(row: Row, base: Row) -> str:
     mse, other = inversion_text(row), inversion_text(base)
-    intervals = _inversion_interval(row), _inversion_interval(base)
-    known = None not in intervals
-    if mse == other or (known and _overlap(*intervals)):
+    intervals = inversion_interval(row), inversion_interval(base)
+    if overlap(*intervals):
         how = "as well as without a defence, as far as can be told"
     else:
         how = "worse" if row["inversion_mse"] > base["inversion_mse"] else "better"
-    note = "" if known else "; no interval is known"
+    note = "; no interval is known" if None in intervals else ""
     return f"and images are rebuilt {how} (MSE {mse} against {other}{note})"
 
 
-def _inversion_interval(row: Row) -> tuple[float, float] | None:
-    low, high = row.get("inversion_mse_low"), row.get("inversion_mse_high")
+def inversion_interval(row: Row) -> tuple[float, float] | None:
+    """Return the 95 % interval of the MSE of rebuilt members; None if it is not recorded."""
+    low, high = row["inversion_mse_low"], row["inversion_mse_high"]
     return None if low is None or high is None else (low, high)
 
 
 def inversion_text(row: Row) -> str:
-    """Return the MSE of rebuilt members, with its 95 % interval where the record has one."""
-    interval = _inversion_interval(row)
+    """Return the MSE of rebuilt members, with its 95 % interval where one is recorded."""
+    if row["inversion_mse"] is None:
+        return ""
+    interval = inversion_interval(row)
     text = f"{row['inversion_mse']:.4f}"
     return text if interval is None else f"{text} [{interval[0]:.4f}, {interval[1]:.4f}]"
 
@@ -126,8 +128,8 @@ def inversion_beside_floors(row: Row) -> str:
     if row["inversion_mse"] is None or row["inversion_floor"] is None:
         return ""
     beside = {
-        "nonmembers": row.get("inversion_mse_nonmembers"),
-        "class mean": row.get("inversion_floor_label"),
+        "nonmembers": row["inversion_mse_nonmembers"],
+        "class mean": row["inversion_floor_label"],
         "mean image": row["inversion_floor"],
     }
     parts = [f"{name} {value:.4f}" for name, value in beside.items() if value is not None]
@@ -175,7 +177,7 @@ def _auc_interval(row: Row) -> tuple[float, float] | None:
     return None if low is None or high is None else (low, high)
 
 
-def _overlap(one: tuple[float, float] | None, other: tuple[float, float] | None) -> bool:
+def overlap(one: tuple[float, float] | None, other: tuple[float, float] | None) -> bool:
     """Return whether two intervals share a value. A figure without one supports no claim."""
     if one is None or other is None:
         return True

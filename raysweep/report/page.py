@@ -224,6 +224,8 @@ def _warnings(material: Material) -> Html:
     lines = cautions.warnings(material.trials, material.objectives, everything=material.everything)
     if material.front.empty:
         lines.append(cautions.empty_front(material.selected, material.where))
+    elif "inversion_mse" in material.objectives.names:
+        lines += filter(None, [cautions.inversion_does_not_separate(material.front)])
     if not lines:
         return Html("")
     items = (element("li", line[:MOST_LETTERS]) for line in lines)
@@ -237,14 +239,15 @@ def _front(material: Material, pictures: Sequence[Picture]) -> Html:
     n_drawn = len(sample(material))
     n_eligible = int(material.eligible.sum())
     note = (
-        "Accuracy is on validation data. The attack AUC is that of the strongest attack. Both have "
-        "their 95 % intervals, as bars in the figures. "
+        "Accuracy is on validation data. The attack AUC is that of the strongest attack. Brackets "
+        "hold 95 % intervals, which are bars in the figures. "
     )
     if material.front["inversion_mse"].notna().any():
         note += (
-            "MSE is that of members rebuilt from predictions, and mean image that of a guess "
-            "without the model. It says what predictions tell about any input: what lies between "
-            "nonmembers and members is what training added. "
+            "MSE is that of members rebuilt from predictions, nonmembers that of as many "
+            "strangers, and mean image that of a guess without the model. It says "
+            "what predictions tell about any input: what lies between nonmembers and members is "
+            "what training added. "
         )
     if "seeds" in material.front:
         note += "Figures are means over the seeds of each configuration. "
@@ -259,13 +262,23 @@ def _front_table(material: Material) -> Html:
     """Return the table of the front, without columns that have no value."""
     keys = [key for key in material.settings if key not in ("target_epsilon", "scenario")]
     values = {key: findings.axis_values(material.shown["config"].tolist(), key) for key in keys}
-    headings = ["no.", "accuracy [95 %]", "attack AUC [95 %]", "attack", "MSE", "mean image"]
-    headings += ["epsilon spent", "asked", "scenario", *keys, "trial"]
+    headings = ["no.", "accuracy [95 %]", "attack AUC [95 %]", "MSE [95 %]"]
+    headings += [
+        "attack",
+        "nonmembers",
+        "mean image",
+        "epsilon spent",
+        "asked",
+        "scenario",
+        *keys,
+        "trial",
+    ]
 
     rows: list[list[object]] = []
     for i, row in enumerate(records(material.shown)):
         number = element("a", i + 1, href=f"#run-{i + 1}", id=f"row-{i + 1}")
-        cells = [number, comparison.accuracy_text(row) or MISSING, comparison.auc_text(row)]
+        figures = (comparison.accuracy_text, comparison.auc_text, comparison.inversion_text)
+        cells = [number, *(text(row) or MISSING for text in figures)]
         cells += [_cell(row[name]) for name in PLAIN_COLUMNS]
         rows.append([*cells, *(_cell(values[key][i]) for key in keys), str(row["trial_id"])[:8]])
 
@@ -276,7 +289,7 @@ def _front_table(material: Material) -> Html:
 
 PLAIN_COLUMNS = (
     "strongest_attack",
-    "inversion_mse",
+    "inversion_mse_nonmembers",
     "inversion_floor",
     "epsilon",
     "target_epsilon",

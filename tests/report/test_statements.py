@@ -35,6 +35,9 @@ def trials(**columns):
         "attack_auc_null_high": 0.55,
         "inversion_mse_nonmembers": 0.04,
         "inversion_mse": [0.02, 0.03],
+        "inversion_mse_low": [0.019, 0.028],
+        "inversion_mse_high": [0.021, 0.032],
+        "inversion_floor_label": 0.06,
         "inversion_floor": 0.07,
         "inversion_converged": True,
         "strongest_attack": "loss",
@@ -56,7 +59,7 @@ def test_clear_differences_are_told():
     assert "picks the member 70 times in 100" in text
     assert "an accuracy of 90.0 %, 5.0 points less" in text
     assert "an AUC of 0.520 [0.48, 0.56], which is less" in text
-    assert "images are rebuilt worse (MSE 0.0300 against 0.0200" in text
+    assert "images are rebuilt worse (MSE 0.0300 [0.0280, 0.0320] against 0.0200" in text
     assert "cannot be told apart" not in text
 
 
@@ -68,16 +71,37 @@ def test_what_intervals_do_not_tell_apart_is_not_claimed():
 
 
 def test_a_rebuilding_that_dp_makes_easier_is_told():
-    assert "images are rebuilt better (MSE 0.0100 against 0.0200" in verdict(
-        trials(inversion_mse=[0.02, 0.01])
+    better = {"inversion_mse_low": [0.019, 0.009], "inversion_mse_high": [0.021, 0.011]}
+    assert "images are rebuilt better (MSE 0.0100 [0.0090, 0.0110] against 0.0200" in verdict(
+        trials(inversion_mse=[0.02, 0.01], **better)
     )
 
 
 def test_a_rebuilding_is_called_worse_only_where_intervals_lie_apart():
-    apart = trials(inversion_mse_low=[0.019, 0.028], inversion_mse_high=[0.021, 0.032])
-    assert "are rebuilt worse (MSE 0.0300 [0.0280, 0.0320] against 0.0200" in verdict(apart)
     close = trials(inversion_mse_low=[0.015, 0.02], inversion_mse_high=[0.025, 0.04])
     assert "are rebuilt as well as without a defence, as far as can be told" in verdict(close)
+    assert "no interval" not in verdict(close)
+    unknown = trials(inversion_mse_low=None, inversion_mse_high=None)
+    assert "as far as can be told (MSE 0.0300 against 0.0200; no interval is known)" in (
+        verdict(unknown)
+    )
+
+
+def test_members_stand_beside_nonmembers_and_guesses():
+    row = trials().iloc[0].to_dict()
+    text = comparison.inversion_beside_floors(row)
+    assert text == (
+        "0.0200 [0.0190, 0.0210] (nonmembers 0.0400, class mean 0.0600, mean image 0.0700)"
+    )
+
+
+def test_mses_that_do_not_separate_the_front_are_warned_of():
+    close = trials(inversion_mse_low=[0.015, 0.02], inversion_mse_high=[0.025, 0.04])
+    warned = cautions.inversion_does_not_separate(close)
+    assert warned.startswith("The inversion MSEs on the front, 0.0200 to 0.0300, differ by less")
+    unknown = close.assign(inversion_mse_low=None)
+    for separate in (trials(), unknown, close.head(1)):
+        assert cautions.inversion_does_not_separate(separate) == ""
 
 
 def test_an_attack_that_finds_no_leak_is_called_so():
