@@ -52,7 +52,7 @@ class Progress:
         self._time_left = TimeLeft()
         self._next_update = 0.0
         self._n_measured = -1
-        self._front_figures: tuple[int, float] = (0, 0.0)
+        self._measured: dict[str, str] = {}
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
 
     def __enter__(self) -> Progress:
@@ -92,7 +92,6 @@ class Progress:
     def _cells(self, running: int) -> dict[str, str]:
         rows = list(self._rows.values())
         count = Counter(row["status"] for row in rows)
-        size, volume = self._measure_front(rows)
         left = self._time_left.seconds(self._total - len(rows))
         pruned = f", pruned {count['pruned']}" if count["pruned"] else ""
 
@@ -100,9 +99,7 @@ class Progress:
             "done": f"{len(rows)}/{self._total}",
             "running": str(running),
             "failed": f"{count['failed']}{pruned}",
-            **{BEST[name]: _best(rows, name) for name in self._objectives.names if name in BEST},
-            "front": str(size),
-            "hypervolume": f"{volume:.5f}",
+            **self._measure(rows),
             "elapsed": duration(time.monotonic() - self._start),
             "time left": "?" if left is None else f"about {duration(left)}",
         }
@@ -115,19 +112,32 @@ class Progress:
             grid.add_row(*cells[i::4])
         return Panel(grid, title="raysweep", title_align="left", expand=False)
 
-    def _measure_front(self, rows: list[Mapping[str, Any]]) -> tuple[int, float]:
-        """Return the size of the front and its hypervolume, for the current records."""
+    def _measure(self, rows: list[Mapping[str, Any]]) -> dict[str, str]:
+        """Return the best figures, the size of the front and its hypervolume, measured once.
+
+        A figure is that of a trial that may stand on the front, and "-" without one.
+        """
         if len(rows) != self._n_measured:
             self._n_measured = len(rows)
+            names = [name for name in self._objectives.names if name in BEST]
+            self._measured = dict.fromkeys((BEST[name] for name in names), "-")
+            size, volume = 0, 0.0
             if rows:
                 frame = average_seeds(pd.DataFrame(rows))
-                size = len(self._objectives.front(frame))
-                self._front_figures = size, self._objectives.hypervolume(frame)
-        return self._front_figures
+                eligible = frame[self._objectives.eligible(frame)]
+                self._measured |= {BEST[name]: _best(eligible, name) for name in names}
+                size, volume = (
+                    len(self._objectives.front(frame)),
+                    self._objectives.hypervolume(frame),
+                )
+            self._measured |= {"front": str(size), "hypervolume": f"{volume:.5f}"}
+        return self._measured
 
 
-def _best(rows: list[Mapping[str, Any]], name: str) -> str:
-    """Return the best figure of the finished trials as text, "-" without one."""
-    values = [row[name] for row in rows if row["status"] == "ok" and not pd.isna(row[name])]
-    best = max if OBJECTIVES[name] == "max" else min
-    return f"{best(values):.{4 if name == 'inversion_mse' else 3}f}" if values else "-"
+def _best(trials: pd.DataFrame, name: str) -> str:
+    """Return the best figure of ``trials`` as text, "-" without one."""
+    values = trials[name].dropna()
+    if values.empty:
+        return "-"
+    best = values.max() if OBJECTIVES[name] == "max" else values.min()
+    return f"{best:.{4 if name == 'inversion_mse' else 3}f}"
