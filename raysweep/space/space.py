@@ -215,7 +215,14 @@ def fixed_space(settings: Mapping[str, Any], name: str, objectives: Objectives) 
     document = copy.deepcopy(dict(settings))
     private = document["training"].get("private", {})
     document["training"]["private"] = {k: v for k, v in private.items() if v is not None}
+    document["defences"] = {key: _whole(key, v) for key, v in document["defences"].items()}
     return {"name": name, **document, "search": {}, "objectives": objectives.to_plain()}
+
+
+def _whole(key: str, value: Any) -> Any:
+    """Return the value of a key of raysweep's defences, as an integer if it counts something."""
+    is_whole = key in defences.COUNTS and isinstance(value, float) and value.is_integer()
+    return int(value) if is_whole else value
 
 
 def check_axis_name(key: str, place: Sequence[str]) -> None:

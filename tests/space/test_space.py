@@ -334,6 +334,8 @@ def test_a_space_of_one_configuration_means_that_configuration(space):
     config = space.config({"epsilon": 3.0, "dropout": 0.1})
     text = yaml.safe_dump(fixed_space(config.settings, "best", space.objectives))
     assert parse_space(text, "best.yaml").config().trial_id == config.trial_id
+    assert "adversary_batches: 52\n" in text
+    assert "early_stopping: .inf\n" in text
 
 
 def test_a_resolved_space_resolves_to_itself(space):
