@@ -138,7 +138,8 @@ def _require_numbers(features: pd.DataFrame, where: str) -> None:
         if kind.kind not in "buif"
     ]
     if texts or features.empty:
-        what = f"{', '.join(texts)} hold texts" if texts else "there are none"
+        hold = "holds texts" if len(texts) == 1 else "hold texts"
+        what = f"{', '.join(texts)} {hold}" if texts else "there are none"
         raise DataError(
             f"{where}: features must be columns of numbers, and {what}",
             remedy="write them as numbers, or name them in `leave_out`",

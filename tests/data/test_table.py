@@ -66,7 +66,7 @@ def test_a_column_of_groups_is_no_feature_and_one_can_be_left_out(table, tmp_pat
     [
         ({}, {"label": "diagnose"}, r"a\.csv has no column 'diagnose'; did you mean 'diagnosis'"),
         ({}, {"separator": ";"}, "has no column 'diagnosis'"),
-        ({"sex": "f"}, {}, "columns of numbers, and sex hold texts; .* `leave_out`"),
+        ({"sex": "f"}, {}, "columns of numbers, and sex holds texts; .* `leave_out`"),
         ({"age": np.nan}, {}, r"569 values that are not finite .* feature 30 \(age\)"),
         (
             {},
