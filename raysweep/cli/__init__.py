@@ -184,7 +184,7 @@ def trial(
     if out or as_json:
         write_output(trial_json(result), out)
     if not as_json:
-        print_trial(result)
+        print_trial(result, config)
     if save:
         save_model(save, trained[0], result)
         print(f"Model: {save}, and its card {card_path(save)}", file=sys.stderr)

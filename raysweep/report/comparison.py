@@ -147,9 +147,14 @@ def epsilon_text(row: Row) -> str:
 
 
 def auc_text(row: Row) -> str:
-    """Return the AUC of the strongest attack with its interval; empty if it was not measured."""
+    """Return the AUC of the strongest attack with its interval; empty if it was not measured.
+
+    A collapsed model has no interval: its predictions say nothing, nor does an attack on it.
+    """
     if row["attack_auc"] is None:
         return ""
+    if row["collapsed"]:
+        return f"{row['attack_auc']:.3f} collapsed"
     if row["attack_auc_low"] is None:
         return f"{row['attack_auc']:.3f}"
     return f"{row['attack_auc']:.3f} [{row['attack_auc_low']:.2f}, {row['attack_auc_high']:.2f}]"

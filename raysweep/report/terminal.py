@@ -27,6 +27,7 @@ from raysweep.records.results import Results
 from raysweep.records.summary import Summary
 from raysweep.records.trial_config import TrialConfig
 from raysweep.report.cautions import DP_REMEDY, collapsed_with_dp, empty_front
+from raysweep.report.comparison import auc_text
 from raysweep.report.findings import axis_values
 from raysweep.report.output import as_json
 
@@ -196,6 +197,8 @@ def _cell(name: str, row: pd.Series[Any]) -> str:
         return one_line(value, most=40)
     if pd.isna(value):
         return "-"
+    if name == "attack_auc" and not pd.isna(row["collapsed"]) and row["collapsed"]:
+        return f"{value:.3f} collapsed"
     if name == "attack_auc" and not pd.isna(row["attack_auc_low"]):
         return f"{value:.3f} [{row['attack_auc_low']:.2f}, {row['attack_auc_high']:.2f}]"
     return format(value, {"accuracy": ".3f", "inversion_mse": ".4f"}.get(name, ".3g"))
@@ -243,8 +246,8 @@ def load_and_tell(dataset: Dataset, *, seed: int) -> Splits:
     return splits
 
 
-def print_trial(result: TrialResult) -> None:
-    """Print the result of a trial, with a row for each attack."""
+def print_trial(result: TrialResult, config: TrialConfig) -> None:
+    """Print the result of a trial of ``config``, with a row for each attack."""
     record = result.trial
     print(
         f"trial {record.trial_id} on {record.device}: accuracy {record.accuracy:.3f} "
@@ -261,7 +264,7 @@ def print_trial(result: TrialResult) -> None:
     console = Console(width=None if sys.stdout.isatty() else 120)
     if membership:
         console.print(_memberships(membership))
-        for line in _beside_memberships(record, membership):
+        for line in _beside_memberships(record, membership, config):
             print(line)
     if inversion:
         console.print(_inversions(inversion))
@@ -294,17 +297,31 @@ def _least_fpr(attacks: Sequence[AttackRecord]) -> tuple[str, str]:
     return ("tpr_at_fpr_0_01", "1 %") if is_known else ("tpr_at_fpr_0_1", "10 %")
 
 
-def _beside_memberships(record: TrialRecord, attacks: Sequence[AttackRecord]) -> Iterator[str]:
-    """Yield what to know beside the table of attacks: the AUC's zero, and what is missing."""
-    if record.attack_auc is not None and record.attack_auc_null is not None:
+def _beside_memberships(
+    record: TrialRecord, attacks: Sequence[AttackRecord], config: TrialConfig
+) -> Iterator[str]:
+    """Yield what to know beside the table of attacks: the AUC that counts, and what is missing."""
+    if record.attack_auc is not None:
+        choice = config.attacks.attack_auc
+        k = sum(a.auc is not None and a.attack in config.attacks.counted for a in attacks)
+        is_chosen = choice == "strongest" and k > 1
+        allowance = f" (allows for the choice among {k} attacks)" if is_chosen else ""
+        yield f"AUC that counts: {auc_text(dataclasses.asdict(record))}{allowance}."
+    if record.attack_auc_null is not None and record.attack_auc_null_high is not None:
         yield (
-            f"AUC that counts: {record.attack_auc:.3f}. Without any leak the same attacks would "
-            f"reach {record.attack_auc_null:.3f}, and rarely more than "
-            f"{record.attack_auc_null_high:.3f}."
+            f"Without any leak the same attacks would reach {record.attack_auc_null:.3f}, and "
+            f"rarely more than {record.attack_auc_null_high:.3f}."
         )
-    n, needed = attacks[0].n_nonmembers, nonmembers_for(0.01)
-    if n is not None and n < needed:
-        yield f"A TPR at 1 % FPR needs {needed:,} nonmembers, and there are {n:,}."
+    yield from _missing_rates(attacks[0].n_nonmembers)
+
+
+def _missing_rates(n: int | None) -> Iterator[str]:
+    """Yield how many nonmembers the true-positive rates need that ``n`` are too few for."""
+    for rate in (0.01, 0.1):
+        needed = nonmembers_for(rate)
+        if n is not None and n < needed:
+            there = "there is 1" if n == 1 else f"there are {n:,}"
+            yield f"A TPR at {100 * rate:.0f} % FPR needs {needed:,} nonmembers, and {there}."
 
 
 def _inversions(attacks: Sequence[AttackRecord]) -> Table:

@@ -224,7 +224,7 @@ def test_conditions_choose_what_is_shown_and_hide_no_warning(real, folder, tmp_p
     assert "Choosing among 3 trained models" in page.text
 
 
-def test_all_puts_collapsed_models_on_the_page(real, folder, tmp_path):
+def test_all_puts_collapsed_models_on_the_page(real, folder, tmp_path, capsys):
     results = folder([change(real[1][0], collapsed=True)])
     page, _ = make_report(tmp_path, results)
     assert "No trial stands on the front: all failed" in page.text
@@ -232,6 +232,11 @@ def test_all_puts_collapsed_models_on_the_page(real, folder, tmp_path):
     assert "Collapsed models and attacks that did not converge may stand on the front" in page.text
     assert "1 of 1 trial is on the front" in page.text
     assert "report-front-accuracy-attack_auc.png" in pictures
+
+    marked = f"{real[1][0].trial.attack_auc:.3f} collapsed"  # in place of an interval
+    assert marked in page.text.partition("attack AUC [95 %]")[2]
+    terminal.print_front_of(load(results), everything=True)
+    assert marked in capsys.readouterr().out
 
 
 def test_conditions_that_no_trial_meets_are_named(real, folder, tmp_path, capsys):
