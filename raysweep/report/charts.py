@@ -10,18 +10,21 @@ import itertools
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
-from raysweep.report.figures import LABELS
+from raysweep.report.figures import LABELS, use_log_scale
 from raysweep.report.findings import BEST_WITH_DP, LEAST_RECOGNISED, UNDEFENDED, has_role
 
-MEDIAN = "black"
+MEDIANS = {"without DP": ("black", "s"), "DP-SGD": ("#b86e00", "o")}
+"""Kind of trial -> the colour of its medians and the marker of its trials."""
+
+LEAST_OF_MEDIAN = 5  # trials, of fewer no median is drawn
 
 COLOURS = {
     "most accurate": "#0173b2",
@@ -57,8 +60,9 @@ def by_setting(
 ) -> Figure:
     """Return each objective at the values of ``axis``, one panel above the other.
 
-    The line joins the medians of six equal shares of the trials. Values that have no place on the
-    axis (no DP, or no L2 on a logarithmic axis) are drawn at its side. Without ``is_log`` the axis
+    A line joins the medians of up to six equal shares of the trials with DP-SGD, and one those of
+    the others; of fewer than five trials no median is drawn. Values that have no place on the axis
+    (no DP, or no L2 on a logarithmic axis) are drawn at its side. Without ``is_log`` the axis
     is logarithmic when the values differ tenfold.
     """
     x, is_log, aside = _places(drawn[axis], is_log)
@@ -71,18 +75,14 @@ def by_setting(
             _draw_panel(axes, drawn, x, name, aside)
 
         last = panels[-1]
-        below = 34
-        if set(x) <= set(aside):
-            last.set_xticks([])
-            below = 16
         if is_log:
-            last.set_xscale("log")
-            last.xaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
+            use_log_scale(last, "x")
+        _tick_only_values(last, x[~x.isin(list(aside))], aside)
         for place, label in aside.items():
             last.annotate(
                 label,
                 xy=(place, 0),
-                xytext=(0, -below),
+                xytext=(0, -16),
                 xycoords=last.get_xaxis_transform(),
                 textcoords="offset points",
                 ha="right" if len(aside) > 4 else "center",
@@ -93,8 +93,27 @@ def by_setting(
 
         last.set_xlabel(plain(LABELS.get(axis, axis.replace("_", " "))), labelpad=18)
         figure.suptitle(plain(axis), fontsize="large", fontweight="bold")
-        figure.legend(handles=_legend(), loc="outside lower center", ncols=3, frameon=False)
+        legend = _legend(kinds_of(drawn))
+        figure.legend(handles=legend, loc="outside lower center", ncols=2, frameon=False)
     return figure
+
+
+def kinds_of(drawn: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
+    """Return which trials are with and which without DP-SGD, for each kind that there is."""
+    private = np.isfinite(drawn["epsilon"].to_numpy(dtype=float, na_value=np.inf))
+    kinds = {"without DP": ~private, "DP-SGD": private}
+    return {name: mask for name, mask in kinds.items() if mask.any()}
+
+
+def _tick_only_values(axes: Axes, placed: pd.Series[float], aside: Mapping[float, str]) -> None:
+    """Leave no tick of a number at the side, where its label would meet that of the side."""
+    if not aside:
+        return
+    limits = axes.get_xlim()
+    for minor in (False, True):
+        ticks = [t for t in axes.get_xticks(minor=minor) if placed.min() <= t <= placed.max()]
+        axes.set_xticks(ticks, minor=minor)
+    axes.set_xlim(limits)
 
 
 def _places(
@@ -126,34 +145,51 @@ def _draw_panel(
 ) -> None:
     """Draw the trials of one objective, their medians, and the values at the side."""
     on_front = drawn["on_front"].to_numpy()
-    axes.scatter(x[~on_front], drawn[y][~on_front], color="#7a8ba6", s=26, alpha=0.45, linewidth=0)
-    axes.scatter(
-        x[on_front], drawn[y][on_front], color="#1b3a6b", s=46, edgecolor="white", zorder=3
-    )
-
-    placed = pd.DataFrame({"x": x, "y": drawn[y]})[~x.isin(list(aside))].sort_values("x")
-    n_shares = min(6, max(1, len(placed) // 3))
-    shares = np.arange(len(placed)) * n_shares // max(1, len(placed))
-    medians = placed.groupby(shares).median()
-    axes.plot(medians["x"], medians["y"], color=MEDIAN, marker="D", markersize=6, zorder=4)
+    pale: dict[str, Any] = {"color": "#7a8ba6", "s": 26, "alpha": 0.45, "linewidth": 0}
+    dark: dict[str, Any] = {"color": "#1b3a6b", "s": 46, "edgecolor": "white", "zorder": 3}
+    for kind, is_kind in kinds_of(drawn).items():
+        colour, marker = MEDIANS[kind]
+        for is_drawn, look in ((is_kind & ~on_front, pale), (is_kind & on_front, dark)):
+            axes.scatter(x[is_drawn], drawn[y][is_drawn], marker=marker, **look)
+        points = pd.DataFrame({"x": x, "y": drawn[y]})[is_kind]
+        is_aside = points["x"].isin(list(aside))
+        line = _medians(points[~is_aside])
+        axes.plot(line["x"], line["y"], color=colour, marker="D", markersize=6, zorder=4)
+        for _, at_side in points[is_aside].groupby("x"):
+            if len(at_side) >= LEAST_OF_MEDIAN:
+                axes.plot(*at_side.median(), "D", color=colour, zorder=4)
     for place in aside:
-        axes.plot([place], [drawn[y][x == place].median()], "D", color=MEDIAN, zorder=4)
         axes.axvline(place, color="lightgrey", linewidth=8, alpha=0.5, zorder=0)
 
     axes.set_ylabel(LABELS.get(y, y).partition(" (")[0])
     if y == "epsilon":
-        axes.set_yscale("log")
+        use_log_scale(axes, "y")
     if y == "attack_auc":
         axes.axhline(0.5, color="grey", linestyle=":", linewidth=1.2, zorder=1)
 
 
-def _legend() -> list[Line2D]:
-    dot: dict[str, Any] = {"marker": "o", "linestyle": ""}
-    return [
-        Line2D([], [], color="#7a8ba6", alpha=0.6, label="trial", **dot),
-        Line2D([], [], color="#1b3a6b", label="on the front", **dot),
-        Line2D([], [], color=MEDIAN, marker="D", label="median"),
+def _medians(points: pd.DataFrame) -> pd.DataFrame:
+    """Return the medians of up to six equal shares of the points, each of at least five."""
+    placed = points.sort_values("x")
+    n_shares = min(6, len(placed) // LEAST_OF_MEDIAN)
+    shares = np.arange(len(placed)) * n_shares // max(1, len(placed))
+    return placed.groupby(shares).median().head(n_shares)
+
+
+def _legend(kinds: Mapping[str, NDArray[np.bool_]]) -> list[Line2D]:
+    """Return an entry for each kind of trial, for the front, and for each kind's medians."""
+    dot: dict[str, Any] = {"linestyle": "", "markersize": 7}
+    entries = [
+        Line2D([], [], color="#7a8ba6", marker=MEDIANS[kind][1], label=f"{kind} (pale)", **dot)
+        for kind in kinds
     ]
+    entries.append(Line2D([], [], color="#1b3a6b", marker="o", label="on the front (dark)", **dot))
+    entries += [
+        Line2D([], [], color=MEDIANS[kind][0], marker="D", label=f"median, {kind}")
+        for kind, is_kind in kinds.items()
+        if is_kind.sum() >= LEAST_OF_MEDIAN
+    ]
+    return entries
 
 
 def rocs(
@@ -175,7 +211,9 @@ def rocs(
             x, y = np.maximum(x, floor), np.maximum(y, floor)
             axes.plot(x, y, color=colours[name], label=plain(name))
         axes.plot([floor, 1], [floor, 1], color="grey", linestyle=":", label="a guess")
-        axes.set(xscale="log", yscale="log", xlim=(floor, 1), ylim=(floor, 1.05))
+        for axis in ("x", "y"):
+            use_log_scale(axes, axis)
+        axes.set(xlim=(floor, 1), ylim=(floor, 1.05))
         axes.set(xlabel=xlabel, ylabel=ylabel)
         figure.legend(loc="outside lower center", ncols=1, frameon=False)
     return figure
@@ -231,4 +269,5 @@ def _draw_one_layer(
     axes.barh(places, errors["mse"], color=errors["trial"].map(colours), height=0.6)
     axes.set_yticks(places, [plain(name) for name in errors["trial"]])
     axes.set(xlabel=f"inversion MSE, from {plain(order[0])}")
+    axes.locator_params("x", nbins=4)
     axes.grid(visible=False, axis="y")

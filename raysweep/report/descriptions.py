@@ -61,8 +61,9 @@ def front(drawn: pd.DataFrame, x: str, y: str) -> str:
 def setting(drawn: pd.DataFrame, key: str, objectives: Sequence[str]) -> str:
     """Return the medians of the objectives at the values of a setting, or in halves of them."""
     values = drawn[key]
-    groups: pd.Series[Any] = values.astype(str)
-    if pd.api.types.is_numeric_dtype(values) and values.nunique() > MOST // 2:
+    is_numeric = pd.api.types.is_numeric_dtype(values)
+    groups: pd.Series[Any] = values.map("{:.3g}".format) if is_numeric else values.astype(str)
+    if is_numeric and values.nunique() > MOST // 2:
         finite = values[np.isfinite(values.astype(float))].astype(float)
         middle = finite.median()
         groups = values.map(

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -44,7 +45,7 @@ def write_front(results: Results, front: pd.DataFrame, name: str) -> str | None:
         return None
     trials = results.compared()
     drawn = trials[results.objectives.eligible(trials)]
-    title = f"{name}: {len(front)} of {counted(len(drawn), 'trial')} on the front"
+    title = f"{name}: {len(front)} of {counted(len(trials), 'trial')} on the front"
     figure = pareto_front(drawn, front, results.objectives, title=title)
 
     store = results.stores[0]
@@ -74,8 +75,7 @@ def pareto_front(
             colours = mpl.cm.ScalarMappable(norm=norm, cmap=PALETTE)
             bar = figure.colorbar(colours, ax=figure.axes, pad=0.01, fraction=0.03)
             bar.set_label("epsilon (smaller = more private)")
-            bar.ax.yaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
-            bar.ax.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+            _label_ends(bar, drawn["epsilon"])
 
         figure.suptitle(title, fontsize="x-large", fontweight="bold")
         columns = 4 if len(pairs) > 1 else 2
@@ -83,6 +83,30 @@ def pareto_front(
             handles=_legend(drawn, norm), loc="outside lower center", ncols=columns, frameon=False
         )
     return figure
+
+
+def _label_ends(bar: Colorbar, epsilon: pd.Series[float]) -> None:
+    """Label the least and the largest finite epsilon on a colour bar, and two between them."""
+    finite = epsilon[np.isfinite(epsilon) & (epsilon > 0)]
+    ticks = np.unique(np.geomspace(finite.min(), finite.max(), 4))
+    bar.set_ticks(ticks.tolist(), labels=[f"{tick:.3g}" for tick in ticks])
+    bar.ax.minorticks_off()
+
+
+class PlainLog(mpl.ticker.LogFormatter):
+    """Labels of a logarithmic axis as plain numbers, such as 6 and not 6 x 10^0."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        """Return the label of a tick, empty where labels would be too many."""
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
+def use_log_scale(axes: Axes, name: str) -> None:
+    """Make the axis "x" or "y" logarithmic, with plain numbers for labels."""
+    axes.set(**{f"{name}scale": "log"})
+    axis = axes.xaxis if name == "x" else axes.yaxis
+    axis.set_major_formatter(PlainLog())
+    axis.set_minor_formatter(PlainLog())
 
 
 def _epsilon_norm(epsilon: pd.Series[float]) -> LogNorm | None:
@@ -124,11 +148,11 @@ def _draw_pair(
     axes.set(xlabel=LABELS.get(x, x), ylabel=LABELS.get(y, y))
     # Epsilon is on a log scale. On the other axes, more ticks would overlap in a narrow panel.
     if x == "epsilon" and _epsilon_norm(drawn[x]) is not None:
-        axes.set_xscale("log")
+        use_log_scale(axes, "x")
     else:
         axes.locator_params("x", nbins=5)
     if y == "epsilon" and _epsilon_norm(drawn[y]) is not None:
-        axes.set_yscale("log")
+        use_log_scale(axes, "y")
     else:
         axes.locator_params("y", nbins=5)
 

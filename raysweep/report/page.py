@@ -176,8 +176,9 @@ def _figure(picture: Picture) -> Html:
 def _settings(pictures: Sequence[Picture]) -> Html:
     figures = _figures(pictures, "defence-")
     note = (
-        "Every point is a trial; the line joins medians. The other settings vary at the same time, "
-        "so a trend here is a hint and not proof of an effect."
+        "Every point is a trial. Lines join medians, of trials with and without DP-SGD each for "
+        "itself, and none is drawn of fewer than 5 trials. The other settings vary at the same "
+        "time, so a trend here is a hint and not proof of an effect."
     )
     return join(figures, _note(note)) if figures else figures
 

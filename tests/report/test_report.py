@@ -393,7 +393,12 @@ def test_text_is_escaped_and_markup_is_not():
 )
 def test_an_axis_of_any_kind_is_drawn(values):
     drawn = pd.DataFrame(
-        {"x": values, "accuracy": [0.1, 0.2, 0.3], "on_front": [True, False, True]}
+        {
+            "x": values,
+            "accuracy": [0.1, 0.2, 0.3],
+            "on_front": [True, False, True],
+            "epsilon": [np.inf, np.inf, 2.0],
+        }
     )
     figure = charts.by_setting(drawn, "x", ["accuracy"])
     assert "accuracy 0." in descriptions.setting(drawn, "x", ["accuracy"])
