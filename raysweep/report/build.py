@@ -162,8 +162,8 @@ def _draw_layers(material: Material) -> Iterator[Picture]:
     attacks = material.results.of("attacks", material.picked)
     rebuilt = attacks[attacks["layer"].notna() & np.isfinite(attacks["mse"].astype(float))]
     if len(rebuilt):
-        floors = {"mean image (sees no model)": rebuilt["floor_mean"].median()}
-        floors |= {"class-mean image (sees no model)": rebuilt["floor_label"].median()}
+        floors = {"mean input (sees no model)": rebuilt["floor_mean"].median()}
+        floors |= {"class-mean input (sees no model)": rebuilt["floor_label"].median()}
         errors = rebuilt.assign(trial=rebuilt["trial_id"].map(names))
         figure = charts.by_layer(errors, floors, charts.colours(material.picks))
         alt = descriptions.layers(errors, floors)

@@ -105,7 +105,7 @@ def _inversion_beside(row: Row, base: Row) -> str:
     else:
         how = "worse" if row["inversion_mse"] > base["inversion_mse"] else "better"
     note = "; no interval is known" if None in intervals else ""
-    return f"and images are rebuilt {how} (MSE {mse} against {other}{note})"
+    return f"and members are rebuilt {how} (MSE {mse} against {other}{note})"
 
 
 def inversion_interval(row: Row) -> tuple[float, float] | None:
@@ -130,7 +130,7 @@ def inversion_beside_floors(row: Row) -> str:
     beside = {
         "nonmembers": row["inversion_mse_nonmembers"],
         "class mean": row["inversion_floor_label"],
-        "mean image": row["inversion_floor"],
+        "mean input": row["inversion_floor"],
     }
     parts = [f"{name} {value:.4f}" for name, value in beside.items() if value is not None]
     return f"{inversion_text(row)} ({', '.join(parts)})"

@@ -26,8 +26,8 @@ GLOSSARY = {
         "0.5 is a guess, 1 is always."
     ),
     "inversion MSE": (
-        "mean squared error of images that an attack rebuilt, with pixels in [0, 1]. More is worse "
-        "for the attacker."
+        "mean squared error of inputs (images, or records of a table) that an attack rebuilt, with "
+        "values in [0, 1]. More is worse for the attacker."
     ),
     "epsilon": (
         "what DP-SGD promises: the smaller, the less the model can depend on one example. Without "

@@ -25,7 +25,7 @@ from raysweep.records.results import Results
 LABELS = {
     "accuracy": "accuracy (validation)",
     "attack_auc": "attack AUC (0.5 = a guess)",
-    "inversion_mse": "inversion MSE (higher = worse images)",
+    "inversion_mse": "inversion MSE (higher = rebuilt worse)",
     "epsilon": "epsilon spent",
     "train_seconds": "training time (s)",
 }

@@ -187,8 +187,8 @@ def _inversions(pictures: Sequence[Picture]) -> Html:
     figures = _figures(pictures, "layers")
     note = (
         "The error of members that were rebuilt from the output of each layer: the less, the "
-        "better the image. It says what a layer tells about any input, members or not. An error "
-        "above that of the mean image means that the decoder failed, not that the model is private."
+        "better they were. It says what a layer tells about any input, members or not. An error "
+        "above that of the mean input means that the decoder failed, not that the model is private."
     )
     return join(figures, _note(note)) if figures else figures
 
@@ -246,7 +246,7 @@ def _front(material: Material, pictures: Sequence[Picture]) -> Html:
     if material.front["inversion_mse"].notna().any():
         note += (
             "MSE is that of members rebuilt from predictions, nonmembers that of as many "
-            "strangers, and mean image that of a guess without the model. It says "
+            "strangers, and mean input that of a guess without the model. It says "
             "what predictions tell about any input: what lies between nonmembers and members is "
             "what training added. "
         )
@@ -267,7 +267,7 @@ def _front_table(material: Material) -> Html:
     headings += [
         "attack",
         "nonmembers",
-        "mean image",
+        "mean input",
         "epsilon spent",
         "asked",
         "scenario",

@@ -163,7 +163,7 @@ def _print_table(results: Results, front: pd.DataFrame, options: Sequence[str]) 
         print("Figures are means over the seeds of each configuration.")
     if "inversion_mse" in results.objectives.names:
         floor = front["inversion_floor"].iloc[0]
-        print(f"The mean image, which sees no model, has an inversion MSE of {floor:.4f}.")
+        print(f"The mean input, which sees no model, has an inversion MSE of {floor:.4f}.")
 
 
 def _spread(results: Results, front: pd.DataFrame, n: int) -> pd.DataFrame:
@@ -273,7 +273,7 @@ def print_trial(result: TrialResult, config: TrialConfig) -> None:
 
 WHAT_MSE_SAYS = (
     "MSE is that of rebuilt members. Predictions tell something about any input: only what lies\n"
-    "between nonmembers and members is owed to training. Mean image and class mean see no model."
+    "between nonmembers and members is owed to training. Mean input and class mean see no model."
 )
 
 
@@ -325,7 +325,7 @@ def _missing_rates(n: int | None) -> Iterator[str]:
 
 
 def _inversions(attacks: Sequence[AttackRecord]) -> Table:
-    names = ("layer", "MSE [95 %]", "nonmembers", "mean image", "class mean", "SSIM", "decoder")
+    names = ("layer", "MSE [95 %]", "nonmembers", "mean input", "class mean", "SSIM", "decoder")
     table = _attack_table(*names)
     for a in attacks:
         mse = "" if a.mse is None else f"{a.mse:.4f}"

@@ -52,7 +52,7 @@ ATTACK_DESCRIPTIONS = {
 OBJECTIVE_DESCRIPTIONS = {
     "accuracy": "accuracy on the validation examples",
     "attack_auc": "AUC of the membership attack that counts; below 0.5 it is compared as 0.5",
-    "inversion_mse": "mean squared error of rebuilt members; at most the mean image's",
+    "inversion_mse": "mean squared error of rebuilt members; at most the mean input's",
     "epsilon": "epsilon that the training spent",
     "train_seconds": "duration of the training",
 }

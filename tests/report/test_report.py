@@ -320,7 +320,7 @@ def test_links_lead_somewhere_and_figures_are_described(calm):
     assert any("Undefended: accuracy 0." in alt for alt in page.alts)
     assert any("medians by dropout" in alt.lower() for alt in page.alts)
     assert any("A guess finds 10 %" in alt for alt in page.alts)
-    assert any("Without a model: mean image" in alt for alt in page.alts)
+    assert any("Without a model: mean input" in alt for alt in page.alts)
 
 
 def test_the_printed_command_gives_the_same_configuration(real, folder):

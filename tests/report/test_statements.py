@@ -59,7 +59,7 @@ def test_clear_differences_are_told():
     assert "picks the member 70 times in 100" in text
     assert "an accuracy of 90.0 %, 5.0 points less" in text
     assert "an AUC of 0.520 [0.48, 0.56], which is less" in text
-    assert "images are rebuilt worse (MSE 0.0300 [0.0280, 0.0320] against 0.0200" in text
+    assert "members are rebuilt worse (MSE 0.0300 [0.0280, 0.0320] against 0.0200" in text
     assert "cannot be told apart" not in text
 
 
@@ -72,7 +72,7 @@ def test_what_intervals_do_not_tell_apart_is_not_claimed():
 
 def test_a_rebuilding_that_dp_makes_easier_is_told():
     better = {"inversion_mse_low": [0.019, 0.009], "inversion_mse_high": [0.021, 0.011]}
-    assert "images are rebuilt better (MSE 0.0100 [0.0090, 0.0110] against 0.0200" in verdict(
+    assert "members are rebuilt better (MSE 0.0100 [0.0090, 0.0110] against 0.0200" in verdict(
         trials(inversion_mse=[0.02, 0.01], **better)
     )
 
@@ -91,7 +91,7 @@ def test_members_stand_beside_nonmembers_and_guesses():
     row = trials().iloc[0].to_dict()
     text = comparison.inversion_beside_floors(row)
     assert text == (
-        "0.0200 [0.0190, 0.0210] (nonmembers 0.0400, class mean 0.0600, mean image 0.0700)"
+        "0.0200 [0.0190, 0.0210] (nonmembers 0.0400, class mean 0.0600, mean input 0.0700)"
     )
 
 
