@@ -264,16 +264,8 @@ def _front_table(material: Material) -> Html:
     keys = [key for key in material.settings if key not in ("target_epsilon", "scenario")]
     values = {key: findings.axis_values(material.shown["config"].tolist(), key) for key in keys}
     headings = ["no.", "accuracy [95 %]", "attack AUC [95 %]", "MSE [95 %]"]
-    headings += [
-        "attack",
-        "nonmembers",
-        "mean input",
-        "epsilon spent",
-        "asked",
-        "scenario",
-        *keys,
-        "trial",
-    ]
+    headings += ["attack", "nonmembers", "mean input", "epsilon spent", "asked", "scenario"]
+    headings += [*keys, "trial"]
 
     rows: list[list[object]] = []
     for i, row in enumerate(records(material.shown)):
