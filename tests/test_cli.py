@@ -244,6 +244,7 @@ def test_validate_and_trial_tell_what_was_left_out(call):
         code, _, err = call(command, space)
         assert code == 0, err
         assert err.count("mine.npz): arrays left out: more") == 1
+        assert "300 rows, 5 features, no groups; dealt 60 members, 30 nonmembers, 100 pool, " in err
 
 
 def test_validate_prints_the_number_of_trials_and_the_axes(call):

@@ -21,6 +21,7 @@ from raysweep.data.labels import check_groups, check_labels
 from raysweep.data.scaling import scale
 from raysweep.data.sources import SOURCES, source
 from raysweep.data.splits import Split, Splits
+from raysweep.data.summary import identifiers, summarise
 from raysweep.errors import DataError, SpaceError
 
 ADDED_LATER: dict[str, dict[str, Any]] = {"csv": {"ranges": None}}
@@ -112,13 +113,16 @@ def load(dataset: Dataset | Mapping[str, Any], *, seed: int) -> Splits:
     groups = None if examples.groups is None else check_groups(examples.groups, n, where)
     indices = _deal(dataset, examples, labels, groups, seed=sub_seed(seed, "splits"))
     features, top, scaling = scale(examples, indices["pool"], where)
-    notes = examples.notes if groups is None else (*examples.notes, *_changes(dataset, indices, n))
+    notes = (*examples.notes, *identifiers(examples))
+    if groups is not None:
+        notes = (*notes, *_changes(dataset, indices, n))
     n_classes = int(labels.max()) + 1
 
     return Splits(
         is_published=isinstance(dataset.sizes, PublishedSizes),
         data_hash=_content_hash(examples.features, labels, groups),
         notes=tuple(f"{where}: {note}" for note in notes),
+        summary=f"{where}: {summarise(examples, groups, indices)}",
         scaling=scaling,
         classes=examples.classes,
         **{

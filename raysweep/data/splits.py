@@ -114,8 +114,9 @@ class Splits:
     - ``test``: set aside, never read.
 
     ``data_hash`` identifies the whole data set. ``notes`` are sentences about what was left out or
-    changed while the data were read. ``scaling`` is what made raw features the splits' features in
-    [0, 1], where it is known, and ``classes`` are the names of the classes, if they have any.
+    changed while the data were read; ``summary`` is one on how many rows, features and groups there
+    are, and how many examples each split got. ``scaling`` is what made raw features the splits'
+    features in [0, 1], where it is known, and ``classes`` are the names of the classes, if any.
 
     Splits are disjoint, with one exception: validation examples of a published test set may serve
     as nonmembers too. :attr:`kind` tells the two cases apart.
@@ -130,6 +131,7 @@ class Splits:
     is_published: bool = False
     data_hash: str = ""
     notes: tuple[str, ...] = ()
+    summary: str = ""
     scaling: Scaling | None = None
     classes: tuple[str, ...] = ()
 

@@ -101,5 +101,6 @@ def check_here(space: Space) -> list[str]:
 
 
 def notes(loaded: dict[str, Splits]) -> list[str]:
-    """Return what was left out or changed while data were read, each sentence once."""
-    return list(dict.fromkeys(note for splits in loaded.values() for note in splits.notes))
+    """Return what was read and dealt, left out and changed, each sentence once."""
+    told = (note for splits in loaded.values() for note in (splits.summary, *splits.notes))
+    return list(dict.fromkeys(told))

@@ -239,9 +239,9 @@ class TrialStatus:
 
 
 def load_and_tell(dataset: Dataset, *, seed: int) -> Splits:
-    """Return the splits of a data set; print what was left out or changed while it was read."""
+    """Return the splits of a data set; print what was read, left out and changed."""
     splits = data.load(dataset, seed=seed)
-    for note in splits.notes:
+    for note in (splits.summary, *splits.notes):
         print(f"note: {note}", file=sys.stderr)
     return splits
 

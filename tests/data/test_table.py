@@ -149,3 +149,39 @@ def test_a_range_that_is_none_is_refused(tmp_path, ends):
     ) as caught:
         read(tmp_path / "a.csv", ranges={"mean area": ends})
     assert "mean area" in str(caught.value) or "mean area" in str(caught.value.place)
+
+
+def test_a_summary_tells_rows_features_groups_and_sizes_and_identifiers_are_noted(table, tmp_path):
+    table.insert(0, "patient_id", np.arange(len(table)) + 10_000)
+    table["visit"] = np.arange(len(table)) % 3
+    table.to_csv(tmp_path / "a.csv", index=False)
+    splits = read(tmp_path / "a.csv", members=170, nonmembers=57, pool=228, validation=57)
+    assert (
+        "a.csv): 569 rows, 32 features (patient_id, mean radius, mean texture, " in splits.summary
+    )
+    assert splits.summary.endswith(
+        "no groups; dealt 170 members, 57 nonmembers, 228 pool, 57 validation, 56 test; "
+        "1 in no split"
+    )
+    about = [note for note in splits.notes if "an identifier?" in note]
+    assert [note.split("): ")[1] for note in about] == [
+        "patient_id: 569 different whole numbers in 569 rows: an identifier? "
+        "name it in `group` or `leave_out`"
+    ]
+
+    table["patient_id"] //= 3
+    table.to_csv(tmp_path / "b.csv", index=False)
+    assert any("patient_id: 190 different" in note for note in read(tmp_path / "b.csv").notes)
+    grouped = read(tmp_path / "b.csv", group="patient_id")
+    assert "31 features (mean radius" in grouped.summary
+    assert "190 groups; dealt" in grouped.summary
+    assert not any("an identifier?" in note for note in grouped.notes)
+
+
+def test_a_row_number_in_an_array_is_noted_too(table, tmp_path):
+    rows = np.column_stack([np.arange(len(table)), table.drop(columns="diagnosis")])
+    labels = (table["diagnosis"] == "malignant").astype(int)
+    np.savez(tmp_path / "a.npz", features=rows, labels=labels)
+    notes = data.load({"name": "npz", "path": str(tmp_path / "a.npz")}, seed=0).notes
+    assert any("feature 0: 569 different whole numbers" in note for note in notes)
+    assert sum("an identifier?" in note for note in notes) == 1
