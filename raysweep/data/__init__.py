@@ -3,8 +3,10 @@
 from raysweep.data.loading import Dataset, deal_key, load
 from raysweep.data.sources import SOURCES
 from raysweep.data.splits import SPLITS, Split, Splits, concatenate
+from raysweep.data.summary import PER_RECORD
 
 __all__ = [
+    "PER_RECORD",
     "SOURCES",
     "SPLITS",
     "Dataset",

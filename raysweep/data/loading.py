@@ -21,7 +21,7 @@ from raysweep.data.labels import check_groups, check_labels
 from raysweep.data.scaling import scale
 from raysweep.data.sources import SOURCES, source
 from raysweep.data.splits import Split, Splits
-from raysweep.data.summary import identifiers, summarise
+from raysweep.data.summary import identifiers, of_groups, summarise
 from raysweep.errors import DataError, SpaceError
 
 ADDED_LATER: dict[str, dict[str, Any]] = {"csv": {"ranges": None}}
@@ -115,7 +115,7 @@ def load(dataset: Dataset | Mapping[str, Any], *, seed: int) -> Splits:
     features, top, scaling = scale(examples, indices["pool"], where)
     notes = (*examples.notes, *identifiers(examples))
     if groups is not None:
-        notes = (*notes, *_changes(dataset, indices, n))
+        notes = (*notes, *_changes(dataset, indices, n), *of_groups(groups))
     n_classes = int(labels.max()) + 1
 
     return Splits(

@@ -18,6 +18,11 @@ MOST_IDENTIFIERS = 5  # columns that notes tell
 NEARLY_ALL = 0.9
 """Whole numbers that differ in this share of the rows are taken for identifiers."""
 
+PER_RECORD = (
+    "epsilon is for one record; `group` keeps a person in one split and does not make epsilon per "
+    "person: of a person with k records it is up to k times as large"
+)
+
 
 def summarise(
     examples: RawData, groups: NDArray[np.int64] | None, splits: Mapping[str, NDArray[np.int64]]
@@ -36,6 +41,12 @@ def summarise(
     dealt = np.unique(np.concatenate([*splits.values()]))
     rest = f"; {n - len(dealt):,} in no split" if len(dealt) < n else ""
     return f"{what}, {grouped}; dealt {', '.join(sizes)}{rest}"
+
+
+def of_groups(groups: NDArray[np.int64]) -> tuple[str, ...]:
+    """Return a note on what epsilon says of a group; none where every group is one row."""
+    most = int(np.bincount(groups).max())
+    return () if most == 1 else (f"{PER_RECORD} (here k is at most {most:,})",)
 
 
 def _named(names: tuple[str, ...]) -> str:

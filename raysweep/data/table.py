@@ -37,7 +37,10 @@ class Csv:
     label: Annotated[str, Field(description="column that holds the class, as text or number")]
     group: Annotated[
         str | None,
-        Field(description="column whose equal values stay in one split, such as the patient"),
+        Field(
+            description="column whose equal values stay in one split, such as the patient; epsilon "
+            "stays that of one row"
+        ),
     ] = None
     leave_out: Annotated[
         tuple[str, ...], Field(description="columns that are no features, such as a row's number")

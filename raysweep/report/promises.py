@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from raysweep.config.plain_text import counted
+from raysweep.data import PER_RECORD
 from raysweep.report.findings import most_common
 
 
@@ -25,7 +26,7 @@ def promises(front: pd.DataFrame, n_trials: int) -> list[str]:
             f"(epsilon, delta)-differentially private for adding or removing one training example: "
             f"epsilon spent {low:.3g} to {high:.3g} "
             f"(the table has each), delta {most_common(private['delta'])}, by the "
-            f"{most_common(private['accountant']).upper()} accountant."
+            f"{most_common(private['accountant']).upper()} accountant. An {PER_RECORD}."
         )
     if rest:
         sentences.append(

@@ -18,7 +18,7 @@ from safetensors.torch import save as format_weights
 from torch import nn
 
 from raysweep.config import sub_seed, to_plain
-from raysweep.data import Splits
+from raysweep.data import PER_RECORD, Splits
 from raysweep.errors import ModelError, SpaceError, StoreError
 from raysweep.records.columns import AttackRecord, TrialRecord, TrialResult
 from raysweep.records.folder import replace_file
@@ -236,7 +236,7 @@ def _privacy(spent: PrivacySpent | None, config: TrialConfig) -> Mapping[str, An
         "neighbours": "data sets that differ in one added or removed training example",
         "noise": "seed" if spent.is_repeatable else "operating system",
         "statement": "The weights by themselves are (epsilon, delta)-differentially private for "
-        f"adding or removing one training example. {noise} The figures in this card come from the "
-        "training examples themselves, and no epsilon covers them, nor a choice among several "
-        "trained models by such figures.",
+        f"adding or removing one training example: {PER_RECORD}. {noise} The figures in "
+        "this card come from the training examples themselves, and no epsilon covers them, nor a "
+        "choice among several trained models by such figures.",
     }
