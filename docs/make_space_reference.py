@@ -46,7 +46,10 @@ straddle two splits; epsilon stays that of one example, and of a person with k o
 k times as large. A size is a whole number of examples, or a share of the data set below 1.
 A size that is stated is kept, and the others follow: nonmembers, validation and test get a tenth
 of the data set each and the pool four tenths, or less, in the same proportion, where the stated
-sizes leave less. Members without a size get all that is left.
+sizes leave less. Members without a size get all that is left. A pool without a size holds at
+least members + nonmembers, as `shadow` and `rmia` need: it takes what it lacks from a test split
+without a size, then from members without one. Of 600 rows, members get 180, nonmembers 60, the
+pool 240, validation 60 and test 60 if no size is stated, and 210, 60, 270, 60 and 0 with `test: 0`.
 """
 
 PUBLISHED_TEXT = """\

@@ -47,7 +47,9 @@ class Sizes:
     """How many examples each split gets: a whole number, or a share of the data set below 1.
 
     A split without a size gets its share in SHARES, or less if the stated sizes leave less.
-    ``members`` without a size get all that the other splits leave.
+    ``members`` without a size get all that the other splits leave. A pool without a size holds at
+    least as many as members and nonmembers together, if test and members without a size can give it
+    what it lacks.
     """
 
     members: Annotated[
@@ -61,7 +63,8 @@ class Sizes:
     pool: Annotated[
         Size | None,
         Field(
-            description="the attacker's own data, for shadows and decoders; null: a share of 0.4"
+            description="the attacker's own data, for shadows and decoders; null: a share of 0.4, "
+            "or more"
         ),
     ] = None
     reference: Annotated[
@@ -83,6 +86,8 @@ class Sizes:
         rest = total - sum(stated.values())
 
         follow = _follow([name for name in sizes if name not in stated], rest, total)
+        if "pool" in follow:
+            follow = _with_enough_pool(follow, stated, rest)
         counts = {name: (stated | follow)[name] for name in sizes}
         _check_fit(counts, total, "the data set")
         _check_some(counts, total, "members", "nonmembers", "validation")
@@ -102,6 +107,31 @@ def _follow(names: Sequence[str], rest: int, total: int) -> dict[str, int]:
 
     others = {name: ceil(whole * shares[name] - 1e-9) for name in names if name != "members"}
     return {"members": max(0, rest - sum(others.values())), **others}
+
+
+def _with_enough_pool(
+    follow: dict[str, int], stated: Mapping[str, int], rest: int
+) -> dict[str, int]:
+    """Return sizes with a pool of at least members + nonmembers, as shadow models need, if it fits.
+
+    What the pool lacks it takes from what no split got, then from a test split without a size, and
+    then from members without a size, half of it: what they give, it need not hold for them.
+    """
+    sizes = follow.copy()
+    counts = {**stated, **follow}
+    lacking = counts["members"] + counts["nonmembers"] - counts["pool"]
+    spare = max(0, rest - sum(follow.values()))
+
+    free = min(max(0, lacking), spare + sizes.get("test", 0))
+    given = ceil(max(0, lacking - free) / 2)
+    if given and given >= sizes.get("members", 0):
+        return follow
+    sizes["pool"] += free + given
+    if free > spare:
+        sizes["test"] -= free - spare
+    if given:
+        sizes["members"] -= given
+    return sizes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,6 +36,29 @@ def test_sizes_that_are_not_stated_share_what_is_left_in_proportion():
     assert counts == dict(zip(NAMES, (300, 150, 79, 0, 19, 19), strict=True))
 
 
+@pytest.mark.parametrize(
+    ("stated", "sizes"),
+    [
+        ({}, (180, 60, 240, 0, 60, 60)),
+        ({"test": 0}, (210, 60, 270, 0, 60, 0)),
+        ({"members": 200}, (200, 57, 257, 0, 57, 29)),
+        ({"nonmembers": 150}, (125, 150, 275, 0, 50, 0)),
+        ({"members": 150, "nonmembers": 120, "validation": 30}, (150, 120, 270, 0, 30, 30)),
+    ],
+)
+def test_a_pool_without_a_size_suffices_for_shadows_where_it_can(stated, sizes):
+    assert Sizes(**stated).counts(600) == dict(zip(NAMES, sizes, strict=True))
+
+
+@given(
+    st.dictionaries(st.sampled_from(["nonmembers", "validation", "test"]), st.integers(1, 150)),
+    st.integers(600, 3_000),
+)
+def test_a_stated_size_leaves_a_pool_that_suffices_for_shadows(stated, total):
+    counts = Sizes(**stated).counts(total)
+    assert counts["pool"] >= counts["members"] + counts["nonmembers"]
+
+
 def test_what_a_pool_of_none_leaves_goes_to_members():
     assert Sizes(pool=0).counts(1000)["members"] == 700
 
