@@ -7,7 +7,7 @@ from pathlib import Path
 from raysweep.errors import SpaceError
 from raysweep.space.parsing import NAME
 
-FILES = ("space.yaml", "my_model.py", "my_data.py")
+FILES = ("space.yaml", "my_model.py")
 
 TABLE = "tumours.csv"
 
