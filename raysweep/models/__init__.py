@@ -76,7 +76,8 @@ class UserModel:
             logits = _try_out(module, shape) if isinstance(module, nn.Module) else None
         except Exception as error:
             raise ModelError(
-                f"model {self.reference!r} raised {told(error)} on shape {shape}"
+                f"model {self.reference!r} raised {told(error)} on shape {shape}",
+                remedy=_remedy_for_sizes(error, shape),
             ) from error
 
         if not isinstance(module, nn.Module):
@@ -122,6 +123,14 @@ class UserModel:
                 f"model {self.reference!r} must give logits of shape (n, {n_classes}), "
                 f"got {tuple(logits.shape)} for n = 2"
             )
+
+
+def _remedy_for_sizes(error: Exception, shape: Shape) -> str:
+    """Return what to write where a function took the shape for a number; empty for other errors."""
+    if not isinstance(error, TypeError) or "tuple" not in str(error):
+        return ""
+    size = "shape[0]" if len(shape) == 1 else "shape[0] for channels, math.prod(shape) for all"
+    return f"`shape` is a tuple, {shape} here: use {size}"
 
 
 def _try_out(module: nn.Module, shape: Shape) -> Any:

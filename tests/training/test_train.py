@@ -234,6 +234,11 @@ def narrow(shape, n_classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
 def broken(shape, n_classes):
     raise RuntimeError("no weights")
+
+class Net(nn.Module):
+    def __init__(self, n_in, n_out):
+        super().__init__()
+        self.layer = nn.Linear(n_in, n_out)
 """
 
 
@@ -265,6 +270,19 @@ def test_a_users_model_that_breaks_a_rule_is_named(user_module, name, dropout, m
     named = NamedModel.parse({"name": f"their_models:{name}"})
     with torch.random.fork_rng(), pytest.raises(ModelError, match=message):
         named.model.build((1, 8, 8), 10, dropout=dropout)
+
+
+@pytest.mark.parametrize(
+    ("shape", "remedy"),
+    [
+        ((30,), r"`shape` is a tuple, \(30,\) here: use shape\[0\]$"),
+        ((1, 8, 8), r"use shape\[0\] for channels, math.prod\(shape\) for all$"),
+    ],
+)
+def test_a_model_that_takes_the_shape_for_a_number_is_told_to_index_it(user_module, shape, remedy):
+    named = NamedModel.parse({"name": "their_models:Net"})
+    with pytest.raises(ModelError, match=remedy):
+        named.model.build(shape, 10)
 
 
 def test_plain_training_has_no_privacy_guarantee(splits, cpu):
