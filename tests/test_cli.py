@@ -257,6 +257,25 @@ def test_validate_prints_the_number_of_trials_and_the_axes(call):
     )
 
 
+def test_validate_counts_one_mistake_of_several_values_once(call):
+    Path("rigid.py").write_text(
+        "from torch import nn\n"
+        "def rigid(shape, n):\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, n))\n"
+    )
+    space = replaced("{name: mlp, hidden: [32], activation: tanh}", "{name: 'rigid:rigid'}")
+    code, _, err = call("validate", space)
+    assert (code, err.count("cannot have dropout"), "mistakes" in err) == (2, 1, False)
+
+    delta = ("--set", "search.delta={low: 0.01, high: 0.5}")
+    code, _, err = call("validate", "small.yaml", *delta)
+    assert (code, err.count("`delta` must be below"), "mistakes" in err) == (2, 1, False)
+
+    scenarios = "scenarios={a: {delta: 0.1, target_epsilon: 2}, b: {delta: 0.2, target_epsilon: 2}}"
+    code, _, err = call("validate", "small.yaml", "--set", scenarios)
+    assert (code, err.count("`delta` must be below")) == (2, 2)
+    assert "2 mistakes" in err
+
+
 def test_validate_says_which_settings_dp_trains_with_by_default(call):
     code, out, _ = call("validate", "small.yaml", "--set", "training={epochs: 4}")
     assert code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -14,6 +15,9 @@ from raysweep.space.space import Space
 from raysweep.trial import preflight
 
 Check = Callable[[TrialConfig, Splits], None]
+
+NUMBER = re.compile(r"(?<![\w'.-])\d[\d.,]*(e-?\d+)?")
+"""A number by itself: those in names stay."""
 
 MOST_TRIED = 20  # values of an axis that are tried on the model: each takes a few steps
 
@@ -41,17 +45,29 @@ def check_space(space: Space, check: Check, *, only_here: bool = False) -> dict[
         check(config, loaded[deal_key(config.dataset, config.seed)])
 
     check_one(space.baseline())
-    mistakes: dict[str, tuple[RaysweepError, Sequence[str]]] = {}
+    mistakes: list[tuple[RaysweepError, Sequence[str]]] = []
+    told: set[str] = set()
     for place, values in _to_try(space):
         try:
             check_one(space.config(values))
         except RaysweepError as error:
-            mistakes.setdefault(str(error), (error, place))  # once, at its first place
+            if told.isdisjoint(keys := _keys(error, place)):  # once, at its first place
+                mistakes.append((error, place))
+            told |= keys
     if mistakes:
-        first, _ = next(iter(mistakes.values()))
-        lines = [f"`{'.'.join(place)}`: {error}" for error, place in mistakes.values()]
+        first, _ = mistakes[0]
+        lines = [f"`{'.'.join(place)}`: {error}" for error, place in mistakes]
         raise type(first)(_together(lines))
     return loaded
+
+
+def _keys(error: RaysweepError, place: Sequence[str]) -> set[str]:
+    """Return what a mistake shares with the same one: its words, or those but for the numbers.
+
+    Several values of the axes of one space break a rule in one way. Each scenario is of its own.
+    """
+    where = ".".join(place) if place[0] == "scenarios" else "search"
+    return {str(error), f"{where}: {NUMBER.sub('#', str(error))}"}
 
 
 def _to_try(space: Space) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
