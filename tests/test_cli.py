@@ -277,8 +277,9 @@ def test_validate_counts_one_mistake_of_several_values_once(call):
 
 
 def test_validate_says_which_settings_dp_trains_with_by_default(call):
-    code, out, _ = call("validate", "small.yaml", "--set", "training={epochs: 4}")
+    code, out, err = call("validate", "small.yaml", "--set", "training={epochs: 4}")
     assert code == 0
+    assert "batch_size 1,024 (above the 120 members: every step takes all of them)" in err
     assert "training with DP-SGD: optimizer sgd" in out
     assert "(the default of `training.private`)" in out
     code, out, _ = call(

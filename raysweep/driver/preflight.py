@@ -107,6 +107,7 @@ def check_here(space: Space) -> list[str]:
 
     loaded = check_space(space, preflight.check, only_here=True)
     remarks = [f"note: {note}" for note in notes(loaded)]
+    remarks += [f"note: {note}" for note in _large_batches(space, loaded)]
     if config.dataset.find() is None:
         remarks.append(f"warning: data set {config.dataset.name!r} is not on this machine yet")
     try:
@@ -114,6 +115,18 @@ def check_here(space: Space) -> list[str]:
     except ModelError as error:  # another machine may have what this one lacks
         remarks.append(f"warning: {error}")
     return remarks
+
+
+def _large_batches(space: Space, loaded: dict[str, Splits]) -> Iterator[str]:
+    """Yield a note where DP-SGD's batch is larger than the members of the space as it stands."""
+    config = space.config()
+    splits = loaded.get(deal_key(config.dataset, config.seed))
+    batch = config.training.as_private().batch_size
+    if splits is not None and space.may_be_private and batch > len(splits.members):
+        yield (
+            f"training with DP-SGD: batch_size {batch:,} (above the {len(splits.members):,} "
+            "members: every step takes all of them)"
+        )
 
 
 def notes(loaded: dict[str, Splits]) -> list[str]:
