@@ -320,7 +320,8 @@ def _commands(material: Material) -> Html:
         element("li", element("pre", findings.command(*homes[trial_id], config)), id=f"run-{i}")
         for i, (trial_id, config) in enumerate(shown, start=1)
     )
-    note = "Numbers are those of the table. The same seed gives the same results. "
+    note = "Numbers are those of the table. Run them in the folder in which the sweep was started. "
+    note += "The same seed gives the same results. "
     documents = material.results.documents
     functions = [name for document in documents for name in findings.user_functions(document)]
     if functions:
