@@ -108,6 +108,7 @@ def ray_session(address: str | None, space: Space, console: Console) -> Iterator
     was_running = ray.is_initialized()
     with made_fit(here=address is None and not was_running) as options:
         if not was_running or address is not None:
+            console.print("starting Ray" if address is None else "joining the cluster of Ray")
             _start(address, space, console, options)
         try:
             if address is not None:

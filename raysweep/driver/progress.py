@@ -35,6 +35,7 @@ class Progress:
     """Shows how far a sweep is: as a live table in a terminal, as lines of text elsewhere.
 
     ``rows`` (trial id -> record) are the records of the sweep, which the caller keeps up to date.
+    The clock counts from ``began``, in time.monotonic, or from now.
     """
 
     def __init__(
@@ -44,11 +45,12 @@ class Progress:
         *,
         total: int,
         objectives: Objectives,
+        began: float | None = None,
     ) -> None:
         self._console, self._total, self._objectives = console, total, objectives
         self._rows = rows
         self._n_before = self._n_noted = len(rows)
-        self._start = time.monotonic()
+        self._start = time.monotonic() if began is None else began
         self._time_left = TimeLeft()
         self._next_update = 0.0
         self._n_measured = -1

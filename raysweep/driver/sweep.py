@@ -87,6 +87,7 @@ def sweep(
         RaysweepError: the data or the user's own modules break a rule.
 
     """
+    began = time.monotonic()
     console = console or Console(stderr=True)
     store = Store(out or f"{os.environ.get('RAYSWEEP_RESULTS', 'results')}/{space.name}")
     store.refuse_links()
@@ -101,7 +102,7 @@ def sweep(
         total = count_trials(space, trials or space.sampler.trials)
         run = _open_run(space, store, lock, total, retry_failed=retry_failed, patience=patience)
         if run.missing:
-            run.start(loaded, address, max_concurrent, time_budget, console)
+            run.start(loaded, address, max_concurrent, time_budget, console, began)
 
         front = _write_front(store)
         if run.recorder.error is not None:
@@ -230,8 +231,9 @@ class _Run:
         max_concurrent: int | None,
         time_budget: float | None,
         console: Console,
+        began: float,
     ) -> None:
-        """Start or join Ray, and run the missing trials."""
+        """Start or join Ray, and run the missing trials. The clock counts from ``began``."""
         deadline = None if time_budget is None else time.monotonic() + time_budget
 
         with (
@@ -242,6 +244,7 @@ class _Run:
                 self.proposals.records,
                 total=self.total,
                 objectives=self.space.objectives,
+                began=began,
             ) as progress,
         ):
             condition = _StopCondition(interrupted, deadline)

@@ -414,6 +414,16 @@ def test_redrawing_takes_at_most_a_twentieth_of_the_time(monkeypatch):
     assert len(drawn) == 2
 
 
+def test_the_clock_counts_from_the_start_of_the_command():
+    shown = io.StringIO()
+    began = time.monotonic() - 79
+    progress = progress_module.Progress(
+        Console(file=shown, width=300), {}, total=1, objectives=Objectives.of(), began=began
+    )
+    progress.update(1)
+    assert "elapsed 1 min 19 s" in shown.getvalue()
+
+
 @pytest.fixture
 def held_elsewhere(folder, monkeypatch):
     """A store, and a function that writes a heartbeat of its holder on another machine."""
