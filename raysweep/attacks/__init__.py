@@ -19,9 +19,9 @@ from raysweep.attacks.membership.data_transfer import DataTransfer
 from raysweep.attacks.membership.dtc import Dtc
 from raysweep.attacks.membership.entropy import Entropy
 from raysweep.attacks.membership.inference_model import InferenceModel
+from raysweep.attacks.membership.likelihood_ratio import Lira, Rmia
 from raysweep.attacks.membership.loss import Loss
 from raysweep.attacks.membership.max_posterior import MaxPosterior
-from raysweep.attacks.membership.rmia import Rmia
 from raysweep.attacks.membership.shadow import Shadow
 from raysweep.attacks.membership.supervised import Supervised
 from raysweep.attacks.own import attack_class, check_attack
@@ -36,6 +36,7 @@ MEMBERSHIP: dict[str, type[Any]] = {
     "entropy": Entropy,
     "shadow": Shadow,
     "rmia": Rmia,
+    "lira": Lira,
     "data_transfer": DataTransfer,
     "supervised": Supervised,
     "inference_model": InferenceModel,

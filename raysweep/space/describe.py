@@ -22,9 +22,9 @@ YOUR_OWN = {
 
 NOTES = {
     "attacks": (
-        "Attacks other than rmia do not compare an example with models that did not train on it.\n"
-        "The default ones find .03 - .09 less AUC than rmia without DP-SGD, and up to .02 less\n"
-        "at epsilon 8 (measured in docs/benchmarks.md)."
+        "Attacks other than rmia and lira do not compare an example with models that did not\n"
+        "train on it. The default ones find .03 - .09 less AUC than rmia without DP-SGD, and up\n"
+        "to .02 less at epsilon 8 (measured in docs/benchmarks.md)."
     )
 }
 

@@ -1,7 +1,9 @@
-"""Robust membership inference, offline (Zarifzadeh et al. 2024).
+"""Likelihood ratios: a model against models that did, or did not, train on an example.
 
-The functions of arrays take log-odds log(p / (1 - p)) of the label's posterior p, in float64. They
-tell apart posteriors near 1 that round to 1 themselves.
+RMIA (Zarifzadeh et al. 2024) and LiRA (Carlini et al. 2022). Against one model they are offline:
+its references are shadows of the pool. In an ensemble they are online: half of an example's
+references trained on it. The functions of arrays take log-odds log(p / (1 - p)) of the label's
+posterior p, in float64. They tell apart posteriors near 1 that round to 1 themselves.
 """
 
 from __future__ import annotations
@@ -28,6 +30,12 @@ Bools = NDArray[np.bool_]
 
 CHOICES = tuple(tenth / 10 for tenth in range(11))
 """The values of ``a`` among which ``auto`` chooses."""
+
+OWN_VARIANCE = 64
+"""Models from which on each example has its own variance in LiRA."""
+
+LEAST_VARIANCE = 1e-12
+"""A lower variance is raised to it: equal log-odds then have equal densities."""
 
 
 def _check_a(a: Any) -> Any:
@@ -69,6 +77,47 @@ class Rmia:
         a = _best_a(rehearsals) if self.a == "auto" else self.a
         return Scores(values=judged.log_ratio(a), threshold=_best_threshold(rehearsals, a))
 
+    def score_online(self, odds: Floats, references: Floats, seen: Bools) -> Floats:
+        """Return log p - log((p_in + p_out) / 2), (n,), of the model's log-odds (n,).
+
+        ``references`` (n, k) are those of models of which some saw each example, as ``seen`` says.
+        """
+        return log_ratio(odds, expected_odds_online(references, seen))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lira:
+    """Black-box with the label and data of the target's distribution.
+
+    The log-odds of an example's label are taken as Gaussian over models. Against one model the
+    score is how many standard deviations its log-odds lie above the mean of ``n_shadows`` models
+    that did not train on the example. Below 64 models all examples share one variance.
+    """
+
+    needs: ClassVar[tuple[Need, ...]] = ("pool-shadows",)
+
+    n_shadows: Annotated[int, Gt(0), Field(description="shadow models to train")] = 4
+
+    def score(self, target: Target, examples: Split, knowledge: Knowledge, *, seed: int) -> Scores:
+        """Return the standard deviations above the mean; the attack sets no threshold."""
+        shadows = knowledge.shadows(self.n_shadows)
+        model, references, seen = _odds(target, _references(shadows), examples)
+        _check_unseen(seen)
+        out = _gaussian(references, ~seen, n_models=len(shadows))
+        return Scores(values=(model - out.mean) / np.sqrt(out.variance))
+
+    def score_online(self, odds: Floats, references: Floats, seen: Bools) -> Floats:
+        """Return log N(odds; in) - log N(odds; out), (n,), of the model's log-odds (n,).
+
+        ``references`` (n, k) are those of models of which some saw each example, as ``seen`` says.
+        The model and its complement, which is none of them, count as models too.
+        """
+        n_models = references.shape[1] + 2
+        inside = _gaussian(references, seen, n_models=n_models)
+        return inside.log_density(odds) - _gaussian(
+            references, ~seen, n_models=n_models
+        ).log_density(odds)
+
 
 def log_ratio(odds: Floats, expected: Floats) -> Floats:
     """Return log p - log p(x), (n,), of the model's log-odds (n,) and the expected ones (n,).
@@ -92,23 +141,76 @@ def expected_odds(references: Floats, seen: Bools, a: float) -> Floats:
         DataError: all references saw an example.
 
     """
-    n_out = (~seen).sum(axis=1)
-    if not n_out.all():
-        raise DataError(
-            f"all shadows trained on {int((n_out == 0).sum()):,} of {len(n_out):,} examples",
-            remedy="train more shadows, or take examples that are not in the pool",
-        )
-
-    def log_mean(logs: Floats) -> Floats:
-        result: Floats = np.logaddexp.reduce(np.where(seen, -np.inf, logs), axis=1) - np.log(n_out)
-        return result
-
-    out = log_mean(-np.logaddexp(0.0, -references))
-    not_out = log_mean(-np.logaddexp(0.0, references))
+    _check_unseen(seen)
+    out, not_out = _log_means(references, ~seen)
     weight = np.log((1 + a) / 2)
     raised = out + weight if a == 1 else np.logaddexp(out + weight, np.log((1 - a) / 2))
     odds: Floats = raised - (not_out + weight)
     return odds
+
+
+def expected_odds_online(references: Floats, seen: Bools) -> Floats:
+    """Return the log-odds of p(x) = (p_in + p_out) / 2, (n,).
+
+    p_in and p_out are the mean posteriors over the references that saw the example and over those
+    that did not; each example has some of both. The shapes are those of :func:`expected_odds`.
+    """
+    inside, not_inside = _log_means(references, seen)
+    out, not_out = _log_means(references, ~seen)
+    odds: Floats = np.logaddexp(inside, out) - np.logaddexp(not_inside, not_out)
+    return odds
+
+
+def _log_means(odds: Floats, chosen: Bools) -> tuple[Floats, Floats]:
+    """Return log mean p and log mean (1 - p), (n,), over the chosen references of each example."""
+    count = np.log(chosen.sum(axis=1))
+
+    def log_mean(logs: Floats) -> Floats:
+        result: Floats = np.logaddexp.reduce(np.where(chosen, logs, -np.inf), axis=1) - count
+        return result
+
+    return log_mean(-np.logaddexp(0.0, -odds)), log_mean(-np.logaddexp(0.0, odds))
+
+
+def _check_unseen(seen: Bools) -> None:
+    """Raise :class:`DataError` if all references (n, k) trained on an example."""
+    all_saw = seen.all(axis=1)
+    if all_saw.any():
+        raise DataError(
+            f"all shadows trained on {int(all_saw.sum()):,} of {len(seen):,} examples",
+            remedy="train more shadows, or take examples that are not in the pool",
+        )
+
+
+class _Gaussian(NamedTuple):
+    """The mean and the variance of log-odds over models, (n,)."""
+
+    mean: Floats
+    variance: Floats
+
+    def log_density(self, odds: Floats) -> Floats:
+        density: Floats = -((odds - self.mean) ** 2) / (2 * self.variance)
+        return density - np.log(2 * np.pi * self.variance) / 2
+
+
+def _gaussian(odds: Floats, chosen: Bools, *, n_models: int) -> _Gaussian:
+    """Return the Gaussian of the chosen references of each example, (n,), from odds (n, k).
+
+    Below OWN_VARIANCE models the variance is that around the examples' means, over all examples;
+    around the mean of all, where no example has two references.
+    """
+    count = chosen.sum(axis=1)
+    mean = np.where(chosen, odds, 0.0).sum(axis=1) / count
+    squares = np.where(chosen, (odds - mean[:, None]) ** 2, 0.0).sum(axis=1)
+    freedom = count - 1
+
+    if n_models >= OWN_VARIANCE and freedom.all():
+        variance = squares / freedom
+    elif freedom.any():
+        variance = np.full(len(odds), squares.sum() / freedom.sum())
+    else:
+        variance = np.full(len(odds), odds[chosen].var())
+    return _Gaussian(mean, np.maximum(variance, LEAST_VARIANCE))
 
 
 class _Reference(NamedTuple):

@@ -1,4 +1,4 @@
-"""The likelihood ratio of RMIA: as the paper defines it, fine near 1, and set on shadows alone."""
+"""The likelihood ratios of RMIA and LiRA: as the papers define them, and fine near 1."""
 
 import math
 
@@ -7,7 +7,14 @@ import pytest
 
 from raysweep.attacks import MEMBERSHIP, Attacks
 from raysweep.attacks.contract import Knowledge
-from raysweep.attacks.membership.rmia import CHOICES, Rmia, expected_odds, log_ratio
+from raysweep.attacks.membership.likelihood_ratio import (
+    CHOICES,
+    Lira,
+    Rmia,
+    expected_odds,
+    expected_odds_online,
+    log_ratio,
+)
 from raysweep.data import concatenate
 from raysweep.errors import DataError, SpaceError
 from raysweep.testing import membership
@@ -126,3 +133,101 @@ def test_it_finds_more_than_the_attacks_without_references(on):
 def test_a_value_of_a_outside_its_range_is_refused(a):
     with pytest.raises(SpaceError, match=r"`a` must be auto, or a number in \[0, 1\]"):
         Attacks.parse({"membership": {"rmia": {"a": a}}})
+
+
+def random_odds(n_models, n=30, seed=0):
+    """A model's log-odds (n,), its references' (n, k), and which of them saw each example."""
+    rng = np.random.default_rng(seed)
+    k = n_models - 2
+    difficulty = rng.normal(3, 2, n)
+    seen = np.argsort(rng.random((n, k)), axis=1) < k // 2
+    references = difficulty[:, None] + 0.8 * seen + rng.normal(0, 1, (n, k))
+    return difficulty + rng.normal(0, 1, n), references, seen
+
+
+def gaussian_log_density(x, mean, variance):
+    return -0.5 * math.log(2 * math.pi * variance) - (x - mean) ** 2 / (2 * variance)
+
+
+def lira_by_loops(odds, references, seen, *, pooled):
+    """log N(x; in) - log N(x; out) of each example, in plain Python."""
+    sides = {}
+    for side in (True, False):
+        values = [
+            [v for v, s in zip(row, saw, strict=True) if s == side]
+            for row, saw in zip(references.tolist(), seen.tolist(), strict=True)
+        ]
+        means = [sum(row) / len(row) for row in values]
+        squares = [sum((v - m) ** 2 for v in row) for row, m in zip(values, means, strict=True)]
+        each = [q / (len(row) - 1) for q, row in zip(squares, values, strict=True)]
+        shared = sum(squares) / sum(len(row) - 1 for row in values)
+        sides[side] = [(m, shared if pooled else v) for m, v in zip(means, each, strict=True)]
+    return [
+        gaussian_log_density(x, *inside) - gaussian_log_density(x, *out)
+        for x, inside, out in zip(odds.tolist(), sides[True], sides[False], strict=True)
+    ]
+
+
+@pytest.mark.parametrize(("n_models", "pooled"), [(6, True), (16, True), (64, False)])
+def test_lira_online_is_the_ratio_of_two_gaussians(n_models, pooled):
+    given = random_odds(n_models)
+    naive = lira_by_loops(*given, pooled=pooled)
+    assert np.abs(Lira().score_online(*given) - naive).max() < 1e-9
+
+
+@pytest.mark.parametrize("n_models", [4, 16])
+def test_rmia_online_is_the_log_of_p_over_the_mean_of_in_and_out(n_models):
+    odds, references, seen = random_odds(n_models)
+
+    def p(x):
+        return 1 / (1 + math.exp(-x))
+
+    naive = []
+    for x, row, saw in zip(odds.tolist(), references.tolist(), seen.tolist(), strict=True):
+        inside = [p(v) for v, s in zip(row, saw, strict=True) if s]
+        out = [p(v) for v, s in zip(row, saw, strict=True) if not s]
+        expected = (sum(inside) / len(inside) + sum(out) / len(out)) / 2
+        naive.append(math.log(p(x) / expected))
+    assert np.abs(Rmia().score_online(odds, references, seen) - naive).max() < 1e-9
+
+
+@pytest.mark.parametrize("kind", [Lira, Rmia])
+def test_online_scores_of_permuted_examples_are_permuted(kind):
+    given = random_odds(16)
+    order = np.random.default_rng(1).permutation(30)
+    permuted = kind().score_online(*(array[order] for array in given))
+    assert np.allclose(permuted, kind().score_online(*given)[order], rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [Lira, Rmia])
+@pytest.mark.parametrize("n_models", [4, 16, 64])
+def test_log_odds_that_are_all_equal_or_huge_have_finite_scores(kind, n_models):
+    odds, references, seen = random_odds(n_models)
+    same = kind().score_online(np.full(30, 5.0), np.full(references.shape, 5.0), seen)
+    assert len(np.unique(same)) == 1
+    assert np.isfinite(kind().score_online(1e6 * odds, 1e6 * references, seen)).all()
+
+
+def test_posteriors_that_round_to_one_keep_their_order_online():
+    odds = np.arange(40.0, 60.0)
+    references = np.tile([45.0, 50.0], (20, 1))
+    seen = np.tile([False, True], (20, 1))
+    scores = log_ratio(odds, expected_odds_online(references, seen))
+    assert (np.diff(scores) > 0).all()
+
+
+def test_lira_offline_is_the_distance_from_the_models_that_did_not_train_on_an_example(on):
+    examples = concatenate(on.members, on.nonmembers)
+    shadows = on.knowledge.shadows(3)
+    odds, *others = (
+        [math.log(p / (1 - p)) for p in posterior(model, examples)]
+        for model in (on.target, *(shadow.target for shadow in shadows))
+    )
+    rows = list(zip(*others, strict=True))  # the pool holds none of the examples
+    means = [sum(row) / 3 for row in rows]
+    squares = [sum((v - m) ** 2 for v in row) for row, m in zip(rows, means, strict=True)]
+    deviation = math.sqrt(sum(squares) / (2 * len(rows)))
+    naive = [(x - m) / deviation for x, m in zip(odds, means, strict=True)]
+
+    scores = Lira(n_shadows=3).score(on.target, examples, on.knowledge, seed=0)
+    assert np.abs(scores.values - naive).max() < 1e-6
