@@ -78,6 +78,55 @@ def of_gap(figures: Floats, others: Floats, level: float = 0.95) -> Interval:
     return Interval(gap, float(gap - reach), float(gap + reach))
 
 
+def crossed_variance(cells: Floats) -> tuple[float, float]:
+    """Return the variance of the mean of ``cells`` (rows, columns), and its degrees of freedom.
+
+    Rows and columns are both samples, such as models and examples, so that cells which share one
+    are not independent. The variances of the means of rows and of columns both hold that of a
+    single cell, which is taken off once (Owen 2007). The degrees are Satterthwaite's (1946).
+    """
+    n_rows, n_columns = cells.shape
+    of_rows, of_columns = cells.mean(axis=1), cells.mean(axis=0)
+    rest = cells - of_rows[:, None] - of_columns + cells.mean()
+    by_rows = float(of_rows.var(ddof=1)) / n_rows
+    by_columns = float(of_columns.var(ddof=1)) / n_columns
+    by_cells = float((rest**2).sum()) / ((n_rows - 1) * (n_columns - 1)) / cells.size
+
+    variance = max(by_rows + by_columns - by_cells, by_rows, by_columns)
+    split = by_rows**2 / (n_rows - 1) + by_columns**2 / (n_columns - 1)
+    return variance, variance**2 / split if split > 0 else float(n_columns - 1)
+
+
+def of_crossed_mean(cells: Floats, level: float = 0.95) -> Interval:
+    """Return the mean of figures or rates (rows, columns) with Student's interval.
+
+    Rows and columns are both samples, see :func:`crossed_variance`.
+    """
+    mean, (variance, freedom) = float(cells.mean()), crossed_variance(cells)
+    reach = float(special.stdtrit(freedom, (1 + level) / 2)) * np.sqrt(variance)
+    return Interval(mean, float(mean - reach), float(mean + reach))
+
+
+def of_crossed_share(cells: Floats, level: float = 0.95, *, n: int | None = None) -> Interval:
+    """Return the mean of ``cells`` (rows, columns) with its interval on the scale of log-odds.
+
+    The mean is in [0, 1], such as an accuracy or an AUC. Where fewer than FEW of ``n`` examples, by
+    default the columns, are wrong, the interval is at least that of a proportion of these.
+    """
+    mean, (variance, freedom) = min(max(float(cells.mean()), 0.0), 1.0), crossed_variance(cells)
+    low = high = mean
+    if 0 < mean < 1:
+        reach = float(special.stdtrit(freedom, (1 + level) / 2)) * np.sqrt(variance)
+        reach, odds = reach / (mean * (1 - mean)), special.logit(mean)
+        low, high = float(special.expit(odds - reach)), float(special.expit(odds + reach))
+
+    n = n or cells.shape[1]
+    if min(mean, 1 - mean) * n < FEW:
+        _, exact_low, exact_high = proportion(round(mean * n), n, level)
+        low, high = min(low, exact_low), max(high, exact_high)
+    return Interval(mean, low, high)
+
+
 def of_auc(members: Floats, nonmembers: Floats, level: float = 0.95) -> Interval:
     """Return an AUC with its interval from the placements of members and of nonmembers.
 

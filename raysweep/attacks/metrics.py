@@ -75,13 +75,16 @@ def auc_interval(
     For several attacks' ``scores`` of the same examples, it is that of the mean of their AUCs.
     """
     each = [scores] if isinstance(scores, np.ndarray) else scores
-    pairs = [_placements(one, is_member) for one in each]
+    pairs = [placements(one, is_member) for one in each]
     members, nonmembers = (np.mean(side, axis=0) for side in zip(*pairs, strict=True))
     return intervals.of_auc(members, nonmembers, level)
 
 
-def _placements(scores: Floats, is_member: Bools) -> tuple[Floats, Floats]:
-    """Return the share of nonmembers below each member, and of members above each nonmember."""
+def placements(scores: Floats, is_member: Bools) -> tuple[Floats, Floats]:
+    """Return the share of nonmembers below each member, and of members above each nonmember.
+
+    They are (members,) and (nonmembers,), each with the AUC as its mean; ties count one half.
+    """
     members, nonmembers = scores[is_member], scores[~is_member]
     return _shares_below(members, nonmembers), 1 - _shares_below(nonmembers, members)
 
@@ -110,7 +113,7 @@ def null_auc(
     permuted ``draws`` times.
     """
     rng, n_members = np.random.default_rng(seed), int(is_member.sum())
-    ranks = np.stack([_ranks(one) for one in scores])
+    ranks = np.stack([ranks_of(one) for one in scores])
 
     n_nonmembers = len(is_member) - n_members
     figures = np.empty(draws)
@@ -121,7 +124,7 @@ def null_auc(
     return float(figures.mean()), float(np.quantile(figures, 0.95))
 
 
-def _ranks(scores: Floats) -> Floats:
+def ranks_of(scores: Floats) -> Floats:
     """Return the rank of each score from 1 up; equal scores share the mean of theirs."""
     _, group, counts = np.unique(scores, return_inverse=True, return_counts=True)
     ranks: Floats = (np.cumsum(counts) - (counts - 1) / 2)[group]

@@ -1,0 +1,163 @@
+"""Measures of an attack on K models of one recipe, each trained on half of the same n examples.
+
+``scores`` (K, n) are an attack's, and ``inside`` (K, n) says which examples trained which model.
+Models come in pairs: the second is trained on the half that the first was not trained on. An
+example that looks like a member to both is then counted once as a member and once as none. So a
+pair is the unit that is taken for one draw, and intervals are over pairs and examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysweep.attacks import intervals, metrics
+from raysweep.attacks.intervals import Interval
+from raysweep.attacks.metrics import TprAtFpr
+from raysweep.training.signals import Floats
+
+Bools = NDArray[np.bool_]
+
+Counts = NDArray[np.float32]  # whole numbers, exact up to 2**24
+
+DRAWS = 400
+
+MOST_AT_ONCE = 4_000_000
+"""Weights of a bootstrap that are held in memory at once."""
+
+
+def mean_auc(scores: Floats | Sequence[Floats], inside: Bools, *, level: float = 0.95) -> Interval:
+    """Return the mean over models of each model's AUC, with its interval.
+
+    For several attacks' ``scores`` it is that of the mean of their AUCs. Each decision's part in an
+    AUC is its placement (DeLong et al. 1988).
+    """
+    each = [scores] if isinstance(scores, np.ndarray) else scores
+    cells = np.mean([_auc_cells(one, inside) for one in each], axis=0)
+    return intervals.of_crossed_share(_by_pair(cells), level)
+
+
+def _auc_cells(scores: Floats, inside: Bools) -> Floats:
+    """Return figures (K, n) whose mean over the examples is the AUC of each model."""
+    cells = np.empty(scores.shape)
+    for row, (values, members) in enumerate(zip(scores, inside, strict=True)):
+        of_members, of_others = metrics.placements(values, members)
+        area = of_members.mean()
+        cells[row, members] = area + (of_members - area) * len(values) / len(of_members)
+        cells[row, ~members] = area + (of_others - area) * len(values) / len(of_others)
+    return cells
+
+
+def mean_advantage(
+    scores: Floats, inside: Bools, thresholds: Floats, *, level: float = 0.95
+) -> Interval:
+    """Return the mean over models of TPR - FPR at each model's own threshold (K,)."""
+    flagged = scores >= thresholds[:, None]
+    cells = np.where(flagged, np.where(inside, 2.0, -2.0), 0.0)  # half of the examples are inside
+    value, low, high = intervals.of_crossed_mean(_by_pair(cells), level)
+    return Interval(value, max(-1.0, low), min(1.0, high))
+
+
+def _by_pair(cells: Floats) -> Floats:
+    """Return the means (K / 2, n) of the cells of two models that belong together."""
+    pairs: Floats = (cells[0::2] + cells[1::2]) / 2
+    return pairs
+
+
+def pooled_tpr(
+    scores: Floats, inside: Bools, fpr: float, *, seed: int, level: float = 0.95
+) -> TprAtFpr | None:
+    """Return the TPR at one threshold for all K x n decisions, with its interval.
+
+    See :func:`raysweep.attacks.metrics.tpr_at_fpr`, also for when it is None. The interval is the
+    percentile bootstrap over pairs and examples, and at least that of independent decisions.
+    """
+    point = metrics.tpr_at_fpr(scores.ravel(), inside.ravel(), fpr, seed=seed, level=level)
+    if point is None:
+        return None
+    draws = _resampled_tprs(scores, inside, fpr, seed=seed)
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    value, least, most = point.tpr
+    interval = Interval(value, min(float(low), least), max(float(high), most))
+    return TprAtFpr(tpr=interval, realised_fpr=point.realised_fpr)
+
+
+def _resampled_tprs(scores: Floats, inside: Bools, fpr: float, *, seed: int) -> Floats:
+    """Return the pooled TPR of DRAWS resamples of pairs and of examples, (DRAWS,).
+
+    Ranks are sorted once, and each resample is a weight for every decision. In each pair an example
+    is a member once, so all resamples have as many decisions on members.
+    """
+    n_models, n = scores.shape
+    total = n_models * n / 2
+    tie_break = np.random.default_rng(seed).random(scores.size)
+    order = np.lexsort((tie_break, scores.ravel()))[::-1]
+
+    wrong = np.cumsum(~inside.ravel()[order])
+    order = order[wrong <= 3 * fpr * total + 50]  # hardly a resample comes further
+    pair, example = order // n // 2, order % n
+    members = inside.ravel()[order].astype(np.float32)
+
+    tprs = []
+    for of_pairs, of_examples in _weights(n_models // 2, n, at_once=len(order), seed=seed):
+        weights = of_pairs.take(pair, axis=1) * of_examples.take(example, axis=1)
+        is_found = np.cumsum(weights * (1 - members), axis=1) <= fpr * total + 1e-3
+        tprs.append((weights * is_found) @ members / total)
+    return np.concatenate(tprs).astype(np.float64)
+
+
+def _weights(n_pairs: int, n: int, *, at_once: int, seed: int) -> Iterator[tuple[Counts, Counts]]:
+    """Yield how often each pair (draws, n_pairs) and each example (draws, n) is drawn again."""
+    rng = np.random.default_rng(seed)
+
+    def counts(size: int, draws: int) -> Counts:
+        drawn = rng.integers(size, size=(draws, size)) + size * np.arange(draws)[:, None]
+        counted = np.bincount(drawn.ravel(), minlength=draws * size)
+        return counted.reshape(draws, size).astype(np.float32)
+
+    block = max(1, min(DRAWS, MOST_AT_ONCE // max(at_once, n)))
+    for first in range(0, DRAWS, block):
+        draws = min(block, DRAWS - first)
+        yield counts(n_pairs, draws), counts(n, draws)
+
+
+def tpr_by_model(scores: Floats, inside: Bools, fpr: float, *, seed: int) -> float | None:
+    """Return the mean over models of the TPR at each model's own threshold.
+
+    It is None where fewer than ten false positives of a single model are expected.
+    """
+    if scores.shape[1] // 2 < metrics.nonmembers_for(fpr):
+        return None
+    points = (
+        metrics.tpr_at_fpr(values, members, fpr, seed=seed)
+        for values, members in zip(scores, inside, strict=True)
+    )
+    return float(np.mean([point.tpr.value for point in points if point is not None]))
+
+
+def null_auc(
+    scores: Sequence[Floats],
+    *,
+    choose: Callable[[Floats], float],
+    seed: int,
+    draws: int = DRAWS,
+) -> tuple[float, float]:
+    """Return the mean and the 95 % quantile of :func:`mean_auc` if nothing leaked.
+
+    ``choose`` makes one figure of the AUCs of several attacks. The scores stay, and each pair of
+    models gets another random half of the examples.
+    """
+    n_models, n = scores[0].shape
+    ranks = np.stack([[metrics.ranks_of(row) for row in one] for one in scores])
+    first, second = ranks[:, 0::2].reshape(len(scores), -1), ranks[:, 1::2].reshape(len(scores), -1)
+
+    rng, half = np.random.default_rng(seed), n // 2
+    chosen = np.tile(np.arange(n) < half, (n_models // 2, 1))
+    figures = np.empty(draws)
+    for i in range(draws):
+        members = rng.permuted(chosen, axis=1).ravel()
+        rank_sum = first @ members + second @ ~members
+        figures[i] = choose((rank_sum / n_models - half * (half + 1) / 2) / half**2)
+    return float(figures.mean()), float(np.quantile(figures, 0.95))
