@@ -49,7 +49,7 @@ def main() -> None:
         ratios, gaps = [], []
         for _ in range(arguments.repeats):
             start = time.perf_counter()
-            alone = packing.train_one_by_one()
+            alone = list(packing.train_one_by_one())
             middle = time.perf_counter()
             together = packing.train()
             ratios.append((middle - start) / (time.perf_counter() - middle))

@@ -16,7 +16,7 @@ import pydantic
 
 from raysweep import defences
 from raysweep.attacks import INVERSION, MEMBERSHIP
-from raysweep.config import PrivateTraining, Training
+from raysweep.config import Measure, PrivateTraining, Training
 from raysweep.config.training import PRIVATE_DEFAULTS
 from raysweep.data.deal import PublishedSizes, Sizes
 from raysweep.data.sources import SOURCES
@@ -103,6 +103,19 @@ one also uses the weights, and counts in `attack_auc` only when the space names 
 `package.module:Class` in place of a name is an attack of your own.
 """
 
+MEASURE_TEXT = """\
+With `measure: {models: 16}` every configuration trains 16 models by its whole recipe, and
+`accuracy`, `attack_auc` and their intervals are those of [the recipe](figures.md#the-recipe). The
+population is the members and as many outsiders, taken from the nonmembers first and then from the
+pool. The first model is that of the trial; it and every second one of the others are trained on a
+random half of the population, each followed by one that is trained on the other half. Without this
+block a trial measures its own model, and nothing changes.
+
+The attacks of the recipe are those of `max_posterior`, `loss`, `entropy`, `rmia` and `lira` that
+the space names. `models` is part of the configuration, and no axis: trials are compared that were
+measured alike.
+"""
+
 OBJECTIVE_TEXT = """\
 Without this block the objectives are `accuracy`, `attack_auc` if the space has a membership attack,
 and `inversion_mse` if it has an inversion attack. An objective needs an attack that measures it.
@@ -149,6 +162,9 @@ def page() -> str:
         _table("attacks.", blocks["attacks"]["properties"], _ATTACK_DEFAULTS),
         *(_section(f"attacks.membership.{name}", kind) for name, kind in MEMBERSHIP.items()),
         *(_section(f"attacks.inversion.{name}", kind) for name, kind in INVERSION.items()),
+        "## measure\n",
+        MEASURE_TEXT,
+        _table("measure.", _properties(Measure)),
         "## objectives\n",
         OBJECTIVE_TEXT,
         _rows(

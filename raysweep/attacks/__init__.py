@@ -43,6 +43,12 @@ MEMBERSHIP: dict[str, type[Any]] = {
     "dtc": Dtc,
 }
 
+BY_LOGITS: tuple[type[Any], ...] = (MaxPosterior, Loss, Entropy)
+"""The attacks that need nothing of a model but its logits and its mean training loss."""
+
+LIKELIHOOD_RATIOS: tuple[type[Any], ...] = (Rmia, Lira)
+"""The attacks that compare a model with models which did, or did not, train on an example."""
+
 INVERSION: dict[str, type[Any]] = {"activation_decoder": ActivationDecoder, "mi_face": MiFace}
 
 DEFAULT_KNOWN_SHARE = 0.5
@@ -111,6 +117,23 @@ class Attacks:
         if self.attack_auc in self.membership:
             return [self.attack_auc]
         return [name for name, attack in self.membership.items() if "white-box" not in attack.needs]
+
+    @property
+    def of_recipe(self) -> dict[str, MembershipAttack]:
+        """The membership attacks that an ensemble of models can be judged by."""
+        kinds = (*BY_LOGITS, *LIKELIHOOD_RATIOS)
+        return {name: attack for name, attack in self.membership.items() if type(attack) in kinds}
+
+    def check_recipe(self) -> None:
+        """Raise :class:`SpaceError` unless ``attack_auc`` can be that of an ensemble of models."""
+        kinds = (*BY_LOGITS, *LIKELIHOOD_RATIOS)
+        names = ", ".join(name for name, kind in MEMBERSHIP.items() if kind in kinds)
+        if self.membership and not self.of_recipe:
+            rule = f"`measure` needs one of the attacks {names}"
+            raise SpaceError(rule, got=list(self.membership), place=["attacks", "membership"])
+        if self.attack_auc in self.membership and self.attack_auc not in self.of_recipe:
+            rule = f"with `measure`, `attack_auc` must be strongest, mean or one of {names}"
+            raise SpaceError(rule, got=self.attack_auc, place=["attacks", "attack_auc"])
 
     def other_datasets(self, dataset: Dataset) -> list[Dataset]:
         """Return the data sets that the attacks read in addition to the target's ``dataset``.

@@ -45,6 +45,13 @@ class TrialRecord:
     clipping: str | None = None
     train_accuracy: float | None = None
     accuracy: float | None = None
+    accuracy_low: float | None = None
+    accuracy_high: float | None = None
+    models: int | None = None  # of the recipe, as the next four are; None without `measure`
+    population: int | None = None
+    accuracies: str | None = None
+    model_seeds: str | None = None
+    ensemble_seconds: float | None = None
     collapsed: bool | None = None
     attack_auc: float | None = None
     attack_auc_low: float | None = None
@@ -99,6 +106,7 @@ class AttackRecord:
     trial_id: str
     family: Literal["membership", "inversion"]
     attack: str
+    models: int = 1
     parameters: str = "{}"
     layer: str | None = None
     decoder: str | None = None
@@ -117,14 +125,17 @@ class AttackRecord:
     tpr_at_fpr_0_001_low: float | None = None
     tpr_at_fpr_0_001_high: float | None = None
     tpr_at_fpr_0_001_realised_fpr: float | None = None
+    tpr_at_fpr_0_001_by_model: float | None = None
     tpr_at_fpr_0_01: float | None = None
     tpr_at_fpr_0_01_low: float | None = None
     tpr_at_fpr_0_01_high: float | None = None
     tpr_at_fpr_0_01_realised_fpr: float | None = None
+    tpr_at_fpr_0_01_by_model: float | None = None
     tpr_at_fpr_0_1: float | None = None
     tpr_at_fpr_0_1_low: float | None = None
     tpr_at_fpr_0_1_high: float | None = None
     tpr_at_fpr_0_1_realised_fpr: float | None = None
+    tpr_at_fpr_0_1_by_model: float | None = None
     distance_members: float | None = None
     distance_nonmembers: float | None = None
     distance_gap: float | None = None

@@ -130,7 +130,7 @@ class Results:
         Rows of unfinished trials are left out: a driver that died may have written some.
         """
         keys = {
-            "attacks": ["trial_id", "attack", "layer"],
+            "attacks": ["trial_id", "attack", "layer", "models"],
             "epochs": ["trial_id", "epoch"],
             "scores": ["trial_id", "attack", "example"],
             "reconstructions": ["trial_id", "attack", "layer", "example"],
@@ -166,7 +166,7 @@ def _check_comparable(
     first: str, one: Mapping[str, Any], second: str, other: Mapping[str, Any]
 ) -> None:
     """Raise :class:`StoreError` unless two sweeps measured the same thing on the same data."""
-    for key in ("dataset", "attacks", "objectives", "seed"):
+    for key in ("dataset", "attacks", "measure", "objectives", "seed"):
         if one.get(key) != other.get(key):
             raise StoreError(
                 f"these sweeps cannot share a front, `{key}` differs: "

@@ -26,7 +26,7 @@ MEANS = (
 )
 """The figures that are averaged over seeds."""
 
-WITH_ENDS = ("attack_auc", "inversion_mse")
+WITH_ENDS = ("accuracy", "attack_auc", "inversion_mse")
 """The figures in [0, 1] whose interval becomes that of the mean over seeds."""
 
 
@@ -55,7 +55,7 @@ def _average(group: pd.DataFrame) -> dict[str, Any]:
     for name in (name for name in MEANS if name in group):
         values = finished[name].to_numpy(dtype=float, na_value=np.nan)
         row[name] = float(np.mean(values))
-        if name in WITH_ENDS and f"{name}_low" in group:
+        if name in WITH_ENDS and f"{name}_low" in group and group[f"{name}_low"].notna().any():
             _, low, high = intervals.of_mean(values)
             row[f"{name}_low"], row[f"{name}_high"] = max(0.0, low), min(1.0, high)
 

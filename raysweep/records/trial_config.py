@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raysweep.attacks import Attacks
-from raysweep.config import Training, from_plain, to_plain
+from raysweep.config import Measure, Training, from_plain, to_plain
 from raysweep.config.own_class import is_own_key, split_key
 from raysweep.config.registry import build
 from raysweep.data import Dataset
@@ -32,7 +32,8 @@ _BLOCKS = ("dataset", "model", "training", "defences", "attacks")
 class TrialConfig:
     """One configuration, checked and complete: every defence has a value, neutral where it is off.
 
-    Two configurations that mean the same have the same ``trial_id``.
+    Two configurations that mean the same have the same ``trial_id``. ``measure`` is None, and no
+    part of it, where only the trial's own model is measured.
     """
 
     dataset: Dataset
@@ -41,6 +42,7 @@ class TrialConfig:
     defences: Defences
     attacks: Attacks
     seed: int = 0
+    measure: Measure | None = None
 
     @classmethod
     def parse(
@@ -60,6 +62,7 @@ class TrialConfig:
             "training": functools.partial(build, Training),
             "defences": Defences.parse,
             "attacks": Attacks.parse,
+            "measure": lambda given: build(Measure, given) if given else None,
         }
         blocks = {
             key: parse_block(document, key, parse)
@@ -75,17 +78,21 @@ class TrialConfig:
         seed = 0 if parsed is None else parsed.seed
         config = cls(**blocks, seed=parse_seed(document.get("seed", seed)))
         config.attacks.other_datasets(config.dataset)  # raises if one is the target's data set
+        if config.measure is not None:
+            config.attacks.check_recipe()
         return config
 
     @functools.cached_property
     def settings(self) -> dict[str, Any]:
         """The configuration as plain values, in the blocks of a space."""
+        measure = {} if self.measure is None else {"measure": dataclasses.asdict(self.measure)}
         return {
             "dataset": self.dataset.settings,
             "model": self.model.settings,
             "training": dataclasses.asdict(self.training),
             "defences": self.defences.settings,
             "attacks": self.attacks.settings,
+            **measure,
             "seed": self.seed,
         }
 

@@ -250,7 +250,7 @@ def print_trial(result: TrialResult, config: TrialConfig) -> None:
     """Print the result of a trial of ``config``, with a row for each attack."""
     record = result.trial
     print(
-        f"trial {record.trial_id} on {record.device}: accuracy {record.accuracy:.3f} "
+        f"trial {record.trial_id} on {record.device}: {_accuracy(record)} "
         f"(train {record.train_accuracy:.3f}), epsilon {record.epsilon:.4g}, "
         f"{record.train_seconds:.1f} s training, {record.attack_seconds:.1f} s attacks"
     )
@@ -259,16 +259,42 @@ def print_trial(result: TrialResult, config: TrialConfig) -> None:
         if record.epsilon is not None and isfinite(record.epsilon):
             print(f"remedy: {DP_REMEDY}")
 
-    membership = [a for a in result.attacks if a.family == "membership"]
+    membership = [a for a in result.attacks if a.family == "membership" and a.models == 1]
+    of_recipe = [a for a in result.attacks if a.family == "membership" and a.models > 1]
     inversion = [a for a in result.attacks if a.family == "inversion"]
     console = Console(width=None if sys.stdout.isatty() else 120)
     if membership:
         console.print(_memberships(membership))
         for line in _beside_memberships(record, membership, config):
             print(line)
+    if record.models is not None:
+        _print_recipe(console, record, of_recipe, config)
     if inversion:
         console.print(_inversions(inversion))
         print(WHAT_MSE_SAYS)
+
+
+def _accuracy(record: TrialRecord) -> str:
+    """Return the accuracy in words: of the model, or the mean of several with its interval."""
+    if record.accuracy_low is None or record.accuracy_high is None:
+        return f"accuracy {record.accuracy:.3f}"
+    ends = f"[{record.accuracy_low:.3f}, {record.accuracy_high:.3f}]"
+    return f"mean accuracy of {record.models} models {record.accuracy:.3f} {ends}"
+
+
+def _print_recipe(
+    console: Console, record: TrialRecord, attacks: Sequence[AttackRecord], config: TrialConfig
+) -> None:
+    """Print the attacks on the models of a recipe, and what counts."""
+    if not attacks:
+        return
+    print(
+        f"The recipe: {record.models} models, each trained on half of {record.population:,} "
+        "examples and attacked with the others as references."
+    )
+    console.print(_memberships(attacks))
+    for line in _what_counts(record, attacks, config):
+        print(line)
 
 
 WHAT_MSE_SAYS = (
@@ -301,6 +327,15 @@ def _beside_memberships(
     record: TrialRecord, attacks: Sequence[AttackRecord], config: TrialConfig
 ) -> Iterator[str]:
     """Yield what to know beside the table of attacks: the AUC that counts, and what is missing."""
+    if record.models is None:
+        yield from _what_counts(record, attacks, config)
+    yield from _missing_rates(attacks[0].n_nonmembers)
+
+
+def _what_counts(
+    record: TrialRecord, attacks: Sequence[AttackRecord], config: TrialConfig
+) -> Iterator[str]:
+    """Yield the AUC that counts beside its zero."""
     if record.attack_auc is not None:
         choice = config.attacks.attack_auc
         k = sum(a.auc is not None and a.attack in config.attacks.counted for a in attacks)
@@ -312,7 +347,6 @@ def _beside_memberships(
             f"Without any leak the same attacks would reach {record.attack_auc_null:.3f}, and "
             f"rarely more than {record.attack_auc_null_high:.3f}."
         )
-    yield from _missing_rates(attacks[0].n_nonmembers)
 
 
 def _missing_rates(n: int | None) -> Iterator[str]:

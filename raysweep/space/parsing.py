@@ -37,6 +37,7 @@ BLOCKS = (
     "search",
     "scenarios",
     "attacks",
+    "measure",
     "objectives",
     "sampler",
     "pruning",

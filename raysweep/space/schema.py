@@ -9,7 +9,7 @@ import pydantic
 
 from raysweep import defences
 from raysweep.attacks import INVERSION, MEMBERSHIP
-from raysweep.config import Training
+from raysweep.config import Measure, Training
 from raysweep.data.deal import PublishedSizes, Sizes
 from raysweep.data.sources import SOURCES
 from raysweep.models import MODELS
@@ -34,6 +34,7 @@ BLOCK_DESCRIPTIONS = {
     "search": "the axes that vary, each named by a key of a defence, `seed` or a dotted key",
     "scenarios": "named settings that run before the sampler's: a key and its value, or a list",
     "attacks": "the attacks on each trained network, and which of their figures count",
+    "measure": "measure the recipe on several models of each configuration; off without this block",
     "objectives": "the figures that trials are compared in, each with its direction",
     "sampler": "how configurations are chosen, and how many",
     "pruning": "stop trials early that fall behind; off without this block",
@@ -97,6 +98,7 @@ def schema() -> dict[str, Any]:
         "search": {**_object(dict.fromkeys(settings, axis)), "additionalProperties": axis},
         "scenarios": {"type": "object", "additionalProperties": {"type": "object"}},
         "attacks": _object(_describe(attacks, ATTACK_DESCRIPTIONS)),
+        "measure": {**_object(_properties(Measure)), "required": ["models"]},
         "objectives": _object(_describe(directions, OBJECTIVE_DESCRIPTIONS)),
         "sampler": _object(sampler),
         "pruning": _object(_properties(Pruning)),

@@ -109,7 +109,7 @@ class Space:
     @functools.cached_property
     def _fixed(self) -> dict[str, Any]:
         """The blocks of the document that every configuration has."""
-        blocks = ("dataset", "model", "training", "attacks", "seed")
+        blocks = ("dataset", "model", "training", "attacks", "measure", "seed")
         fixed = {key: self.document[key] for key in blocks if key in self.document}
         given = self.document.get("defences") or {}
         return {**fixed, "defences": {**self._own_neutral, **given}}
@@ -184,6 +184,7 @@ class Space:
         config = self.config()
         scenario_block = {"scenarios": copy.deepcopy(self.scenarios)} if self.scenarios else {}
         pruning = {} if self.pruning is None else {"pruning": dataclasses.asdict(self.pruning)}
+        measure = {k: v for k, v in config.settings.items() if k == "measure"}
 
         return {
             "name": self.name,
@@ -197,6 +198,7 @@ class Space:
             },
             **scenario_block,
             "attacks": config.attacks.settings,
+            **measure,
             "objectives": self.objectives.to_plain(),
             "sampler": dataclasses.asdict(self.sampler),
             **pruning,

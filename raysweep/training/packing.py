@@ -108,12 +108,17 @@ def train_all(
     Each is the target that :func:`~raysweep.training.loop.train` returns, up to rounding. Small
     models of linear layers are trained many at once, and others one after the other.
     """
-    targets: list[TrainedTarget] = []
+    return list(each_target(recipe, members, seeds=seeds, device=device))
+
+
+def each_target(
+    recipe: Recipe, members: Sequence[Split], *, seeds: Sequence[int], device: torch.device
+) -> Iterator[TrainedTarget]:
+    """Yield the targets of :func:`train_all`, so that no more than MAX_MODELS need be held."""
     for first in range(0, len(members), MAX_MODELS):
         part = slice(first, first + MAX_MODELS)
         packing = Packing(recipe, members[part], seeds[part], device)
-        targets += packing.train() if packing.is_faster else packing.train_one_by_one()
-    return targets
+        yield from packing.train() if packing.is_faster else packing.train_one_by_one()
 
 
 class Packing:
@@ -147,12 +152,10 @@ class Packing:
 
         return pack([model, model], [torch.Generator()] * 2) is not None
 
-    def train_one_by_one(self) -> list[TrainedTarget]:
-        """Return the targets, trained one after the other."""
-        return [
-            train(self._recipe, split, seed=seed, device=self._device)
-            for split, seed in zip(self._members, self._seeds, strict=True)
-        ]
+    def train_one_by_one(self) -> Iterator[TrainedTarget]:
+        """Yield the targets, trained one after the other."""
+        for split, seed in zip(self._members, self._seeds, strict=True):
+            yield train(self._recipe, split, seed=seed, device=self._device)
 
     def train(self) -> list[TrainedTarget]:
         """Return the targets, trained at once."""

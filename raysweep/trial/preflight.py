@@ -9,6 +9,7 @@ from raysweep.config.registry import suggestion
 from raysweep.data import Splits
 from raysweep.errors import DataError, ModelError
 from raysweep.records.trial_config import TrialConfig
+from raysweep.trial.population import check_population
 
 if TYPE_CHECKING:
     from raysweep.training.recipe import Recipe
@@ -42,6 +43,8 @@ def check_data(config: TrialConfig, splits: Splits) -> None:
     _check_sizes(config, splits)
     _check_pool(config, splits)
     _check_known(config, splits)
+    if config.measure is not None:
+        check_population(splits)
 
 
 def check_here(config: TrialConfig) -> None:

@@ -43,6 +43,7 @@ from raysweep.trial.finite import naming_splits
 from raysweep.trial.inversion_judge import judge_inversion
 from raysweep.trial.machine import PeakMemory, device_name, limit_threads
 from raysweep.trial.membership_judge import judge_membership
+from raysweep.trial.recipe_judge import judge_recipe
 from raysweep.trial.rungs import rung_figures
 from raysweep.trial.saved_model import Trained
 
@@ -166,21 +167,30 @@ class _Trial:
 
             attacks_start = time.perf_counter()
             self._attack(target)
+            attack_seconds = time.perf_counter() - attacks_start
+            of_recipe = judge_recipe(self.config, self.splits, self.recipe, target)
+            self.attacks += of_recipe.attacks
         on_target(Trained(config=self.config, target=target, splits=self.splits))
         return self._result(
             "ok",
             train_seconds=train_seconds,
-            attack_seconds=time.perf_counter() - attacks_start,
+            attack_seconds=attack_seconds,
             **verdict.privacy(target.privacy),
-            train_accuracy=self._train_accuracy(target),
-            accuracy=self.epochs[-1].accuracy,
             collapsed=self.epochs[-1].collapsed,
-            **verdict.strongest_membership(self.config, self.attacks, self.scores),
             **verdict.counting_inversion(self.config, self.attacks),
+            **(of_recipe.figures or self._of_target(target)),
         )
+
+    def _of_target(self, target: TrainedTarget) -> dict[str, Any]:
+        """Return the figures of the target that are the recipe's where one is measured."""
+        members = self.splits.members
+        right = target.logits(members).argmax(axis=1) == members.labels
+        figures = {"train_accuracy": float(right.mean()), "accuracy": self.epochs[-1].accuracy}
+        return figures | verdict.strongest_membership(self.config, self.attacks, self.scores)
 
     def _result(self, status: Status, **figures: Any) -> TrialResult:
         """Return all rows so far, with these ``figures`` in the row of ``trials``."""
+        sizes: dict[str, Any] = {f"n_{name}": n for name, n in self.splits.sizes.items()}
         record = TrialRecord(
             trial_id=self.config.trial_id,
             recipe=self.config.recipe,
@@ -198,7 +208,7 @@ class _Trial:
             split=self.splits.kind,
             split_hash=self.splits.hash,
             n_classes=self.splits.members.n_classes,
-            **self._sizes(),
+            **sizes,
             **figures,
         )
 
@@ -334,10 +344,3 @@ class _Trial:
         examples = concatenate(splits.members, splits.nonmembers)
         seed, n = sub_seed(seed, "transfer"), len(splits.members)
         return train_shadows(recipe, examples, n, numbers, seed=seed, device=device)
-
-    def _sizes(self) -> dict[str, Any]:
-        return {f"n_{name}": size for name, size in self.splits.sizes.items()}
-
-    def _train_accuracy(self, target: TrainedTarget) -> float:
-        members = self.splits.members
-        return float((target.logits(members).argmax(axis=1) == members.labels).mean())

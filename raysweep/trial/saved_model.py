@@ -32,6 +32,7 @@ from raysweep.trial.model_card import ModelCard, scaling_of
 FIGURES = (
     *("accuracy", "train_accuracy", "collapsed", "attack_auc", "attack_auc_low"),
     *("attack_auc_high", "strongest_attack", "inversion_mse", "inversion_floor"),
+    *("models", "population", "accuracies"),  # with `measure`: the others are of the recipe
 )
 """The columns of ``trials`` that a card repeats."""
 

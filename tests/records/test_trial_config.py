@@ -61,3 +61,13 @@ def test_both_names_at_once_are_refused(space):
 )
 def test_a_dotted_key_is_set_at_its_present_place(key, place):
     assert set_key({}, key, 1) == place
+
+
+def test_measure_is_part_of_a_configuration_only_where_it_is_given(space):
+    without = space.config()
+    document = {**space.document, "measure": {"models": 4}}
+    given = TrialConfig.parse(document)
+    assert "measure" not in without.to_json()
+    assert given.trial_id != without.trial_id
+    assert TrialConfig.from_json(given.to_json()) == given
+    assert TrialConfig.parse({"seed": 5}, parsed=given).measure == given.measure

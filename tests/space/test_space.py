@@ -499,3 +499,45 @@ def test_a_stored_space_that_states_that_nothing_is_replaced_means_the_same():
     assert parse_space(text, "stored.yaml").config({"epsilon": 2}).training.private == (
         PrivateTraining()
     )
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        (
+            1,
+            "`measure.models` must be at least 4, got 1: .* leave `measure` out for a single model",
+        ),
+        (2, "`measure.models` must be at least 4, got 2"),
+        (7, "`measure.models` must be even, got 7: models come in pairs"),
+        (2000, "`measure.models` must be less than or equal to 1024"),
+        ("many", "`measure.models` must be a valid integer"),
+    ],
+)
+def test_a_number_of_models_that_cannot_be_paired_is_refused(small_yaml, models, message):
+    with pytest.raises(SpaceError, match=message):
+        load_space(small_yaml, {"measure.models": models})
+
+
+def test_measure_reaches_every_configuration(small_yaml):
+    space = load_space(small_yaml, {"measure.models": 4})
+    assert space.to_plain()["measure"] == {"models": 4}
+    configs = [space.baseline(), space.config(), space.config({"dropout": 0.3})]
+    assert [config.measure.models for config in configs] == [4, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("attacks", "message"),
+    [
+        ({"membership": ["shadow"]}, "`measure` needs one of the attacks max_posterior, .* lira"),
+        (
+            {"membership": ["loss", "shadow"], "attack_auc": "shadow"},
+            "with `measure`, `attack_auc` must be strongest, mean or one of",
+        ),
+    ],
+)
+def test_attacks_that_cannot_judge_a_recipe_are_refused_beside_measure(
+    small_yaml, attacks, message
+):
+    with pytest.raises(SpaceError, match=message):
+        load_space(small_yaml, {"measure.models": 4, "attacks": attacks})

@@ -54,7 +54,7 @@ def test_after_training_in_float64_every_model_is_the_one_trained_alone(
     splits, cpu, values, optimizer
 ):
     trainings = make_packing(splits, values, cpu, optimizer=optimizer)
-    together, alone = trainings.train(), trainings.train_one_by_one()
+    together, alone = trainings.train(), list(trainings.train_one_by_one())
     assert largest_gap(together, alone) < 1e-5
     assert [a.privacy for a in together] == [a.privacy for a in alone]
     for one, other in zip(together, alone, strict=True):

@@ -1,0 +1,170 @@
+"""Train K models of one recipe on halves of one population, and keep what each says of all of it.
+
+The trial's own target is the first of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raysweep.attacks import BY_LOGITS, LIKELIHOOD_RATIOS
+from raysweep.attacks.contract import Knowledge, MembershipAttack
+from raysweep.config import sub_seed
+from raysweep.data import Split, Splits
+from raysweep.records.trial_config import TrialConfig
+from raysweep.training import signals
+from raysweep.training.packing import MAX_MODELS, each_target
+from raysweep.training.recipe import Recipe
+from raysweep.training.signals import Floats
+from raysweep.training.target import TrainedTarget
+from raysweep.trial.population import halves, population
+
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """The scores (K, 2n) that an attack gave the population, model by model, and how long it took.
+
+    ``thresholds`` (K,) are the attack's own, None if it sets none.
+    """
+
+    scores: Floats
+    thresholds: Floats | None
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ensemble:
+    """What K models say of a population of 2n examples; the models themselves are gone.
+
+    ``inside`` (K, 2n) says which examples trained which model, and ``is_right`` (K, 2n) and
+    ``is_right_on_validation`` (K, validation examples) which they classify correctly. ``attacks``
+    are the scores of each attack. ``seeds`` are those of the trainings.
+    """
+
+    inside: Bools
+    is_right: Bools
+    is_right_on_validation: Bools
+    attacks: Mapping[str, Judged]
+    seeds: tuple[int, ...]
+    seconds: float
+
+
+def train_ensemble(
+    config: TrialConfig, splits: Splits, recipe: Recipe, target: TrainedTarget
+) -> Ensemble:
+    """Return an ensemble of ``config.measure.models`` models, of which ``target`` is the first.
+
+    At most MAX_MODELS models are in memory at once, and one where they are trained one by one.
+    """
+    assert config.measure is not None
+    start, k = time.perf_counter(), config.measure.models
+    examples = population(splits)
+    inside = halves(len(splits.members), k, seed=config.seed)
+    others = tuple(sub_seed(config.seed, "ensemble", number) for number in range(1, k))
+    attacks = config.attacks.of_recipe
+    by_logits = {n: attack for n, attack in attacks.items() if isinstance(attack, BY_LOGITS)}
+
+    looks = [_look(target, examples, splits, by_logits)]
+    for model in _train(recipe, examples, inside, others, target):
+        looks.append(_look(model, examples, splits, by_logits))
+
+    odds = np.stack([look.odds for look in looks])
+    ratios = {n: attack for n, attack in attacks.items() if isinstance(attack, LIKELIHOOD_RATIOS)}
+    judged = {name: _gather(looks, name) for name in by_logits}
+    judged |= {name: _compare(attack, odds, inside) for name, attack in ratios.items()}
+    return Ensemble(
+        inside=inside,
+        is_right=np.stack([look.is_right for look in looks]),
+        is_right_on_validation=np.stack([look.is_right_on_validation for look in looks]),
+        attacks={name: judged[name] for name in attacks},
+        seeds=(sub_seed(config.seed, "target"), *others),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _train(
+    recipe: Recipe,
+    examples: Split,
+    inside: Bools,
+    seeds: tuple[int, ...],
+    target: TrainedTarget,
+) -> Iterator[TrainedTarget]:
+    """Yield the models after the first, each trained on its half."""
+    for first in range(0, len(seeds), MAX_MODELS):
+        part = slice(first, first + MAX_MODELS)
+        parts = [examples.rows(np.flatnonzero(row)) for row in inside[1:][part]]
+        yield from each_target(recipe, parts, seeds=seeds[part], device=target.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Look:
+    """What is kept of one model: of the population (2n,), and of the validation examples."""
+
+    odds: Floats
+    is_right: Bools
+    is_right_on_validation: Bools
+    scores: Mapping[str, tuple[Floats, float | None, float]]  # by attack, with threshold, seconds
+
+
+def _look(
+    model: TrainedTarget,
+    examples: Split,
+    splits: Splits,
+    attacks: Mapping[str, MembershipAttack],
+) -> _Look:
+    """Return what is kept of a model, with the scores of the attacks that need only its logits."""
+    logits, validation = model.logits(examples), splits.validation
+    scores = {}
+    for name, attack in attacks.items():
+        start = time.perf_counter()
+        knowledge = Knowledge(pool=splits.pool).grant(attack, model)
+        found = attack.score(model, examples, knowledge, seed=0)  # none of them draws anything
+        scores[name] = found.values, found.threshold, time.perf_counter() - start
+
+    return _Look(
+        odds=signals.label_log_odds(logits, examples.labels),
+        is_right=logits.argmax(axis=1) == examples.labels,
+        is_right_on_validation=model.logits(validation).argmax(axis=1) == validation.labels,
+        scores=scores,
+    )
+
+
+def _gather(looks: list[_Look], name: str) -> Judged:
+    """Return the scores of an attack on each model alone."""
+    values, thresholds, seconds = zip(*(look.scores[name] for look in looks), strict=True)
+    return Judged(
+        scores=np.stack(values),
+        thresholds=None if None in thresholds else np.array(thresholds),
+        seconds=sum(seconds),
+    )
+
+
+def _compare(attack: MembershipAttack, odds: Floats, inside: Bools) -> Judged:
+    """Return the scores of a likelihood ratio, see :func:`scores_online`."""
+    assert isinstance(attack, LIKELIHOOD_RATIOS)
+    start = time.perf_counter()
+    scores = scores_online(attack, odds, inside)
+    return Judged(scores=scores, thresholds=None, seconds=time.perf_counter() - start)
+
+
+def scores_online(attack: MembershipAttack, odds: Floats, inside: Bools) -> Floats:
+    """Return the scores (K, 2n) of each model against the others, from log-odds (K, 2n).
+
+    The complement of the model that is attacked is left out of its references: it was trained on
+    an example exactly if the attacked model was not, so that it would give the answer away. Each
+    example then has (K - 2) / 2 references that saw it, and as many that did not.
+    """
+    scores = np.empty(odds.shape)
+    for number in range(len(odds)):
+        others = np.flatnonzero(np.arange(len(odds)) // 2 != number // 2)
+        scores[number] = attack.score_online(  # type: ignore[attr-defined]
+            odds[number], odds[others].T, inside[others].T
+        )
+    return scores

@@ -1,0 +1,182 @@
+"""A recipe measured on several models: who is trained on what, what is compared, what is said."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from conftest import SMALL
+
+from raysweep.attacks import metrics, recipe_metrics
+from raysweep.attacks.membership.likelihood_ratio import Lira, Rmia
+from raysweep.data import Splits
+from raysweep.errors import DataError
+from raysweep.space.parsing import parse_space
+from raysweep.training.packing import Packing
+from raysweep.trial.ensemble import scores_online
+from raysweep.trial.population import check_population, halves, population
+from raysweep.trial.run import run_trial
+
+TEXT = SMALL.replace("[max_posterior, loss]", "[loss, rmia, lira]").replace(
+    "  epochs: 4", "  epochs: 3"
+)
+TEXT = TEXT.replace("  inversion: {activation_decoder: {decoders: [ridge]}}\n", "")
+MEASURED = TEXT + "measure: {models: 4}\n"
+
+
+def config(text=MEASURED):
+    return parse_space(text, "small.yaml").config()
+
+
+@pytest.fixture(scope="module")
+def measured():
+    return run_trial(config())
+
+
+@pytest.fixture(scope="module")
+def alone():
+    return run_trial(config(TEXT))
+
+
+def test_the_population_is_the_members_and_as_many_outsiders_nonmembers_first(splits):
+    examples, n = population(splits), len(splits.members)
+    assert len(set(examples.indices)) == 2 * n
+    assert np.array_equal(examples.indices[:n], splits.members.indices)
+    outside = examples.indices[n:]
+    assert np.array_equal(outside[:60], splits.nonmembers.indices)
+    assert np.isin(outside[60:], splits.pool.indices).all()
+
+
+def test_too_few_outsiders_are_refused_before_training():
+    small = MEASURED.replace("nonmembers: 60, pool: 200", "nonmembers: 60, pool: 50")
+    small = small.replace("[loss, rmia, lira]", "[loss]")
+    rule = r"as many outsiders as the 120 members, .* got 110; lower dataset.members to at most 115"
+    with pytest.raises(DataError, match=rule):
+        run_trial(config(small))
+
+
+def test_validation_examples_train_no_model(splits):
+    shared = dataclasses.replace(splits, nonmembers=splits.validation, is_published=True)
+    assert not np.isin(population(shared).indices, splits.validation.indices).any()
+    nothing: Splits = dataclasses.replace(shared, pool=splits.pool.rows(np.arange(10)))
+    with pytest.raises(DataError, match="do not count: they are the validation examples"):
+        check_population(nothing)
+
+
+def test_models_come_in_pairs_of_complements_and_do_not_depend_on_how_many_there_are():
+    few, many = halves(30, 4, seed=1), halves(30, 16, seed=1)
+    assert np.array_equal(few, many[:4])
+    assert (many.sum(axis=1) == 30).all()
+    assert np.array_equal(many[1::2], ~many[0::2])
+    assert many[0, :30].all()
+    assert len(np.unique(many, axis=0)) == 16
+    assert not np.array_equal(many[2], halves(30, 16, seed=2)[2])
+
+
+@pytest.mark.parametrize("attack", [Rmia(), Lira()])
+def test_the_complement_of_a_model_is_not_among_its_references(attack):
+    inside = halves(100, 8, seed=0)
+    odds = np.random.default_rng(0).normal(size=inside.shape)
+    changed = odds.copy()
+    changed[3] += 5  # the complement of model 2
+    before, after = (scores_online(attack, values, inside) for values in (odds, changed))
+    assert np.array_equal(before[2], after[2])
+    assert not (before[4] == after[4]).any()
+
+
+def test_a_complement_among_the_references_would_give_the_answer_away():
+    """Models that learnt nothing, but for the confidence that the two of a pair share."""
+    rng, inside = np.random.default_rng(0), halves(100, 8, seed=0)
+    odds = rng.normal(size=inside.shape) + np.repeat([-3, -1, 1, 3], 2)[:, None]
+    area = recipe_metrics.mean_auc(scores_online(Lira(), odds, inside), inside)
+    assert area.low <= 0.5 <= area.high
+
+    others = [np.arange(8) != number for number in range(8)]
+    leaking = [
+        Lira().score_online(odds[number], odds[other].T, inside[other].T)
+        for number, other in enumerate(others)
+    ]
+    area = recipe_metrics.mean_auc(np.stack(leaking), inside)
+    assert area.value < 0.25  # turned round, it finds three of four
+
+
+def test_every_example_has_as_many_references_with_it_as_without_it():
+    inside, counts = halves(20, 8, seed=0), []
+
+    class Spy:
+        def score_online(self, odds, references, seen):
+            counts.append((references.shape, seen.sum(axis=1)))
+            return odds
+
+    scores_online(Spy(), np.zeros(inside.shape), inside)
+    assert all(shape == (40, 6) and (n_in == 3).all() for shape, n_in in counts)
+
+
+def test_models_that_memorised_are_found_out():
+    rng, inside = np.random.default_rng(0), halves(100, 8, seed=0)
+    odds = 20.0 * inside - 10 + rng.normal(size=inside.shape)
+    for attack in (Rmia(), Lira()):
+        scores = scores_online(attack, odds, inside)
+        assert recipe_metrics.mean_auc(scores, inside).value == pytest.approx(1)
+
+
+def test_a_recipe_has_its_own_rows_beside_those_of_the_model(measured, alone):
+    of_model = [r for r in measured.attacks if r.models == 1]
+    of_recipe = [r for r in measured.attacks if r.models == 4]
+    assert [r.attack for r in of_recipe] == ["loss", "rmia", "lira"]
+    assert [(r.attack, r.auc, r.models) for r in of_model] == [
+        (r.attack, r.auc, r.models) for r in alone.attacks
+    ]
+    assert {(r.n_members, r.n_nonmembers) for r in of_recipe} == {(120, 120)}
+    assert json.loads(of_recipe[1].parameters) == {"references": 2}
+    assert all(0 <= r.auc_low <= r.auc <= r.auc_high <= 1 for r in of_recipe)
+    assert all(r.tpr_at_fpr_0_1 is not None for r in of_recipe)  # 480 decisions on nonmembers
+    assert of_recipe[0].advantage_low < of_recipe[0].advantage < of_recipe[0].advantage_high
+
+
+def test_the_figures_of_a_trial_are_those_of_the_recipe(measured, alone):
+    trial = measured.trial
+    accuracies = json.loads(trial.accuracies)
+    assert (trial.models, trial.population, len(json.loads(trial.model_seeds))) == (4, 240, 4)
+    assert accuracies[0] == alone.trial.accuracy
+    assert trial.accuracy == pytest.approx(np.mean(accuracies))
+    assert trial.accuracy_low < trial.accuracy < trial.accuracy_high
+    best = max((r for r in measured.attacks if r.models == 4), key=lambda r: r.auc)
+    assert (trial.attack_auc, trial.strongest_attack) == (best.auc, best.attack)
+    assert trial.attack_auc_low < best.auc_low  # at 1 - .05 / 3
+    assert 0.5 < trial.attack_auc_null < trial.attack_auc_null_high
+
+
+def test_without_the_block_nothing_of_a_recipe_is_recorded(alone):
+    trial = alone.trial
+    assert (trial.models, trial.population, trial.accuracies, trial.accuracy_low) == (None,) * 4
+    assert {record.models for record in alone.attacks} == {1}
+
+
+def test_the_same_seed_gives_the_same_record(measured):
+    again = run_trial(config())
+    changes = {"started_at", "peak_memory_mib", "node"}
+
+    def plain(record):
+        row = dataclasses.asdict(record)
+        return {k: v for k, v in row.items() if k not in changes and "seconds" not in k}
+
+    assert plain(again.trial) == plain(measured.trial)
+    assert list(map(plain, again.attacks)) == list(map(plain, measured.attacks))
+
+
+def test_models_trained_one_by_one_say_the_same(measured, monkeypatch):
+    monkeypatch.setattr(Packing, "is_faster", False)
+    by_one = run_trial(config())
+    for one, other in zip(by_one.attacks, measured.attacks, strict=True):
+        assert one.auc == pytest.approx(other.auc, abs=0.005)
+    assert by_one.trial.accuracy == pytest.approx(measured.trial.accuracy, abs=0.01)
+
+
+def test_the_tpr_of_a_recipe_is_pooled_over_its_models():
+    rng, inside = np.random.default_rng(0), halves(150, 4, seed=0)
+    scores = rng.normal(size=inside.shape) + inside
+    pooled = recipe_metrics.pooled_tpr(scores, inside, 0.1, seed=3)
+    flat = metrics.tpr_at_fpr(scores.ravel(), inside.ravel(), 0.1, seed=3)
+    assert pooled.tpr.value == flat.tpr.value
+    assert pooled.tpr.low <= flat.tpr.low < flat.tpr.high <= pooled.tpr.high
