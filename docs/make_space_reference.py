@@ -107,9 +107,9 @@ MEASURE_TEXT = """\
 With `measure: {models: 16}` every configuration trains 16 models by its whole recipe, and
 `accuracy`, `attack_auc` and their intervals are those of [the recipe](figures.md#the-recipe). The
 population is the members and as many outsiders, taken from the nonmembers first and then from the
-pool. The first model is that of the trial; it and every second one of the others are trained on a
-random half of the population, each followed by one that is trained on the other half. Without this
-block a trial measures its own model, and nothing changes.
+pool. Models come in pairs: one is trained on half of the population, and the other one on the rest.
+The first model is that of the trial, and the other halves are random. Without this block a trial
+measures its own model alone.
 
 The attacks of the recipe are those of `max_posterior`, `loss`, `entropy`, `rmia` and `lira` that
 the space names. `models` is part of the configuration, and no axis: trials are compared that were

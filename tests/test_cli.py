@@ -191,6 +191,22 @@ def test_trial_prints_a_table(call):
     assert "activation_decoder" in out
 
 
+def test_trial_prints_the_recipe_beside_the_model(call):
+    code, out, _ = call("trial", "small.yaml", "--set", "measure.models=4")
+    assert code == 0
+    assert "mean accuracy of 4 models 0." in out
+    model, recipe = out.split("The recipe: 4 models, each trained on half of 240 examples")
+    assert model.count("loss") == recipe.count("loss") == 1
+    assert "AUC that counts" in recipe
+    assert "AUC that counts" not in model
+
+
+def test_an_odd_number_of_models_is_refused(call):
+    code, _, err = call("validate", "small.yaml", "--set", "measure.models=5")
+    assert code == 2
+    assert "`measure.models` must be even, got 5" in err
+
+
 @pytest.mark.parametrize("at", ["epsilon=0", "epsilon", "epsilonn=2", "dropout=much"])
 def test_trial_refuses_values_outside_their_range(call, at):
     code, _, err = call("trial", "small.yaml", "--at", at)
@@ -200,6 +216,11 @@ def test_trial_refuses_values_outside_their_range(call, at):
 
 UNFIT = {
     "sizes that do not fit": ("pool: 200", "pool: 2000", "the splits need 2,380 examples, and the"),
+    "too few outsiders for a recipe": (
+        "pool: 200, validation: 100, test: 100}\n",
+        "pool: 50, validation: 100, test: 100}\nmeasure: {models: 4}\n",
+        "lower dataset.members to at most 115, or enlarge dataset.nonmembers or dataset.pool",
+    ),
     "shadows with a small pool": (
         "pool: 200, validation: 100, test: 100}\n",
         "pool: 170, validation: 100, test: 100}\nscenarios: {all: {attacks.membership: [[shadow]]}}\n",

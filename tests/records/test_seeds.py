@@ -41,6 +41,14 @@ def test_figures_are_means_over_the_seeds_with_students_interval():
     assert ends == pytest.approx((0.55 - half, 0.55 + half), abs=1e-5)
 
 
+def test_the_interval_of_one_seeds_accuracy_does_not_stand_beside_the_mean():
+    averaged = average_seeds(trials(accuracy_low=0.7, accuracy_high=0.95))
+    half = 12.7062 * 0.05
+    assert averaged["accuracy_low"].iloc[0] == pytest.approx(0.85 - half, abs=1e-5)
+    unmeasured = average_seeds(trials(accuracy_low=None, accuracy_high=None))
+    assert unmeasured["accuracy_low"].isna().all()
+
+
 def test_a_recipe_that_collapsed_with_one_seed_has_collapsed():
     averaged = average_seeds(trials(collapsed=[False, True, False, False]))
     assert averaged["collapsed"].tolist() == [True, False]

@@ -90,6 +90,15 @@ def test_records_are_read_back_as_they_were_written(store):
     assert load(store.path).scores["member"].tolist() == [True, False]
 
 
+def test_the_rows_of_the_model_and_of_the_recipe_are_both_kept(store):
+    rows = [
+        AttackRecord(trial_id="a", family="membership", attack="loss", models=models)
+        for models in (1, 16, 16)
+    ]
+    store.write(pack(TrialResult(trial=TrialRecord(trial_id="a", status="ok"), attacks=(*rows,))))
+    assert load(store.path).attacks["models"].tolist() == [1, 16]
+
+
 def test_files_are_plain_parquet_and_no_temporary_file_stays(store):
     store.write(result())
     files = [name for _, _, names in os.walk(store.path) for name in names]
@@ -400,17 +409,20 @@ def test_the_hypervolume_is_measured_from_chance_auc_one_and_mse_zero():
     assert OBJECTIVES.hypervolume(trials) == pytest.approx((0.6 - 0.1) * 0.5 * 0.02)
 
 
-def test_sweeps_that_measured_different_things_share_no_front(store, tmp_path):
+@pytest.mark.parametrize(
+    ("block", "value"), [("dataset", {"name": "mnist"}), ("measure", {"models": 16})]
+)
+def test_sweeps_that_measured_different_things_share_no_front(store, tmp_path, block, value):
     store.write(result())
     other = Store(str(tmp_path / "other"))
     document = {
         "name": "y",
         "objectives": OBJECTIVES.to_plain(),
-        "dataset": {"name": "mnist"},
+        "dataset": {"name": "digits"},
         "seed": 0,
     }
-    other.folder.write_bytes(yaml.safe_dump(document).encode(), "space.yaml")
-    with pytest.raises(StoreError, match="cannot share a front, `dataset` differs"):
+    other.folder.write_bytes(yaml.safe_dump(document | {block: value}).encode(), "space.yaml")
+    with pytest.raises(StoreError, match=f"cannot share a front, `{block}` differs"):
         load(store.path, other.path)
 
 
