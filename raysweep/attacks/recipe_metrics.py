@@ -104,8 +104,8 @@ def _resampled_tprs(scores: Floats, inside: Bools, fpr: float, *, seed: int) -> 
     for of_pairs, of_examples in _weights(n_models // 2, n, at_once=len(order), seed=seed):
         weights = of_pairs.take(pair, axis=1) * of_examples.take(example, axis=1)
         is_found = np.cumsum(weights * (1 - members), axis=1) <= fpr * total + 1e-3
-        tprs.append((weights * is_found) @ members / total)
-    return np.concatenate(tprs).astype(np.float64)
+        tprs.append(((weights * is_found) @ members).astype(np.float64) / total)
+    return np.concatenate(tprs)
 
 
 def _weights(n_pairs: int, n: int, *, at_once: int, seed: int) -> Iterator[tuple[Counts, Counts]]:
