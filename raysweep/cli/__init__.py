@@ -164,8 +164,8 @@ def trial(
         raise SpaceError(f"--at: {error}") from None
 
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")  # read when torch is loaded
+    from raysweep.report.one_trial import TrialStatus, load_and_tell, print_trial, trial_json
     from raysweep.report.output import write_output
-    from raysweep.report.terminal import TrialStatus, load_and_tell, print_trial, trial_json
     from raysweep.trial.run import run_trial
     from raysweep.trial.saved_model import Trained, card_path, check_path, save_model
 

@@ -229,17 +229,15 @@ RATES = {
 def rate_rows(results: Results, picks: Mapping[str, Row]) -> list[list[str]]:
     """Return the true-positive rates of the strongest attack on each trial, in percent.
 
-    They are of the recipe where it was measured, as the AUC beside them is. A row is: trial,
-    attack, and a rate with its interval for each of :data:`RATES`.
+    A row is: trial, attack, and a rate with its interval for each of :data:`RATES`.
     """
     attacks = results.of("attacks", {row["trial_id"] for row in picks.values()})
-    attacks = attacks.sort_values("models", ascending=False, kind="stable")
     rows = []
     for name, pick in picks.items():
         is_strongest = (attacks["trial_id"] == pick["trial_id"]) & (
             attacks["attack"] == pick["strongest_attack"]
         )
-        for row in records(attacks[is_strongest].head(1)):
+        for row in records(attacks[is_strongest].sort_values("models").tail(1)):  # the recipe's
             rates = [
                 _percent(*(row[f"{key}{end}"] for end in ("", "_low", "_high"))) for key in RATES
             ]

@@ -1,0 +1,195 @@
+"""Print one trial in a terminal: how far it is, and what it found."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from math import isfinite
+
+from rich.console import Console
+from rich.table import Table
+
+from raysweep import data
+from raysweep.attacks.metrics import nonmembers_for
+from raysweep.data import Dataset, Splits
+from raysweep.records.columns import AttackRecord, EpochRecord, TrialRecord, TrialResult
+from raysweep.records.trial_config import TrialConfig
+from raysweep.report.cautions import DP_REMEDY
+from raysweep.report.comparison import auc_text
+from raysweep.report.output import as_json
+
+
+def trial_json(result: TrialResult) -> str:
+    """Return all records of a trial as one line of JSON, infinity as the text "inf"."""
+    rows = {
+        "trial": result.trial.row(),
+        "attacks": [dataclasses.asdict(record) for record in result.attacks],
+        "epochs": [dataclasses.asdict(record) for record in result.epochs],
+    }
+    return as_json(rows)
+
+
+class TrialStatus:
+    """A line on stderr that says how far a trial is. Where there is no terminal, nothing shows."""
+
+    def __init__(self, config: TrialConfig) -> None:
+        self._epochs = int(min(config.training.epochs, float(config.defences["early_stopping"])))
+        self._began = time.monotonic()
+        self._line = Console(stderr=True).status("loading")
+
+    def __enter__(self) -> TrialStatus:
+        self._line.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._line.stop()
+
+    def show(self, epoch: EpochRecord) -> None:
+        """Show the epoch that has ended, and an estimate for those to come."""
+        left = (time.monotonic() - self._began) / epoch.epoch * (self._epochs - epoch.epoch)
+        then = f"about {left:.0f} s of training left, then the attacks"
+        then = then if epoch.epoch < self._epochs else "the attacks run"
+        done = f"epoch {epoch.epoch} of {self._epochs}"
+        self._line.update(f"{done}: accuracy {epoch.accuracy:.3f}, {then}")
+
+
+def load_and_tell(dataset: Dataset, *, seed: int) -> Splits:
+    """Return the splits of a data set; print what was read, left out and changed."""
+    splits = data.load(dataset, seed=seed)
+    for note in (splits.summary, *splits.notes):
+        print(f"note: {note}", file=sys.stderr)
+    return splits
+
+
+def print_trial(result: TrialResult, config: TrialConfig) -> None:
+    """Print the result of a trial of ``config``, with a row for each attack."""
+    record = result.trial
+    print(
+        f"trial {record.trial_id} on {record.device}: {_accuracy(record)} "
+        f"(train {record.train_accuracy:.3f}), epsilon {record.epsilon:.4g}, "
+        f"{record.train_seconds:.1f} s training, {record.attack_seconds:.1f} s attacks"
+    )
+    if record.collapsed:
+        print("collapsed: its predictions say nothing about the labels, nor do attacks on it")
+        if record.epsilon is not None and isfinite(record.epsilon):
+            print(f"remedy: {DP_REMEDY}")
+
+    membership = [a for a in result.attacks if a.family == "membership" and a.models == 1]
+    of_recipe = [a for a in result.attacks if a.family == "membership" and a.models > 1]
+    inversion = [a for a in result.attacks if a.family == "inversion"]
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    if membership:
+        console.print(_memberships(membership))
+        for line in _beside_memberships(record, membership, config):
+            print(line)
+    if record.models is not None:
+        _print_recipe(console, record, of_recipe, config)
+    if inversion:
+        console.print(_inversions(inversion))
+        print(WHAT_MSE_SAYS)
+
+
+def _accuracy(record: TrialRecord) -> str:
+    """Return the accuracy in words: of the model, or the mean of several with its interval."""
+    if record.accuracy_low is None or record.accuracy_high is None:
+        return f"accuracy {record.accuracy:.3f}"
+    ends = f"[{record.accuracy_low:.3f}, {record.accuracy_high:.3f}]"
+    return f"mean accuracy of {record.models} models {record.accuracy:.3f} {ends}"
+
+
+def _print_recipe(
+    console: Console, record: TrialRecord, attacks: Sequence[AttackRecord], config: TrialConfig
+) -> None:
+    """Print the attacks on the models of a recipe, and what counts."""
+    if not attacks:
+        return
+    print(
+        f"The recipe: {record.models} models, each trained on half of {record.population:,} "
+        "examples and attacked with the others as references."
+    )
+    console.print(_memberships(attacks))
+    for line in _what_counts(record, attacks, config):
+        print(line)
+
+
+WHAT_MSE_SAYS = (
+    "MSE is that of rebuilt members. Predictions tell something about any input: only what lies\n"
+    "between nonmembers and members is owed to training. Mean input and class mean see no model."
+)
+
+
+def _memberships(attacks: Sequence[AttackRecord]) -> Table:
+    rate, percent = _least_fpr(attacks)
+    table = _attack_table("AUC [95 %]", f"TPR at {percent} FPR [95 %]")
+    for a in attacks:
+        auc = _with_interval(a.auc, a.auc_low, a.auc_high)
+        tpr = _with_interval(*(getattr(a, f"{rate}{end}") for end in ("", "_low", "_high")))
+        table.add_row(a.attack, auc, tpr)
+    return table
+
+
+def _with_interval(value: float | None, low: float | None, high: float | None) -> str:
+    return "" if value is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _least_fpr(attacks: Sequence[AttackRecord]) -> tuple[str, str]:
+    """Return the column of a true-positive rate, at 1 % or, if it is unknown there, at 10 %."""
+    is_known = any(a.tpr_at_fpr_0_01 is not None for a in attacks)
+    return ("tpr_at_fpr_0_01", "1 %") if is_known else ("tpr_at_fpr_0_1", "10 %")
+
+
+def _beside_memberships(
+    record: TrialRecord, attacks: Sequence[AttackRecord], config: TrialConfig
+) -> Iterator[str]:
+    """Yield what to know beside the table of attacks: the AUC that counts, and what is missing."""
+    if record.models is None:
+        yield from _what_counts(record, attacks, config)
+    yield from _missing_rates(attacks[0].n_nonmembers)
+
+
+def _what_counts(
+    record: TrialRecord, attacks: Sequence[AttackRecord], config: TrialConfig
+) -> Iterator[str]:
+    """Yield the AUC that counts beside its zero."""
+    if record.attack_auc is not None:
+        choice = config.attacks.attack_auc
+        k = sum(a.auc is not None and a.attack in config.attacks.counted for a in attacks)
+        is_chosen = choice == "strongest" and k > 1
+        allowance = f" (allows for the choice among {k} attacks)" if is_chosen else ""
+        yield f"AUC that counts: {auc_text(dataclasses.asdict(record))}{allowance}."
+    if record.attack_auc_null is not None and record.attack_auc_null_high is not None:
+        yield (
+            f"Without any leak the same attacks would reach {record.attack_auc_null:.3f}, and "
+            f"rarely more than {record.attack_auc_null_high:.3f}."
+        )
+
+
+def _missing_rates(n: int | None) -> Iterator[str]:
+    """Yield how many nonmembers the true-positive rates need that ``n`` are too few for."""
+    for rate in (0.01, 0.1):
+        needed = nonmembers_for(rate)
+        if n is not None and n < needed:
+            there = "there is 1" if n == 1 else f"there are {n:,}"
+            yield f"A TPR at {100 * rate:.0f} % FPR needs {needed:,} nonmembers, and {there}."
+
+
+def _inversions(attacks: Sequence[AttackRecord]) -> Table:
+    names = ("layer", "MSE [95 %]", "nonmembers", "mean input", "class mean", "SSIM", "decoder")
+    table = _attack_table(*names)
+    for a in attacks:
+        mse = "" if a.mse is None else f"{a.mse:.4f}"
+        mse += "" if a.mse_low is None else f" [{a.mse_low:.4f}, {a.mse_high:.4f}]"
+        numbers = (a.mse_nonmembers, a.floor_mean, a.floor_label, a.ssim)
+        cells = ["" if x is None else f"{x:.4f}" for x in numbers]
+        table.add_row(a.attack, a.layer or "", mse, *cells, a.decoder or "")
+    return table
+
+
+def _attack_table(*names: str) -> Table:
+    table = Table()
+    table.add_column("attack")
+    for name in names:
+        table.add_column(name, justify="right")
+    return table
