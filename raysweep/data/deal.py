@@ -317,8 +317,7 @@ def _deal_groups(
     empty = [name for name, count in counts.items() if count and not splits[name]]
     if empty:
         raise DataError(
-            f"{counted(len(names), 'group')} cannot fill the splits: {', '.join(empty)} would get "
-            "none",
+            f"{counted(len(names), 'group')} cannot fill the splits {', '.join(empty)}",
             remedy="ask for fewer splits or give finer groups",
         )
 

@@ -410,7 +410,7 @@ def test_records_that_are_not_binary_are_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("RAYSWEEP_DATA", str(tmp_path))
     (tmp_path / "texas100").mkdir()
     write_npz(tmp_path / "texas100" / "texas100.npz")
-    with pytest.raises(DataError, match="texas100 holds 6169 features of 0 and 1"):
+    with pytest.raises(DataError, match="texas100 holds 6,169 features of 0 and 1"):
         data.load({"name": "texas100"}, seed=0)
 
 
