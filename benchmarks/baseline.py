@@ -184,7 +184,7 @@ def inversion(name: str, model: Any, splits: Any) -> float:
     )
     wide = PolynomialFeatures(2, include_bias=False)
     scaler = StandardScaler().fit(wide.fit_transform(seen))
-    products = [scaler.transform(wide.transform(x)) for x in (seen, target)]
+    products, wanted = (scaler.transform(wide.transform(x)) for x in (seen, target))
 
     strengths = 10.0 ** np.arange(-7, 5) * len(pool)
     ridges = [Ridge(strength) for strength in strengths]
@@ -194,7 +194,8 @@ def inversion(name: str, model: Any, splits: Any) -> float:
         for strength in 10.0 ** np.arange(-6, 2)
     ]
     images, truth = (x.reshape(len(x), -1) for x in (pool, members))
-    guesses = best_guess(ridges, *products, images), best_guess(kernels, seen, target, images)
+    by_ridge = best_guess(ridges, products, wanted, images)
+    guesses = by_ridge, best_guess(kernels, seen, target, images)
     return float(min(np.mean((guess - truth) ** 2) for guess in guesses))
 
 

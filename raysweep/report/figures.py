@@ -24,7 +24,7 @@ from raysweep.records.results import Results
 
 LABELS = {
     "accuracy": "accuracy (validation)",
-    "attack_auc": "attack AUC (0.5 = a guess)",
+    "attack_auc": "attack AUC (a guess: about 0.5)",
     "inversion_mse": "inversion MSE (higher = rebuilt worse)",
     "epsilon": "epsilon spent",
     "train_seconds": "training time (s)",
