@@ -24,6 +24,8 @@ Counts = NDArray[np.float32]  # whole numbers, exact up to 2**24
 
 DRAWS = 400
 
+MANY_PAIRS = 12  # from which on no resample lacks the pairs whose scores are highest
+
 MOST_AT_ONCE = 4_000_000
 """Weights of a bootstrap that are held in memory at once."""
 
@@ -96,7 +98,8 @@ def _resampled_tprs(scores: Floats, inside: Bools, fpr: float, *, seed: int) -> 
     order = np.lexsort((tie_break, scores.ravel()))[::-1]
 
     wrong = np.cumsum(~inside.ravel()[order])
-    order = order[wrong <= 3 * fpr * total + 50]  # hardly a resample comes further
+    if n_models // 2 >= MANY_PAIRS:
+        order = order[wrong <= 3 * fpr * total + 50]  # hardly a resample comes further
     pair, example = order // n // 2, order % n
     members = inside.ravel()[order].astype(np.float32)
 

@@ -28,7 +28,14 @@ def parse_conditions(texts: Sequence[str], axes: Sequence[str] = ()) -> list[Con
 
     """
     columns = [*numeric_columns("trials"), *filter(is_own_key, axes)]
-    return [parse_condition(text, columns) for text in texts]
+    conditions = [parse_condition(text, columns) for text in texts]
+    if "seed" in axes and any(condition.column == "seed" for condition in conditions):
+        raise SpaceError(
+            "--where cannot name `seed`: this sweep varies it, and its seeds are averaged",
+            remedy="leave the condition out, or read one seed's trials in Python: "
+            "raysweep.load(DIR).trials",
+        )
+    return conditions
 
 
 OPERATORS: dict[str, Callable[[Any, float], Any]] = {

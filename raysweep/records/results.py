@@ -149,9 +149,10 @@ class Results:
         """
         trials = meeting(self.compared([condition.column for condition in where]), where)
         recipes = self.objectives.front(trials, everything=everything)["recipe"]
-        measured = self.measured()
-        ids = measured["trial_id"][measured["recipe"].isin(set(recipes))]
-        whole = average_seeds(self._with_recipes(self.rows(trials=set(ids))))
+        recipe_of_trial = self.measured().set_index("trial_id")["recipe"]
+        chosen = recipe_of_trial[recipe_of_trial.isin(set(recipes))]
+        rows = self.rows(trials=set(chosen.index))
+        whole = average_seeds(rows.assign(recipe=rows["trial_id"].map(chosen)))
         return whole.set_index("recipe", drop=False).loc[recipes].reset_index(drop=True)
 
 

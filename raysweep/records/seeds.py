@@ -37,9 +37,10 @@ def average_seeds(trials: pd.DataFrame) -> pd.DataFrame:
     if any of its trials has, and its inversion has converged if all have. Where no two trials share
     a recipe, ``trials`` is returned as it is.
     """
-    if not trials["recipe"].duplicated().any():
+    recipes = trials["recipe"].fillna(trials["trial_id"])  # older records have none
+    if not recipes.duplicated().any():
         return trials
-    groups = trials.groupby("recipe", sort=False, dropna=False)
+    groups = trials.groupby(recipes, sort=False)
     rows = [_average(group) for _, group in groups]
     return pd.DataFrame(rows).astype(trials.dtypes.to_dict(), errors="ignore")
 
@@ -55,7 +56,7 @@ def _average(group: pd.DataFrame) -> dict[str, Any]:
     for name in (name for name in MEANS if name in group):
         values = finished[name].to_numpy(dtype=float, na_value=np.nan)
         row[name] = float(np.mean(values))
-        if name in WITH_ENDS and f"{name}_low" in group and group[f"{name}_low"].notna().any():
+        if name in WITH_ENDS and f"{name}_low" in group and np.isfinite(values).all():
             _, low, high = intervals.of_mean(values)
             row[f"{name}_low"], row[f"{name}_high"] = max(0.0, low), min(1.0, high)
 

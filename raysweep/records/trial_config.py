@@ -62,7 +62,6 @@ class TrialConfig:
             "training": functools.partial(build, Training),
             "defences": Defences.parse,
             "attacks": Attacks.parse,
-            "measure": lambda given: build(Measure, given) if given else None,
         }
         blocks = {
             key: parse_block(document, key, parse)
@@ -70,6 +69,9 @@ class TrialConfig:
             else getattr(parsed, key)
             for key, parse in parsers.items()
         }
+        blocks["measure"] = None if parsed is None else parsed.measure
+        if document.get("measure") is not None:
+            blocks["measure"] = parse_block(document, "measure", functools.partial(build, Measure))
         try:
             blocks["defences"] = blocks["defences"].limit(blocks["training"])
         except SpaceError as error:

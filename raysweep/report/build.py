@@ -130,6 +130,8 @@ def _draw_curves(material: Material) -> Iterator[Picture]:
     scores = material.results.of("scores", material.picked)
     colours, curves, floor = charts.colours(material.picks), {}, 1.0
     for name, row in material.picks.items():
+        if row["models"] is not None:  # the scores are of one model, and the rates of all of them
+            continue
         attack_scores = scores[
             (scores["trial_id"] == row["trial_id"])
             & (scores["attack"] == row["strongest_attack"])

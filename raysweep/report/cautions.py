@@ -136,8 +136,9 @@ def _failures(trials: pd.DataFrame) -> list[str]:
 def _few(trials: pd.DataFrame) -> list[str]:
     """Return a warning for each figure that was measured on few examples."""
     lines = []
-    widths = (trials["attack_auc_high"] - trials["attack_auc_low"]).dropna() / 2
-    nonmembers = trials["n_nonmembers"].dropna()
+    alone = trials[trials["models"].isna()]  # the others are judged on a whole population
+    widths = (alone["attack_auc_high"] - alone["attack_auc_low"]).dropna() / 2
+    nonmembers = alone["n_nonmembers"].dropna()
     if len(widths) and len(nonmembers) and 0 < nonmembers.min() < FEW:
         lines.append(
             f"The attacks were judged on {counted(int(nonmembers.min()), 'nonmember')}, fewer than "

@@ -39,6 +39,9 @@ COLUMNS = (
     "started_at",
     "attack_seconds",
     *(f"n_{name}" for name in SPLITS),
+    "models",
+    "accuracy_low",
+    "accuracy_high",
     "attack_auc_low",
     "attack_auc_high",
     "attack_auc_null",
@@ -114,8 +117,14 @@ def percent(share: float) -> str:
 
 
 def accuracy_interval(row: Row) -> Interval | None:
-    """Return the exact 95 % interval of the validation accuracy; None if counts are missing."""
+    """Return the 95 % interval of the validation accuracy; None if counts are missing.
+
+    It is the recorded one where several models or seeds were measured, else the exact one.
+    """
     accuracy, n = row["accuracy"], row["n_validation"]
+    low, high = row.get("accuracy_low"), row.get("accuracy_high")
+    if accuracy is not None and low is not None and high is not None:
+        return Interval(float(accuracy), float(low), float(high))
     if accuracy is None or n is None or not (0 <= accuracy <= 1 <= n):
         return None
     return proportion(round(float(accuracy) * int(n)), int(n))

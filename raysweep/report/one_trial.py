@@ -112,6 +112,8 @@ def _print_recipe(
     console.print(_memberships(attacks))
     for line in _what_counts(record, attacks, config):
         print(line)
+    for line in _missing_rates(attacks[0].n_nonmembers):
+        print(line)
 
 
 WHAT_MSE_SAYS = (

@@ -121,9 +121,9 @@ def _glance(material: Material) -> Html:
         _note(
             "Least recognised and hardest to rebuild: among the configurations on the front that "
             f"are at most {points} less accurate than the most accurate one. Brackets hold 95 % "
-            "intervals; that of the AUC allows for the choice of the strongest attack. None allows "
-            "for the choice among trials, whose figures are the best of many on the same examples: "
-            "on fresh data expect a little less of each."
+            "intervals; that of the AUC of one seed allows for the choice of the strongest attack. "
+            "None allows for the choice among trials, whose figures are the best of many on the "
+            "same examples: on fresh data expect a little less of each."
         )
         if len(material.front)
         else "",

@@ -34,7 +34,7 @@ def promises(front: pd.DataFrame, n_trials: int) -> list[str]:
             "numbers say what these attacks found, and a stronger attack may find more."
         )
     sentences.append(
-        f"An epsilon is that of one run. Choosing among {counted(n_trials, 'trained model')} by "
+        f"An epsilon is that of one run. Choosing among {counted(n_trials, 'trial')} by "
         "their results is not covered by any of them."
     )
     sentences.append(

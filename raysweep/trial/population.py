@@ -25,8 +25,8 @@ def check_population(splits: Splits) -> None:
             f"`measure` needs as many outsiders as the {n:,} members, from dataset.nonmembers and "
             f"then dataset.pool{shared}",
             got=found,
-            remedy=f"lower dataset.members to at most {(n + found) // 2:,}, or enlarge "
-            "dataset.nonmembers or dataset.pool",
+            remedy=f"lower dataset.members to {found:,}, or enlarge dataset.nonmembers or "
+            "dataset.pool",
         )
 
 

@@ -1,12 +1,16 @@
 """Trials that differ only in their seed are one configuration."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import raysweep
+from raysweep.errors import SpaceError
 from raysweep.records.conditions import parse_conditions
 from raysweep.records.seeds import average_seeds
 
@@ -39,14 +43,6 @@ def test_figures_are_means_over_the_seeds_with_students_interval():
     half = 12.7062 * 0.01  # t of one degree of freedom x standard error
     ends = (first.attack_auc_low, first.attack_auc_high)
     assert ends == pytest.approx((0.55 - half, 0.55 + half), abs=1e-5)
-
-
-def test_the_interval_of_one_seeds_accuracy_does_not_stand_beside_the_mean():
-    averaged = average_seeds(trials(accuracy_low=0.7, accuracy_high=0.95))
-    half = 12.7062 * 0.05
-    assert averaged["accuracy_low"].iloc[0] == pytest.approx(0.85 - half, abs=1e-5)
-    unmeasured = average_seeds(trials(accuracy_low=None, accuracy_high=None))
-    assert unmeasured["accuracy_low"].isna().all()
 
 
 def test_a_recipe_that_collapsed_with_one_seed_has_collapsed():
@@ -83,3 +79,38 @@ def test_a_front_compares_the_means_over_the_seeds_of_a_stored_sweep():
 
     limits = parse_conditions([f"accuracy >= {best['accuracy'] - 1e-9}"], results.axes)
     assert len(results.front(where=limits)) == 1
+
+
+def test_older_records_without_a_recipe_stay_apart():
+    frame = trials(recipe=None)
+    assert average_seeds(frame) is frame
+
+
+def test_the_accuracy_of_several_seeds_has_students_interval_too():
+    averaged = average_seeds(trials(accuracy_low=None, accuracy_high=None))
+    assert averaged["accuracy_low"].tolist() == pytest.approx(
+        [0.85 - 12.7062 * 0.05, 0.86], abs=1e-5
+    )
+
+
+def test_a_front_of_one_seed_is_found_among_older_records_of_several(tmp_path):
+    """Whether seeds vary is a question about the sweep, and not about its front."""
+    shutil.copytree(STORED, tmp_path / "sweep")
+    (path,) = (tmp_path / "sweep/trials").glob("*.parquet")
+    table = pq.read_table(path)
+    rows = table.to_pandas()
+    worst = rows["accuracy"] == rows["accuracy"].min()
+    kept = (rows["seed"] == 0) | (worst & (rows["seed"] != 0))
+    if kept.sum() == (rows["seed"] == 0).sum():  # the worst trial is itself of seed 0
+        kept |= rows.index == rows.query("seed != 0")["accuracy"].idxmin()
+    pq.write_table(table.filter(pa.array(kept)), path)
+
+    front = raysweep.load(str(tmp_path / "sweep")).front()
+    assert set(front["seed"]) == {0}
+    assert front["recipe"].notna().all()
+
+
+def test_seeds_that_are_averaged_are_no_condition():
+    with pytest.raises(SpaceError, match=r"--where cannot name `seed`"):
+        parse_conditions(["seed == 1"], ["dropout", "seed"])
+    assert parse_conditions(["seed == 1"], ["dropout"])

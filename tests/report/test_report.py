@@ -221,7 +221,7 @@ def test_conditions_choose_what_is_shown_and_hide_no_warning(real, folder, tmp_p
     assert " of 2 trials " in page.text
     assert private.trial.trial_id[:8] not in page.text
     assert "The only trial with DP-SGD collapsed" in page.text
-    assert "Choosing among 3 trained models" in page.text
+    assert "Choosing among 3 trials" in page.text
 
 
 def test_all_puts_collapsed_models_on_the_page(real, folder, tmp_path, capsys):

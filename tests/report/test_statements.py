@@ -32,6 +32,7 @@ def trials(**columns):
         "attack_auc_low": [0.65, 0.48],
         "attack_auc_high": [0.75, 0.56],
         "attack_auc_null": 0.51,
+        "models": None,
         "attack_auc_null_high": 0.55,
         "inversion_mse_nonmembers": 0.04,
         "inversion_mse": [0.02, 0.03],

@@ -10,7 +10,7 @@ from conftest import SMALL
 from raysweep.attacks import metrics, recipe_metrics
 from raysweep.attacks.membership.likelihood_ratio import Lira, Rmia
 from raysweep.data import Splits
-from raysweep.errors import DataError
+from raysweep.errors import DataError, SpaceError
 from raysweep.space.parsing import parse_space
 from raysweep.training.packing import Packing
 from raysweep.trial.ensemble import scores_online
@@ -50,7 +50,7 @@ def test_the_population_is_the_members_and_as_many_outsiders_nonmembers_first(sp
 def test_too_few_outsiders_are_refused_before_training():
     small = MEASURED.replace("nonmembers: 60, pool: 200", "nonmembers: 60, pool: 50")
     small = small.replace("[loss, rmia, lira]", "[loss]")
-    rule = r"as many outsiders as the 120 members, .* got 110; lower dataset.members to at most 115"
+    rule = r"as many outsiders as the 120 members, .* got 110; lower dataset.members to 110"
     with pytest.raises(DataError, match=rule):
         run_trial(config(small))
 
@@ -180,3 +180,9 @@ def test_the_tpr_of_a_recipe_is_pooled_over_its_models():
     flat = metrics.tpr_at_fpr(scores.ravel(), inside.ravel(), 0.1, seed=3)
     assert pooled.tpr.value == flat.tpr.value
     assert pooled.tpr.low <= flat.tpr.low < flat.tpr.high <= pooled.tpr.high
+
+
+@pytest.mark.parametrize("given", ["{}", "0", "[]"])
+def test_a_measure_without_a_number_of_models_is_refused(given):
+    with pytest.raises(SpaceError, match="measure"):
+        parse_space(SMALL + f"measure: {given}\n", "a.yaml").config()
