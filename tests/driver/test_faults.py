@@ -119,7 +119,7 @@ def test_a_trial_that_uses_all_memory_is_killed_and_recorded_and_the_sweep_goes_
     monkeypatch.setenv("RAY_memory_usage_threshold", f"{threshold:.3f}")
     monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
     code, out, err = run("sweep", "hog.yaml", "--out", "out", cwd=folder)
-    assert (code, "1 trials, 1 failed" in out) == (1, True), err
+    assert (code, "1 trial, 1 failed" in out) == (1, True), err
     last = load(str(folder / "out")).trials.set_index("number").loc[1]
     assert "its machine failed 2 times" in last["error"]
     assert "killed due to the node running low on memory" in last["error"]

@@ -84,7 +84,7 @@ def test_a_long_tmpdir_and_a_home_that_cannot_be_written_are_no_obstacle(tmp_pat
     monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
     code, out, err = run("sweep", "small.yaml", "--out", "out", "--trials", "1", cwd=tmp_path)
     assert code == 0, err
-    assert "1 trials, 0 failed" in out
+    assert "1 trial, 0 failed" in out
 
 
 def test_what_keeps_ray_from_starting_is_told_with_what_helps():
