@@ -23,6 +23,10 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    def columns(self, name: str) -> dict[str, float]:
+        """Return the figure and its ends as the columns NAME, NAME_low and NAME_high."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+
 
 def proportion(successes: int, n: int, level: float = 0.95) -> Interval:
     """Return successes / n with its exact interval (Clopper & Pearson 1934).
@@ -50,14 +54,12 @@ def normal_quantile(level: float) -> float:
 
 
 def of_mean(figures: Floats, level: float = 0.95) -> Interval:
-    """Return the mean of ``figures`` (n,) with Student's interval; NaN ends for a single figure.
+    """Return the mean of at least two ``figures``, (n,), with Student's interval (1908).
 
     >>> [round(x, 3) for x in of_mean(np.array([0.0, 1.0, 2.0]))]
     [1.0, -1.484, 3.484]
     """
     n, mean = len(figures), float(np.mean(figures))
-    if n < 2:
-        return Interval(mean, np.nan, np.nan)
     half = float(special.stdtrit(n - 1, (1 + level) / 2) * np.std(figures, ddof=1) / np.sqrt(n))
     return Interval(mean, mean - half, mean + half)
 
@@ -114,11 +116,8 @@ def of_crossed_share(cells: Floats, level: float = 0.95, *, n: int | None = None
     default the columns, are wrong, the interval is at least that of a proportion of these.
     """
     mean, (variance, freedom) = min(max(float(cells.mean()), 0.0), 1.0), crossed_variance(cells)
-    low = high = mean
-    if 0 < mean < 1:
-        reach = float(special.stdtrit(freedom, (1 + level) / 2)) * np.sqrt(variance)
-        reach, odds = reach / (mean * (1 - mean)), special.logit(mean)
-        low, high = float(special.expit(odds - reach)), float(special.expit(odds + reach))
+    reach = float(special.stdtrit(freedom, (1 + level) / 2)) * np.sqrt(variance)
+    low, high = _of_log_odds(mean, reach)
 
     n = n or cells.shape[1]
     if min(mean, 1 - mean) * n < FEW:
@@ -137,7 +136,8 @@ def of_auc(members: Floats, nonmembers: Floats, level: float = 0.95) -> Interval
     5), which has a width even when the scores are separated.
     """
     area, n = float(members.mean()), min(len(members), len(nonmembers))
-    ends = _of_log_odds(area, _variance(members) + _variance(nonmembers), level)
+    error = np.sqrt(_variance(members) + _variance(nonmembers))
+    ends = _of_log_odds(area, normal_quantile(level) * error)
     if min(area, 1 - area) * n < FEW:
         wide = _newcombe(area, len(members), len(nonmembers), level)
         ends = min(ends[0], wide[0]), max(ends[1], wide[1])
@@ -151,12 +151,11 @@ def _variance(placements: Floats) -> float:
     return float(placements.var(ddof=1) / len(placements))
 
 
-def _of_log_odds(area: float, variance: float, level: float) -> tuple[float, float]:
-    """Return the interval that is symmetric on the scale of the log-odds of ``area``."""
-    if not 0 < area < 1:
-        return area, area
-    reach = normal_quantile(level) * np.sqrt(variance) / (area * (1 - area))
-    odds = special.logit(area)
+def _of_log_odds(share: float, reach: float) -> tuple[float, float]:
+    """Return the ends of ``share`` +- ``reach``, made symmetric on the scale of log-odds."""
+    if not 0 < share < 1:
+        return share, share
+    reach, odds = reach / (share * (1 - share)), special.logit(share)
     return float(special.expit(odds - reach)), float(special.expit(odds + reach))
 
 

@@ -43,10 +43,7 @@ def auc(scores: Floats, is_member: Bools) -> float:
     """
     if np.isnan(scores).any():
         raise NotFinite("an AUC needs scores that are numbers")
-    members, nonmembers = np.sort(scores[is_member]), np.sort(scores[~is_member])
-    below = np.searchsorted(nonmembers, members, side="left").sum()
-    up_to = np.searchsorted(nonmembers, members, side="right").sum()
-    return float((below + up_to) / 2 / len(members) / len(nonmembers))
+    return float(placements(scores, is_member)[0].mean())
 
 
 def roc(scores: Floats, is_member: Bools) -> tuple[Floats, Floats]:
@@ -183,16 +180,34 @@ def tpr_at_fpr(
     if n_nonmembers < nonmembers_for(fpr):
         return None
 
-    tie_break = np.random.default_rng(seed).random(len(scores))
-    falling = is_member[np.lexsort((tie_break, scores))[::-1]]
-    members_above = np.cumsum(falling, dtype=np.int64)[~falling]
-
-    allowed = int(np.floor(fpr * n_nonmembers + 1e-9))
-    hits = members_above[allowed] if allowed < n_nonmembers else n_members
-    rate = hits / n_members
-    low, high = intervals.of_tpr(members_above, n_members, fpr, level)
+    rate, allowed, above = _point(scores, is_member, fpr, seed=seed)
+    low, high = intervals.of_tpr(above, n_members, fpr, level)
     tpr = Interval(rate, min(low, rate), max(high, rate))
     return TprAtFpr(tpr=tpr, realised_fpr=allowed / n_nonmembers)
+
+
+def mean_tpr(scores: Floats, is_member: Bools, fpr: float, *, seed: int) -> float | None:
+    """Return the mean over models of :func:`tpr_at_fpr`, each with a threshold of its own.
+
+    ``scores`` and ``is_member`` are (models, n). It is None where it is for one of them.
+    """
+    if (~is_member).sum(axis=1).min() < nonmembers_for(fpr):
+        return None
+    pairs = zip(scores, is_member, strict=True)
+    return float(np.mean([_point(one, member, fpr, seed=seed)[0] for one, member in pairs]))
+
+
+def _point(
+    scores: Floats, is_member: Bools, fpr: float, *, seed: int
+) -> tuple[float, int, NDArray[np.int64]]:
+    """Return the TPR, its false positives, and how many members are above each nonmember."""
+    tie_break = np.random.default_rng(seed).random(len(scores))
+    falling = is_member[np.lexsort((tie_break, scores))[::-1]]
+    above = np.cumsum(falling, dtype=np.int64)[~falling]
+
+    allowed = int(np.floor(fpr * len(above) + 1e-9))
+    hits = above[allowed] if allowed < len(above) else falling.sum()
+    return float(hits / falling.sum()), allowed, above
 
 
 def relative_gap(

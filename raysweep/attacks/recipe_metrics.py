@@ -126,20 +126,6 @@ def _weights(n_pairs: int, n: int, *, at_once: int, seed: int) -> Iterator[tuple
         yield counts(n_pairs, draws), counts(n, draws)
 
 
-def tpr_by_model(scores: Floats, inside: Bools, fpr: float, *, seed: int) -> float | None:
-    """Return the mean over models of the TPR at each model's own threshold.
-
-    It is None where fewer than ten false positives of a single model are expected.
-    """
-    if scores.shape[1] // 2 < metrics.nonmembers_for(fpr):
-        return None
-    points = (
-        metrics.tpr_at_fpr(values, members, fpr, seed=seed)
-        for values, members in zip(scores, inside, strict=True)
-    )
-    return float(np.mean([point.tpr.value for point in points if point is not None]))
-
-
 def null_auc(
     scores: Sequence[Floats],
     *,

@@ -128,10 +128,8 @@ class Progress:
                 frame = average_seeds(pd.DataFrame(rows))
                 eligible = frame[self._objectives.eligible(frame)]
                 self._measured |= {BEST[name]: _best(eligible, name) for name in names}
-                size, volume = (
-                    len(self._objectives.front(frame)),
-                    self._objectives.hypervolume(frame),
-                )
+                size = len(self._objectives.front(frame))
+                volume = self._objectives.hypervolume(frame)
             self._measured |= {"front": str(size), "hypervolume": f"{volume:.5f}"}
         return self._measured
 

@@ -147,9 +147,10 @@ class Results:
         differ only in their seed are one row, the first of them, with the means of their figures
         and their number in a column ``seeds``. See :meth:`Objectives.front`.
         """
-        trials = meeting(self.compared([condition.column for condition in where]), where)
+        measured = self.measured([condition.column for condition in where])
+        trials = meeting(average_seeds(measured), where)
         recipes = self.objectives.front(trials, everything=everything)["recipe"]
-        recipe_of_trial = self.measured().set_index("trial_id")["recipe"]
+        recipe_of_trial = measured.set_index("trial_id")["recipe"]
         chosen = recipe_of_trial[recipe_of_trial.isin(set(recipes))]
         rows = self.rows(trials=set(chosen.index))
         whole = average_seeds(rows.assign(recipe=rows["trial_id"].map(chosen)))

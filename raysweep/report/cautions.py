@@ -15,7 +15,7 @@ from raysweep.records.columns import BASELINE
 from raysweep.records.conditions import Condition, joined
 from raysweep.records.objectives import REQUIREMENTS, Objectives
 from raysweep.records.results import records
-from raysweep.report.comparison import inversion_interval, overlap
+from raysweep.report.comparison import ends_of, overlap
 from raysweep.report.findings import leaks
 
 FEW = 200  # nonmembers or validation examples, below which small differences mean nothing
@@ -58,7 +58,7 @@ def warnings(
 def inversion_does_not_separate(front: pd.DataFrame) -> str:
     """Return a warning if the MSEs on the front differ by less than their intervals, else ""."""
     rows = [row for row in records(front) if row["inversion_mse"] is not None]
-    intervals = [inversion_interval(row) for row in rows]
+    intervals = [ends_of(row, "inversion_mse") for row in rows]
     pairs = itertools.combinations(intervals, 2)
     if len(rows) < 2 or None in intervals or not all(overlap(*pair) for pair in pairs):
         return ""
@@ -142,9 +142,8 @@ def _few(trials: pd.DataFrame) -> list[str]:
     if len(widths) and len(nonmembers) and 0 < nonmembers.min() < FEW:
         lines.append(
             f"The attacks were judged on {counted(int(nonmembers.min()), 'nonmember')}, fewer than "
-            f"{FEW}: "
-            f"an AUC is known to about ±{widths.median():.2f} only, and smaller differences mean "
-            "nothing."
+            f"{FEW}: an AUC is known to about ±{widths.median():.2f} only, and smaller differences "
+            "mean nothing."
         )
     validation = trials["n_validation"].dropna()
     if len(validation) and 0 < validation.min() < FEW:

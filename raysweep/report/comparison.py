@@ -92,14 +92,14 @@ def _beside(row: Row, base: Row) -> str:
 
 
 def _auc_beside(row: Row, base: Row) -> str:
-    if overlap(_auc_interval(row), _auc_interval(base)):
+    if overlap(ends_of(row, "attack_auc"), ends_of(base, "attack_auc")):
         return "which cannot be told apart from the undefended model's"
     return "which is less" if row["attack_auc"] < base["attack_auc"] else "which is more"
 
 
 def _inversion_beside(row: Row, base: Row) -> str:
     mse, other = inversion_text(row), inversion_text(base)
-    intervals = inversion_interval(row), inversion_interval(base)
+    intervals = ends_of(row, "inversion_mse"), ends_of(base, "inversion_mse")
     if overlap(*intervals):
         how = "as well as without a defence, as far as can be told"
     else:
@@ -108,19 +108,29 @@ def _inversion_beside(row: Row, base: Row) -> str:
     return f"and members are rebuilt {how} (MSE {mse} against {other}{note})"
 
 
-def inversion_interval(row: Row) -> tuple[float, float] | None:
-    """Return the 95 % interval of the MSE of rebuilt members; None if it is not recorded."""
-    low, high = row["inversion_mse_low"], row["inversion_mse_high"]
+def ends_of(row: Row, name: str) -> tuple[float, float] | None:
+    """Return the ends of the interval of a figure; None if it is not recorded."""
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
     return None if low is None or high is None else (low, high)
+
+
+def with_interval(
+    value: float | None, ends: tuple[float, float] | None, digits: int, *, fewer: int = 0
+) -> str:
+    """Return a figure with its interval in brackets, of ``fewer`` digits; empty without a figure.
+
+    >>> with_interval(0.584, (0.5234, 0.6431), 3, fewer=1)
+    '0.584 [0.52, 0.64]'
+    """
+    if value is None or ends is None:
+        return "" if value is None else f"{value:.{digits}f}"
+    low, high = (f"{end:.{digits - fewer}f}" for end in ends)
+    return f"{value:.{digits}f} [{low}, {high}]"
 
 
 def inversion_text(row: Row) -> str:
     """Return the MSE of rebuilt members, with its 95 % interval where one is recorded."""
-    if row["inversion_mse"] is None:
-        return ""
-    interval = inversion_interval(row)
-    text = f"{row['inversion_mse']:.4f}"
-    return text if interval is None else f"{text} [{interval[0]:.4f}, {interval[1]:.4f}]"
+    return with_interval(row["inversion_mse"], ends_of(row, "inversion_mse"), 4)
 
 
 def inversion_beside_floors(row: Row) -> str:
@@ -155,9 +165,7 @@ def auc_text(row: Row) -> str:
         return ""
     if row["collapsed"]:
         return f"{row['attack_auc']:.3f} collapsed"
-    if row["attack_auc_low"] is None:
-        return f"{row['attack_auc']:.3f}"
-    return f"{row['attack_auc']:.3f} [{row['attack_auc_low']:.2f}, {row['attack_auc_high']:.2f}]"
+    return with_interval(row["attack_auc"], ends_of(row, "attack_auc"), 3, fewer=1)
 
 
 def accuracy_text(row: Row) -> str:
@@ -175,11 +183,6 @@ def accuracy_text(row: Row) -> str:
 def _accuracy_interval(row: Row) -> tuple[float, float] | None:
     interval = findings.accuracy_interval(row)
     return None if interval is None else (interval.low, interval.high)
-
-
-def _auc_interval(row: Row) -> tuple[float, float] | None:
-    low, high = row["attack_auc_low"], row["attack_auc_high"]
-    return None if low is None or high is None else (low, high)
 
 
 def overlap(one: tuple[float, float] | None, other: tuple[float, float] | None) -> bool:

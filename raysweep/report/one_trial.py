@@ -17,7 +17,7 @@ from raysweep.data import Dataset, Splits
 from raysweep.records.columns import AttackRecord, EpochRecord, TrialRecord, TrialResult
 from raysweep.records.trial_config import TrialConfig
 from raysweep.report.cautions import DP_REMEDY
-from raysweep.report.comparison import auc_text
+from raysweep.report.comparison import auc_text, ends_of, with_interval
 from raysweep.report.output import as_json
 
 
@@ -125,15 +125,10 @@ WHAT_MSE_SAYS = (
 def _memberships(attacks: Sequence[AttackRecord]) -> Table:
     rate, percent = _least_fpr(attacks)
     table = _attack_table("AUC [95 %]", f"TPR at {percent} FPR [95 %]")
-    for a in attacks:
-        auc = _with_interval(a.auc, a.auc_low, a.auc_high)
-        tpr = _with_interval(*(getattr(a, f"{rate}{end}") for end in ("", "_low", "_high")))
-        table.add_row(a.attack, auc, tpr)
+    for row in map(dataclasses.asdict, attacks):
+        figures = (with_interval(row[name], ends_of(row, name), 3) for name in ("auc", rate))
+        table.add_row(row["attack"], *figures)
     return table
-
-
-def _with_interval(value: float | None, low: float | None, high: float | None) -> str:
-    return "" if value is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def _least_fpr(attacks: Sequence[AttackRecord]) -> tuple[str, str]:
@@ -181,8 +176,7 @@ def _inversions(attacks: Sequence[AttackRecord]) -> Table:
     names = ("layer", "MSE [95 %]", "nonmembers", "mean input", "class mean", "SSIM", "decoder")
     table = _attack_table(*names)
     for a in attacks:
-        mse = "" if a.mse is None else f"{a.mse:.4f}"
-        mse += "" if a.mse_low is None else f" [{a.mse_low:.4f}, {a.mse_high:.4f}]"
+        mse = with_interval(a.mse, ends_of(dataclasses.asdict(a), "mse"), 4)
         numbers = (a.mse_nonmembers, a.floor_mean, a.floor_label, a.ssim)
         cells = ["" if x is None else f"{x:.4f}" for x in numbers]
         table.add_row(a.attack, a.layer or "", mse, *cells, a.decoder or "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
 
@@ -17,9 +17,10 @@ from rich.text import Text
 from raysweep.config.plain_text import counted, one_line
 from raysweep.records.conditions import Condition, meeting
 from raysweep.records.pareto import leading
-from raysweep.records.results import Results
+from raysweep.records.results import Results, records
 from raysweep.records.summary import Summary
 from raysweep.report.cautions import collapsed_with_dp, empty_front
+from raysweep.report.comparison import auc_text
 from raysweep.report.findings import axis_values
 from raysweep.report.output import as_json
 
@@ -143,7 +144,7 @@ def _print_table(results: Results, front: pd.DataFrame, options: Sequence[str]) 
         short = short if ":" in name else name.rpartition(".")[2]
         heading = SHORT_HEADINGS.get(name, short.replace("_", " "))
         table.add_column(heading, justify="right", no_wrap=name == "attack_auc")
-    for _, row in shown.iterrows():
+    for row in records(shown):
         table.add_row(*(Text(_cell(name, row)) for name in names))
     console.print(table)
 
@@ -181,16 +182,14 @@ def _with_settings(results: Results, front: pd.DataFrame) -> pd.DataFrame:
 SHORT_HEADINGS = {"trial_id": "trial", "attack_auc": "attack AUC", "inversion_mse": "MSE"}
 
 
-def _cell(name: str, row: pd.Series[Any]) -> str:
+def _cell(name: str, row: Mapping[str, Any]) -> str:
     value = row[name]
     if name == "trial_id":
         return str(value)[:8]
     if isinstance(value, str):
         return one_line(value, most=40)
-    if pd.isna(value):
+    if value is None:
         return "-"
-    if name == "attack_auc" and not pd.isna(row["collapsed"]) and row["collapsed"]:
-        return f"{value:.3f} collapsed"
-    if name == "attack_auc" and not pd.isna(row["attack_auc_low"]):
-        return f"{value:.3f} [{row['attack_auc_low']:.2f}, {row['attack_auc_high']:.2f}]"
+    if name == "attack_auc":
+        return auc_text(row)
     return format(value, {"accuracy": ".3f", "inversion_mse": ".4f"}.get(name, ".3g"))

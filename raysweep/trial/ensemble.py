@@ -18,7 +18,7 @@ from raysweep.config import sub_seed
 from raysweep.data import Split, Splits
 from raysweep.records.trial_config import TrialConfig
 from raysweep.training import signals
-from raysweep.training.packing import MAX_MODELS, each_target
+from raysweep.training.packing import MAX_MODELS, Packing, each_target
 from raysweep.training.recipe import Recipe
 from raysweep.training.signals import Floats
 from raysweep.training.target import TrainedTarget
@@ -61,7 +61,8 @@ def train_ensemble(
 ) -> Ensemble:
     """Return an ensemble of ``config.measure.models`` models, of which ``target`` is the first.
 
-    At most MAX_MODELS models are in memory at once, and one where they are trained one by one.
+    At most MAX_MODELS models and their halves of the data are in memory at once, and one of each
+    where models are trained one by one.
     """
     assert config.measure is not None
     start, k = time.perf_counter(), config.measure.models
@@ -97,8 +98,12 @@ def _train(
     target: TrainedTarget,
 ) -> Iterator[TrainedTarget]:
     """Yield the models after the first, each trained on its half."""
-    for first in range(0, len(seeds), MAX_MODELS):
-        part = slice(first, first + MAX_MODELS)
+    half = examples.rows(np.flatnonzero(inside[1]))
+    packing = Packing(recipe, [half, half], seeds[:2], target.device)
+    at_once = MAX_MODELS if packing.is_faster else 1
+
+    for first in range(0, len(seeds), at_once):
+        part = slice(first, first + at_once)
         parts = [examples.rows(np.flatnonzero(row)) for row in inside[1:][part]]
         yield from each_target(recipe, parts, seeds=seeds[part], device=target.device)
 

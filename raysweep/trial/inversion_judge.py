@@ -17,7 +17,6 @@ from raysweep.attacks.contract import (
     Reconstruction,
     check_reconstruction,
 )
-from raysweep.attacks.intervals import Interval
 from raysweep.config import sub_seed
 from raysweep.config.own_class import naming
 from raysweep.data import Split, concatenate
@@ -182,9 +181,8 @@ def judge_inversion(
         decoder=rebuilt.decoder,
         n_members=len(subject.members),
         n_rebuilt=len(subject.labels),
-        mse=_mean(likeness.get("mse")),
         ssim=_mean(likeness.get("ssim")),
-        **control,
+        **{"mse": _mean(likeness.get("mse")), **control},
         floor_mean=floor_mean,
         floor_label=floor_label,
         converged=bool(likeness) and bool(rebuilt.converged.all()),
@@ -226,24 +224,20 @@ def _control_figures(
     rebuilt: Reconstruction, others: Reconstruction, subject: Examples
 ) -> dict[str, Any]:
     """Return the figures of the nonmembers, and the intervals over members and nonmembers."""
+    likeness = _likeness(others.images, subject.nonmembers)
+    errors = _likeness(rebuilt.images, subject.members).get("mse", np.empty(0))
+    control = likeness.get("mse", np.empty(0))
     figures: dict[str, Any] = {"n_nonmembers": len(subject.nonmembers)}
-    of_members = _likeness(rebuilt.images, subject.members)
-    of_nonmembers = _likeness(others.images, subject.nonmembers)
-    if len(subject.nonmembers):
-        figures["mse_nonmembers"] = _mean(of_nonmembers.get("mse"))
-        figures["ssim_nonmembers"] = _mean(of_nonmembers.get("ssim"))
+    if len(control):
+        figures["mse_nonmembers"] = _mean(control)
+        figures["ssim_nonmembers"] = _mean(likeness.get("ssim"))
 
-    errors, control = (x.get("mse", np.empty(0)) for x in (of_members, of_nonmembers))
-    ends: dict[str, Interval] = {}
     if len(errors) > 1:
-        ends["mse"] = intervals.of_mean(errors)
+        figures |= intervals.of_mean(errors).columns("mse")
     if len(control) > 1:
-        ends["mse_nonmembers"] = intervals.of_mean(control)
+        figures |= intervals.of_mean(control).columns("mse_nonmembers")
     if min(len(errors), len(control)) > 1:
-        ends["mse_gap"] = intervals.of_gap(control, errors)
-        figures["mse_gap"] = ends["mse_gap"].value
-    for name, interval in ends.items():
-        figures |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
+        figures |= intervals.of_gap(control, errors).columns("mse_gap")
     return figures
 
 
@@ -266,12 +260,7 @@ def _recognition_figures(
     if recognition is None:
         return {}
     rate = intervals.proportion(int((recognition.names == labels).sum()), len(labels))
-    return {
-        "recognition_rate": rate.value,
-        "recognition_rate_low": rate.low,
-        "recognition_rate_high": rate.high,
-        "recogniser_accuracy": recognition.accuracy,
-    }
+    return rate.columns("recognition_rate") | {"recogniser_accuracy": recognition.accuracy}
 
 
 def floors(pool: Split, subject: Subject) -> tuple[float, float]:

@@ -79,27 +79,25 @@ def judge_membership(
 
 def _figures(scores: Scores, truth: NDArray[np.bool_], *, seed: int) -> dict[str, Any]:
     values = scores.values.astype(np.float64)
-    area = metrics.auc_interval(values, truth)
-    figures: dict[str, Any] = {
-        "auc": area.value,
-        "auc_low": area.low,
-        "auc_high": area.high,
-        "advantage_oracle": metrics.advantage_oracle(values, truth),
-    }
-
+    figures: dict[str, Any] = metrics.auc_interval(values, truth).columns("auc")
+    figures["advantage_oracle"] = metrics.advantage_oracle(values, truth)
     if scores.threshold is not None:
-        gap = metrics.advantage(values, truth, scores.threshold)
-        figures |= {"advantage": gap.value, "advantage_low": gap.low, "advantage_high": gap.high}
+        figures |= metrics.advantage(values, truth, scores.threshold).columns("advantage")
     if scores.distances is not None:
         figures |= _distance_figures(scores.distances, truth, seed=seed)
 
     for label, fpr in FPRS.items():
         point = metrics.tpr_at_fpr(values, truth, fpr, seed=sub_seed(seed, "ties"))
-        if point is not None:
-            key = f"tpr_at_fpr_{label}"
-            figures |= {key: point.tpr.value, f"{key}_low": point.tpr.low}
-            figures |= {f"{key}_high": point.tpr.high, f"{key}_realised_fpr": point.realised_fpr}
+        figures |= rate_columns(label, point)
     return figures
+
+
+def rate_columns(label: str, point: metrics.TprAtFpr | None) -> dict[str, float]:
+    """Return the columns of a true-positive rate, none where it is unknown."""
+    if point is None:
+        return {}
+    key = f"tpr_at_fpr_{label}"
+    return point.tpr.columns(key) | {f"{key}_realised_fpr": point.realised_fpr}
 
 
 def _distance_figures(
@@ -118,7 +116,6 @@ def _distance_figures(
         nonmembers = distances.values[chosen & ~truth]
         if len(members) and len(nonmembers):
             gap = metrics.relative_gap(members, nonmembers, seed=sub_seed(seed, "gap", kind))
-            figures |= {f"{kind}_members": float(members.mean()), f"{kind}_gap": gap.value}
+            figures |= {f"{kind}_members": float(members.mean())} | gap.columns(f"{kind}_gap")
             figures |= {f"{kind}_nonmembers": float(nonmembers.mean())}
-            figures |= {f"{kind}_gap_low": gap.low, f"{kind}_gap_high": gap.high}
     return figures

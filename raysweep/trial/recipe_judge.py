@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-import numpy as np
-
 from raysweep.attacks import LIKELIHOOD_RATIOS, intervals, recipe_metrics
-from raysweep.attacks.metrics import advantage_oracle
+from raysweep.attacks.metrics import advantage_oracle, mean_tpr
 from raysweep.config import sub_seed
 from raysweep.data import Splits
 from raysweep.records.columns import AttackRecord
@@ -19,7 +18,8 @@ from raysweep.records.trial_config import TrialConfig
 from raysweep.training.recipe import Recipe
 from raysweep.training.target import TrainedTarget
 from raysweep.trial.ensemble import Ensemble, Judged, train_ensemble
-from raysweep.trial.membership_judge import FPRS, parameters_json
+from raysweep.trial.membership_judge import FPRS, parameters_json, rate_columns
+from raysweep.trial.verdict import auc_that_counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ def judge_recipe(
         return OfRecipe()
     ensemble = train_ensemble(config, splits, recipe, target)
     rows = [_row(config, ensemble, name, judged) for name, judged in ensemble.attacks.items()]
-    return OfRecipe(attacks=tuple(rows), figures=trial_figures(config, ensemble))
+    return OfRecipe(attacks=tuple(rows), figures=trial_figures(config, ensemble, rows))
 
 
 def _row(config: TrialConfig, ensemble: Ensemble, name: str, judged: Judged) -> AttackRecord:
@@ -61,73 +61,48 @@ def _row(config: TrialConfig, ensemble: Ensemble, name: str, judged: Judged) -> 
 
 def _figures(judged: Judged, ensemble: Ensemble, *, seed: int) -> dict[str, Any]:
     scores, inside = judged.scores, ensemble.inside
-    area = recipe_metrics.mean_auc(scores, inside)
-    figures: dict[str, Any] = {
-        "auc": area.value,
-        "auc_low": area.low,
-        "auc_high": area.high,
-        "advantage_oracle": advantage_oracle(scores.ravel(), inside.ravel()),
-    }
-
+    figures: dict[str, Any] = recipe_metrics.mean_auc(scores, inside).columns("auc")
+    figures["advantage_oracle"] = advantage_oracle(scores.ravel(), inside.ravel())
     if judged.thresholds is not None:
         gap = recipe_metrics.mean_advantage(scores, inside, judged.thresholds)
-        figures |= {"advantage": gap.value, "advantage_low": gap.low, "advantage_high": gap.high}
+        figures |= gap.columns("advantage")
 
     for label, fpr in FPRS.items():
-        key, point = (
-            f"tpr_at_fpr_{label}",
-            recipe_metrics.pooled_tpr(scores, inside, fpr, seed=seed),
-        )
-        if point is not None:
-            figures |= {key: float(point.tpr.value), f"{key}_low": point.tpr.low}
-            figures |= {f"{key}_high": point.tpr.high, f"{key}_realised_fpr": point.realised_fpr}
-        figures[f"{key}_by_model"] = recipe_metrics.tpr_by_model(scores, inside, fpr, seed=seed)
+        point = recipe_metrics.pooled_tpr(scores, inside, fpr, seed=seed)
+        by_model = mean_tpr(scores, inside, fpr, seed=seed)
+        figures |= rate_columns(label, point) | {f"tpr_at_fpr_{label}_by_model": by_model}
     return figures
 
 
-def trial_figures(config: TrialConfig, ensemble: Ensemble) -> dict[str, Any]:
-    """Return the columns of ``trials`` that are of the recipe."""
+def trial_figures(
+    config: TrialConfig, ensemble: Ensemble, attacks: Sequence[AttackRecord]
+) -> dict[str, Any]:
+    """Return the columns of ``trials`` that are of the recipe, given the rows of its attacks."""
     by_model = ensemble.is_right_on_validation.mean(axis=1)
     accuracy = intervals.of_crossed_share(ensemble.is_right_on_validation.astype(float))
     return {
         "models": len(ensemble.inside),
         "population": ensemble.inside.shape[1],
-        "accuracy": accuracy.value,
-        "accuracy_low": accuracy.low,
-        "accuracy_high": accuracy.high,
+        **accuracy.columns("accuracy"),
         "accuracies": json.dumps(by_model.tolist()),
         "train_accuracy": float(ensemble.is_right[ensemble.inside].mean()),
         "model_seeds": json.dumps(ensemble.seeds),
         "ensemble_seconds": ensemble.seconds,
-        **_strongest(config, ensemble),
+        **_strongest(config, ensemble, attacks),
     }
 
 
-def _strongest(config: TrialConfig, ensemble: Ensemble) -> dict[str, Any]:
-    """Return the AUC that counts; the interval of the strongest of k is at level 1 - 0.05 / k."""
-    counted = [name for name in config.attacks.counted if name in ensemble.attacks]
-    if not counted:
+def _strongest(
+    config: TrialConfig, ensemble: Ensemble, attacks: Sequence[AttackRecord]
+) -> dict[str, Any]:
+    counted = config.attacks.counted
+    aucs = {r.attack: r.auc for r in attacks if r.attack in counted and r.auc is not None}
+    if not aucs:
         return {}
-    inside, choice = ensemble.inside, config.attacks.attack_auc
-    scores = {name: ensemble.attacks[name].scores for name in counted}
-    areas = {name: recipe_metrics.mean_auc(one, inside).value for name, one in scores.items()}
-    winner = max(areas, key=lambda name: areas[name])
-
-    area = recipe_metrics.mean_auc(
-        list(scores.values()) if choice == "mean" else scores[winner],
-        inside,
-        level=1 - 0.05 / (len(areas) if choice == "strongest" else 1),
+    return auc_that_counts(
+        config,
+        aucs,
+        {name: ensemble.attacks[name].scores for name in aucs},
+        interval=partial(recipe_metrics.mean_auc, inside=ensemble.inside),
+        null=partial(recipe_metrics.null_auc, seed=sub_seed(config.seed, "ensemble", "null")),
     )
-    choose, seed = (
-        np.mean if choice == "mean" else np.max,
-        sub_seed(config.seed, "ensemble", "null"),
-    )
-    null, null_high = recipe_metrics.null_auc(list(scores.values()), choose=choose, seed=seed)
-    return {
-        "attack_auc": area.value,
-        "attack_auc_low": area.low,
-        "attack_auc_high": area.high,
-        "attack_auc_null": null,
-        "attack_auc_null_high": null_high,
-        "strongest_attack": None if choice == "mean" else winner,
-    }

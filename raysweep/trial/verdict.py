@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import inf, sqrt
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysweep.attacks import metrics
+from raysweep.attacks.intervals import Interval
 from raysweep.config import sub_seed
 from raysweep.records.columns import AttackRecord, ScoreRows
 from raysweep.records.trial_config import TrialConfig
+from raysweep.training.signals import Floats
 
 if TYPE_CHECKING:
     from raysweep.training.recipe import PrivacySpent
@@ -53,25 +56,40 @@ def strongest_membership(
     if not aucs:
         return {}
 
-    choice = config.attacks.attack_auc
-    winner = max(aucs, key=lambda name: aucs[name]) if choice == "strongest" else choice
-    judged = [rows[name].score for name in aucs]
     member = rows[next(iter(aucs))].member
-    area = metrics.auc_interval(
-        judged if choice == "mean" else rows[winner].score,
-        member,
-        level=1 - 0.05 / (len(aucs) if choice == "strongest" else 1),
+    return auc_that_counts(
+        config,
+        aucs,
+        {name: rows[name].score for name in aucs},
+        interval=partial(metrics.auc_interval, is_member=member),
+        null=partial(metrics.null_auc, is_member=member, seed=sub_seed(config.seed, "null")),
     )
-    seed = sub_seed(config.seed, "null")
-    choose = np.mean if choice == "mean" else np.max
-    null, null_high = metrics.null_auc(judged, member, choose=choose, seed=seed)
+
+
+def auc_that_counts(
+    config: TrialConfig,
+    aucs: Mapping[str, float],
+    scores: Mapping[str, Floats],
+    *,
+    interval: Callable[..., Interval],
+    null: Callable[..., tuple[float, float]],
+) -> dict[str, Any]:
+    """Return the columns of the AUC that counts, by the ``aucs`` and ``scores`` of each attack.
+
+    ``interval`` measures the scores of one attack, or the mean of several, at a ``level``. ``null``
+    measures what several attacks reach by chance, of which it is told how to ``choose``.
+    """
+    is_mean = config.attacks.attack_auc == "mean"
+    winner, judged = max(aucs, key=lambda name: aucs[name]), [scores[name] for name in aucs]
+    area = interval(
+        judged if is_mean else scores[winner], level=0.95 if is_mean else 1 - 0.05 / len(aucs)
+    )
+    mean, high = null(judged, choose=np.mean if is_mean else np.max)
     return {
-        "attack_auc": area.value,
-        "attack_auc_low": area.low,
-        "attack_auc_high": area.high,
-        "attack_auc_null": null,
-        "attack_auc_null_high": null_high,
-        "strongest_attack": None if choice == "mean" else winner,
+        **area.columns("attack_auc"),
+        "attack_auc_null": mean,
+        "attack_auc_null_high": high,
+        "strongest_attack": None if is_mean else winner,
     }
 
 

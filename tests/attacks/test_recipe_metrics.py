@@ -19,7 +19,7 @@ def test_a_memoriser_is_found_out_completely():
     assert recipe_metrics.mean_auc(scores, inside).value == 1
     assert 0.98 < recipe_metrics.mean_auc(scores, inside).low < 1
     assert recipe_metrics.pooled_tpr(scores, inside, 0.01, seed=0).tpr.value == 1
-    assert recipe_metrics.tpr_by_model(scores, inside, 0.1, seed=0) == 1
+    assert metrics.mean_tpr(scores, inside, 0.1, seed=0) == 1
 
 
 def test_the_auc_is_the_mean_of_the_models_aucs_with_ties_as_one_half():
@@ -72,7 +72,7 @@ def test_ten_false_positives_are_counted_over_all_decisions():
     scores = rng.normal(size=inside.shape)
     assert recipe_metrics.pooled_tpr(scores, inside, 0.1, seed=0) is not None
     assert recipe_metrics.pooled_tpr(scores, inside, 0.01, seed=0) is None
-    assert recipe_metrics.tpr_by_model(scores, inside, 0.1, seed=0) is None
+    assert metrics.mean_tpr(scores, inside, 0.1, seed=0) is None
 
 
 def test_the_advantage_is_the_mean_of_the_models_at_their_own_thresholds():

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from raysweep.attacks.inversion.decoder import Decoder
-from raysweep.attacks.inversion.ridge import FeatureMap, solve
+from raysweep.attacks.inversion.ridge import FeatureMap, errors_of_penalties, solve
 
 MOST_EXACT = 2000  # rows up to which the kernel's whole matrix is solved
 
@@ -90,15 +90,16 @@ def choose(x: Tensor, y: Tensor, fitted: Tensor) -> Choice:
     for width in WIDTHS:
         gamma = width / x.shape[1]
         kernel = squares.mul(-gamma).exp_()
-
-        # One eigendecomposition serves every strength.
-        values, vectors = torch.linalg.eigh(kernel[fitted])
-        rotated_right, rotated_rows = vectors.T @ (y[fitted] - mean), kernel[~fitted] @ vectors
-        for strength in STRENGTHS:
-            shrunk = rotated_right / (values.clamp_min(0) + strength)[:, None]
-            guess = (rotated_rows @ shrunk).add_(mean).clamp_(0, 1)
-            error = float(guess.sub_(y[~fitted]).square_().mean())
-            choices.append(Choice(error, gamma, strength))
+        errors = errors_of_penalties(
+            kernel[fitted],
+            y[fitted] - mean,
+            kernel[~fitted],
+            STRENGTHS,
+            mean=mean,
+            truth=y[~fitted],
+        )
+        pairs = zip(errors, STRENGTHS, strict=True)
+        choices += [Choice(error, gamma, strength) for error, strength in pairs]
 
     return min(choices)
 

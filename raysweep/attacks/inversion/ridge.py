@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -86,17 +87,32 @@ def _held_out_errors(
         gram, rows = gram - held_out.T @ held_out, held_out
         right = x[fitted].T @ (y[fitted] - mean)
 
-    # One eigendecomposition serves every strength.
+    penalties = [strength * float(gram.trace()) / x.shape[1] + JITTER for strength in STRENGTHS]
+    return errors_of_penalties(gram, right, rows, penalties, mean=mean, truth=y[~fitted])
+
+
+def errors_of_penalties(
+    gram: Tensor,
+    right: Tensor,
+    rows: Tensor,
+    penalties: Sequence[float],
+    *,
+    mean: Tensor,
+    truth: Tensor,
+) -> list[float]:
+    """Return the error on some rows of rows @ (gram + penalty)^-1 @ right + mean, for each penalty.
+
+    ``truth`` (rows, pixels) is in [0, 1]. One eigendecomposition of ``gram`` serves all penalties.
+    """
     values, vectors = torch.linalg.eigh(gram)
     values = values.clamp_min(0)
     rotated_right, rotated_rows = vectors.T @ right, rows @ vectors
 
     errors = []
-    for strength in STRENGTHS:
-        penalty = strength * values.sum() / x.shape[1]
-        shrunk = rotated_right / (values + penalty + JITTER)[:, None]
+    for penalty in penalties:
+        shrunk = rotated_right / (values + penalty)[:, None]
         guess = (rotated_rows @ shrunk).add_(mean).clamp_(0, 1)
-        errors.append(float(guess.sub_(y[~fitted]).square_().mean()))
+        errors.append(float(guess.sub_(truth).square_().mean()))
     return errors
 
 
