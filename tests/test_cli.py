@@ -219,7 +219,7 @@ UNFIT = {
     "too few outsiders for a recipe": (
         "pool: 200, validation: 100, test: 100}\n",
         "pool: 50, validation: 100, test: 100}\nmeasure: {models: 4}\n",
-        "lower dataset.members to at most 115, or enlarge dataset.nonmembers or dataset.pool",
+        "lower dataset.members to 110, or enlarge dataset.nonmembers or dataset.pool",
     ),
     "shadows with a small pool": (
         "pool: 200, validation: 100, test: 100}\n",
