@@ -221,6 +221,17 @@ UNFIT = {
         "pool: 50, validation: 100, test: 100}\nmeasure: {models: 4}\n",
         "lower dataset.members to 110, or enlarge dataset.nonmembers or dataset.pool",
     ),
+    "a rate that so few nonmembers cannot show": (
+        "\nseed:",
+        "\nobjectives: {tpr_at_fpr_0.1: min}\nseed:",
+        "objective 'tpr_at_fpr_0_1' needs at least 100 decisions on nonmembers, got 60; set "
+        "measure.models to at least 4, or enlarge dataset.nonmembers",
+    ),
+    "a tail of too few members": (
+        "\nseed:",
+        "\nobjectives: {tail: min}\nseed:",
+        "objective 'tail' needs at least 500 decisions on members, got 120; enlarge",
+    ),
     "shadows with a small pool": (
         "pool: 200, validation: 100, test: 100}\n",
         "pool: 170, validation: 100, test: 100}\nscenarios: {all: {attacks.membership: [[shadow]]}}\n",

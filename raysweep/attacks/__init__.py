@@ -53,6 +53,10 @@ INVERSION: dict[str, type[Any]] = {"activation_decoder": ActivationDecoder, "mi_
 
 DEFAULT_KNOWN_SHARE = 0.5
 
+DEFAULT_PRIOR = 0.01
+"""The share of members among those whom an attacker asks about: one in a hundred."""
+
+
 DEFAULT_ATTACKS: dict[str, Any] = {
     "membership": ["max_posterior", "loss", "entropy", "shadow", "rmia"],
     "inversion": {"activation_decoder": {"layers": ["output"]}},
@@ -66,7 +70,8 @@ class Attacks:
     ``attack_auc`` is "strongest", "mean" or the name of a membership attack. ``inversion_mse`` is
     the layer whose reconstruction error counts, None if only whole classes are rebuilt.
     ``known_share``, in (0, 1), is the share of members and of nonmembers whose status attackers
-    know, None if no attack uses it.
+    know, None if no attack uses it. ``prior``, in (0, 1), is the share of members among those whom
+    an attacker asks about, of which the column ``ppv`` is made.
     """
 
     membership: Mapping[str, MembershipAttack]
@@ -74,6 +79,7 @@ class Attacks:
     attack_auc: str
     inversion_mse: str | None
     known_share: float | None = None
+    prior: float = DEFAULT_PRIOR
 
     @classmethod
     def parse(cls, settings: Mapping[str, Any]) -> Attacks:
@@ -97,18 +103,21 @@ class Attacks:
             attack_auc=_parse_attack_auc(given, membership),
             inversion_mse=_parse_inversion_mse(given, inversion),
             known_share=_parse_known_share(given, membership),
+            prior=_parse_share(given.get("prior", DEFAULT_PRIOR), "prior"),
         )
 
     @functools.cached_property
     def settings(self) -> dict[str, Any]:
         """The whole ``attacks`` block as plain values, every default filled in."""
         share = {} if self.known_share is None else {"known_share": self.known_share}
+        prior = {} if self.prior == DEFAULT_PRIOR else {"prior": self.prior}
         return {
             "membership": {name: _parameters(attack) for name, attack in self.membership.items()},
             "inversion": {name: _parameters(attack) for name, attack in self.inversion.items()},
             "attack_auc": self.attack_auc,
             "inversion_mse": self.inversion_mse,
             **share,
+            **prior,
         }
 
     @property
@@ -123,6 +132,14 @@ class Attacks:
         """The membership attacks that an ensemble of models can be judged by."""
         kinds = (*BY_LOGITS, *LIKELIHOOD_RATIOS)
         return {name: attack for name, attack in self.membership.items() if type(attack) in kinds}
+
+    def with_threshold(self, *, of_recipe: bool) -> list[str]:
+        """Return the counted attacks that predict membership by a threshold of their own."""
+        if of_recipe:
+            kinds: tuple[type[Any], ...] = (Loss, *LIKELIHOOD_RATIOS)
+            return [n for n in self.counted if isinstance(self.membership[n], kinds)]
+        without = (MaxPosterior, Entropy, Lira, Dtc)
+        return [n for n in self.counted if not isinstance(self.membership[n], without)]
 
     def check_recipe(self) -> None:
         """Raise :class:`SpaceError` unless ``attack_auc`` can be that of an ensemble of models."""
@@ -225,8 +242,11 @@ def _parse_known_share(given: Mapping[str, Any], membership: Mapping[str, Any]) 
         rule = f"`known_share` needs an attack that uses known members ({names})"
         raise SpaceError(rule, place=["known_share"])
 
-    share = given.get("known_share", DEFAULT_KNOWN_SHARE)
-    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1:
-        rule = "`known_share` must be between 0 and 1"
-        raise SpaceError(rule, got=share, place=["known_share"])
-    return float(share)
+    return _parse_share(given.get("known_share", DEFAULT_KNOWN_SHARE), "known_share")
+
+
+def _parse_share(given: Any, name: str) -> float:
+    """Return a share between 0 and 1, both excluded."""
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < 1:
+        raise SpaceError(f"`{name}` must be between 0 and 1", got=given, place=[name])
+    return float(given)

@@ -20,6 +20,12 @@ from raysweep.training.signals import Floats
 
 Bools = NDArray[np.bool_]
 
+FPRS = {"0_001": 0.001, "0_01": 0.01, "0_1": 0.1}
+"""End of a column's name -> the false-positive rate at which it is measured."""
+
+TAIL_FNR = 0.02
+"""The share of members that may lie beyond the tail of their losses."""
+
 TPR_NEEDS = 10  # false positives that are expected where a true-positive rate is measured
 
 
@@ -184,6 +190,35 @@ def tpr_at_fpr(
     low, high = intervals.of_tpr(above, n_members, fpr, level)
     tpr = Interval(rate, min(low, rate), max(high, rate))
     return TprAtFpr(tpr=tpr, realised_fpr=allowed / n_nonmembers)
+
+
+def ppv(tpr: float, fpr: float, prior: float) -> float:
+    """Return the share of members among those called members (Jayaraman et al. 2021).
+
+    ``prior``, in (0, 1), is the share of members among all that an attacker asks about.
+
+    >>> round(ppv(0.05, 0.001, prior=0.01), 3)
+    0.336
+    """
+    hits = prior * tpr
+    return hits / (hits + (1 - prior) * fpr)
+
+
+def tail(odds: Floats, is_member: Bools, *, seed: int, level: float = 0.95) -> Interval | None:
+    """Return the share of nonmembers whose loss is beyond that of all but TAIL_FNR of the members.
+
+    ``odds`` are the log-odds of the labels, which fall as the loss rises. Training takes members
+    out of the tail of high losses, so that the figure rises with leakage and needs no reference
+    models (Dodd et al. 2025). It is TAIL_FNR by chance. Return None with too few members, see
+    :func:`tpr_at_fpr`.
+    """
+    point = tpr_at_fpr(-odds, ~is_member, TAIL_FNR, seed=seed, level=level)
+    return None if point is None else point.tpr
+
+
+def tail_share(odds: Floats, is_member: Bools, *, seed: int) -> float:
+    """Return the :func:`tail` without an interval, with however few members."""
+    return _point(-odds, ~is_member, TAIL_FNR, seed=seed)[0]
 
 
 def mean_tpr(scores: Floats, is_member: Bools, fpr: float, *, seed: int) -> float | None:

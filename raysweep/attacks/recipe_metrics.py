@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from raysweep.attacks import intervals, metrics
 from raysweep.attacks.intervals import Interval
@@ -66,6 +67,18 @@ def _by_pair(cells: Floats) -> Floats:
     """Return the means (K / 2, n) of the cells of two models that belong together."""
     pairs: Floats = (cells[0::2] + cells[1::2]) / 2
     return pairs
+
+
+def success(scores: Floats, inside: Bools) -> Floats:
+    """Return how well each example's membership shows, (n,): the AUC of its own K scores.
+
+    It is the share of pairs of a model that was trained on the example and one that was not in
+    which the first has the higher score: 1 where all models give it away, 0.5 on average by chance.
+    """
+    half = len(scores) // 2
+    ranks = stats.rankdata(scores, axis=0)
+    areas: Floats = (np.where(inside, ranks, 0).sum(axis=0) / half - (half + 1) / 2) / half
+    return areas
 
 
 def pooled_tpr(

@@ -42,7 +42,9 @@ def check_space(space: Space, check: Check, *, only_here: bool = False) -> dict[
             key = deal_key(dataset, config.seed)
             if key not in loaded:
                 loaded[key] = data.load(dataset, seed=config.seed)
-        check(config, loaded[deal_key(config.dataset, config.seed)])
+        splits = loaded[deal_key(config.dataset, config.seed)]
+        check(config, splits)
+        preflight.check_objectives(space.objectives.names, config, splits)
 
     check_one(space.baseline())
     mistakes: list[tuple[RaysweepError, Sequence[str]]] = []

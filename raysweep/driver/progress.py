@@ -21,10 +21,10 @@ from raysweep.records.seeds import average_seeds
 
 REFRESH = 0.5  # seconds between redraws of the live table
 
-BEST = {
-    "accuracy": "best accuracy",
-    "attack_auc": "least attack AUC",
-    "inversion_mse": "highest inversion MSE",
+BEST = {"accuracy": "best accuracy"} | {
+    name: f"{'least' if objective.direction == 'min' else 'highest'} {objective.label}"
+    for name, objective in OBJECTIVES.items()
+    if name not in ("accuracy", "epsilon", "train_seconds")
 }
 """Objective -> the name of its best figure so far. Each may come from another trial."""
 
@@ -139,5 +139,5 @@ def _best(trials: pd.DataFrame, name: str) -> str:
     values = trials[name].dropna()
     if values.empty:
         return "-"
-    best = values.max() if OBJECTIVES[name] == "max" else values.min()
+    best = values.max() if OBJECTIVES[name].direction == "max" else values.min()
     return f"{best:.{4 if name == 'inversion_mse' else 3}f}"

@@ -12,7 +12,7 @@ import pandas as pd
 from raysweep.config.registry import suggestion
 from raysweep.errors import SpaceError, StoreError
 from raysweep.records.conditions import Condition
-from raysweep.records.objectives import OBJECTIVES, Objectives
+from raysweep.records.objectives import OBJECTIVES, Objectives, column_name
 from raysweep.records.results import records
 
 
@@ -42,6 +42,7 @@ def choose(
         StoreError: no trial is eligible.
 
     """
+    by = column_name(by)
     if by not in OBJECTIVES:
         raise SpaceError(f"--by {by!r} is not an objective{suggestion(by, OBJECTIVES)}")
     eligible = objectives.eligible(trials, everything=everything)
@@ -50,7 +51,7 @@ def choose(
         raise StoreError("no trial can be chosen: all failed, collapsed or did not converge")
 
     values = Objectives.of(by).comparable(fit)[:, 0]
-    losses = -values if OBJECTIVES[by] == "max" else values
+    losses = -values if OBJECTIVES[by].direction == "max" else values
     meets, shortfall = np.ones(len(fit), dtype=bool), np.zeros(len(fit))
     for condition in conditions:
         meets &= condition.fits(fit)

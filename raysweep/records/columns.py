@@ -59,6 +59,28 @@ class TrialRecord:
     attack_auc_null: float | None = None
     attack_auc_null_high: float | None = None
     strongest_attack: str | None = None
+    tpr_at_fpr_0_001: float | None = None  # of the attack that finds most there, as the next two
+    tpr_at_fpr_0_001_low: float | None = None
+    tpr_at_fpr_0_001_high: float | None = None
+    tpr_at_fpr_0_01: float | None = None
+    tpr_at_fpr_0_01_low: float | None = None
+    tpr_at_fpr_0_01_high: float | None = None
+    tpr_at_fpr_0_1: float | None = None
+    tpr_at_fpr_0_1_low: float | None = None
+    tpr_at_fpr_0_1_high: float | None = None
+    advantage: float | None = None
+    advantage_low: float | None = None
+    advantage_high: float | None = None
+    ppv: float | None = None
+    ppv_low: float | None = None
+    ppv_high: float | None = None
+    ppv_fpr: float | None = None
+    tail: float | None = None
+    tail_low: float | None = None
+    tail_high: float | None = None
+    always_found: float | None = None  # of the recipe, as the next two
+    always_found_low: float | None = None
+    always_found_high: float | None = None
     inversion_mse: float | None = None
     inversion_mse_low: float | None = None
     inversion_mse_high: float | None = None
@@ -192,6 +214,7 @@ class EpochRecord:
     collapsed: bool | None = None
     train_seconds: float | None = None
     attack_auc: float | None = None
+    tail: float | None = None
     inversion_mse: float | None = None
     inversion_floor: float | None = None
     rung_seconds: float | None = None
@@ -206,6 +229,7 @@ class ScoreRows:
     member: NDArray[np.bool_]
     score: NDArray[np.float64]
     reached: NDArray[np.bool_] | None = None  # whether a distance was found, where one is measured
+    threshold: float | None = None  # the attack's own, which is not stored
 
 
 @dataclass(frozen=True, kw_only=True)

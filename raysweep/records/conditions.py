@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from raysweep.config.own_class import is_own_key
 from raysweep.config.registry import suggestion
 from raysweep.errors import SpaceError
+from raysweep.records.objectives import column_name
 from raysweep.records.tables import numeric_columns
 
 
@@ -47,7 +48,7 @@ OPERATORS: dict[str, Callable[[Any, float], Any]] = {
 }
 
 SYNTAX = re.compile(
-    r"\s*([A-Za-z_]\w*|[A-Za-z_][\w.]*:\w+(?:\.\w+)?)"
+    r"\s*([A-Za-z_]\w*(?:\.\d+)?\w*|[A-Za-z_][\w.]*:\w+(?:\.\w+)?)"
     r"\s*(>=|<=|==|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|inf)\s*"
 )
 
@@ -99,6 +100,7 @@ def parse_condition(text: str, columns: list[str]) -> Condition:
             remedy="write COLUMN >= NUMBER with one of >= <= > < ==, such as 'accuracy >= 0.9'",
         )
     column, sign, bound = match.groups()
+    column = column_name(column)
     if column not in columns:
         raise SpaceError(
             f"--where {text!r}: unknown column {column!r}{suggestion(column, columns)}"

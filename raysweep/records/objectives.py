@@ -16,17 +16,114 @@ from raysweep.records.pareto import front_mask, hypervolume
 
 Direction = Literal["max", "min"]
 
-OBJECTIVES: dict[str, Direction] = {
-    "accuracy": "max",
-    "attack_auc": "min",
-    "inversion_mse": "max",
-    "epsilon": "min",
-    "train_seconds": "min",
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """A figure that trials can be compared by.
+
+    ``chance`` is what it is where nothing leaks: a figure beyond it is noise, and is compared as
+    ``chance``. ``worst`` is its end of the reference point of the hypervolume. Where that is None,
+    the worst finished trial sets it.
+    """
+
+    direction: Direction
+    label: str
+    description: str
+    chance: float | None = None
+    worst: float | None = None
+
+
+OBJECTIVES = {
+    "accuracy": Objective(
+        direction="max",
+        label="accuracy",
+        description="accuracy on the validation examples",
+        worst=0.0,
+    ),
+    "attack_auc": Objective(
+        direction="min",
+        label="attack AUC",
+        description="AUC of the membership attack that counts; below 0.5 it is compared as 0.5",
+        chance=0.5,
+        worst=1.0,
+    ),
+    **{
+        f"tpr_at_fpr_{key}": Objective(
+            direction="min",
+            label=f"TPR at {percent} FPR",
+            description=f"members found while {percent} of nonmembers are called members",
+            chance=rate,
+            worst=1.0,
+        )
+        for key, percent, rate in (
+            ("0_001", "0.1 %", 0.001),
+            ("0_01", "1 %", 0.01),
+            ("0_1", "10 %", 0.1),
+        )
+    },
+    "advantage": Objective(
+        direction="min",
+        label="advantage",
+        description="true- less false-positive rate of an attack at its own threshold",
+        chance=0.0,
+        worst=1.0,
+    ),
+    "ppv": Objective(
+        direction="min",
+        label="PPV",
+        description="members among those called members, where `attacks.prior` are members",
+        worst=1.0,
+    ),
+    "tail": Objective(
+        direction="min",
+        label="tail",
+        description="nonmembers whose loss is beyond that of 98 % of the members",
+        chance=0.02,
+        worst=1.0,
+    ),
+    "always_found": Objective(
+        direction="min",
+        label="always found",
+        description="examples whose membership every model gives away; needs `measure`",
+        chance=0.0,
+        worst=1.0,
+    ),
+    "inversion_mse": Objective(
+        direction="max",
+        label="inversion MSE",
+        description="mean squared error of rebuilt members; at most the mean input's",
+        worst=0.0,
+    ),
+    "epsilon": Objective(
+        direction="min",
+        label="epsilon spent",
+        description="epsilon that the training spent",
+    ),
+    "train_seconds": Objective(
+        direction="min",
+        label="training time in seconds",
+        description="duration of the training",
+    ),
 }
-"""Every objective there is, with its direction."""
+"""Every objective there is."""
+
+OF_MEMBERSHIP = (
+    *("attack_auc", "tpr_at_fpr_0_001", "tpr_at_fpr_0_01", "tpr_at_fpr_0_1"),
+    *("advantage", "ppv", "tail", "always_found"),
+)
+"""The objectives that say how well members are recognised."""
 
 REQUIREMENTS = {"collapsed": False, "inversion_converged": True}
 """Column -> the value that a finished trial must have there to stand on a front."""
+
+
+def column_name(name: str) -> str:
+    """Return the column of a figure whose name may hold a rate as it is written.
+
+    >>> column_name("tpr_at_fpr_0.001")
+    'tpr_at_fpr_0_001'
+    """
+    return name.replace(".", "_") if name.startswith("tpr_at_fpr_") else name
 
 
 @dataclass(frozen=True)
@@ -64,10 +161,10 @@ class Objectives:
             SpaceError: a name is not that of an objective.
 
         """
-        for name in names:
+        for name in map(column_name, names):
             if name not in OBJECTIVES:
                 raise SpaceError(f"unknown objective {name!r}{suggestion(name, OBJECTIVES)}")
-        return cls(names)
+        return cls(tuple(map(column_name, names)))
 
     @classmethod
     def parse(cls, document: object) -> Objectives:
@@ -87,19 +184,19 @@ class Objectives:
                 cls.of(str(name))
             except SpaceError as error:
                 raise error.under(*place) from None
-            if direction != OBJECTIVES[name]:
-                rule = f"`{name}` must be `{OBJECTIVES[name]}`"
-                raise SpaceError(rule, got=direction, place=place)
-        return cls(tuple(document))
+            wanted = OBJECTIVES[column_name(name)].direction
+            if direction != wanted:
+                raise SpaceError(f"`{name}` must be `{wanted}`", got=direction, place=place)
+        return cls.of(*document)
 
     def to_plain(self) -> dict[str, Direction]:
         """Return name -> direction, the form of a search space in YAML."""
-        return {name: OBJECTIVES[name] for name in self.names}
+        return {name: OBJECTIVES[name].direction for name in self.names}
 
     @property
     def directions(self) -> tuple[Direction, ...]:
         """The direction of each objective, in the order of the names."""
-        return tuple(OBJECTIVES[name] for name in self.names)
+        return tuple(OBJECTIVES[name].direction for name in self.names)
 
     @property
     def requirements(self) -> dict[str, bool]:
@@ -116,14 +213,14 @@ class Objectives:
         The result is (trials, objectives) for a table and (objectives,) for one record. A table of
         one row would take a thousand times as long as the record.
 
-        An AUC below 0.5 counts as 0.5, because noise is not privacy. A reconstruction worse than
-        the mean image counts as the mean image.
+        An attack that finds less than chance counts as chance, because noise is not privacy. A
+        reconstruction worse than the mean image counts as the mean image.
         """
         columns = []
         for name in self.names:
-            values = np.asarray(figures[name], dtype=np.float64)
-            if name == "attack_auc":
-                values = np.maximum(values, 0.5)
+            values, chance = np.asarray(figures[name], dtype=np.float64), OBJECTIVES[name].chance
+            if chance is not None:
+                values = np.maximum(values, chance)
             if name == "inversion_mse":
                 floor = np.asarray(figures.get("inversion_floor"), dtype=np.float64)
                 values = np.minimum(values, np.where(np.isnan(floor), np.inf, floor))
@@ -154,19 +251,21 @@ class Objectives:
         return trials[mask].sort_values(by, ascending=False, ignore_index=True, kind="stable")
 
     def reference_point(self, trials: pd.DataFrame) -> dict[str, float]:
-        """Return the worst corner for the hypervolume: accuracy 1 / classes, AUC 1, MSE 0.
+        """Return the worst corner for the hypervolume: accuracy 1 / classes, rates 1, MSE 0.
 
         Epsilon and seconds are measured from the worst finished trial.
         """
         classes = trials["n_classes"].dropna()
-        fixed = {
-            "accuracy": 1 / float(classes.iloc[0]) if len(classes) else 0.0,
-            "attack_auc": 1.0,
-            "inversion_mse": 0.0,
-        }
         finished = trials[trials["status"] == "ok"]
-        worst = finished[list(self.names)].replace(np.inf, np.nan).max()
-        return {name: fixed.get(name, float(worst[name])) for name in self.names}
+        seen = finished[list(self.names)].replace(np.inf, np.nan).max()
+        corner = {
+            name: float(seen[name]) if worst is None else worst
+            for name in self.names
+            for worst in [OBJECTIVES[name].worst]
+        }
+        if "accuracy" in corner and len(classes):
+            corner["accuracy"] = 1 / float(classes.iloc[0])
+        return corner
 
     def hypervolume(self, trials: pd.DataFrame) -> float:
         """Return the volume that eligible trials dominate, up to :meth:`reference_point`."""

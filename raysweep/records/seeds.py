@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 
 from raysweep.attacks import intervals
+from raysweep.records.objectives import OF_MEMBERSHIP
 
 MEANS = (
     "epsilon",
     "noise_multiplier",
     "train_accuracy",
     "accuracy",
-    "attack_auc",
+    *OF_MEMBERSHIP,
     "attack_auc_null",
     "attack_auc_null_high",
     "inversion_mse",
@@ -26,7 +27,7 @@ MEANS = (
 )
 """The figures that are averaged over seeds."""
 
-WITH_ENDS = ("accuracy", "attack_auc", "inversion_mse")
+WITH_ENDS = ("accuracy", *OF_MEMBERSHIP, "inversion_mse")
 """The figures in [0, 1] whose interval becomes that of the mean over seeds."""
 
 

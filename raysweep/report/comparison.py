@@ -128,6 +128,19 @@ def with_interval(
     return f"{value:.{digits}f} [{low}, {high}]"
 
 
+def percent_text(row: Row, name: str) -> str:
+    """Return a share in percent with its interval; empty if it was not measured.
+
+    >>> percent_text({"tail": 0.05, "tail_low": 0.032, "tail_high": 0.071}, "tail")
+    '5.0 % [3.2, 7.1]'
+    """
+    share, ends = row[name], ends_of(row, name)
+    if share is None:
+        return ""
+    interval = "" if ends is None else " [{:.1f}, {:.1f}]".format(*(100 * end for end in ends))
+    return f"{100 * share:.1f} %{interval}"
+
+
 def inversion_text(row: Row) -> str:
     """Return the MSE of rebuilt members, with its 95 % interval where one is recorded."""
     return with_interval(row["inversion_mse"], ends_of(row, "inversion_mse"), 4)

@@ -10,14 +10,7 @@ import pandas as pd
 
 from raysweep.config.plain_text import counted
 from raysweep.records.columns import BASELINE
-
-WORDS = {
-    "accuracy": "accuracy",
-    "attack_auc": "attack AUC",
-    "inversion_mse": "inversion MSE",
-    "epsilon": "epsilon spent",
-    "train_seconds": "training time in seconds",
-}
+from raysweep.records.objectives import OBJECTIVES
 
 GLOSSARY = {
     "member, nonmember": "an example that trained the model, and one that did not: a stranger.",
@@ -99,7 +92,7 @@ def layers(errors: pd.DataFrame, floors: Mapping[str, float]) -> str:
 
 
 def _word(name: str) -> str:
-    return WORDS.get(name, name)
+    return OBJECTIVES[name].label if name in OBJECTIVES else name
 
 
 def _range(rows: pd.DataFrame, name: str) -> str:

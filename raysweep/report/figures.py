@@ -22,11 +22,10 @@ from raysweep.records.columns import BASELINE
 from raysweep.records.objectives import OBJECTIVES, Objectives
 from raysweep.records.results import Results
 
-LABELS = {
+LABELS = {name: objective.label for name, objective in OBJECTIVES.items()} | {
     "accuracy": "accuracy (validation)",
     "attack_auc": "attack AUC (a guess: about 0.5)",
     "inversion_mse": "inversion MSE (higher = rebuilt worse)",
-    "epsilon": "epsilon spent",
     "train_seconds": "training time (s)",
 }
 
@@ -159,7 +158,7 @@ def _draw_pair(
     if "attack_auc" in (x, y):
         line = axes.axvline if x == "attack_auc" else axes.axhline
         line(0.5, color="grey", linestyle=":", linewidth=1.2, zorder=1)
-    _point_to_better(axes, OBJECTIVES[x], OBJECTIVES[y])
+    _point_to_better(axes, OBJECTIVES[x].direction, OBJECTIVES[y].direction)
 
 
 def _draw_intervals(axes: Axes, shown: pd.DataFrame, x: str, y: str) -> None:

@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from raysweep import data
-from raysweep.attacks.metrics import nonmembers_for
+from raysweep.attacks.metrics import FPRS, nonmembers_for
 from raysweep.data import Dataset, Splits
 from raysweep.records.columns import AttackRecord, EpochRecord, TrialRecord, TrialResult
 from raysweep.records.trial_config import TrialConfig
 from raysweep.report.cautions import DP_REMEDY
-from raysweep.report.comparison import auc_text, ends_of, with_interval
+from raysweep.report.comparison import auc_text, ends_of, percent_text, with_interval
 from raysweep.report.output import as_json
 
 
@@ -110,9 +110,7 @@ def _print_recipe(
         "examples and attacked with the others as references."
     )
     console.print(_memberships(attacks))
-    for line in _what_counts(record, attacks, config):
-        print(line)
-    for line in _missing_rates(attacks[0].n_nonmembers):
+    for line in (*_what_counts(record, attacks, config), *_rates(record, config)):
         print(line)
 
 
@@ -143,6 +141,7 @@ def _beside_memberships(
     """Yield what to know beside the table of attacks: the AUC that counts, and what is missing."""
     if record.models is None:
         yield from _what_counts(record, attacks, config)
+        yield from _rates(record, config)
     yield from _missing_rates(attacks[0].n_nonmembers)
 
 
@@ -161,6 +160,28 @@ def _what_counts(
             f"Without any leak the same attacks would reach {record.attack_auc_null:.3f}, and "
             f"rarely more than {record.attack_auc_null_high:.3f}."
         )
+
+
+def _rates(record: TrialRecord, config: TrialConfig) -> Iterator[str]:
+    """Yield the rates that count, each of the attack that finds most there."""
+    row = dataclasses.asdict(record)
+    rates = [
+        f"{100 * fpr:g} % FPR {percent_text(row, f'tpr_at_fpr_{label}')}"
+        for label, fpr in FPRS.items()
+        if row[f"tpr_at_fpr_{label}"] is not None
+    ]
+    if rates:
+        yield f"Members found, by the attack that finds most: at {', at '.join(rates)}."
+    if record.ppv is not None and record.ppv_fpr is not None:
+        yield (
+            f"If {100 * config.attacks.prior:g} % of those asked about were members, "
+            f"{percent_text(row, 'ppv')} of those called members would be (at "
+            f"{100 * record.ppv_fpr:g} % FPR)."
+        )
+    if record.tail is not None:
+        yield f"Tail of the losses: {percent_text(row, 'tail')} (about 2 % without a leak)."
+    if record.always_found is not None:
+        yield f"Always found, by all models: {percent_text(row, 'always_found')} of the examples."
 
 
 def _missing_rates(n: int | None) -> Iterator[str]:

@@ -179,7 +179,14 @@ def _with_settings(results: Results, front: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([front, pd.DataFrame(columns, index=front.index)], axis=1)
 
 
-SHORT_HEADINGS = {"trial_id": "trial", "attack_auc": "attack AUC", "inversion_mse": "MSE"}
+SHORT_HEADINGS = {
+    "trial_id": "trial",
+    "attack_auc": "attack AUC",
+    "inversion_mse": "MSE",
+    "tpr_at_fpr_0_001": "TPR 0.1 %",
+    "tpr_at_fpr_0_01": "TPR 1 %",
+    "tpr_at_fpr_0_1": "TPR 10 %",
+}
 
 
 def _cell(name: str, row: Mapping[str, Any]) -> str:

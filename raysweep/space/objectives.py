@@ -6,37 +6,45 @@ from typing import Any
 
 from raysweep.attacks import Attacks
 from raysweep.errors import SpaceError
-from raysweep.records.objectives import Objectives
+from raysweep.records.objectives import OF_MEMBERSHIP, Objectives
+from raysweep.records.trial_config import TrialConfig
 
 
-def parse_objectives(given: Any, attacks: Attacks) -> Objectives:
+def parse_objectives(given: Any, config: TrialConfig) -> Objectives:
     """Return the objectives that a space names; by default all that its attacks measure.
 
     Raises:
         SpaceError: an unknown objective, or one that no configured attack measures.
 
     """
-    layered = [name for name, attack in attacks.inversion.items() if any(attack.layers)]
-    sources = {
-        "attack_auc": ("membership", attacks.counted),
-        "inversion_mse": ("inversion", layered),
-    }
-
-    chosen = _default(attacks) if given is None else Objectives.parse(given)
+    chosen = _default(config.attacks) if given is None else Objectives.parse(given)
     for name in chosen.names:
-        family, measuring = sources.get(name, ("", [name]))
-        if measuring:
-            continue
-
-        remedy = f"name one under attacks.{family}"
-        if name == "attack_auc" and attacks.membership:
-            white_box = ", ".join(attacks.membership)
-            remedy = f"{white_box} is white-box: set attacks.{name} to count it"
-        raise SpaceError(
-            f"objective {name!r} needs an attack that measures it: {remedy}",
-            place=("objectives", name),
-        )
+        remedy = _what_measures(name, config)
+        if remedy:
+            rule = f"objective {name!r} needs an attack that measures it: {remedy}"
+            raise SpaceError(rule, place=("objectives", name))
     return chosen
+
+
+def _what_measures(name: str, config: TrialConfig) -> str:
+    """Return what a space lacks that would measure an objective, "" if it lacks nothing."""
+    attacks, measure = config.attacks, config.measure
+    if name == "inversion_mse":
+        layered = any(layer for attack in attacks.inversion.values() for layer in attack.layers)
+        return "" if layered else "name one under attacks.inversion"
+    if name not in OF_MEMBERSHIP:
+        return ""
+
+    if not attacks.membership:
+        return "name one under attacks.membership"
+    if not attacks.counted:
+        white_box = ", ".join(attacks.membership)
+        return f"{white_box} is white-box: set attacks.attack_auc to count it"
+    if name == "always_found" and measure is None:
+        return "add `measure: {models: 16}`, of whose models it is a figure"
+    if name == "advantage" and not attacks.with_threshold(of_recipe=measure is not None):
+        return "none of attacks.membership sets a threshold of its own, as loss and rmia do"
+    return ""
 
 
 def _default(attacks: Attacks) -> Objectives:
@@ -48,7 +56,10 @@ def _default(attacks: Attacks) -> Objectives:
 def rung_objectives(objectives: Objectives, attacks: Attacks) -> Objectives:
     """Return the objectives that trials are compared in at a rung: those that are cheap to measure.
 
-    Reconstruction error is one of them only if it is that of layer ``output`` (black-box).
+    Whatever membership figure counts at the end, a rung compares the tail of the losses, which
+    needs no references. Reconstruction error is one of them only if it is that of layer ``output``
+    (black-box).
     """
     skipped = set() if attacks.inversion_mse == "output" else {"inversion_mse"}
-    return Objectives.of(*(name for name in objectives.names if name not in skipped))
+    names = ("tail" if name in OF_MEMBERSHIP else name for name in objectives.names)
+    return Objectives.of(*(name for name in dict.fromkeys(names) if name not in skipped))

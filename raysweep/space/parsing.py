@@ -116,7 +116,7 @@ def _check_space(document: dict[str, Any]) -> Space:
         name=name,
         axes=_axes(document.get("search") or {}),
         scenarios=scenarios.parse_scenarios(document.get("scenarios") or {}),
-        objectives=parse_objectives(document.get("objectives"), config.attacks),
+        objectives=parse_objectives(document.get("objectives"), config),
         sampler=parse_block(document, "sampler", partial(build, Sampler)),
         pruning=pruning,
         resources=parse_block(document, "resources", partial(build, Resources)),

@@ -48,14 +48,7 @@ ATTACK_DESCRIPTIONS = {
     "attack_auc": "`strongest`, `mean` (both of the black-box attacks), or one attack by name",
     "inversion_mse": "the layer whose reconstruction error counts",
     "known_share": "share of members and nonmembers that an attacker knows; not judged on",
-}
-
-OBJECTIVE_DESCRIPTIONS = {
-    "accuracy": "accuracy on the validation examples",
-    "attack_auc": "AUC of the membership attack that counts; below 0.5 it is compared as 0.5",
-    "inversion_mse": "mean squared error of rebuilt members; at most the mean input's",
-    "epsilon": "epsilon that the training spent",
-    "train_seconds": "duration of the training",
+    "prior": "share of members among those whom an attacker asks about, for the figure `ppv`",
 }
 
 REFERENCE = {"type": "string", "pattern": r"^[\w.]+:\w+$", "description": "package.module:function"}
@@ -86,8 +79,12 @@ def schema() -> dict[str, Any]:
         "attack_auc": {"type": "string"},
         "inversion_mse": {"type": "string"},
         "known_share": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+        "prior": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1, "default": 0.01},
     }
-    directions = {name: {"const": direction} for name, direction in OBJECTIVES.items()}
+    objectives = {
+        name: {"const": objective.direction, "description": objective.description}
+        for name, objective in OBJECTIVES.items()
+    }
 
     blocks: dict[str, Any] = {
         "name": {"type": "string"},
@@ -99,7 +96,7 @@ def schema() -> dict[str, Any]:
         "scenarios": {"type": "object", "additionalProperties": {"type": "object"}},
         "attacks": _object(_describe(attacks, ATTACK_DESCRIPTIONS)),
         "measure": {**_object(_properties(Measure)), "required": ["models"]},
-        "objectives": _object(_describe(directions, OBJECTIVE_DESCRIPTIONS)),
+        "objectives": _object(objectives),
         "sampler": _object(sampler),
         "pruning": _object(_properties(Pruning)),
         "resources": _object(_properties(Resources)),

@@ -43,12 +43,14 @@ class Judged:
 class Ensemble:
     """What K models say of a population of 2n examples; the models themselves are gone.
 
-    ``inside`` (K, 2n) says which examples trained which model, and ``is_right`` (K, 2n) and
+    ``inside`` (K, 2n) says which examples trained which model, ``odds`` (K, 2n) are the log-odds
+    that each model gives to the label of each, and ``is_right`` (K, 2n) and
     ``is_right_on_validation`` (K, validation examples) which they classify correctly. ``attacks``
     are the scores of each attack. ``seeds`` are those of the trainings.
     """
 
     inside: Bools
+    odds: Floats
     is_right: Bools
     is_right_on_validation: Bools
     attacks: Mapping[str, Judged]
@@ -82,6 +84,7 @@ def train_ensemble(
     judged |= {name: _compare(attack, odds, inside) for name, attack in ratios.items()}
     return Ensemble(
         inside=inside,
+        odds=odds,
         is_right=np.stack([look.is_right for look in looks]),
         is_right_on_validation=np.stack([look.is_right_on_validation for look in looks]),
         attacks={name: judged[name] for name in attacks},
@@ -156,7 +159,8 @@ def _compare(attack: MembershipAttack, odds: Floats, inside: Bools) -> Judged:
     assert isinstance(attack, LIKELIHOOD_RATIOS)
     start = time.perf_counter()
     scores = scores_online(attack, odds, inside)
-    return Judged(scores=scores, thresholds=None, seconds=time.perf_counter() - start)
+    even = np.zeros(len(scores))  # an example is then as likely a member as not
+    return Judged(scores=scores, thresholds=even, seconds=time.perf_counter() - start)
 
 
 def scores_online(attack: MembershipAttack, odds: Floats, inside: Bools) -> Floats:

@@ -12,18 +12,23 @@ from numpy.typing import NDArray
 
 from raysweep.attacks import metrics
 from raysweep.attacks.contract import Distances, Knowledge, MembershipAttack, Scores, check_scores
+from raysweep.attacks.metrics import FPRS
 from raysweep.config import sub_seed, to_plain
 from raysweep.config.own_class import naming
-from raysweep.data import Split, concatenate
+from raysweep.data import Split, Splits, concatenate
 from raysweep.records.columns import AttackRecord, ScoreRows
+from raysweep.training import signals
 from raysweep.training.target import TrainedTarget
-
-FPRS = {"0_001": 0.001, "0_01": 0.01, "0_1": 0.1}
 
 
 def parameters_json(attack: Any) -> str:
     """Return an attack's parameters as strict JSON."""
     return json.dumps(to_plain(asdict(attack)), sort_keys=True)
+
+
+def seed_of(name: str, seed: int) -> int:
+    """Return the seed of an attack in a trial with ``seed``."""
+    return sub_seed(seed, "membership", name)
 
 
 def judge_membership(
@@ -43,7 +48,7 @@ def judge_membership(
     for every attack.
     """
     start = time.perf_counter()
-    attack_seed = sub_seed(seed, "membership", name)
+    attack_seed = seed_of(name, seed)
 
     members, nonmembers = knowledge.exclude_known(members, nonmembers)
     truth = np.repeat([True, False], [len(members), len(nonmembers)])
@@ -73,6 +78,7 @@ def judge_membership(
         member=truth,
         score=scores.values.astype(np.float64),
         reached=None if scores.distances is None else scores.distances.reached,
+        threshold=scores.threshold,
     )
     return record, rows
 
@@ -87,9 +93,23 @@ def _figures(scores: Scores, truth: NDArray[np.bool_], *, seed: int) -> dict[str
         figures |= _distance_figures(scores.distances, truth, seed=seed)
 
     for label, fpr in FPRS.items():
-        point = metrics.tpr_at_fpr(values, truth, fpr, seed=sub_seed(seed, "ties"))
+        point = metrics.tpr_at_fpr(values, truth, fpr, seed=tie_seed(seed))
         figures |= rate_columns(label, point)
     return figures
+
+
+def judge_tail(target: TrainedTarget, splits: Splits, *, seed: int) -> dict[str, float]:
+    """Return the columns of the tail of the losses; nothing with too few members."""
+    judged = concatenate(splits.members, splits.nonmembers)
+    truth = np.repeat([True, False], [len(splits.members), len(splits.nonmembers)])
+    odds = signals.label_log_odds(target.logits(judged), judged.labels)
+    share = metrics.tail(odds, truth, seed=tie_seed(sub_seed(seed, "tail")))
+    return {} if share is None else share.columns("tail")
+
+
+def tie_seed(seed: int) -> int:
+    """Return the seed by which ties are broken, from that of an attack."""
+    return sub_seed(seed, "ties")
 
 
 def rate_columns(label: str, point: metrics.TprAtFpr | None) -> dict[str, float]:

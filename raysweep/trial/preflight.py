@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil
 from typing import TYPE_CHECKING
 
+from raysweep.attacks.metrics import TAIL_FNR, nonmembers_for
 from raysweep.config.registry import suggestion
 from raysweep.data import Splits
 from raysweep.errors import DataError, ModelError
@@ -16,6 +18,15 @@ if TYPE_CHECKING:
 
 
 LEAST = 10  # examples that an attack is trained on, or that a figure is computed from
+
+NEEDED = {
+    "tpr_at_fpr_0_001": ("nonmembers", nonmembers_for(0.001)),
+    "tpr_at_fpr_0_01": ("nonmembers", nonmembers_for(0.01)),
+    "tpr_at_fpr_0_1": ("nonmembers", nonmembers_for(0.1)),
+    "ppv": ("nonmembers", nonmembers_for(0.1)),
+    "tail": ("members", nonmembers_for(TAIL_FNR)),
+}
+"""Objective -> how many examples of which split, over all models, measure it."""
 
 LEAST_POOL = 50  # examples that a decoder is fitted on, a fifth of which choose between decoders
 
@@ -47,11 +58,38 @@ def check_data(config: TrialConfig, splits: Splits) -> None:
         check_population(splits)
 
 
+def check_objectives(names: Sequence[str], config: TrialConfig, splits: Splits) -> None:
+    """Raise :class:`DataError` if the examples are too few to measure an objective."""
+    models = 1 if config.measure is None else config.measure.models
+    for name in names:
+        of, needed = NEEDED.get(name, ("nonmembers", 0))
+        n = len(splits.members) if models > 1 else _judged(of, config, splits)
+        if models * n >= needed:
+            continue
+
+        remedy = f"enlarge dataset.{of}, or take another objective"
+        enough = 2 * ceil(needed / (2 * len(splits.members)))
+        if of == "nonmembers" or models > 1:
+            remedy = f"set measure.models to at least {max(4, enough)}, or {remedy}"
+        times = f" from {models} models x {n:,}" if models > 1 else ""
+        raise DataError(
+            f"objective {name!r} needs at least {needed:,} decisions on {of}{times}",
+            got=models * n,
+            remedy=remedy,
+        )
+
+
 def check_here(config: TrialConfig) -> None:
     """Raise :class:`ModelError` if this machine does not have the precision of the training."""
     from raysweep.training.devices import autocast, default_device
 
     autocast(default_device(), config.training.precision)
+
+
+def _judged(name: str, config: TrialConfig, splits: Splits) -> int:
+    """Return how many examples of a split the membership attacks are judged on."""
+    n = splits.sizes[name]
+    return n - round((config.attacks.known_share or 0) * n)
 
 
 def _check_sizes(config: TrialConfig, splits: Splits) -> None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from raysweep.attacks import LIKELIHOOD_RATIOS, intervals, recipe_metrics
-from raysweep.attacks.metrics import advantage_oracle, mean_tpr
+from raysweep.attacks import LIKELIHOOD_RATIOS, intervals, metrics, recipe_metrics
+from raysweep.attacks.metrics import FPRS
 from raysweep.config import sub_seed
 from raysweep.data import Splits
 from raysweep.records.columns import AttackRecord
@@ -18,8 +18,8 @@ from raysweep.records.trial_config import TrialConfig
 from raysweep.training.recipe import Recipe
 from raysweep.training.target import TrainedTarget
 from raysweep.trial.ensemble import Ensemble, Judged, train_ensemble
-from raysweep.trial.membership_judge import FPRS, parameters_json, rate_columns
-from raysweep.trial.verdict import auc_that_counts
+from raysweep.trial.membership_judge import parameters_json, rate_columns
+from raysweep.trial.verdict import auc_that_counts, rates_that_count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ def _row(config: TrialConfig, ensemble: Ensemble, name: str, judged: Judged) -> 
     start, k = time.perf_counter(), len(ensemble.inside)
     attack = config.attacks.of_recipe[name]
     is_ratio = isinstance(attack, LIKELIHOOD_RATIOS)
-    figures = _figures(judged, ensemble, seed=sub_seed(config.seed, "ensemble", "figures", name))
+    figures = _figures(judged, ensemble, seed=_figures_seed(name, config.seed))
     return AttackRecord(
         trial_id=config.trial_id,
         family="membership",
@@ -62,14 +62,14 @@ def _row(config: TrialConfig, ensemble: Ensemble, name: str, judged: Judged) -> 
 def _figures(judged: Judged, ensemble: Ensemble, *, seed: int) -> dict[str, Any]:
     scores, inside = judged.scores, ensemble.inside
     figures: dict[str, Any] = recipe_metrics.mean_auc(scores, inside).columns("auc")
-    figures["advantage_oracle"] = advantage_oracle(scores.ravel(), inside.ravel())
+    figures["advantage_oracle"] = metrics.advantage_oracle(scores.ravel(), inside.ravel())
     if judged.thresholds is not None:
         gap = recipe_metrics.mean_advantage(scores, inside, judged.thresholds)
         figures |= gap.columns("advantage")
 
     for label, fpr in FPRS.items():
         point = recipe_metrics.pooled_tpr(scores, inside, fpr, seed=seed)
-        by_model = mean_tpr(scores, inside, fpr, seed=seed)
+        by_model = metrics.mean_tpr(scores, inside, fpr, seed=seed)
         figures |= rate_columns(label, point) | {f"tpr_at_fpr_{label}_by_model": by_model}
     return figures
 
@@ -88,8 +88,16 @@ def trial_figures(
         "train_accuracy": float(ensemble.is_right[ensemble.inside].mean()),
         "model_seeds": json.dumps(ensemble.seeds),
         "ensemble_seconds": ensemble.seconds,
+        **_tail(config, ensemble),
         **_strongest(config, ensemble, attacks),
     }
+
+
+def _tail(config: TrialConfig, ensemble: Ensemble) -> dict[str, float]:
+    """Return the tail of the losses of all models, at one threshold; nothing with too few."""
+    seed = sub_seed(config.seed, "ensemble", "tail")
+    point = recipe_metrics.pooled_tpr(-ensemble.odds, ~ensemble.inside, metrics.TAIL_FNR, seed=seed)
+    return {} if point is None else point.tpr.columns("tail")
 
 
 def _strongest(
@@ -99,10 +107,43 @@ def _strongest(
     aucs = {r.attack: r.auc for r in attacks if r.attack in counted and r.auc is not None}
     if not aucs:
         return {}
-    return auc_that_counts(
+    area = auc_that_counts(
         config,
         aucs,
         {name: ensemble.attacks[name].scores for name in aucs},
         interval=partial(recipe_metrics.mean_auc, inside=ensemble.inside),
         null=partial(recipe_metrics.null_auc, seed=sub_seed(config.seed, "ensemble", "null")),
     )
+    rates = rates_that_count(
+        config,
+        attacks,
+        tpr=partial(_pooled_tpr, ensemble, config.seed),
+        advantage=partial(_mean_advantage, ensemble),
+    )
+    winner = max(aucs, key=lambda name: aucs[name])
+    shown = recipe_metrics.success(ensemble.attacks[winner].scores, ensemble.inside)
+    always = intervals.proportion(int((shown == 1).sum()), len(shown))
+    return area | rates | always.columns("always_found")
+
+
+def _pooled_tpr(
+    ensemble: Ensemble, seed: int, name: str, fpr: float, level: float
+) -> intervals.Interval:
+    scores = ensemble.attacks[name].scores
+    point = recipe_metrics.pooled_tpr(
+        scores, ensemble.inside, fpr, seed=_figures_seed(name, seed), level=level
+    )
+    assert point is not None
+    return point.tpr
+
+
+def _mean_advantage(ensemble: Ensemble, name: str, level: float) -> intervals.Interval:
+    judged = ensemble.attacks[name]
+    assert judged.thresholds is not None
+    return recipe_metrics.mean_advantage(
+        judged.scores, ensemble.inside, judged.thresholds, level=level
+    )
+
+
+def _figures_seed(name: str, seed: int) -> int:
+    return sub_seed(seed, "ensemble", "figures", name)

@@ -37,12 +37,11 @@ from raysweep.records.trial_config import TrialConfig
 from raysweep.training.devices import default_device
 from raysweep.training.loop import Epoch, train
 from raysweep.training.target import TrainedTarget, predict
-from raysweep.trial import preflight, verdict
+from raysweep.trial import membership_judge, preflight, verdict
 from raysweep.trial.faults import machine_failure, reason
 from raysweep.trial.finite import naming_splits
 from raysweep.trial.inversion_judge import judge_inversion
 from raysweep.trial.machine import PeakMemory, device_name, limit_threads
-from raysweep.trial.membership_judge import judge_membership
 from raysweep.trial.recipe_judge import judge_recipe
 from raysweep.trial.rungs import rung_figures
 from raysweep.trial.saved_model import Trained
@@ -185,8 +184,12 @@ class _Trial:
         """Return the figures of the target that are the recipe's where one is measured."""
         members = self.splits.members
         right = target.logits(members).argmax(axis=1) == members.labels
-        figures = {"train_accuracy": float(right.mean()), "accuracy": self.epochs[-1].accuracy}
-        return figures | verdict.strongest_membership(self.config, self.attacks, self.scores)
+        return {
+            "train_accuracy": float(right.mean()),
+            "accuracy": self.epochs[-1].accuracy,
+            **verdict.strongest_membership(self.config, self.attacks, self.scores),
+            **membership_judge.judge_tail(target, self.splits, seed=self.config.seed),
+        }
 
     def _result(self, status: Status, **figures: Any) -> TrialResult:
         """Return all rows so far, with these ``figures`` in the row of ``trials``."""
@@ -299,7 +302,7 @@ class _Trial:
         knowledge = self._knowledge()
 
         for name, attack in self.config.attacks.membership.items():
-            record, scores = judge_membership(
+            record, scores = membership_judge.judge_membership(
                 name,
                 attack,
                 target,

@@ -33,7 +33,7 @@ N_POOL = 1000  # pool examples that the decoder is fitted on
 def rung_figures(
     config: TrialConfig, splits: Splits, epoch: Epoch, device: torch.device
 ) -> dict[str, float]:
-    """Return attack_auc, inversion_mse with its floor, and rung_seconds of a model in training.
+    """Return attack_auc, tail, inversion_mse with its floor, and rung_seconds of a model.
 
     ``attack_auc`` is chosen as at the end, but from the configured threshold attacks only, or from
     ``loss`` if none is configured. It is left out without membership attacks. Reconstruction is
@@ -91,7 +91,11 @@ def _membership(
         seed = sub_seed(config.seed, "rung", name)
         scores = attack.score(target, judged, knowledge, seed=seed)
         aucs.append(metrics.auc(scores.values, truth))
-    return {"attack_auc": float(np.mean(aucs)) if counted == "mean" else max(aucs)}
+    odds = signals.label_log_odds(target.logits(judged), judged.labels)
+    return {
+        "attack_auc": float(np.mean(aucs)) if counted == "mean" else max(aucs),
+        "tail": metrics.tail_share(odds, truth, seed=sub_seed(config.seed, "rung", "tail")),
+    }
 
 
 def _inversion(

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from raysweep.attacks import metrics
 from raysweep.attacks.intervals import Interval
+from raysweep.attacks.metrics import FPRS
 from raysweep.config import sub_seed
 from raysweep.records.columns import AttackRecord, ScoreRows
 from raysweep.records.trial_config import TrialConfig
 from raysweep.training.signals import Floats
+from raysweep.trial.membership_judge import seed_of, tie_seed
 
 if TYPE_CHECKING:
     from raysweep.training.recipe import PrivacySpent
@@ -57,13 +59,26 @@ def strongest_membership(
         return {}
 
     member = rows[next(iter(aucs))].member
-    return auc_that_counts(
+    area = auc_that_counts(
         config,
         aucs,
         {name: rows[name].score for name in aucs},
         interval=partial(metrics.auc_interval, is_member=member),
         null=partial(metrics.null_auc, is_member=member, seed=sub_seed(config.seed, "null")),
     )
+
+    def tpr(name: str, fpr: float, level: float) -> Interval:
+        seed = tie_seed(seed_of(name, config.seed))
+        point = metrics.tpr_at_fpr(rows[name].score, member, fpr, seed=seed, level=level)
+        assert point is not None
+        return point.tpr
+
+    def advantage(name: str, level: float) -> Interval:
+        threshold = rows[name].threshold
+        assert threshold is not None
+        return metrics.advantage(rows[name].score, member, threshold, level)
+
+    return area | rates_that_count(config, attacks, tpr=tpr, advantage=advantage)
 
 
 def auc_that_counts(
@@ -91,6 +106,48 @@ def auc_that_counts(
         "attack_auc_null_high": high,
         "strongest_attack": None if is_mean else winner,
     }
+
+
+def rates_that_count(
+    config: TrialConfig,
+    attacks: Sequence[AttackRecord],
+    *,
+    tpr: Callable[[str, float, float], Interval],
+    advantage: Callable[[str, float], Interval],
+) -> dict[str, Any]:
+    """Return the columns of the true-positive rates, the advantage and the PPV that count.
+
+    Each is of the attack that reaches most of it, whichever has the highest AUC, with an interval
+    at level 1 - 0.05 / k for the choice among k. ``tpr`` measures an attack, by name, at a
+    false-positive rate and a level, and ``advantage`` at a level.
+    """
+    known: dict[float, Interval] = {}
+    columns: dict[str, Any] = {}
+    for label, fpr in FPRS.items():
+        winner, level = _strongest_at(config, attacks, f"tpr_at_fpr_{label}")
+        if winner is not None:
+            known[fpr] = tpr(winner, fpr, level)
+            columns |= known[fpr].columns(f"tpr_at_fpr_{label}")
+
+    winner, level = _strongest_at(config, attacks, "advantage")
+    if winner is not None:
+        columns |= advantage(winner, level).columns("advantage")
+    if known:
+        fpr = min(known)
+        found = (metrics.ppv(share, fpr, config.attacks.prior) for share in known[fpr])
+        columns |= Interval(*found).columns("ppv") | {"ppv_fpr": fpr}
+    return columns
+
+
+def _strongest_at(
+    config: TrialConfig, attacks: Sequence[AttackRecord], figure: str
+) -> tuple[str | None, float]:
+    """Return the attack with most of a figure, and the level of an interval for its choice."""
+    counted = config.attacks.counted
+    found = {record.attack: getattr(record, figure) for record in attacks}
+    values = {name: x for name, x in found.items() if name in counted and x is not None}
+    winner = max(values, key=lambda name: values[name]) if values else None
+    return winner, 1 - 0.05 / max(1, len(values))
 
 
 def counting_inversion(config: TrialConfig, attacks: Sequence[AttackRecord]) -> dict[str, Any]:

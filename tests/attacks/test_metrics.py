@@ -210,3 +210,29 @@ def test_the_interval_of_a_relative_gap_holds_the_truth():
         metrics.relative_gap(rng.gamma(2, 1, 200), rng.gamma(2, 2, 200), seed=i) for i in range(60)
     ]
     assert np.mean([low <= 0.5 <= high for _, low, high in found]) >= 0.85
+
+
+def test_ppv_is_bayes_rule():
+    rng = np.random.default_rng(0)
+    is_member = rng.random(1_000_000) < 0.02
+    is_called = rng.random(len(is_member)) < np.where(is_member, 0.3, 0.01)
+    assert metrics.ppv(0.3, 0.01, prior=0.02) == pytest.approx(
+        is_member[is_called].mean(), abs=0.01
+    )
+    assert metrics.ppv(0.01, 0.01, prior=0.02) == pytest.approx(0.02)  # who finds nobody
+
+
+def test_the_tail_is_the_share_of_nonmembers_beyond_the_members():
+    truth = np.repeat([True, False], 500)
+    odds = np.concatenate([np.arange(500.0), np.arange(-100.0, 400.0)])
+    share = metrics.tail(odds, truth, seed=0)
+    assert share.value == pytest.approx(110 / 500)  # below the tenth lowest member
+    assert share.low < 110 / 500 < share.high
+    assert metrics.tail_share(odds, truth, seed=0) == share.value
+    assert metrics.tail(odds[1:], truth[1:], seed=0) is None  # 499 members are too few
+
+
+def test_without_a_leak_the_tail_is_about_two_percent():
+    rng, truth = np.random.default_rng(0), np.repeat([True, False], 500)
+    shares = [metrics.tail_share(rng.normal(size=1000), truth, seed=0) for _ in range(400)]
+    assert np.mean(shares) == pytest.approx(11 / 501, abs=0.002)  # of an order statistic

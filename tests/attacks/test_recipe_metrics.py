@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from raysweep.attacks import intervals, metrics, recipe_metrics
 
@@ -117,3 +118,23 @@ def test_a_share_of_one_or_zero_has_an_interval():
     assert perfect.low == intervals.proportion(50, 50).low
     nothing = intervals.of_crossed_share(np.zeros((4, 50)))
     assert (nothing.low, nothing.high) == (0, intervals.proportion(0, 50).high)
+
+
+def test_success_is_the_area_below_the_curve_of_each_example():
+    rng = np.random.default_rng(0)
+    inside = halves(rng)
+    scores = np.round(rng.normal(size=inside.shape) + inside, 1)  # with ties
+    shown = recipe_metrics.success(scores, inside)
+    expected = [
+        roc_auc_score(members, of_example)
+        for of_example, members in zip(scores.T, inside.T, strict=True)
+    ]
+    assert shown == pytest.approx(expected)
+
+
+def test_an_example_is_always_found_by_chance_as_rarely_as_counting_says():
+    rng = np.random.default_rng(0)
+    inside = halves(rng, k=4, n=10_000)
+    shown = recipe_metrics.success(rng.normal(size=inside.shape), inside)
+    assert shown.mean() == pytest.approx(0.5, abs=0.01)
+    assert (shown == 1).mean() == pytest.approx(1 / 6, abs=0.01)  # one of (4 over 2) orders

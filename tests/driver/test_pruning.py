@@ -24,7 +24,7 @@ def pruned_space():
     return parse_space(PRUNED, "pruned.yaml")
 
 
-def figures(trial_id, accuracy, auc=0.55, mse=0.03, *, epoch=1, collapsed=False):
+def figures(trial_id, accuracy, tail=0.05, mse=0.03, *, epoch=1, collapsed=False):
     return EpochRecord(
         trial_id=trial_id,
         epoch=epoch,
@@ -34,7 +34,7 @@ def figures(trial_id, accuracy, auc=0.55, mse=0.03, *, epoch=1, collapsed=False)
         epsilon=inf,
         collapsed=collapsed,
         train_seconds=1.0,
-        attack_auc=auc,
+        tail=tail,
         inversion_mse=mse,
         inversion_floor=0.07,
     )
@@ -113,19 +113,19 @@ def test_a_trial_that_is_worse_in_every_objective_stops_and_others_go_on(pruned_
     seen = [figures("a", 0.8), figures("b", 0.7), figures("c", 0.6)]
     assert not standings(pruned_space, *seen).goes_on(figures("d", 0.5))
     assert standings(pruned_space, *seen).goes_on(figures("d", 0.75))
-    assert standings(pruned_space, *seen).goes_on(figures("d", 0.5, auc=0.51))
+    assert standings(pruned_space, *seen).goes_on(figures("d", 0.5, tail=0.03))
 
 
 def test_a_collapsed_model_stops_even_with_the_best_privacy_figures(pruned_space):
     seen = [figures(name, 0.5 + i / 10) for i, name in enumerate("abc")]
     assert not standings(pruned_space, *seen).goes_on(
-        figures("d", 0.1, auc=0.5, mse=0.07, collapsed=True)
+        figures("d", 0.1, tail=0.02, mse=0.07, collapsed=True)
     )
 
 
-def test_an_auc_below_one_half_counts_as_one_half(pruned_space):
-    seen = [figures("a", 0.8, auc=0.5), figures("b", 0.7, auc=0.5), figures("c", 0.6, auc=0.5)]
-    assert not standings(pruned_space, *seen).goes_on(figures("d", 0.5, auc=0.42))
+def test_a_tail_below_chance_counts_as_chance(pruned_space):
+    seen = [figures(name, 0.8 - i / 10, tail=0.02) for i, name in enumerate("abc")]
+    assert not standings(pruned_space, *seen).goes_on(figures("d", 0.5, tail=0.004))
 
 
 def test_each_rung_compares_its_own_figures(pruned_space):

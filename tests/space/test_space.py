@@ -1,5 +1,6 @@
 import dataclasses
 import math
+import re
 import time
 from pathlib import Path
 
@@ -266,6 +267,35 @@ def test_an_objective_that_no_attack_measures_is_refused():
     text = SMALL[: SMALL.index("attacks:")] + "attacks: {membership: []}\n"
     with pytest.raises(SpaceError, match="'attack_auc' needs an attack that measures it"):
         parse_space(text + "objectives: {accuracy: max, attack_auc: min}\n", "s.yaml")
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ("objectives: {always_found: min}\n", "measure: {models: 16}"),
+        (
+            "objectives: {advantage: min}\nattacks: {membership: [entropy]}\n",
+            "none of attacks.membership sets a threshold",
+        ),
+        ("objectives: {tpr_at_fpr_0.001: max}\n", "must be `min`"),
+        ("attacks: {membership: [loss], prior: 1.0}\n", "`attacks.prior` must be between 0 and 1"),
+        ("attacks: {membership: [loss], prior: 0}\n", "`attacks.prior` must be between 0 and 1"),
+    ],
+)
+def test_objectives_of_membership_need_what_measures_them(extra, message):
+    block = SMALL[SMALL.index("attacks:") : SMALL.index("sampler:")]
+    text = SMALL.replace(block, "") if "attacks:" in extra else SMALL
+    with pytest.raises(SpaceError, match=re.escape(message)):
+        parse_space(text + extra, "a.yaml")
+
+
+def test_a_rate_in_an_objective_is_written_as_a_number_or_as_its_column():
+    spaces = [
+        parse_space(SMALL + f"objectives: {{tpr_at_fpr_{rate}: min}}\n", "a.yaml")
+        for rate in ("0.1", "0_1")
+    ]
+    assert spaces[0].objectives == spaces[1].objectives
+    assert spaces[0].to_plain() == spaces[1].to_plain()
 
 
 def test_text_that_yaml_misreads_is_taken_as_the_number_that_was_meant():

@@ -147,6 +147,26 @@ def test_the_figures_of_a_trial_are_those_of_the_recipe(measured, alone):
     assert 0.5 < trial.attack_auc_null < trial.attack_auc_null_high
 
 
+def test_the_rates_of_a_trial_are_of_the_attack_that_finds_most(measured):
+    trial = measured.trial
+    of_recipe = [r for r in measured.attacks if r.models == 4]
+    assert trial.tpr_at_fpr_0_1 == max(r.tpr_at_fpr_0_1 for r in of_recipe)
+    assert trial.advantage == max(r.advantage for r in of_recipe)
+    assert trial.tpr_at_fpr_0_01 is None  # 480 decisions on nonmembers, of 1,000
+    assert trial.ppv_fpr == 0.1
+    assert trial.ppv == pytest.approx(metrics.ppv(trial.tpr_at_fpr_0_1, 0.1, prior=0.01))
+    for name in ("tpr_at_fpr_0_1", "advantage", "ppv", "always_found"):
+        low, value, high = (getattr(trial, f"{name}{end}") for end in ("_low", "", "_high"))
+        assert low <= value <= high
+    assert trial.tail is None  # 480 decisions on members, of 500
+
+
+def test_rates_of_one_model_are_of_its_own_attacks(alone):
+    trial = alone.trial
+    assert trial.advantage == max(r.advantage for r in alone.attacks if r.advantage is not None)
+    assert (trial.tpr_at_fpr_0_1, trial.ppv, trial.always_found) == (None,) * 3
+
+
 def test_without_the_block_nothing_of_a_recipe_is_recorded(alone):
     trial = alone.trial
     assert (trial.models, trial.population, trial.accuracies, trial.accuracy_low) == (None,) * 4
