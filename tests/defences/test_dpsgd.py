@@ -15,7 +15,7 @@ from torch import nn
 import raysweep
 from raysweep.config import Training
 from raysweep.defences import Defences
-from raysweep.defences.dpsgd import accounting
+from raysweep.defences.dpsgd import accounting, choice
 from raysweep.defences.dpsgd.alone import VmapClipping
 from raysweep.defences.dpsgd.choice import clipping
 from raysweep.defences.dpsgd.clipping import LayerwiseClipping
@@ -508,3 +508,19 @@ def test_a_sweep_in_bf16_is_refused_before_ray_starts(tmp_path, monkeypatch):
     with pytest.raises(ModelError, match="precision is bf16 and this cpu does not support it"):
         raysweep.sweep(space, out=str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_unit_that_rounding_switches_is_no_wrong_gradient():
+    """Alone and in a batch, a sum of nearly 0 may round to either side of a ReLU."""
+    differ = 0
+    for seed in range(5):
+        build = MODELS["mlp"](hidden=(64,), activation="relu").build
+        model = seeded(lambda build=build: build((512,), 10), seed)
+        x = torch.from_numpy(np.random.default_rng(seed).normal(size=(4, 512))).float()
+        first = next(layer for layer in model.modules() if isinstance(layer, nn.Linear))
+        near = (first.weight.double() * x.double().repeat(16, 1)).sum(dim=1)
+        first.bias.data = -near.float()
+
+        differ += bool(choice._wrong_layerwise(model, x, 1.0))
+        assert clipping(model, x, 1.0).name == "layerwise"
+    assert differ, "float32 shows no difference, so that this test says nothing"
