@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from raysweep.attacks import intervals, metrics
+from raysweep.attacks import intervals, metrics, parts
 from raysweep.attacks.intervals import Interval
 from raysweep.attacks.metrics import TprAtFpr
 from raysweep.training.signals import Floats
@@ -34,36 +34,23 @@ MOST_AT_ONCE = 4_000_000
 def mean_auc(scores: Floats | Sequence[Floats], inside: Bools, *, level: float = 0.95) -> Interval:
     """Return the mean over models of each model's AUC, with its interval.
 
-    For several attacks' ``scores`` it is that of the mean of their AUCs. Each decision's part in an
-    AUC is its placement (DeLong et al. 1988).
+    For several attacks' ``scores`` it is that of the mean of their AUCs.
     """
     each = [scores] if isinstance(scores, np.ndarray) else scores
-    cells = np.mean([_auc_cells(one, inside) for one in each], axis=0)
-    return intervals.of_crossed_share(_by_pair(cells), level)
-
-
-def _auc_cells(scores: Floats, inside: Bools) -> Floats:
-    """Return figures (K, n) whose mean over the examples is the AUC of each model."""
-    cells = np.empty(scores.shape)
-    for row, (values, members) in enumerate(zip(scores, inside, strict=True)):
-        of_members, of_others = metrics.placements(values, members)
-        area = of_members.mean()
-        cells[row, members] = area + (of_members - area) * len(values) / len(of_members)
-        cells[row, ~members] = area + (of_others - area) * len(values) / len(of_others)
-    return cells
+    cells = np.mean([parts.of_auc(one, inside) for one in each], axis=0)
+    return intervals.of_crossed_share(by_pair(cells), level)
 
 
 def mean_advantage(
     scores: Floats, inside: Bools, thresholds: Floats, *, level: float = 0.95
 ) -> Interval:
     """Return the mean over models of TPR - FPR at each model's own threshold (K,)."""
-    flagged = scores >= thresholds[:, None]
-    cells = np.where(flagged, np.where(inside, 2.0, -2.0), 0.0)  # half of the examples are inside
-    value, low, high = intervals.of_crossed_mean(_by_pair(cells), level)
+    cells = parts.of_advantage(scores, inside, thresholds)
+    value, low, high = intervals.of_crossed_mean(by_pair(cells), level)
     return Interval(value, max(-1.0, low), min(1.0, high))
 
 
-def _by_pair(cells: Floats) -> Floats:
+def by_pair(cells: Floats) -> Floats:
     """Return the means (K / 2, n) of the cells of two models that belong together."""
     pairs: Floats = (cells[0::2] + cells[1::2]) / 2
     return pairs

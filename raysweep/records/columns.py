@@ -251,6 +251,21 @@ class ReconstructionRows:
     ssim: NDArray[np.float64] | None = None
     cost: NDArray[np.float64] | None = None
     recognised: NDArray[np.bool_] | None = None
+    errors: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None
+    """The examples that were rebuilt, and the MSE of each, which ``examples`` stores."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExampleRow:
+    """One row of ``examples``: what each pair of models and each example has in a figure.
+
+    The means of both are the figure. A single model is one unit.
+    """
+
+    figure: str
+    of_models: NDArray[np.float64]  # (pairs,)
+    example: NDArray[np.int64]  # index in the data set, (n,)
+    of_examples: NDArray[np.float64]  # (n,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,6 +277,7 @@ class TrialResult:
     epochs: tuple[EpochRecord, ...] = ()
     scores: tuple[ScoreRows, ...] = field(default=(), repr=False)
     reconstructions: tuple[ReconstructionRows, ...] = field(default=(), repr=False)
+    examples: tuple[ExampleRow, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)

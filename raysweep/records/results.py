@@ -124,6 +124,11 @@ class Results:
         """The first reconstructions of each trial, attack and layer, with their originals."""
         return self.of("reconstructions")
 
+    @property
+    def examples(self) -> pd.DataFrame:
+        """One row a trial and figure, with what each example has in it."""
+        return self.of("examples")
+
     def of(self, table: str, trials: Collection[str] | None = None) -> pd.DataFrame:
         """Return the rows of a table, each once; of ``trials`` if given.
 
@@ -134,6 +139,7 @@ class Results:
             "epochs": ["trial_id", "epoch"],
             "scores": ["trial_id", "attack", "example"],
             "reconstructions": ["trial_id", "attack", "layer", "example"],
+            "examples": ["trial_id", "figure"],
         }
         frame = self._frame(table, trials=trials)
         finished = self._frame("trials", ["trial_id"], trials)["trial_id"]

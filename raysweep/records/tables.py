@@ -79,6 +79,15 @@ SCHEMAS: dict[str, pa.Schema] = {
             "image": _IMAGE,
         }
     ),
+    "examples": pa.schema(
+        {
+            "trial_id": pa.string(),
+            "figure": pa.string(),
+            "of_models": pa.list_(pa.float64()),
+            "example": pa.list_(pa.int64()),
+            "of_examples": pa.list_(pa.float32()),
+        }
+    ),
     "attacks": _schema_of(AttackRecord),
     "epochs": _schema_of(EpochRecord),
     "trials": _trials_schema(),
@@ -119,6 +128,10 @@ def tables_of(result: TrialResult) -> dict[str, pa.Table]:
     """Return all tables of one trial except ``trials``, whose row has no number yet."""
     tables = {"scores": _scores_table(result.trial.trial_id, result)}
     tables["reconstructions"] = _reconstructions_table(result)
+    tables["examples"] = pa.Table.from_pylist(
+        [{"trial_id": result.trial.trial_id, **vars(row)} for row in result.examples],
+        schema=SCHEMAS["examples"],
+    )
     for name, records in {"attacks": result.attacks, "epochs": result.epochs}.items():
         rows = [vars(record) for record in records]
         tables[name] = pa.Table.from_pylist(rows, schema=SCHEMAS[name])

@@ -204,6 +204,7 @@ def judge_inversion(
         cost=None if rebuilt.cost is None else rebuilt.cost[first],
         recognised=(None if recognition is None else (recognition.names == subject.labels)[first]),
         **{key: values[first] for key, values in likeness.items()},
+        errors=(originals.indices, likeness["mse"]) if likeness else None,
     )
     return record, rows
 

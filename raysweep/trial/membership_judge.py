@@ -100,11 +100,16 @@ def _figures(scores: Scores, truth: NDArray[np.bool_], *, seed: int) -> dict[str
 
 def judge_tail(target: TrainedTarget, splits: Splits, *, seed: int) -> dict[str, float]:
     """Return the columns of the tail of the losses; nothing with too few members."""
-    judged = concatenate(splits.members, splits.nonmembers)
-    truth = np.repeat([True, False], [len(splits.members), len(splits.nonmembers)])
+    judged, truth = judged_by(splits)
     odds = signals.label_log_odds(target.logits(judged), judged.labels)
     share = metrics.tail(odds, truth, seed=tie_seed(sub_seed(seed, "tail")))
     return {} if share is None else share.columns("tail")
+
+
+def judged_by(splits: Splits) -> tuple[Split, NDArray[np.bool_]]:
+    """Return the members and the nonmembers, and which of them are members."""
+    truth = np.repeat([True, False], [len(splits.members), len(splits.nonmembers)])
+    return concatenate(splits.members, splits.nonmembers), truth
 
 
 def tie_seed(seed: int) -> int:

@@ -13,10 +13,11 @@ from raysweep.attacks import LIKELIHOOD_RATIOS, intervals, metrics, recipe_metri
 from raysweep.attacks.metrics import FPRS
 from raysweep.config import sub_seed
 from raysweep.data import Splits
-from raysweep.records.columns import AttackRecord
+from raysweep.records.columns import AttackRecord, ExampleRow
 from raysweep.records.trial_config import TrialConfig
 from raysweep.training.recipe import Recipe
 from raysweep.training.target import TrainedTarget
+from raysweep.trial import example_rows
 from raysweep.trial.ensemble import Ensemble, Judged, train_ensemble
 from raysweep.trial.membership_judge import parameters_json, rate_columns
 from raysweep.trial.verdict import auc_that_counts, rates_that_count
@@ -27,6 +28,7 @@ class OfRecipe:
     """A row for each attack on the recipe, and the columns of ``trials`` that are of the recipe."""
 
     attacks: tuple[AttackRecord, ...] = ()
+    examples: tuple[ExampleRow, ...] = ()
     figures: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -38,7 +40,11 @@ def judge_recipe(
         return OfRecipe()
     ensemble = train_ensemble(config, splits, recipe, target)
     rows = [_row(config, ensemble, name, judged) for name, judged in ensemble.attacks.items()]
-    return OfRecipe(attacks=tuple(rows), figures=trial_figures(config, ensemble, rows))
+    return OfRecipe(
+        attacks=tuple(rows),
+        examples=tuple(example_rows.of_recipe(config, splits, ensemble, rows)),
+        figures=trial_figures(config, ensemble, rows),
+    )
 
 
 def _row(config: TrialConfig, ensemble: Ensemble, name: str, judged: Judged) -> AttackRecord:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from math import inf
 from typing import Any, Protocol
@@ -17,17 +17,11 @@ from typing import Any, Protocol
 import torch
 
 from raysweep import data
-from raysweep.attacks.contract import DatasetName, Knowledge, draw_known
-from raysweep.attacks.membership.data_transfer import DataTransfer
-from raysweep.attacks.shadows import TrainedShadow, train_shadows
 from raysweep.config import sub_seed
-from raysweep.data import Dataset, Splits, concatenate, deal_key
+from raysweep.data import Dataset, Splits, deal_key
 from raysweep.records.columns import (
-    AttackRecord,
     EpochRecord,
-    ReconstructionRows,
     Rung,
-    ScoreRows,
     Status,
     TrialRecord,
     TrialResult,
@@ -38,9 +32,9 @@ from raysweep.training.devices import default_device
 from raysweep.training.loop import Epoch, train
 from raysweep.training.target import TrainedTarget, predict
 from raysweep.trial import membership_judge, preflight, verdict
+from raysweep.trial.attack import Found, attack_target
 from raysweep.trial.faults import machine_failure, reason
 from raysweep.trial.finite import naming_splits
-from raysweep.trial.inversion_judge import judge_inversion
 from raysweep.trial.machine import PeakMemory, device_name, limit_threads
 from raysweep.trial.recipe_judge import judge_recipe
 from raysweep.trial.rungs import rung_figures
@@ -142,9 +136,7 @@ class _Trial:
         self.rungs = {epoch for epoch in rungs if epoch < config.training.epochs}
         self.stopped: TrialResult | None = None
         self.epochs: list[EpochRecord] = []
-        self.attacks: list[AttackRecord] = []
-        self.scores: list[ScoreRows] = []
-        self.reconstructions: list[ReconstructionRows] = []
+        self.found = Found()
 
     def run(self, on_target: Callable[[Trained], None]) -> TrialResult:
         """Return the rows of the trial."""
@@ -165,10 +157,12 @@ class _Trial:
                 return self.stopped
 
             attacks_start = time.perf_counter()
-            self._attack(target)
+            self.found = attack_target(
+                self.config, self.splits, self.other_splits, self.recipe, target
+            )
             attack_seconds = time.perf_counter() - attacks_start
             of_recipe = judge_recipe(self.config, self.splits, self.recipe, target)
-            self.attacks += of_recipe.attacks
+            self.found = self.found.with_recipe(of_recipe, self.config, self.splits, target)
         on_target(Trained(config=self.config, target=target, splits=self.splits))
         return self._result(
             "ok",
@@ -176,7 +170,7 @@ class _Trial:
             attack_seconds=attack_seconds,
             **verdict.privacy(target.privacy),
             collapsed=self.epochs[-1].collapsed,
-            **verdict.counting_inversion(self.config, self.attacks),
+            **verdict.counting_inversion(self.config, self.found.attacks),
             **(of_recipe.figures or self._of_target(target)),
         )
 
@@ -187,7 +181,7 @@ class _Trial:
         return {
             "train_accuracy": float(right.mean()),
             "accuracy": self.epochs[-1].accuracy,
-            **verdict.strongest_membership(self.config, self.attacks, self.scores),
+            **verdict.strongest_membership(self.config, self.found.attacks, self.found.scores),
             **membership_judge.judge_tail(target, self.splits, seed=self.config.seed),
         }
 
@@ -217,10 +211,11 @@ class _Trial:
 
         return TrialResult(
             trial=record,
-            attacks=tuple(self.attacks),
+            attacks=self.found.attacks,
             epochs=tuple(self.epochs),
-            scores=tuple(self.scores),
-            reconstructions=tuple(self.reconstructions),
+            scores=self.found.scores,
+            reconstructions=self.found.reconstructions,
+            examples=self.found.examples,
         )
 
     def _train(self) -> tuple[TrainedTarget, float]:
@@ -280,70 +275,3 @@ class _Trial:
         goes_on = self.decide(Rung(figures=record, stopped=stopped))
         self.stopped = None if goes_on else stopped
         return goes_on
-
-    def _knowledge(self) -> Knowledge:
-        """Return the attackers' knowledge: the pool, shadows, public data, and known members."""
-        splits, share = self.splits, self.config.attacks.known_share
-        known = None
-        if share is not None:
-            seed = self.config.seed
-            known = draw_known(splits.members, splits.nonmembers, share, seed=seed)
-
-        return Knowledge(
-            pool=splits.pool,
-            train_shadows=self._shadows,
-            reference=splits.reference,
-            known=known,
-        )
-
-    def _attack(self, target: TrainedTarget) -> None:
-        """Run every attack on the target, and keep its rows."""
-        seed, splits, trial_id = self.config.seed, self.splits, self.config.trial_id
-        knowledge = self._knowledge()
-
-        for name, attack in self.config.attacks.membership.items():
-            record, scores = membership_judge.judge_membership(
-                name,
-                attack,
-                target,
-                members=splits.members,
-                nonmembers=splits.nonmembers,
-                knowledge=knowledge,
-                trial_id=trial_id,
-                seed=seed,
-            )
-            self.attacks.append(record)
-            self.scores.append(scores)
-
-        inversions = self.config.attacks.inversion.items()
-        pairs = ((name, layer, attack) for name, attack in inversions for layer in attack.layers)
-        for name, layer, inversion in pairs:
-            rebuilt, images = judge_inversion(
-                name,
-                inversion,
-                layer,
-                target,
-                members=splits.members,
-                nonmembers=splits.nonmembers,
-                knowledge=knowledge,
-                trial_id=trial_id,
-                seed=seed,
-            )
-            self.attacks.append(rebuilt)
-            self.reconstructions.append(images)
-
-    def _shadows(self, numbers: Sequence[int], dataset: DatasetName | None) -> list[TrainedShadow]:
-        """Return shadows on the pool, or on another data set dealt in the same sizes."""
-        seed, device = self.config.seed, self.device
-        if dataset is None:
-            n = len(self.splits.members)
-            return train_shadows(
-                self.recipe, self.splits.pool, n, numbers, seed=seed, device=device
-            )
-
-        other = DataTransfer(dataset=dataset).other(self.config.dataset)
-        splits = self.other_splits[deal_key(other, seed)]
-        recipe = preflight.recipe_of(self.config, splits)
-        examples = concatenate(splits.members, splits.nonmembers)
-        seed, n = sub_seed(seed, "transfer"), len(splits.members)
-        return train_shadows(recipe, examples, n, numbers, seed=seed, device=device)

@@ -124,12 +124,12 @@ def rates_that_count(
     known: dict[float, Interval] = {}
     columns: dict[str, Any] = {}
     for label, fpr in FPRS.items():
-        winner, level = _strongest_at(config, attacks, f"tpr_at_fpr_{label}")
+        winner, level = strongest_at(config, attacks, f"tpr_at_fpr_{label}")
         if winner is not None:
             known[fpr] = tpr(winner, fpr, level)
             columns |= known[fpr].columns(f"tpr_at_fpr_{label}")
 
-    winner, level = _strongest_at(config, attacks, "advantage")
+    winner, level = strongest_at(config, attacks, "advantage")
     if winner is not None:
         columns |= advantage(winner, level).columns("advantage")
     if known:
@@ -139,7 +139,7 @@ def rates_that_count(
     return columns
 
 
-def _strongest_at(
+def strongest_at(
     config: TrialConfig, attacks: Sequence[AttackRecord], figure: str
 ) -> tuple[str | None, float]:
     """Return the attack with most of a figure, and the level of an interval for its choice."""

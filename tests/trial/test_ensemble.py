@@ -167,6 +167,21 @@ def test_rates_of_one_model_are_of_its_own_attacks(alone):
     assert (trial.tpr_at_fpr_0_1, trial.ppv, trial.always_found) == (None,) * 3
 
 
+@pytest.mark.parametrize("of", ["measured", "alone"])
+def test_the_rows_of_the_examples_have_the_figures_as_their_means(of, request):
+    result = request.getfixturevalue(of)
+    rows = {row.figure: row for row in result.examples}
+    assert {"accuracy", "attack_auc", "advantage", "tail"} <= rows.keys()
+    for name, row in rows.items():
+        value = getattr(result.trial, name)
+        if value is None:  # too few to be recorded
+            continue
+        assert row.of_models.mean() == pytest.approx(value, abs=1e-6), name
+        assert row.of_examples.mean() == pytest.approx(value, abs=1e-6), name
+        assert len(row.of_models) == (2 if of == "measured" else 1)
+        assert (np.diff(row.example) > 0).all()
+
+
 def test_without_the_block_nothing_of_a_recipe_is_recorded(alone):
     trial = alone.trial
     assert (trial.models, trial.population, trial.accuracies, trial.accuracy_low) == (None,) * 4
