@@ -303,7 +303,9 @@ def _is_pruned(row: Mapping[str, Any]) -> bool:
 
 def _constraints(row: Mapping[str, Any], objectives: Objectives) -> dict[str, float]:
     """Return the reasons to keep a trial off the front as constraints; above 0 is infeasible."""
-    return {
+    found = {
         column: 1.0 if row.get(column) == (not value) else -1.0
         for column, value in objectives.requirements.items()
     }
+    limits = {str(one): one.violation(row.get(one.column)) for one in objectives.constraints}
+    return found | limits

@@ -11,8 +11,8 @@ import pandas as pd
 
 from raysweep.config.registry import suggestion
 from raysweep.errors import SpaceError, StoreError
-from raysweep.records.conditions import Condition
-from raysweep.records.objectives import OBJECTIVES, Objectives, column_name
+from raysweep.records.conditions import Condition, column_name
+from raysweep.records.objectives import OBJECTIVES, Objectives
 from raysweep.records.results import records
 
 

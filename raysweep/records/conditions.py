@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from raysweep.config.own_class import is_own_key
 from raysweep.config.registry import suggestion
 from raysweep.errors import SpaceError
-from raysweep.records.objectives import column_name
 from raysweep.records.tables import numeric_columns
+
+WHERE = "--where"
 
 
 def parse_conditions(texts: Sequence[str], axes: Sequence[str] = ()) -> list[Condition]:
@@ -37,6 +38,31 @@ def parse_conditions(texts: Sequence[str], axes: Sequence[str] = ()) -> list[Con
             "raysweep.load(DIR).trials",
         )
     return conditions
+
+
+def parse_constraints(given: object) -> tuple[Condition, ...]:
+    """Return the conditions of a space's ``constraints``, a list of texts; none for None.
+
+    Raises:
+        SpaceError: it is no list of conditions on columns of ``trials`` that hold numbers.
+
+    """
+    if given is None:
+        return ()
+    if not isinstance(given, list) or not all(isinstance(text, str) for text in given):
+        raise SpaceError(
+            "`constraints` must be a list of conditions",
+            got=given,
+            remedy="write [accuracy >= 0.8]",
+            place=["constraints"],
+        )
+    columns, found = numeric_columns("trials"), []
+    for number, text in enumerate(given):
+        try:
+            found.append(parse_condition(text, columns, of="`constraints`:"))
+        except SpaceError as error:
+            raise error.under("constraints", str(number)) from None
+    return tuple(found)
 
 
 OPERATORS: dict[str, Callable[[Any, float], Any]] = {
@@ -67,6 +93,18 @@ class Condition:
         fits: NDArray[np.bool_] = OPERATORS[self.sign](values, self.bound)
         return fits
 
+    def violation(self, value: float | None) -> float:
+        """Return a number above 0 if a value misses the condition, and at most 0 if it meets it.
+
+        Samplers learn from it. A missing value misses it by 1.
+        """
+        if value is None or np.isnan(value):
+            return 1.0
+        if self.sign == "==":
+            return abs(value - self.bound)
+        gap = self.bound - value if self.sign in (">=", ">") else value - self.bound
+        return gap if self.sign in (">=", "<=") or gap != 0 else 1e-12
+
     def shortfall(self, trials: pd.DataFrame) -> NDArray[np.float64]:
         """Return how far each row is from meeting it, as a share of the bound; 0 if it does."""
         with np.errstate(invalid="ignore"):  # inf - inf
@@ -87,8 +125,19 @@ def _as_floats(column: pd.Series[Any]) -> NDArray[np.float64]:
     return column.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
-def parse_condition(text: str, columns: list[str]) -> Condition:
+def column_name(name: str) -> str:
+    """Return the column of a figure whose name may hold a rate as it is written.
+
+    >>> column_name("tpr_at_fpr_0.001")
+    'tpr_at_fpr_0_001'
+    """
+    return name.replace(".", "_") if name.startswith("tpr_at_fpr_") else name
+
+
+def parse_condition(text: str, columns: list[str], *, of: str = WHERE) -> Condition:
     """Return the condition in ``text``; raise :class:`SpaceError` if it is not one.
+
+    ``of`` begins the messages: where the text stands.
 
     >>> str(parse_condition("accuracy>=.9", ["accuracy"]))
     'accuracy >= 0.9'
@@ -96,15 +145,13 @@ def parse_condition(text: str, columns: list[str]) -> Condition:
     match = SYNTAX.fullmatch(text)
     if match is None:
         raise SpaceError(
-            f"--where {text!r} is not a condition",
+            f"{of} {text!r} is not a condition",
             remedy="write COLUMN >= NUMBER with one of >= <= > < ==, such as 'accuracy >= 0.9'",
         )
     column, sign, bound = match.groups()
     column = column_name(column)
     if column not in columns:
-        raise SpaceError(
-            f"--where {text!r}: unknown column {column!r}{suggestion(column, columns)}"
-        )
+        raise SpaceError(f"{of} {text!r}: unknown column {column!r}{suggestion(column, columns)}")
     return Condition(column=column, sign=sign, bound=float(bound))
 
 

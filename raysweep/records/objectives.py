@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from raysweep.config.registry import suggestion
 from raysweep.errors import SpaceError
+from raysweep.records.conditions import Condition, column_name
 from raysweep.records.pareto import front_mask, hypervolume
 
 Direction = Literal["max", "min"]
@@ -117,15 +118,6 @@ REQUIREMENTS = {"collapsed": False, "inversion_converged": True}
 """Column -> the value that a finished trial must have there to stand on a front."""
 
 
-def column_name(name: str) -> str:
-    """Return the column of a figure whose name may hold a rate as it is written.
-
-    >>> column_name("tpr_at_fpr_0.001")
-    'tpr_at_fpr_0_001'
-    """
-    return name.replace(".", "_") if name.startswith("tpr_at_fpr_") else name
-
-
 @dataclass(frozen=True)
 class Objectives:
     """The objectives that a sweep compares its trials by, in the order of its search space.
@@ -152,6 +144,8 @@ class Objectives:
     """
 
     names: tuple[str, ...]
+    constraints: tuple[Condition, ...] = ()
+    """What a trial must meet to stand on a front, such as a floor of accuracy."""
 
     @classmethod
     def of(cls, *names: str) -> Objectives:
@@ -199,6 +193,11 @@ class Objectives:
         return tuple(OBJECTIVES[name].direction for name in self.names)
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of ``trials`` that the objectives and the constraints need."""
+        return (*self.names, *(condition.column for condition in self.constraints))
+
+    @property
     def requirements(self) -> dict[str, bool]:
         """Column -> the truth value that a finished trial must have there to stand on a front.
 
@@ -230,9 +229,11 @@ class Objectives:
     def eligible(self, trials: pd.DataFrame, *, everything: bool = False) -> pd.Series[bool]:
         """Return which trials may stand on a front: finished, not collapsed, attacks converged.
 
-        With ``everything`` each finished trial may.
+        With ``everything`` each finished trial may that meets the constraints.
         """
         fit = trials["status"] == "ok"
+        for condition in self.constraints:
+            fit &= condition.fits(trials)
         for column, value in self.requirements.items() if not everything else ():
             fit &= trials[column].eq(value)  # a missing value equals neither truth value
         return fit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ import pandas as pd
 
 from raysweep.config.plain_values import flatten
 from raysweep.errors import SpaceError, StoreError
-from raysweep.records.conditions import Condition, meeting
+from raysweep.records.conditions import Condition, meeting, parse_constraints
 from raysweep.records.data_hashes import refuse_other_data
 from raysweep.records.folder import SPACE
 from raysweep.records.objectives import OBJECTIVES, REQUIREMENTS, Objectives
@@ -29,7 +30,7 @@ class Results:
         self.stores = [Store(path) for path in paths]
         self.documents = [store.space_document() for store in self.stores]
         self.objectives, *_ = [
-            _parse_objectives(store.path, document["objectives"])
+            _parse_objectives(store.path, document)
             for store, document in zip(self.stores, self.documents, strict=True)
         ]
         keys = (str(key) for document in self.documents for key in document.get("search") or {})
@@ -86,7 +87,9 @@ class Results:
 
     def measured(self, columns: Sequence[str] = ()) -> pd.DataFrame:
         """Return the columns that a front depends on, and some more ``columns``, of all trials."""
-        names = dict.fromkeys([*DECISIVE, *OBJECTIVES, "recipe", "seed", *columns])
+        names = dict.fromkeys(
+            [*DECISIVE, *OBJECTIVES, *self.objectives.columns, "recipe", "seed", *columns]
+        )
         return self._with_recipes(self.rows(list(names)))
 
     def compared(self, columns: Sequence[str] = ()) -> pd.DataFrame:
@@ -163,9 +166,11 @@ class Results:
         return whole.set_index("recipe", drop=False).loc[recipes].reset_index(drop=True)
 
 
-def _parse_objectives(path: str, given: Mapping[str, Any]) -> Objectives:
+def _parse_objectives(path: str, document: Mapping[str, Any]) -> Objectives:
     try:
-        return Objectives.parse(given)
+        constraints = parse_constraints(document.get("constraints"))
+        objectives = Objectives.parse(document["objectives"])
+        return dataclasses.replace(objectives, constraints=constraints)
     except SpaceError as error:
         raise StoreError(f"{path}/{SPACE} is not a space that raysweep wrote: {error}") from None
 
@@ -174,7 +179,7 @@ def _check_comparable(
     first: str, one: Mapping[str, Any], second: str, other: Mapping[str, Any]
 ) -> None:
     """Raise :class:`StoreError` unless two sweeps measured the same thing on the same data."""
-    for key in ("dataset", "attacks", "measure", "objectives", "seed"):
+    for key in ("dataset", "attacks", "measure", "objectives", "constraints", "seed"):
         if one.get(key) != other.get(key):
             raise StoreError(
                 f"these sweeps cannot share a front, `{key}` differs: "
@@ -187,7 +192,7 @@ def short_record(row: Mapping[str, Any], objectives: Objectives) -> dict[str, An
 
     A whole record takes 5 KB and a short one 0.6 KB, and a driver holds thousands of them.
     """
-    return {key: row.get(key) for key in (*_SHORT, *objectives.names)}
+    return {key: row.get(key) for key in (*_SHORT, *objectives.columns)}
 
 
 _SHORT = (

@@ -45,6 +45,7 @@ def describe(space: Space) -> dict[str, Any]:
         "rungs": list(space.rungs()),
         "training_with_dp_sgd": space.private_settings(),
         "objectives": space.objectives.to_plain(),
+        "constraints": [str(condition) for condition in space.objectives.constraints],
     }
 
 
@@ -64,7 +65,10 @@ def to_text(description: Mapping[str, Any]) -> str:
     if description["training_with_dp_sgd"]:
         lines.append(f"  training with DP-SGD: {description['training_with_dp_sgd']}")
     goals = ", ".join(f"{name} {goal}" for name, goal in description["objectives"].items())
-    return "\n".join([*lines, f"  objectives: {goals}"])
+    lines.append(f"  objectives: {goals}")
+    if description["constraints"]:
+        lines.append(f"  constraints: {', '.join(description['constraints'])}")
+    return "\n".join(lines)
 
 
 def catalogue(what: str) -> dict[str, str]:

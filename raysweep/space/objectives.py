@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from raysweep.attacks import Attacks
 from raysweep.errors import SpaceError
+from raysweep.records.conditions import parse_constraints
 from raysweep.records.objectives import OF_MEMBERSHIP, Objectives
 from raysweep.records.trial_config import TrialConfig
 
 
-def parse_objectives(given: Any, config: TrialConfig) -> Objectives:
+def parse_objectives(given: Any, config: TrialConfig, constraints: Any = None) -> Objectives:
     """Return the objectives that a space names; by default all that its attacks measure.
+
+    ``constraints`` are what the space asks of a trial on the front.
 
     Raises:
         SpaceError: an unknown objective, or one that no configured attack measures.
@@ -23,7 +27,7 @@ def parse_objectives(given: Any, config: TrialConfig) -> Objectives:
         if remedy:
             rule = f"objective {name!r} needs an attack that measures it: {remedy}"
             raise SpaceError(rule, place=("objectives", name))
-    return chosen
+    return dataclasses.replace(chosen, constraints=parse_constraints(constraints))
 
 
 def _what_measures(name: str, config: TrialConfig) -> str:

@@ -39,6 +39,7 @@ BLOCKS = (
     "attacks",
     "measure",
     "objectives",
+    "constraints",
     "sampler",
     "pruning",
     "resources",
@@ -116,7 +117,9 @@ def _check_space(document: dict[str, Any]) -> Space:
         name=name,
         axes=_axes(document.get("search") or {}),
         scenarios=scenarios.parse_scenarios(document.get("scenarios") or {}),
-        objectives=parse_objectives(document.get("objectives"), config),
+        objectives=parse_objectives(
+            document.get("objectives"), config, document.get("constraints")
+        ),
         sampler=parse_block(document, "sampler", partial(build, Sampler)),
         pruning=pruning,
         resources=parse_block(document, "resources", partial(build, Resources)),

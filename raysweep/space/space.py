@@ -185,6 +185,8 @@ class Space:
         scenario_block = {"scenarios": copy.deepcopy(self.scenarios)} if self.scenarios else {}
         pruning = {} if self.pruning is None else {"pruning": dataclasses.asdict(self.pruning)}
         measure = {k: v for k, v in config.settings.items() if k == "measure"}
+        limits = [str(condition) for condition in self.objectives.constraints]
+        constraints = {"constraints": limits} if limits else {}
 
         return {
             "name": self.name,
@@ -200,6 +202,7 @@ class Space:
             "attacks": config.attacks.settings,
             **measure,
             "objectives": self.objectives.to_plain(),
+            **constraints,
             "sampler": dataclasses.asdict(self.sampler),
             **pruning,
             "resources": dataclasses.asdict(self.resources),

@@ -4,11 +4,13 @@ import re
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from conftest import SMALL
 
 from raysweep.config.training import PRIVATE_DEFAULTS, PrivateTraining
+from raysweep.driver.study import _constraints
 from raysweep.errors import SpaceError
 from raysweep.space.axes import grid
 from raysweep.space.parsing import differences, load_space, parse_space
@@ -287,6 +289,37 @@ def test_objectives_of_membership_need_what_measures_them(extra, message):
     text = SMALL.replace(block, "") if "attacks:" in extra else SMALL
     with pytest.raises(SpaceError, match=re.escape(message)):
         parse_space(text + extra, "a.yaml")
+
+
+@pytest.mark.parametrize(
+    ("constraints", "message"),
+    [
+        ("{accuracy: 0.8}", "`constraints` must be a list of conditions"),
+        ("[0.8]", "`constraints` must be a list of conditions"),
+        ("[accuracy is high]", "'accuracy is high' is not a condition; write COLUMN >= NUMBER"),
+        ("[acuracy >= 0.8]", "unknown column 'acuracy'; did you mean 'accuracy'?"),
+    ],
+)
+def test_constraints_that_are_no_conditions_are_refused(constraints, message):
+    with pytest.raises(SpaceError, match=re.escape(message)):
+        parse_space(SMALL + f"constraints: {constraints}\n", "a.yaml")
+
+
+def test_a_trial_that_misses_a_constraint_is_on_no_front_and_samplers_are_told_by_how_much():
+    space = parse_space(SMALL + "constraints: [accuracy >= 0.8, tpr_at_fpr_0.1 <= .2]\n", "a.yaml")
+    assert space.to_plain()["constraints"] == ["accuracy >= 0.8", "tpr_at_fpr_0_1 <= 0.2"]
+    row = {"status": "ok", "collapsed": False, "inversion_converged": True, "n_classes": 10}
+    row |= {"attack_auc": 0.6, "inversion_mse": 0.02, "inversion_floor": 0.07}
+    row["tpr_at_fpr_0_1"] = 0.15
+    trials = pd.DataFrame(
+        [row | {"trial_id": t, "accuracy": a} for t, a in (("a", 0.9), ("b", 0.7))]
+    )
+    trials.loc[1, "attack_auc"] = 0.5
+    assert space.objectives.front(trials)["trial_id"].tolist() == ["a"]
+    assert space.objectives.front(trials, everything=True)["trial_id"].tolist() == ["a"]
+    told = _constraints(trials.iloc[1].to_dict(), space.objectives)
+    assert told["accuracy >= 0.8"] == pytest.approx(0.1)
+    assert told["tpr_at_fpr_0_1 <= 0.2"] == pytest.approx(-0.05)
 
 
 def test_a_rate_in_an_objective_is_written_as_a_number_or_as_its_column():
