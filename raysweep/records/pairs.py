@@ -88,6 +88,18 @@ class Pairs:
         needed = by_model.var(ddof=1) / left if left > 0 else np.inf
         return 2 * int(np.ceil(needed)) if np.isfinite(needed) else None
 
+    def members_to_tell(self, one: str, other: str, figure: str, *, level: float) -> int | None:
+        """Return about how many examples would tell two trials apart; None where they are equal."""
+        if figure not in self.figures:
+            return None
+        _, by_example = _rows_of(self.figures[figure], self._row[one], self._row[other])
+        gap = abs(float(by_example.mean()))
+        return (
+            int(np.ceil(by_example.var(ddof=1) / (gap / normal_quantile(level)) ** 2))
+            if gap
+            else None
+        )
+
     def shares_on_front(
         self, figures: pd.DataFrame, objectives: Objectives, *, seed: int
     ) -> Floats:
@@ -101,14 +113,10 @@ class Pairs:
         draws = max(50, min(DRAWS, MOST_VALUES // max(1, n)))
         rng, on_front = np.random.default_rng(seed), np.zeros(n)
         shifts = {name: _shifts(self.figures[name], draws, rng) for name in self.figures}
+        columns = dict.fromkeys([*objectives.names, "inversion_floor"])
+        values = {name: figures[name].to_numpy(dtype=float) for name in columns}
         for draw in range(draws):
-            moved = figures.assign(
-                **{
-                    name: figures[name].to_numpy(dtype=float) + shifts[name][draw]
-                    for name in objectives.names
-                    if name in shifts
-                }
-            )
+            moved = {k: v + shifts[k][draw] if k in shifts else v for k, v in values.items()}
             on_front += front_mask(objectives.comparable(moved), objectives.directions)
         return on_front / draws
 

@@ -16,6 +16,7 @@ from raysweep.records.data_hashes import refuse_other_data
 from raysweep.records.folder import SPACE
 from raysweep.records.objectives import OBJECTIVES, REQUIREMENTS, Objectives
 from raysweep.records.seeds import average_seeds
+from raysweep.records.standing import Standing, standing
 from raysweep.records.store import Store
 from raysweep.records.trial_config import recipe_of
 
@@ -154,8 +155,14 @@ class Results:
 
         With ``where``, trials that miss one of its conditions are left out first. Trials that
         differ only in their seed are one row, the first of them, with the means of their figures
-        and their number in a column ``seeds``. See :meth:`Objectives.front`.
+        and their number in a column ``seeds``. Otherwise ``front_share`` is the share of resamples
+        in which no other trial dominates it, and ``front_group`` the number of a group whose trials
+        cannot be told apart. See :meth:`Objectives.front`.
         """
+        return self.standing(everything=everything, where=where).front
+
+    def standing(self, *, everything: bool = False, where: Sequence[Condition] = ()) -> Standing:
+        """Return :meth:`front` with what could be told apart."""
         measured = self.measured([condition.column for condition in where])
         trials = meeting(average_seeds(measured), where)
         recipes = self.objectives.front(trials, everything=everything)["recipe"]
@@ -163,7 +170,9 @@ class Results:
         chosen = recipe_of_trial[recipe_of_trial.isin(set(recipes))]
         rows = self.rows(trials=set(chosen.index))
         whole = average_seeds(rows.assign(recipe=rows["trial_id"].map(chosen)))
-        return whole.set_index("recipe", drop=False).loc[recipes].reset_index(drop=True)
+        front = whole.set_index("recipe", drop=False).loc[recipes].reset_index(drop=True)
+        read = functools.partial(self.of, "examples")
+        return standing(self.objectives, trials, front, read, everything=everything)
 
 
 def _parse_objectives(path: str, document: Mapping[str, Any]) -> Objectives:

@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from raysweep.report.figures import LABELS, use_log_scale
-from raysweep.report.findings import BEST_WITH_DP, LEAST_RECOGNISED, UNDEFENDED, has_role
+from raysweep.report.findings import BEST_WITH_DP, RECOMMENDED, UNDEFENDED, has_role
 
 MEDIANS = {"without DP": ("black", "s"), "DP-SGD": ("#b86e00", "o")}
 """Kind of trial -> the colour of its medians and the marker of its trials."""
@@ -28,7 +28,7 @@ LEAST_OF_MEDIAN = 5  # trials, of fewer no median is drawn
 
 COLOURS = {
     "most accurate": "#0173b2",
-    LEAST_RECOGNISED: "#027a56",
+    RECOMMENDED: "#027a56",
     "hardest to rebuild": "#6b3fb0",
     BEST_WITH_DP: "#b86e00",
 }

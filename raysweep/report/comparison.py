@@ -1,45 +1,174 @@
 """What the few named trials give and cost beside the undefended one, as sentences.
 
-A difference is claimed only where the intervals of both figures do not overlap.
+A difference is claimed only where the interval of the pairwise difference excludes 0 or, where no
+examples were recorded, where the intervals of both figures do not overlap.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from raysweep.attacks.intervals import Interval
 from raysweep.config.plain_text import counted
+from raysweep.records.objectives import OBJECTIVES, OF_MEMBERSHIP
+from raysweep.records.results import records
+from raysweep.records.standing import Standing
 from raysweep.report import findings
-from raysweep.report.findings import BEST_WITH_DP, LEAST_RECOGNISED, UNDEFENDED, Row, has_role
+from raysweep.report.findings import BEST_WITH_DP, RECOMMENDED, UNDEFENDED, Row, has_role
+
+SURE = 0.95  # of the resamples, in which a trial stays on the front
 
 
-def verdict(n_trials: int, n_front: int, picks: Mapping[str, Row]) -> list[str]:
-    """Return the sentences that a reader in haste needs, the size of the front first."""
-    sentences = [
-        f"{n_front:,} of {counted(n_trials, 'trial')} {'is' if n_front == 1 else 'are'} on the "
-        "front: no other trial is at least as good in every objective and better in one."
-    ]
-    base = _first(picks, UNDEFENDED)
-    if base is None or base["accuracy"] is None:
-        return sentences
+def recommendation(stand: Standing) -> list[str]:
+    """Return which configuration of a front is recommended and why, as sentences; none without."""
+    rows = {str(row["trial_id"]): row for row in records(stand.front)}
+    chosen = rows.get(stand.recommended() or "")
+    return [] if chosen is None or chosen["accuracy"] is None else [_recommended(stand, chosen)]
 
-    sentences.append(_undefended(base))
-    for role in (LEAST_RECOGNISED, BEST_WITH_DP):
-        row = _first(picks, role)
-        if row is not None and row["trial_id"] != base["trial_id"]:
-            sentences.append(f"The {_subject(role, row)} has {_beside(row, base)}.")
-    return sentences
+
+def verdict(n_trials: int, stand: Standing, picks: Mapping[str, Row]) -> list[str]:
+    """Return the sentences that a reader in haste needs, what could be told apart first."""
+    base, chosen = _first(picks, UNDEFENDED), _first(picks, RECOMMENDED)
+    sentences = []
+    if chosen is not None:
+        sentences.append(_recommended(stand, chosen))
+    if base is not None and base["accuracy"] is not None:
+        if chosen is not None:
+            sentences[:0] = [_claim(stand, chosen, base)]
+        sentences.append(_undefended(base))
+        private = _first(picks, BEST_WITH_DP)
+        if private is not None and private["trial_id"] != base["trial_id"]:
+            sentences.append(f"{_with_dp(private)} has {_beside(private, base, stand)}.")
+    return [*sentences, *_front(n_trials, stand)]
 
 
 def _first(picks: Mapping[str, Row], role: str) -> Row | None:
     return next((row for name, row in picks.items() if has_role(name, role)), None)
 
 
-def _subject(role: str, row: Row) -> str:
-    if role == LEAST_RECOGNISED:
-        return "configuration whose members are recognised least, at little cost in accuracy,"
-    return f"most accurate configuration with DP-SGD (epsilon {row['epsilon']:.3g})"
+def _front(n_trials: int, stand: Standing) -> Iterator[str]:
+    """Yield how large the front is, and how much of it is chance."""
+    n_front = len(stand.front)
+    yield (
+        f"{n_front:,} of {counted(n_trials, 'trial')} {'is' if n_front == 1 else 'are'} on the "
+        "front: no other trial is at least as good in every objective and better in one."
+    )
+    if stand.shares and n_front > 1:
+        sure = sum(share >= SURE for share in stand.shares.values())
+        examples = "models and examples" if stand.of_recipes else "examples"
+        yield (
+            f"With the same {examples} drawn again, {sure:,} of these {n_front:,} stay on it "
+            f"{100 * SURE:.0f} times in 100. {_groups(stand)}"
+        )
+
+
+def _groups(stand: Standing) -> str:
+    n = len(set(stand.groups.values()))
+    if not stand.of_recipes:
+        return "Another seed of the same configurations gives another front."
+    if n == 1:
+        return "None of them can be told from any other."
+    return f"They form {n:,} groups, within which no configuration can be told from another."
+
+
+def _claim(stand: Standing, chosen: Row, base: Row) -> str:
+    """Return what is known about leakage beside the undefended model, and nothing more."""
+    if stand.leak is None:
+        return "No objective of this sweep says how much leaks."
+    sure = [row for row in records(stand.front) if stand.leaks_less(str(row["trial_id"]))]
+    if sure and stand.of_recipes:
+        is_chosen = any(row["trial_id"] == chosen["trial_id"] for row in sure)
+        return _leaks_less(stand, chosen if is_chosen else sure[0], base, n_sure=len(sure))
+
+    label = OBJECTIVES[stand.leak].label
+    if stand.pairs is None:
+        return (
+            "These records cannot be compared example by example: a difference is one only where "
+            "intervals do not overlap."
+        )
+    if not stand.of_recipes:
+        return (
+            f"Which configuration leaks less than the undefended model cannot be told: the {label} "
+            "of each is that of one model, and another seed gives another. Measure each on several "
+            "models: `measure: {models: 16}` in the space."
+        )
+    return (
+        f"No configuration on the front could be told apart from the undefended model in {label}. "
+        + _what_would_tell(stand, chosen, base)
+    )
+
+
+def _leaks_less(stand: Standing, row: Row, base: Row, *, n_sure: int) -> str:
+    """Return the sentence that claims an improvement, with the intervals that allow it."""
+    assert stand.leak is not None
+    name, trial = OBJECTIVES[stand.leak].label, str(row["trial_id"])
+    gap = stand.gap_to_baseline(trial, stand.leak)
+    cost = stand.gap_to_baseline(trial, "accuracy")
+    others = f" So do {counted(n_sure - 1, 'other')} on the front." if n_sure > 1 else ""
+    text = (
+        f"Trial {trial[:8]} leaks less than the undefended model: {name} "
+        f"{figure_text(row, stand.leak)} against {figure_text(base, stand.leak)}"
+        f", a difference of {_signed(gap, 3)}"
+    )
+    if cost is not None:
+        points = Interval(*(100 * end for end in cost))
+        told = "" if cost.low > 0 or cost.high < 0 else ", which could be chance"
+        text += f". In accuracy the difference is {_signed(points, 1)} points{told}"
+    return (
+        f"{text}. Both intervals are of pairs of models and allow for the "
+        f"{counted(stand.n_searched, 'trial')} that were searched.{others}"
+    )
+
+
+def _what_would_tell(stand: Standing, chosen: Row, base: Row) -> str:
+    """Return how many models or members would tell a configuration from the undefended one."""
+    if chosen["trial_id"] == base["trial_id"]:
+        return "The undefended model itself is recommended."
+    models = stand.models_to_tell(str(chosen["trial_id"]))
+    if models is not None:
+        return f"About {models:,} models of each would tell the recommended one apart."
+    members = stand.members_to_tell(str(chosen["trial_id"]))
+    if members is not None:
+        return (
+            "More models would not help, more examples would: it takes a population of about "
+            f"{members:,} to tell the recommended one apart."
+        )
+    return "The recommended one is equal to it."
+
+
+def _recommended(stand: Standing, chosen: Row) -> str:
+    """Return which configuration is recommended, and why."""
+    text = f"Recommended: trial {str(chosen['trial_id'])[:8]}, accuracy {accuracy_text(chosen)}"
+    near = len(stand.near_best())
+    if stand.leak is None or near < 2:
+        return f"{text}, the most accurate on the front."
+    return (
+        f"{text}. The accuracy of {counted(near, 'trial')} on the front cannot be told from the "
+        f"highest, and of these it has the best {OBJECTIVES[stand.leak].label}: "
+        f"{figure_text(chosen, stand.leak)}."
+    )
+
+
+def figure_text(row: Row, name: str) -> str:
+    """Return an objective of a trial with its interval."""
+    if name == "attack_auc":
+        return auc_text(row)
+    if name == "inversion_mse":
+        return inversion_text(row)
+    return percent_text(row, name) if name in OF_MEMBERSHIP else f"{row[name]:.3g}"
+
+
+def _signed(gap: Interval | None, digits: int) -> str:
+    if gap is None:
+        return "unknown size"
+    value, low, high = (f"{end:+.{digits}f}" for end in gap)
+    return f"{value} [{low}, {high}]"
+
+
+def _with_dp(row: Row) -> str:
+    return f"The most accurate configuration with DP-SGD (epsilon {row['epsilon']:.3g})"
 
 
 def _undefended(base: Row) -> str:
@@ -74,38 +203,44 @@ def null_text(row: Row) -> str:
     return f"{null:.2f}" if high is None else f"{null:.2f}, rarely above {high:.2f}"
 
 
-def _beside(row: Row, base: Row) -> str:
+def _beside(row: Row, base: Row, stand: Standing) -> str:
     """Return accuracy, AUC and inversion of ``row`` beside those of ``base``."""
     parts = []
     gives = 100 * (base["accuracy"] - row["accuracy"])
     accuracy = f"an accuracy of {findings.percent(row['accuracy'])}"
-    if overlap(_accuracy_interval(row), _accuracy_interval(base)):
-        parts.append(f"{accuracy}, which cannot be told apart from the undefended model's")
-    else:
+    if _is_told(row, base, "accuracy", stand):
         parts.append(f"{accuracy}, {abs(gives):.1f} points {'less' if gives > 0 else 'more'}")
+    else:
+        parts.append(f"{accuracy}, which cannot be told apart from the undefended model's")
 
     if row["attack_auc"] is not None and base["attack_auc"] is not None:
-        parts.append(f"an AUC of {auc_text(row)}, {_auc_beside(row, base)}")
+        how = "which cannot be told apart from the undefended model's"
+        if _is_told(row, base, "attack_auc", stand):
+            how = f"which is {'less' if row['attack_auc'] < base['attack_auc'] else 'more'}"
+        parts.append(f"an AUC of {auc_text(row)}, {how}")
     if row["inversion_mse"] is not None and base["inversion_mse"] is not None:
-        parts.append(_inversion_beside(row, base))
+        parts.append(_inversion_beside(row, base, stand))
     return "; ".join(parts)
 
 
-def _auc_beside(row: Row, base: Row) -> str:
-    if overlap(ends_of(row, "attack_auc"), ends_of(base, "attack_auc")):
-        return "which cannot be told apart from the undefended model's"
-    return "which is less" if row["attack_auc"] < base["attack_auc"] else "which is more"
-
-
-def _inversion_beside(row: Row, base: Row) -> str:
+def _inversion_beside(row: Row, base: Row, stand: Standing) -> str:
     mse, other = inversion_text(row), inversion_text(base)
     intervals = ends_of(row, "inversion_mse"), ends_of(base, "inversion_mse")
-    if overlap(*intervals):
-        how = "as well as without a defence, as far as can be told"
-    else:
+    how = "as well as without a defence, as far as can be told"
+    if _is_told(row, base, "inversion_mse", stand):
         how = "worse" if row["inversion_mse"] > base["inversion_mse"] else "better"
     note = "; no interval is known" if None in intervals else ""
     return f"and members are rebuilt {how} (MSE {mse} against {other}{note})"
+
+
+def _is_told(row: Row, base: Row, figure: str, stand: Standing) -> bool:
+    """Return whether a figure of two trials differs for sure: by pairs, or else by intervals."""
+    gap = stand.gap_to_baseline(str(row["trial_id"]), figure)
+    if gap is not None and stand.baseline == base["trial_id"]:
+        return gap.low > 0 or gap.high < 0
+    if figure == "accuracy":
+        return not overlap(_accuracy_interval(row), _accuracy_interval(base))
+    return not overlap(ends_of(row, figure), ends_of(base, figure))
 
 
 def ends_of(row: Row, name: str) -> tuple[float, float] | None:

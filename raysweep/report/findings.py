@@ -19,8 +19,9 @@ from raysweep.config.plain_text import counted
 from raysweep.config.user_function import is_reference
 from raysweep.data import SPLITS
 from raysweep.records.columns import BASELINE
-from raysweep.records.objectives import Objectives
+from raysweep.records.objectives import OF_MEMBERSHIP
 from raysweep.records.results import Results, records
+from raysweep.records.standing import Standing
 from raysweep.records.trial_config import setting
 
 COLUMNS = (
@@ -42,12 +43,9 @@ COLUMNS = (
     "models",
     "accuracy_low",
     "accuracy_high",
-    "attack_auc_low",
-    "attack_auc_high",
+    *(f"{name}_{end}" for name in (*OF_MEMBERSHIP, "inversion_mse") for end in ("low", "high")),
     "attack_auc_null",
     "attack_auc_null_high",
-    "inversion_mse_low",
-    "inversion_mse_high",
     "inversion_mse_nonmembers",
     "inversion_floor_label",
     "strongest_attack",
@@ -57,7 +55,7 @@ COLUMNS = (
 NEAR = 0.05
 """How much accuracy below the best on the front counts as little to give up."""
 
-UNDEFENDED, LEAST_RECOGNISED = "undefended", "least recognised"
+UNDEFENDED, RECOMMENDED = "undefended", "recommended"
 
 BEST_WITH_DP = "most accurate with DP-SGD"
 
@@ -66,15 +64,13 @@ MOST_BASELINES = 4  # undefended trials of joined sweeps that are named
 Row = Mapping[str, Any]
 
 
-def highlights(
-    trials: pd.DataFrame, front: pd.DataFrame, objectives: Objectives, homes: Mapping[str, str]
-) -> dict[str, Row]:
+def highlights(trials: pd.DataFrame, stand: Standing, homes: Mapping[str, str]) -> dict[str, Row]:
     """Return a few trials that are best at something, each under a name that says at what.
 
     A trial that is best at two things is returned once, under both names. ``homes`` (trial_id ->
     what sets its sweep apart) tells the undefended trials of several sweeps apart.
     """
-    front = front[front["accuracy"].notna()]
+    front, objectives = stand.front[stand.front["accuracy"].notna()], stand.objectives
     baselines = trials[(trials["number"] == BASELINE) & (trials["status"] == "ok")]
     baselines = baselines[baselines["accuracy"].notna()].head(MOST_BASELINES)
 
@@ -82,12 +78,11 @@ def highlights(
     for place, trial_id in enumerate(baselines["trial_id"]):
         home = f" ({homes[trial_id]})" if homes.get(trial_id) else ""
         picks[f"{UNDEFENDED}{home}"] = baselines.iloc[[place]]
+    picks[RECOMMENDED] = front[front["trial_id"] == stand.recommended()]
     picks["most accurate"] = front.head(1)
     if len(front):
         near = front[front["accuracy"] >= front["accuracy"].iloc[0] - NEAR]
         values = dict(zip(objectives.names, objectives.comparable(near).T, strict=True))
-        if "attack_auc" in values:
-            picks[LEAST_RECOGNISED] = near.iloc[[values["attack_auc"].argmin()]]
         if "inversion_mse" in values:
             picks["hardest to rebuild"] = near.iloc[[values["inversion_mse"].argmax()]]
         private = front[np.isfinite(front["epsilon"].to_numpy(dtype=float))]  # best first

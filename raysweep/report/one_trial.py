@@ -92,11 +92,13 @@ def print_trial(result: TrialResult, config: TrialConfig) -> None:
 
 
 def _accuracy(record: TrialRecord) -> str:
-    """Return the accuracy in words: of the model, or the mean of several with its interval."""
-    if record.accuracy_low is None or record.accuracy_high is None:
-        return f"accuracy {record.accuracy:.3f}"
-    ends = f"[{record.accuracy_low:.3f}, {record.accuracy_high:.3f}]"
-    return f"mean accuracy of {record.models} models {record.accuracy:.3f} {ends}"
+    """Return the accuracy in words: of the model, or the mean of several, with its interval."""
+    text = with_interval(record.accuracy, ends_of(dataclasses.asdict(record), "accuracy"), 3)
+    return (
+        f"accuracy {text}"
+        if record.models is None
+        else (f"mean accuracy of {record.models} models {text}")
+    )
 
 
 def _print_recipe(

@@ -106,8 +106,7 @@ def _pair(pair: tuple[str, object]) -> Html:
 
 def _glance(material: Material) -> Html:
     """Return the sentences for a reader in haste, and a card for each named trial."""
-    first, *others = comparison.verdict(len(material.selected), len(material.front), material.picks)
-    sentences = [*others, first] if others else [first]
+    sentences = comparison.verdict(len(material.selected), material.stand, material.picks)
     cards = (
         _card(material, name, row, colour)
         for (name, row), colour in zip(
@@ -119,11 +118,11 @@ def _glance(material: Material) -> Html:
         element("ul", *(element("li", sentence) for sentence in sentences), class_="lead"),
         element("div", *cards, class_="cards"),
         _note(
-            "Least recognised and hardest to rebuild: among the configurations on the front that "
-            f"are at most {points} less accurate than the most accurate one. Brackets hold 95 % "
-            "intervals; that of the AUC of one seed allows for the choice of the strongest attack. "
-            "None allows for the choice among trials, whose figures are the best of many on the "
-            "same examples: on fresh data expect a little less of each."
+            "Hardest to rebuild: among the configurations on the front that are at most "
+            f"{points} less accurate than the most accurate one. Brackets hold 95 % intervals; "
+            "that of the AUC allows for the choice of the strongest attack. None but those of the "
+            "first sentence allows for the choice among trials, whose figures are the best of many "
+            "on the same examples: on fresh data expect a little less of each."
         )
         if len(material.front)
         else "",

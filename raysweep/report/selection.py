@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from raysweep.records.objectives import Objectives
 from raysweep.records.pareto import leading
 from raysweep.records.results import Results, records
 from raysweep.records.seeds import average_seeds
+from raysweep.records.standing import Standing, standing
 from raysweep.records.tables import SCHEMAS
 from raysweep.report import findings
 from raysweep.report.findings import Row
@@ -38,7 +40,7 @@ class Material:
     selected: pd.DataFrame  # those that meet the conditions, one row for all seeds of a recipe
     where: tuple[Condition, ...]
     everything: bool  # whether a trial may miss the requirements of a front
-    front: pd.DataFrame
+    stand: Standing
     shown: pd.DataFrame  # the rows of the front that the table lists
     picks: dict[str, Row]
     configs: dict[str, str]  # trial_id -> JSON, of the rows of the table and of the picks
@@ -47,6 +49,11 @@ class Material:
     def settings(self) -> list[str]:
         """The keys that vary in the search spaces or differ between them."""
         return settings(self.results)
+
+    @property
+    def front(self) -> pd.DataFrame:
+        """The rows of the front."""
+        return self.stand.front
 
     @property
     def picked(self) -> set[str]:
@@ -84,8 +91,10 @@ def gather(
         values = results.objectives.comparable(front)
         shown = front[leading(values, results.objectives.directions, MOST_ROWS)]
 
-    homes = _homes(results, trials)
-    picks = findings.highlights(selected, front, results.objectives, homes)
+    stand = standing(
+        results.objectives, selected, front, partial(results.of, "examples"), everything=everything
+    )
+    picks = findings.highlights(selected, stand, _homes(results, trials))
     ids = {*shown["trial_id"], *(row["trial_id"] for row in picks.values())}
     configs = results.rows(["config"], trials=ids)[["trial_id", "config"]]
     return Material(
@@ -94,7 +103,7 @@ def gather(
         selected=selected,
         where=tuple(where),
         everything=everything,
-        front=front,
+        stand=stand,
         shown=shown.merge(configs, on="trial_id", how="left").fillna({"config": ""}),
         picks=picks,
         configs=dict(zip(configs["trial_id"], configs["config"].fillna(""), strict=True)),

@@ -18,9 +18,10 @@ from raysweep.config.plain_text import counted, one_line
 from raysweep.records.conditions import Condition, meeting
 from raysweep.records.pareto import leading
 from raysweep.records.results import Results, records
+from raysweep.records.standing import Standing
 from raysweep.records.summary import Summary
 from raysweep.report.cautions import collapsed_with_dp, empty_front
-from raysweep.report.comparison import auc_text
+from raysweep.report.comparison import auc_text, recommendation
 from raysweep.report.findings import axis_values
 from raysweep.report.output import as_json
 
@@ -31,6 +32,11 @@ LINES_AROUND = 9  # lines of a terminal that a table leaves for what stands abov
 LEAST_ROWS = 5  # also where the terminal has room for fewer
 
 
+WHAT_STAYS = "stays: how often no other trial beats it when the examples are drawn again."
+
+WHAT_GROUPS = "group: its trials cannot be told from one another."
+
+
 def print_summary(summary: Summary, results: Results, name: str) -> None:
     """Print the front of a sweep that has ended, its counts, and how to continue it."""
     if summary.is_empty:
@@ -39,7 +45,7 @@ def print_summary(summary: Summary, results: Results, name: str) -> None:
         return
 
     compared = results.compared()
-    print_front(results, summary.front, compared, reason=empty_front(compared))
+    print_front(results, results.standing(), compared, reason=empty_front(compared))
     from raysweep.report.figures import write_front  # here, because it takes a second to import
 
     figure = write_front(results, summary.front, name)
@@ -73,12 +79,11 @@ def print_summary_json(summary: Summary, results: Results, name: str) -> None:
 
 def print_front_of(results: Results, *, everything: bool, where: Sequence[Condition] = ()) -> None:
     """Print the front, how many trials it was chosen from, and its hypervolume."""
-    columns = [*_axis_columns(results), "strongest_attack", "attack_auc_low", "attack_auc_high"]
-    compared = results.compared([*columns, *(c.column for c in where)])
-    trials = meeting(compared, where)
-    front = results.objectives.front(trials, everything=everything)
+    compared = results.compared([*_axis_columns(results), *(c.column for c in where)])
+    trials, stand = meeting(compared, where), results.standing(everything=everything, where=where)
+    front = stand.front
     options = [*(f"--where {shlex.quote(str(c))}" for c in where), *["--all"] * everything]
-    print_front(results, front, compared, options=options, reason=empty_front(trials, where))
+    print_front(results, stand, compared, options=options, reason=empty_front(trials, where))
 
     corner = results.objectives.reference_point(trials)
     reference = ", ".join(
@@ -105,7 +110,7 @@ def _shown_axes(results: Results, front: pd.DataFrame) -> list[str]:
 
 def print_front(
     results: Results,
-    front: pd.DataFrame,
+    stand: Standing,
     trials: pd.DataFrame,
     *,
     reason: str,
@@ -118,10 +123,12 @@ def print_front(
     there is room. A terminal shows as many rows as fit. ``options`` are those of `raysweep front`
     that give this front, and ``reason`` says why it is empty.
     """
-    if front.empty:
+    if stand.front.empty:
         print(reason)
     else:
-        _print_table(results, front, options)
+        _print_table(results, stand.front, options)
+        for sentence in recommendation(stand):
+            print(sentence)
     warning = collapsed_with_dp(trials)
     if warning:
         print(f"warning: {warning}")
@@ -135,7 +142,8 @@ def _print_table(results: Results, front: pd.DataFrame, options: Sequence[str]) 
 
     axes = [name for name in _shown_axes(results, front) if name in shown]
     names = list(dict.fromkeys(["trial_id", *axes, *results.objectives.names]))
-    names += ["strongest_attack"] if console.width >= 100 else []
+    names += [name for name in ("front_share", "front_group") if name in shown]
+    names += ["strongest_attack"] if console.width >= 110 else []
     title = "The front: no trial beats these in every objective"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.collapse_padding = True
@@ -152,6 +160,8 @@ def _print_table(results: Results, front: pd.DataFrame, options: Sequence[str]) 
         folders = shlex.join(store.path for store in results.stores)
         command = " ".join(["raysweep front", folders, *options, "--format csv"])
         print(f"{len(shown)} of {len(front)}, spread over the front. All of them: {command}")
+    if "front_share" in front:
+        print(WHAT_STAYS, WHAT_GROUPS if "front_group" in front else "")
     if "seeds" in front:
         print("Figures are means over the seeds of each configuration.")
     if "inversion_mse" in results.objectives.names:
@@ -183,6 +193,8 @@ SHORT_HEADINGS = {
     "trial_id": "trial",
     "attack_auc": "attack AUC",
     "inversion_mse": "MSE",
+    "front_share": "stays",
+    "front_group": "group",
     "tpr_at_fpr_0_001": "TPR 0.1 %",
     "tpr_at_fpr_0_01": "TPR 1 %",
     "tpr_at_fpr_0_1": "TPR 10 %",

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import torch
 
 from raysweep import data
+from raysweep.attacks.intervals import proportion
 from raysweep.config import sub_seed
 from raysweep.data import Dataset, Splits, deal_key
 from raysweep.records.columns import (
@@ -178,9 +179,10 @@ class _Trial:
         """Return the figures of the target that are the recipe's where one is measured."""
         members = self.splits.members
         right = target.logits(members).argmax(axis=1) == members.labels
+        accuracy, n = self.epochs[-1].accuracy, len(self.splits.validation)
         return {
             "train_accuracy": float(right.mean()),
-            "accuracy": self.epochs[-1].accuracy,
+            **proportion(round(accuracy * n), n).columns("accuracy"),
             **verdict.strongest_membership(self.config, self.found.attacks, self.found.scores),
             **membership_judge.judge_tail(target, self.splits, seed=self.config.seed),
         }

@@ -184,7 +184,7 @@ def test_the_rows_of_the_examples_have_the_figures_as_their_means(of, request):
 
 def test_without_the_block_nothing_of_a_recipe_is_recorded(alone):
     trial = alone.trial
-    assert (trial.models, trial.population, trial.accuracies, trial.accuracy_low) == (None,) * 4
+    assert (trial.models, trial.population, trial.accuracies) == (None,) * 3
     assert {record.models for record in alone.attacks} == {1}
 
 
