@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from conftest import SMALL
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opacus.accountants.analysis import rdp as rdp_of_opacus
 from torch import nn
 
 import raysweep
@@ -381,6 +382,20 @@ def test_prv_asks_for_less_noise_than_rdp():
     rdp = accounting.solve_noise(2.0, accountant="rdp", **rule)
     prv = accounting.solve_noise(2.0, accountant="prv", **rule)
     assert 0.85 * rdp < prv < rdp
+
+
+@pytest.mark.parametrize(
+    ("noise", "sample_rate", "steps"),
+    [(0.5, 0.5, 20), (0.7, 0.01, 3000), (1.6, 0.25, 90), (6.0, 0.1, 300)],
+)
+def test_the_orders_that_are_left_out_change_no_epsilon(noise, sample_rate, steps):
+    orders = list(accounting.ORDERS)
+    rdp = rdp_of_opacus.compute_rdp(
+        q=sample_rate, noise_multiplier=noise, steps=steps, orders=orders
+    )
+    expected, _ = rdp_of_opacus.get_privacy_spent(orders=orders, rdp=rdp, delta=1e-5)
+    rule = {"delta": 1e-5, "sample_rate": sample_rate, "steps": steps, "accountant": "rdp"}
+    assert accounting.epsilon_spent(noise, **rule)[0] == expected
 
 
 def test_full_batch_accounting_is_that_of_the_gaussian_mechanism():
