@@ -66,8 +66,9 @@ def floor(name):
     raise AssertionError(f"add {package} to FLOORS")
 
 
+@functools.cache
 def imports(path, *, top_level_only=False):
-    """Yield the dotted names that a file imports, leaving out `if TYPE_CHECKING` blocks."""
+    """Return the dotted names that a file imports, leaving out `if TYPE_CHECKING` blocks."""
     tree = ast.parse(path.read_text())
     skipped = {
         id(inner)
@@ -75,14 +76,16 @@ def imports(path, *, top_level_only=False):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
         for inner in ast.walk(node)
     }
+    names = []
     nodes = tree.body if top_level_only else ast.walk(tree)
     for node in nodes:
         if id(node) in skipped:
             continue
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return names
 
 
 def own_module(name):
