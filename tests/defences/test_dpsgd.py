@@ -11,6 +11,7 @@ from conftest import SMALL
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opacus.accountants.analysis import rdp as rdp_of_opacus
+from opacus.validators import ModuleValidator
 from torch import nn
 
 import raysweep
@@ -25,6 +26,7 @@ from raysweep.defences.dpsgd.layer_rules import ConvolutionRule
 from raysweep.defences.dpsgd.unsafe_layers import refuse_unsafe_layers
 from raysweep.errors import ModelError, PrivacyError
 from raysweep.models import MODELS
+from raysweep.models.structure import KNOWN
 from raysweep.space.parsing import parse_space
 from raysweep.training.loop import isolated_rng, train
 from raysweep.training.recipe import PrivacySpent, plain_recipe
@@ -398,6 +400,10 @@ def test_the_orders_that_are_left_out_change_no_epsilon(noise, sample_rate, step
     assert accounting.epsilon_spent(noise, **rule)[0] == expected
 
 
+def test_opacus_has_no_rule_about_known_layers():
+    assert not KNOWN & ModuleValidator.VALIDATORS.keys()
+
+
 def test_full_batch_accounting_is_that_of_the_gaussian_mechanism():
     """Balle & Wang 2018: the exact delta of k full-batch steps is that of one with sigma/sqrt(k)."""
     from scipy.stats import norm
@@ -412,7 +418,7 @@ def test_full_batch_accounting_is_that_of_the_gaussian_mechanism():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("epsilon", [95.0, 99.5, 100.0, 101.0])
+@pytest.mark.parametrize("epsilon", [99.5, 100.0, 101.0])
 def test_near_prvs_limit_no_more_is_spent_than_was_asked(epsilon):
     rule = {"delta": 1e-5, "sample_rate": 0.25, "steps": 20, "accountant": "prv"}
     noise = accounting.solve_noise(epsilon, **rule)

@@ -10,16 +10,17 @@ record names the accountant that was used.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from math import exp, inf, isfinite, log
+from pathlib import Path
+from types import ModuleType
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from opacus.accountants import PRVAccountant
-from opacus.accountants.analysis.rdp import compute_rdp, get_privacy_spent
 from scipy.optimize import brentq
 
 from raysweep.config.plain_text import counted
@@ -51,12 +52,32 @@ SETTINGS = {
 NOISE_RANGE = (1e-4, 1e5)
 
 
+@cache
+def _opacus_rdp() -> ModuleType:
+    """Return Opacus' analysis by RDP, which needs none of the rest of Opacus.
+
+    That takes 2 s to import, because its optimizers import torch.distributed and sympy.
+    """
+    package = importlib.util.find_spec("opacus")
+    assert package is not None
+    assert package.origin is not None
+    path = Path(package.origin).parent / "accountants" / "analysis" / "rdp.py"
+    spec = importlib.util.spec_from_file_location("_opacus_rdp", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @lru_cache(maxsize=4096)
 def _one_step(
     noise_multiplier: float, sample_rate: float, orders: tuple[float, ...]
 ) -> NDArray[np.float64]:
     """Return the Renyi divergence of one step at each order. Divergences of steps add up."""
-    rdp = compute_rdp(q=sample_rate, noise_multiplier=noise_multiplier, steps=1, orders=orders)
+    rdp = _opacus_rdp().compute_rdp(
+        q=sample_rate, noise_multiplier=noise_multiplier, steps=1, orders=orders
+    )
     return np.asarray(rdp, dtype=np.float64)
 
 
@@ -88,11 +109,14 @@ def _whole_orders_epsilon(noise: float, sample_rate: float, steps: int, delta: f
 def _converted(orders: Sequence[float], rdp: float | NDArray[np.float64], delta: float) -> float:
     """Return the least epsilon at ``delta`` that the divergences at the orders give."""
     with _ignore_order_advice():
-        return float(get_privacy_spent(orders=list(orders), rdp=rdp, delta=delta)[0])
+        return float(_opacus_rdp().get_privacy_spent(orders=list(orders), rdp=rdp, delta=delta)[0])
 
 
+@lru_cache(maxsize=4096)
 def _prv_epsilon(noise: float, sample_rate: float, steps: int, delta: float) -> float:
     """Return PRV's upper bound on the epsilon of ``steps`` steps; inf where it has no answer."""
+    from opacus.accountants import PRVAccountant
+
     prv = PRVAccountant()
     prv.history = [(noise, sample_rate, steps)]
     try:
