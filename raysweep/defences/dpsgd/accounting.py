@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
 from math import exp, inf, isfinite, log
 from pathlib import Path
@@ -35,8 +35,6 @@ WHOLE_ORDERS = tuple(
 FRACTIONAL_ORDERS = (1.01, 1.05, *np.arange(1.1, 2.0, 0.1).round(1), *np.arange(2.25, 6, 0.25))
 
 ORDERS = tuple(sorted({float(order) for order in (*WHOLE_ORDERS, *FRACTIONAL_ORDERS)}))
-
-IS_WHOLE = np.array([order.is_integer() for order in ORDERS])
 
 PRV_LIMIT = 100.0
 
@@ -70,43 +68,42 @@ def _opacus_rdp() -> ModuleType:
     return module
 
 
-@lru_cache(maxsize=4096)
-def _one_step(
-    noise_multiplier: float, sample_rate: float, orders: tuple[float, ...]
-) -> NDArray[np.float64]:
-    """Return the Renyi divergence of one step at each order. Divergences of steps add up."""
+@lru_cache(maxsize=2**16)
+def _one_step(noise_multiplier: float, sample_rate: float, order: float) -> float:
+    """Return the Renyi divergence of one step at an order. Divergences of steps add up."""
     rdp = _opacus_rdp().compute_rdp(
-        q=sample_rate, noise_multiplier=noise_multiplier, steps=1, orders=orders
+        q=sample_rate, noise_multiplier=noise_multiplier, steps=1, orders=order
     )
-    return np.asarray(rdp, dtype=np.float64)
+    return float(rdp)
 
 
-def _rdp_epsilon(noise: float, sample_rate: float, steps: int, delta: float) -> float:
+def _rdp_epsilon(
+    noise: float, sample_rate: float, steps: int, delta: float, orders: tuple[float, ...] = ORDERS
+) -> float:
     """Return the epsilon at ``delta`` of ``steps`` steps by RDP, the least that any order gives.
 
-    Orders between whole numbers take most of the time. A divergence does not fall as its order
-    rises: one that gives more than the least even with the divergence of the order below is left
-    out, and the least stays the same.
+    A divergence does not fall as its order rises. An order that gives more than the least even with
+    the divergence of an order below is left out, and the least stays the same. That is most of the
+    time: orders between whole numbers are slow, and they come last.
     """
-    rdp = np.full(len(ORDERS), inf)
-    rdp[IS_WHOLE] = _one_step(noise, sample_rate, WHOLE_ORDERS) * steps
-    least = _converted(ORDERS, rdp, delta)
-
-    below = 0.0
-    for i, order in enumerate(ORDERS):
-        if not IS_WHOLE[i] and _converted((order,), below, delta) <= least:
-            rdp[i] = _one_step(noise, sample_rate, (order,))[0] * steps
-        if rdp[i] < inf:
-            below = rdp[i]
-    return _converted(ORDERS, rdp, delta)
+    rdp = np.full(len(orders), inf)
+    least = inf
+    for i in sorted(range(len(orders)), key=lambda i: (not orders[i].is_integer(), i)):
+        below = rdp[:i].max(where=rdp[:i] < inf, initial=0.0)
+        added = _added(orders[i], delta)
+        if below + added <= least:
+            rdp[i] = _one_step(noise, sample_rate, orders[i]) * steps
+            least = min(least, rdp[i] + added)
+    return _converted(orders, rdp, delta)
 
 
-def _whole_orders_epsilon(noise: float, sample_rate: float, steps: int, delta: float) -> float:
-    """Return the epsilon by whole orders alone: fast, and never below that of all orders."""
-    return _converted(WHOLE_ORDERS, _one_step(noise, sample_rate, WHOLE_ORDERS) * steps, delta)
+@lru_cache(maxsize=4096)
+def _added(order: float, delta: float) -> float:
+    """Return what the conversion to an epsilon at ``delta`` adds to the divergence at an order."""
+    return _converted((order,), 0.0, delta)
 
 
-def _converted(orders: Sequence[float], rdp: float | NDArray[np.float64], delta: float) -> float:
+def _converted(orders: tuple[float, ...], rdp: float | NDArray[np.float64], delta: float) -> float:
     """Return the least epsilon at ``delta`` that the divergences at the orders give."""
     with _ignore_order_advice():
         return float(_opacus_rdp().get_privacy_spent(orders=list(orders), rdp=rdp, delta=delta)[0])
@@ -187,8 +184,8 @@ def solve_noise(
     def by_rdp(noise: float) -> float:
         return _rdp_epsilon(noise, sample_rate, steps, delta)
 
-    def by_whole_orders(noise: float) -> float:
-        return _whole_orders_epsilon(noise, sample_rate, steps, delta)
+    def by_whole_orders(noise: float) -> float:  # fast, and never below by_rdp
+        return _rdp_epsilon(noise, sample_rate, steps, delta, WHOLE_ORDERS)
 
     low, high = NOISE_RANGE
     if by_whole_orders(high) > epsilon or by_whole_orders(low) < epsilon:
