@@ -17,6 +17,7 @@ import yaml
 from conftest import SMALL
 
 from raysweep.config.user_function import user_function
+from raysweep.driver import lock as lock_module
 from raysweep.driver.lock import Lock
 from raysweep.driver.worker_environment import refuse_foreign
 from raysweep.errors import RaysweepError, SpaceError, StoreError
@@ -57,7 +58,8 @@ def test_a_malicious_space_is_refused_and_runs_nothing(text, message, tmp_path, 
 
 
 @pytest.mark.parametrize("wrong", [{"heartbeat": "x"}, {"since": None}, {"pid": [1]}, {"token": 7}])
-def test_a_malformed_lock_is_taken_over(tmp_path, wrong):
+def test_a_malformed_lock_is_taken_over(tmp_path, monkeypatch, wrong):
+    monkeypatch.setattr(lock_module, "STALE", 1.0)
     store = Store(str(tmp_path))
     store.folder.write_bytes(b"x", "space.yaml")
     held = {"host": "h", "pid": 1, "token": "t", "since": 1.0, "heartbeat": 1.0} | wrong
