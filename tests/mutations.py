@@ -226,8 +226,8 @@ def _renamed(result, config, number):
     return replace(result, trial=trial, attacks=attacks, epochs=epochs)
 
 
-def failures(kind, n, seed):
-    """Yield a text about each of ``n`` mutations that crashed or took too long."""
+def answers(kind, n, seed):
+    """Yield what each of ``n`` mutations is, the seconds of its answer, and a traceback or ""."""
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory() as name:
         original = Path(name) / "original"
@@ -236,7 +236,7 @@ def failures(kind, n, seed):
         for number in range(n):
             before = rng.getrandbits(32)
             one, began = random.Random(before), time.process_time()
-            text = ""
+            text = crash = ""
             try:
                 if kind == "spaces":
                     text = mutated_space(one)
@@ -246,10 +246,17 @@ def failures(kind, n, seed):
             except (RaysweepError, SystemExit):
                 pass
             except Exception:
-                yield f"{kind} {number} (seed {before}):\n{text}{traceback.format_exc()}"
+                crash = traceback.format_exc()
             seconds = time.process_time() - began
-            if seconds > SLOWEST * (6 if kind == "folders" else 1):
-                yield f"{kind} {number} (seed {before}): {seconds:.1f} s\n{text}"
+            yield f"{kind} {number} (seed {before}): {seconds:.1f} s\n{text}", seconds, crash
+
+
+def failures(kind, n, seed):
+    """Yield a text about each of ``n`` mutations that crashed or took too long."""
+    longest = SLOWEST * (6 if kind == "folders" else 1)
+    for what, seconds, crash in answers(kind, n, seed):
+        if crash or seconds > longest:
+            yield what + crash
 
 
 def _try_folder(rng, original, folder):
@@ -265,6 +272,9 @@ def _try_folder(rng, original, folder):
 
 if __name__ == "__main__":
     kind, n = sys.argv[1], int(sys.argv[2])
-    found = list(failures(kind, n, seed=int(sys.argv[3]) if len(sys.argv) > 3 else 0))
-    sys.stdout.write("\n\n".join([*found, f"{n} {kind}, {len(found)} failures\n"]))
-    raise SystemExit(bool(found))
+    found = list(answers(kind, n, seed=int(sys.argv[3]) if len(sys.argv) > 3 else 0))
+    crashes = [what + crash for what, _, crash in found if crash]
+    slowest, most, _ = max(found, key=lambda one: one[1])
+    end = f"{n} {kind}, {len(crashes)} tracebacks; the slowest took {most:.2f} s:\n{slowest}"
+    sys.stdout.write("\n\n".join([*crashes, end]))
+    raise SystemExit(bool(crashes) or most > SLOWEST * (6 if kind == "folders" else 1))

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from raysweep.config.registry import adapter, fields
+from raysweep.config.user_errors import told
 from raysweep.config.user_function import user_function
 from raysweep.errors import ModelError, RaysweepError, SpaceError
 
@@ -67,10 +68,10 @@ def naming(name: str) -> Iterator[None]:
         raise ModelError(f"{name}: {error}") from error
     except (RaysweepError, MemoryError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported here
             raise
-        raise ModelError(f"{name} raised {type(error).__name__}: {error}") from error
+        raise ModelError(f"{name} raised {told(error)}") from error
 
 
 def is_own_key(key: object) -> bool:

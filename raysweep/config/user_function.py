@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from raysweep.config.registry import suggestion
+from raysweep.config.user_errors import told
 from raysweep.errors import SpaceError
 
 MODULES = "RAYSWEEP_MODULES"
@@ -43,11 +44,9 @@ def user_function(reference: str, kind: str) -> Callable[..., Any]:
             remedy="run from the folder that holds it, or put it on PYTHONPATH",
         ) from None
     except (Exception, SystemExit) as error:
-        what = f"{kind} {reference!r}: importing {module_name} raised {type(error).__name__}"
+        what = f"{kind} {reference!r}: importing {module_name} raised {told(error)}"
         remedy = "write what is not a definition below `if __name__ == '__main__':`"
-        raise SpaceError(
-            f"{what}: {error}", remedy=remedy if isinstance(error, SystemExit) else ""
-        ) from error
+        raise SpaceError(what, remedy=remedy if isinstance(error, SystemExit) else "") from error
 
     function = getattr(module, function_name, None)
     if not callable(function):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
+from raysweep.config.user_errors import told
 from raysweep.config.user_function import user_function
 from raysweep.data.examples import RawData, to_raw_data, whole_path
 from raysweep.data.images import read_image_folder
@@ -163,9 +164,7 @@ class UserFunction:
         try:
             result = function(**self.parameters)
         except (Exception, SystemExit) as error:  # argparse and sys.exit end a program
-            raise DataError(
-                f"dataset {self.reference!r} raised {type(error).__name__}: {error}"
-            ) from error
+            raise DataError(f"dataset {self.reference!r} raised {told(error)}") from error
 
         if not isinstance(result, tuple) or len(result) not in (2, 3):
             raise DataError(

@@ -14,6 +14,7 @@ from dataclasses import dataclass as plain_dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from raysweep.config.registry import build, fields, lookup
+from raysweep.config.user_errors import told
 from raysweep.config.user_function import is_reference, user_function
 from raysweep.errors import ModelError
 from raysweep.models.convolutional import Conv1, Conv3, MnistCnn, ThesisCnn
@@ -62,8 +63,6 @@ class UserModel:
         """
         from torch import nn
 
-        from raysweep.models.user_errors import told
-
         function = user_function(self.reference, "model")
         options = dict(self.parameters)
         for key, p in (("dropout", dropout), ("spatial_dropout", spatial_dropout)):
@@ -74,7 +73,7 @@ class UserModel:
         try:
             module = function(shape, n_classes, **options)
             logits = _try_out(module, shape) if isinstance(module, nn.Module) else None
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ModelError(
                 f"model {self.reference!r} raised {told(error)} on shape {shape}",
                 remedy=_remedy_for_sizes(error, shape),
@@ -84,7 +83,7 @@ class UserModel:
             raise ModelError(
                 f"model {self.reference!r} must return an nn.Module, got {type(module).__name__}"
             )
-        self._check_logits(logits, n_classes)
+        check_logits(self.reference, logits, (2, n_classes))
         self._check_fresh(module)
         return module.train()
 
@@ -109,23 +108,23 @@ class UserModel:
                 remedy=f"give the function a `{key}` parameter, or leave {key} out of the space",
             )
 
-    def _check_logits(self, logits: Any, n_classes: int) -> None:
-        """Raise :class:`ModelError` unless ``logits`` is a tensor (2, n_classes)."""
-        import torch
 
-        if not isinstance(logits, torch.Tensor):
-            raise ModelError(
-                f"model {self.reference!r} must give a tensor of logits, "
-                f"got {type(logits).__name__}"
-            )
-        if tuple(logits.shape) != (2, n_classes):
-            raise ModelError(
-                f"model {self.reference!r} must give logits of shape (n, {n_classes}), "
-                f"got {tuple(logits.shape)} for n = 2"
-            )
+def check_logits(name: str, logits: Any, shape: tuple[int, int], when: str = "") -> None:
+    """Raise :class:`ModelError` unless ``logits`` is a tensor of ``shape`` (n, classes)."""
+    import torch
+
+    if not isinstance(logits, torch.Tensor):
+        raise ModelError(
+            f"model {name!r} must give a tensor of logits{when}, got {type(logits).__name__}"
+        )
+    if tuple(logits.shape) != shape:
+        raise ModelError(
+            f"model {name!r} must give logits of shape (n, {shape[1]}){when}, "
+            f"got {tuple(logits.shape)} for n = {shape[0]}"
+        )
 
 
-def _remedy_for_sizes(error: Exception, shape: Shape) -> str:
+def _remedy_for_sizes(error: BaseException, shape: Shape) -> str:
     """Return what to write where a function took the shape for a number; empty for other errors."""
     if not isinstance(error, TypeError) or "tuple" not in str(error):
         return ""

@@ -40,17 +40,17 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
 def channels_last(model: nn.Module, example: Tensor) -> nn.Module:
     """Change the weights of an image model to channels last, in place, and return the model.
 
-    The model is run on ``example`` (n, *shape) as a test. A model that calls ``view`` on the output
-    of a convolution fails in this layout and keeps the usual one.
+    The model is run on ``example`` (n, *shape) as a test. A model that fails in this layout keeps
+    the usual one: it calls ``view`` on the output of a convolution, or has weights of 5 dimensions.
     """
     if example.dim() != 4:
         return model
 
     was_training = model.training
-    model.eval().to(memory_format=torch.channels_last)
     try:
+        model.eval().to(memory_format=torch.channels_last)
         with torch.no_grad():
             model(example)
-    except RuntimeError:
+    except Exception:  # a model that fails in every layout is told so where it is used
         model.to(memory_format=torch.contiguous_format)
     return model.train(was_training)

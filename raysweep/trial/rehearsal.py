@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from raysweep.config.user_errors import told
 from raysweep.data import Split
 from raysweep.errors import ModelError, RaysweepError
-from raysweep.models.user_errors import told
+from raysweep.models import check_logits
 from raysweep.training.devices import channels_last
 from raysweep.training.loop import isolated_rng
 from raysweep.training.recipe import EVALUATION_BATCH, Mechanism, Recipe
@@ -34,9 +35,13 @@ def rehearse(recipe: Recipe, module: nn.Module, members: Split, name: str) -> No
 
     """
     if not any(parameter.requires_grad for parameter in module.parameters()):
+        is_frozen = any(True for _ in module.parameters())
         raise ModelError(
-            f"model {name!r} has nothing to train: no parameter requires a gradient",
-            remedy="leave at least one layer without requires_grad_(False)",
+            f"model {name!r} has nothing to train: "
+            + ("no parameter requires a gradient" if is_frozen else "it has no parameters"),
+            remedy="leave at least one layer without requires_grad_(False)"
+            if is_frozen
+            else "its weights must be nn.Parameter, and its layers attributes or in nn.ModuleList",
         )
 
     with isolated_rng(0, torch.device("cpu")):
@@ -46,51 +51,72 @@ def rehearse(recipe: Recipe, module: nn.Module, members: Split, name: str) -> No
         channels_last(module, examples[:1])
         for size in (1, len(examples)):
             with _in_words(name, f"in evaluation mode on a batch of {size}"), torch.no_grad():
-                module.eval()(examples[:size])
-        _rehearse_steps(recipe, module.train(), examples, y, len(members), name)
+                module.eval()(examples[:size].clone())
+        _rehearse_steps(recipe, module.train(), examples, y, members, name)
 
 
 def _rehearse_steps(
-    recipe: Recipe, module: nn.Module, examples: Tensor, y: Tensor, n: int, name: str
+    recipe: Recipe, module: nn.Module, examples: Tensor, y: Tensor, members: Split, name: str
 ) -> None:
     """Take a step on a whole batch, on the last one and, under DP-SGD, on one and on none."""
-    training = recipe.training
+    training, n = recipe.training, len(members)
     mechanism = recipe.mechanism(n, training.epochs * ceil(n / training.batch_size))
+    whole = min(n, training.batch_size)
+    last = n % training.batch_size or whole
+
+    with _in_words(name, f"in training mode on a batch of {whole:,}"):
+        _check_trains(module, examples[: min(whole, LARGEST)], members.n_classes, name)
     with _in_words(name, "before the first step"):
         mechanism.check(module, examples)
         forward = mechanism.attach(module, examples, seeds=[0])
 
     is_private = mechanism.privacy_spent() is not None
-    whole = min(n, training.batch_size)
-    last = n % training.batch_size or whole
     sizes = (whole, 1, 0) if is_private else (whole, last)
-
     for size in sizes:
         which = f"in training mode on a batch of {size:,}"
         if size == last < whole:
             which += f" (the last of an epoch: {n:,} members by {training.batch_size:,})"
         with _in_words(name, which):
-            _step(mechanism, forward, examples[: min(size, LARGEST)], y, name)
+            _step(mechanism, forward, examples[: min(size, LARGEST)], y)
             if recipe.penalty is not None:
                 recipe.penalty(module).backward()
     mechanism.release()
 
 
-def _step(
-    mechanism: Mechanism, forward: Callable[..., Tensor], x: Tensor, y: Tensor, name: str
-) -> None:
+def _check_trains(module: nn.Module, x: Tensor, n_classes: int, name: str) -> None:
+    """Raise :class:`ModelError` unless a step has finite logits that a parameter can change.
+
+    The model must leave its input ``x`` (n, *shape) as it is: the same examples are used again.
+    """
+    given = x.clone()
+    logits = module(given)
+    check_logits(name, logits, (len(x), n_classes), " in training mode")
+    if not given.equal(x):
+        raise ModelError(
+            f"model {name!r} changes its input in place",
+            remedy="write x = x - 0.5, not x -= 0.5, and no inplace=True on the input",
+        )
+    if not logits.requires_grad:
+        raise ModelError(
+            f"model {name!r} has nothing to train: its logits do not depend on a parameter",
+            remedy="leave out torch.no_grad and detach in forward",
+        )
+    broken = ~logits.isfinite().all(dim=1)
+    if broken.any():
+        raise ModelError(
+            f"model {name!r} gives logits that are not finite numbers for {int(broken.sum()):,} of "
+            f"{len(x):,} members, before any training",
+            remedy="change what the model computes for these members, or leave them out",
+        )
+
+
+def _step(mechanism: Mechanism, forward: Callable[..., Tensor], x: Tensor, y: Tensor) -> None:
     start = 0
 
     def loss(part: Tensor) -> Tensor:
         nonlocal start
         labels, start = y[start : start + len(part)], start + len(part)
-        logits = forward(part)
-        if not logits.requires_grad:
-            raise ModelError(
-                f"model {name!r} has nothing to train: its logits do not depend on a parameter",
-                remedy="leave out torch.no_grad and detach in forward",
-            )
-        return F.cross_entropy(logits.to(part.dtype), labels, reduction="none")
+        return F.cross_entropy(forward(part).to(part.dtype), labels, reduction="none")
 
     mechanism.gradients(loss, x)
 
@@ -102,7 +128,7 @@ def _in_words(name: str, when: str) -> Iterator[None]:
         yield
     except RaysweepError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ModelError(
             f"model {name!r} failed {when}: {told(error)}",
             remedy="change the model, or the sizes of the batches",

@@ -21,6 +21,8 @@ objectives: {accuracy: max, attack_auc: min}
 """
 
 MODULE = """\
+import sys
+
 import torch
 from torch import nn
 
@@ -55,6 +57,66 @@ def without_gradients(shape, n):
 
 def batch_norm(shape, n):
     return flat(n, nn.BatchNorm1d(16))
+
+class NoParameters(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = [nn.Linear(64, 10)]
+
+    def forward(self, x):
+        return self.layers[0](x.flatten(1))
+
+def layers_in_a_list(shape, n):
+    return NoParameters()
+
+class InTraining(nn.Module):
+    '''Does something else in training: what ``change`` makes of the logits.'''
+
+    def __init__(self, change):
+        super().__init__()
+        self.inner, self.change = flat(10, nn.Tanh()), change
+
+    def forward(self, x):
+        logits = self.inner(x)
+        return self.change(logits) if self.training else logits
+
+def auxiliary(shape, n):
+    return InTraining(lambda logits: (logits, logits))
+
+def pooled(shape, n):
+    return InTraining(lambda logits: logits.mean(0, keepdim=True))
+
+def not_a_number(shape, n):
+    return InTraining(lambda logits: logits * float("nan"))
+
+def ends(shape, n):
+    return InTraining(lambda logits: sys.exit(3))
+
+class InPlace(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = flat(10)
+
+    def forward(self, x):
+        x -= 0.5
+        return self.inner(x)
+
+def in_place(shape, n):
+    return InPlace()
+
+def own_statistics(shape, n):
+    return flat(n, nn.BatchNorm1d(16, track_running_stats=False))
+
+class Volume(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.c, self.f = nn.Conv3d(1, 2, 3), nn.Linear(72 * 4, 10)
+
+    def forward(self, x):
+        return self.f(self.c(x[:, None].expand(-1, -1, 6, -1, -1)).flatten(1))
+
+def volume(shape, n):
+    return Volume()
 
 class Broken(nn.Module):
     def __init__(self):
@@ -120,13 +182,24 @@ def check(tmp_path, monkeypatch):
         ("part_of_the_same", "gives the same module twice: its weight '3.weight'"),
         ("frozen", "has nothing to train: no parameter"),
         ("without_gradients", "has nothing to train: its logits do not depend"),
-        ("batch_norm", r"a batch of 1 \(the last of an epoch: 97 members by 32\): ValueError"),
-        ("broken", r"in training mode on a batch of 32: RuntimeError: .*users_own.py:\d+\)"),
+        (
+            "batch_norm",
+            r"a batch of 1 \(the last of an epoch: 97 .*ValueError|layer '2' is BatchNorm1d",
+        ),
+        ("layers_in_a_list", "has nothing to train: it has no parameters; its weights must be"),
+        ("auxiliary", "must give a tensor of logits in training mode, got tuple"),
+        ("pooled", r"must give logits of shape \(n, 10\) in training mode, got \(1, 10\) for n"),
+        ("not_a_number", "not finite numbers for 32 of 32 members, before any training"),
+        ("ends", r"on a batch of \d+: SystemExit: 3 \(.*users_own.py:\d+\)"),
+        ("in_place", "changes its input in place; write x = x - 0.5"),
+        ("own_statistics", "in evaluation mode on a batch of 1: ValueError"),
+        ("broken", r"in training mode on a batch of \d+: RuntimeError: .*users_own.py:\d+\)"),
     ],
 )
-def test_a_model_that_cannot_be_trained_is_refused_before_training(check, name, words):
-    with pytest.raises(ModelError, match=words):
-        check(name)
+@pytest.mark.parametrize("defences", ["", "epsilon: 8"])
+def test_a_model_that_cannot_be_trained_is_refused_before_training(check, name, words, defences):
+    with pytest.raises((ModelError, PrivacyError), match=words):
+        check(name, defences)
 
 
 def test_under_dp_a_model_fails_in_its_own_words(check):
@@ -139,6 +212,10 @@ def test_under_dp_a_model_fails_in_its_own_words(check):
 def test_an_epsilon_that_no_noise_reaches_is_refused_before_training(check):
     with pytest.raises(PrivacyError, match="epsilon 0.0001 at delta 1e-05 cannot be met"):
         check("plain", "epsilon: 1e-4")
+
+
+def test_weights_of_five_dimensions_keep_their_layout(check):
+    check("volume")
 
 
 def test_a_fresh_module_each_time_passes(check):

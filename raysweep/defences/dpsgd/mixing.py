@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from raysweep.config.user_errors import told
 from raysweep.defences.dpsgd.chance import restart_chance, without_chance
 from raysweep.errors import ModelError, PrivacyError
-from raysweep.models.user_errors import told
 
 SIZES = (2, 3, 5, 16, 256)
 """Sizes of the batches that are tried. No training and no attack evaluates more than the last."""
