@@ -15,6 +15,8 @@ from conftest import SMALL
 from PIL import Image
 
 from raysweep import cli
+from raysweep.driver.preflight import notes
+from raysweep.space.parsing import parse_space
 from raysweep.space.schema import schema
 from raysweep.trial import preflight
 
@@ -318,6 +320,14 @@ def test_validate_says_which_settings_dp_trains_with_by_default(call):
         "validate", "small.yaml", "--set", "search={dropout: {low: 0.0, high: 0.5}}"
     )
     assert (code, "DP-SGD" in out) == (0, False)
+
+
+def test_a_sweep_says_which_settings_dp_trains_with_only_where_nobody_stated_them(space):
+    lines = [line for line in SMALL.splitlines(keepends=True) if "private:" not in line]
+    (told,) = notes(parse_space("".join(lines), "small.yaml"), {})
+    assert "optimizer sgd" in told
+    assert "(the default of `training.private`)" in told
+    assert notes(space, {}) == []
 
 
 @pytest.mark.parametrize(

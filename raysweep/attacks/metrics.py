@@ -221,6 +221,21 @@ def tail_share(odds: Floats, is_member: Bools, *, seed: int) -> float:
     return _point(-odds, ~is_member, TAIL_FNR, seed=seed)[0]
 
 
+def tpr_band(
+    scores: Floats, is_member: Bools, *, seed: int, level: float = 0.95, points: int = 25
+) -> tuple[Floats, Floats, Floats]:
+    """Return false-positive rates from 1 / nonmembers to 1, and the interval of the TPR at each.
+
+    Each interval is that of :func:`tpr_at_fpr`; together they cover less often than ``level``.
+    """
+    n_members, n_nonmembers = int(is_member.sum()), int((~is_member).sum())
+    *_, above = _point(scores, is_member, 1.0, seed=seed)
+    rates = np.geomspace(1 / n_nonmembers, 1, points)
+    ends = [intervals.of_tpr(above, n_members, rate, level) for rate in rates]
+    low, high = np.array(ends).T
+    return rates, low, high
+
+
 def mean_tpr(scores: Floats, is_member: Bools, fpr: float, *, seed: int) -> float | None:
     """Return the mean over models of :func:`tpr_at_fpr`, each with a threshold of its own.
 

@@ -248,7 +248,7 @@ def best(
 
     results = load(*folders)
     conditions = parse_conditions(where or [], results.axes)
-    trials = results.compared([condition.column for condition in conditions])
+    trials = results.compared(["error", *(condition.column for condition in conditions)])
     choice = choose(trials, results.objectives, conditions, by, everything=everything)
     chosen = Chosen(results, choice)
     if not choice.fits:

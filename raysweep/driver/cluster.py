@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib
 import json
 import logging
 import os
@@ -174,7 +176,7 @@ def _start(address: str | None, space: Space, console: Console, options: Mapping
     with (
         worker_environment(space, elsewhere=not is_local) as environment,
         console.status(status),
-        _bind_to_loopback() if is_local else contextlib.nullcontext(),
+        _as_processes_of_ours() if is_local else contextlib.nullcontext(),
     ):
         environment["env_vars"] |= ALLOCATION
         try:
@@ -247,20 +249,25 @@ def _check_address(address: str) -> None:
 
 
 @contextlib.contextmanager
-def _bind_to_loopback() -> Iterator[None]:
-    """Patch Ray so that it binds to 127.0.0.1 only.
+def _as_processes_of_ours() -> Iterator[None]:
+    """Patch Ray so that it binds to 127.0.0.1 only, in a process group of its own.
 
     Otherwise Ray replaces that address by the machine's address in its network, and other machines
-    can connect.
+    can connect. A SIGTERM to the driver's group, as `timeout` and batch systems send it, would end
+    Ray first, and the driver would wait a minute for it. Where the kernel ends Ray with the driver,
+    nothing is left behind.
     """
-    from ray._private import services
+    from ray._private import utils
 
-    resolve = services.resolve_ip_for_localhost
+    services: Any = importlib.import_module("ray._private.services")
+    resolve, popen = services.resolve_ip_for_localhost, services.ConsolePopen
     services.resolve_ip_for_localhost = lambda host: host
+    if utils.detect_fate_sharing_support():
+        services.ConsolePopen = functools.partial(popen, process_group=0)
     try:
         yield
     finally:
-        services.resolve_ip_for_localhost = resolve
+        services.resolve_ip_for_localhost, services.ConsolePopen = resolve, popen
 
 
 def _gpu_share(space: Space, console: Console, where: str) -> float:

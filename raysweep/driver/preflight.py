@@ -108,8 +108,7 @@ def check_here(space: Space) -> list[str]:
         user_function(config.model.name, "model")
 
     loaded = check_space(space, preflight.check, only_here=True)
-    remarks = [f"note: {note}" for note in notes(loaded)]
-    remarks += [f"note: {note}" for note in _large_batches(space, loaded)]
+    remarks = [f"note: {note}" for note in (*_of_data(loaded), *_large_batches(space, loaded))]
     if config.dataset.find() is None:
         remarks.append(f"warning: data set {config.dataset.name!r} is not on this machine yet")
     try:
@@ -131,7 +130,17 @@ def _large_batches(space: Space, loaded: dict[str, Splits]) -> Iterator[str]:
         )
 
 
-def notes(loaded: dict[str, Splits]) -> list[str]:
+def notes(space: Space, loaded: dict[str, Splits]) -> list[str]:
+    """Return what a sweep says of its data before it starts, and of settings nobody has stated.
+
+    `validate` prints the settings of DP-SGD with the space, whoever stated them.
+    """
+    settings = space.private_settings() if space.has_private_defaults else ""
+    defaults = [f"training with DP-SGD: {settings}"] if settings else []
+    return [*_of_data(loaded), *defaults, *_large_batches(space, loaded)]
+
+
+def _of_data(loaded: dict[str, Splits]) -> list[str]:
     """Return what was read and dealt, left out and changed, each sentence once."""
     told = (note for splits in loaded.values() for note in (splits.summary, *splits.notes))
     return list(dict.fromkeys(told))

@@ -92,7 +92,7 @@ def sweep(
     store = Store(out or f"{os.environ.get('RAYSWEEP_RESULTS', 'results')}/{space.name}")
     store.refuse_links()
     loaded = _preflight(space, here=address is None)
-    for note in notes(loaded):
+    for note in notes(space, loaded):
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
 
     say = functools.partial(console.print, markup=False, soft_wrap=True)

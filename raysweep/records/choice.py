@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from raysweep.config.plain_text import one_line
 from raysweep.config.registry import suggestion
 from raysweep.errors import SpaceError, StoreError
 from raysweep.records.conditions import Condition, column_name
@@ -48,7 +49,8 @@ def choose(
     eligible = objectives.eligible(trials, everything=everything)
     fit = trials[eligible & trials[by].notna()]
     if fit.empty:
-        raise StoreError("no trial can be chosen: all failed, collapsed or did not converge")
+        why, remedy = _why_none(trials, by)
+        raise StoreError(f"no trial can be chosen: {why}", remedy=remedy)
 
     values = Objectives.of(by).comparable(fit)[:, 0]
     losses = -values if OBJECTIVES[by].direction == "max" else values
@@ -61,3 +63,23 @@ def choose(
     order = np.lexsort((-fit["accuracy"].to_numpy(), losses, shortfall, ~meets))
     best = order[0]
     return Choice(row=records(fit.iloc[[best]])[0], fits=bool(meets[best]))
+
+
+def _why_none(trials: pd.DataFrame, by: str) -> tuple[str, str]:
+    """Return why no trial can be chosen, and what helps."""
+    if trials.empty:
+        return "none has ended", "run the sweep, or wait for it"
+
+    ok = trials[trials["status"] == "ok"]
+    if ok.empty:
+        counts = trials["status"].value_counts()
+        ended = ", ".join(f"{count:,} {status}" for status, count in counts.items())
+        errors = trials["error"].dropna().tolist() if "error" in trials else []
+        first = f" (the first: {one_line(errors[0])})" if errors else ""
+        return f"none ended ok: {ended}{first}", "mend the cause, then sweep with --retry-failed"
+    if ok[by].isna().all():
+        return f"none has {by}", "choose --by another objective"
+    return (
+        f"all {len(ok):,} that ended ok collapsed or have an attack that did not converge",
+        "--all includes them",
+    )

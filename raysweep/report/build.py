@@ -128,7 +128,7 @@ def _draw_settings(material: Material, drawn: pd.DataFrame) -> Iterator[Picture]
 def _draw_curves(material: Material) -> Iterator[Picture]:
     """Yield the ROC curves of the strongest attacks on the trials that the page names."""
     scores = material.results.of("scores", material.picked)
-    colours, curves, floor = charts.colours(material.picks), {}, 1.0
+    colours, curves, bands, floor = charts.colours(material.picks), {}, {}, 1.0
     for name, row in material.picks.items():
         if row["models"] is not None:  # the scores are of one model, and the rates of all of them
             continue
@@ -139,17 +139,20 @@ def _draw_curves(material: Material) -> Iterator[Picture]:
         ]
         member = attack_scores["member"].to_numpy(dtype=bool)
         if 0 < member.sum() < len(member):
-            curves[name] = metrics.roc(attack_scores["score"], member)
+            values = attack_scores["score"].to_numpy(dtype=float)
+            curves[name] = metrics.roc(values, member)
+            bands[name] = metrics.tpr_band(values, member, seed=0)
             floor = min(floor, 1 / float((~member).sum()))
     if curves:
         figure = charts.rocs(
             _by_attack(material, curves),
+            _by_attack(material, bands),
             _by_attack(material, colours),
             floor=floor,
             xlabel="false-positive rate: strangers called members",
             ylabel="true-positive rate: members found",
         )
-        yield Picture(name="roc", png=figures.png(figure), alt=descriptions.rocs(curves))
+        yield Picture(name="roc", png=figures.png(figure), alt=descriptions.rocs(curves, bands))
 
 
 def _by_attack(material: Material, values: Mapping[str, T]) -> dict[str, T]:

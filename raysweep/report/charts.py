@@ -194,6 +194,7 @@ def _legend(kinds: Mapping[str, NDArray[np.bool_]]) -> list[Line2D]:
 
 def rocs(
     named: Mapping[str, tuple[Any, Any]],
+    bands: Mapping[str, tuple[Any, Any, Any]],
     colours: Mapping[str, str],
     *,
     floor: float,
@@ -202,7 +203,7 @@ def rocs(
 ) -> Figure:
     """Return ROC curves, name -> (x, y), on logarithmic axes that begin at ``floor``.
 
-    ``colours`` has the colour of each name.
+    ``bands`` are name -> (x, lower end, upper end), and ``colours`` has the colour of each name.
     """
     with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
         figure = Figure(figsize=(6.0, 5.6), layout="constrained")
@@ -210,6 +211,9 @@ def rocs(
         for name, (x, y) in named.items():
             x, y = np.maximum(x, floor), np.maximum(y, floor)
             axes.plot(x, y, color=colours[name], label=plain(name))
+            x, low, high = bands[name]
+            low = np.maximum(low, floor)
+            axes.fill_between(x, low, high, color=colours[name], alpha=0.1, linewidth=0)
         axes.plot([floor, 1], [floor, 1], color="grey", linestyle=":", label="a guess")
         for axis in ("x", "y"):
             use_log_scale(axes, axis)

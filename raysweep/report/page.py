@@ -213,7 +213,8 @@ def _members(material: Material, pictures: Sequence[Picture]) -> Html:
     headings = ["trial", "strongest attack", *findings.RATES.values()]
     note = (
         "Members found, while so many strangers are called members. Towards the left end of the "
-        "figure hardly any stranger is: there, one person is harmed most. A rate is missing where "
+        "figure hardly any stranger is: there, one person is harmed most. The bands hold the true "
+        "rate of each point 95 times in 100. A rate is missing where "
         "fewer than ten strangers would be called members: 10 % needs 100 nonmembers, 1 % needs "
         "1,000, and 0.1 % needs 10,000."
     )

@@ -85,12 +85,15 @@ class Space:
         """Return the settings that DP-SGD trains with as one line; empty without DP-SGD."""
         if not self.may_be_private:
             return ""
-        training = self.config().training
-        used = training.as_private()
+        used = self.config().training.as_private()
         names = ("optimizer", "learning_rate", "momentum", "batch_size", "weight_decay")
         line = ", ".join(f"{name} {getattr(used, name)}" for name in names)
-        is_default = training.private == PRIVATE_DEFAULTS
-        return line + (" (the default of `training.private`)" if is_default else "")
+        return line + (" (the default of `training.private`)" if self.has_private_defaults else "")
+
+    @property
+    def has_private_defaults(self) -> bool:
+        """Whether DP-SGD trains with the default of `training.private`."""
+        return self.may_be_private and self.config().training.private == PRIVATE_DEFAULTS
 
     def lacks_private_training(self, varied: Collection[str] = ()) -> bool:
         """Return whether DP-SGD needs the default `training.private`.

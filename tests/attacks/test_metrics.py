@@ -171,6 +171,15 @@ def test_the_interval_of_a_tpr_covers_the_truth_about_95_times_in_100(
     assert 0.92 <= covered / 250 <= 0.99
 
 
+def test_the_band_of_a_roc_holds_the_intervals_of_its_points():
+    scores, truth = shifted_normals(1.0, n=500)
+    rates, low, high = metrics.tpr_band(scores, truth, seed=0)
+    assert (rates[0], rates[-1]) == (pytest.approx(1 / 500), 1.0)
+    tpr = metrics.tpr_at_fpr(scores, truth, float(rates[20]), seed=0).tpr
+    assert (low[20], high[20]) == (pytest.approx(tpr.low), pytest.approx(tpr.high))
+    assert (high - low)[:-1].min() > 0
+
+
 def test_ties_do_not_read_as_privacy():
     truth = np.repeat([True, False], 1000)
     found = metrics.tpr_at_fpr(np.zeros(2000), truth, 0.1, seed=0)

@@ -433,6 +433,25 @@ def test_the_best_is_the_best_of_those_that_fit():
     assert choose(trials, OBJECTIVES, [], "attack_auc").row["trial_id"] == "c"
 
 
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([], "none has ended; run the sweep"),
+        (
+            [result("a", status="failed", error="it broke")],
+            r"1 failed \(the first: it broke\); mend",
+        ),
+        ([result("a", collapsed=True)], "all 1 that ended ok collapsed .*; --all includes them"),
+        ([result("a", auc=None)], "none has attack_auc; choose --by another"),
+    ],
+)
+def test_where_no_trial_can_be_chosen_the_reason_and_the_remedy_are_told(rows, words):
+    trials = frame(*(rows or [result()])).iloc[: len(rows)]
+    objectives = Objectives.of("accuracy")
+    with pytest.raises(StoreError, match=f"no trial can be chosen: .*{words}"):
+        choose(trials, objectives, [], "attack_auc")
+
+
 def test_where_nothing_fits_the_nearest_is_named():
     trials = frame(result("a", 0.95, 0.7), result("b", 0.9, 0.55))
     conditions = parse_conditions(["accuracy >= 0.94", "attack_auc <= 0.56"])
