@@ -25,6 +25,10 @@ LARGEST_SEED = 2**63 - 1  # that the records' column holds
 _STORED_NAMES = {name: older for older, name in OLDER_NAMES.items()}
 """Key of a defence -> its older name, which stored configurations keep for their hashes."""
 
+_STORED_WITHOUT_DP = {"accountant": "rdp"}
+"""What configurations without DP-SGD keep for their hashes: the accountant once had this default.
+"""
+
 _BLOCKS = ("dataset", "model", "training", "defences", "attacks")
 
 
@@ -115,6 +119,8 @@ class TrialConfig:
     @functools.cached_property
     def _json(self) -> str:
         stored = {_STORED_NAMES.get(key, key): value for key, value in self.defences.items()}
+        if not self.defences.is_private:
+            stored |= _STORED_WITHOUT_DP
         document = to_plain({**self.settings, "defences": stored})
         return json.dumps(document, sort_keys=True, separators=(",", ":"))
 

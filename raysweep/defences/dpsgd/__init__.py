@@ -6,6 +6,7 @@ Only this package imports Opacus.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from math import ceil, inf
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
@@ -18,6 +19,7 @@ from raysweep.errors import PrivacyError
 if TYPE_CHECKING:
     from raysweep.config import Training
     from raysweep.data import Split, Splits
+    from raysweep.defences.dpsgd.accounting import AccountantName
     from raysweep.defences.dpsgd.gradients import PrivateGradients
     from raysweep.training.recipe import PrivacySpent, Recipe
 
@@ -28,8 +30,8 @@ class DPSGD:
 
     The noise is calibrated to ``target_epsilon`` at ``delta`` (inf: plain training), or given as
     ``noise_multiplier`` (0: plain training): its standard deviation is noise_multiplier *
-    ``max_grad_norm``, and each example's gradient is clipped to that L2 norm. ``accountant`` is rdp
-    (fast) or prv (5 - 9 % less noise, slower).
+    ``max_grad_norm``, and each example's gradient is clipped to that L2 norm. ``accountant`` is prv
+    (tight) or rdp (4 - 19 % more noise, faster).
     """
 
     target_epsilon: Annotated[
@@ -48,8 +50,8 @@ class DPSGD:
         float, Gt(0), Lt(inf), Field(description="DP-SGD: L2 norm to which gradients are clipped")
     ] = 1.0
     accountant: Annotated[
-        Literal["rdp", "prv"], Field(description="DP-SGD: rdp is fast, prv needs less noise")
-    ] = "rdp"
+        Literal["rdp", "prv"], Field(description="DP-SGD: prv needs less noise, rdp is faster")
+    ] = "prv"
 
     @model_validator(mode="after")
     def _check_not_both(self) -> Self:
@@ -108,22 +110,18 @@ class DPSGD:
             sample_rate=sample_rate,
             noise_multiplier=noise,
             max_grad_norm=self.max_grad_norm,
-            account=lambda taken, clipping: self._spent(noise, taken, sample_rate, clipping),
+            account=lambda taken, clipping: self._spent(noise, taken, steps, sample_rate, clipping),
             precision=training.precision,
         )
 
-    def _spent(self, noise: float, steps: int, sample_rate: float, clipping: str) -> PrivacySpent:
+    def _spent(
+        self, noise: float, steps: int, planned: int, sample_rate: float, clipping: str
+    ) -> PrivacySpent:
         """Return what ``steps`` steps spend; raise PrivacyError if it exceeds the target."""
         from raysweep.defences.dpsgd import accounting
         from raysweep.training.recipe import PrivacySpent
 
-        epsilon, accountant = accounting.epsilon_spent(
-            noise,
-            delta=self.delta,
-            sample_rate=sample_rate,
-            steps=steps,
-            accountant=self.accountant,
-        )
+        epsilon, accountant = self._epsilon(noise, steps, planned, sample_rate)
         if epsilon > self.target_epsilon * 1.001:
             raise PrivacyError(
                 f"DP-SGD spent epsilon {epsilon}, more than the target {self.target_epsilon}"
@@ -139,6 +137,20 @@ class DPSGD:
             accountant_settings=accounting.SETTINGS[accountant],
             clipping=clipping,
         )
+
+    def _epsilon(
+        self, noise: float, steps: int, planned: int, sample_rate: float
+    ) -> tuple[float, AccountantName]:
+        """Return the epsilon of ``steps`` steps and its accountant.
+
+        Before the last planned step it is that of RDP or of all planned steps, whichever is less:
+        both hold, and PRV would take a second for each epoch.
+        """
+        from raysweep.defences.dpsgd.accounting import epsilon_spent
+
+        spent = partial(epsilon_spent, noise, delta=self.delta, sample_rate=sample_rate)
+        of_all = spent(steps=max(steps, planned), accountant=self.accountant)
+        return of_all if steps >= planned else min(of_all, spent(steps=steps, accountant="rdp"))
 
     def check(self, splits: Splits) -> None:
         """Raise :class:`PrivacyError` unless delta is below 1 / members."""

@@ -1,10 +1,11 @@
 """Privacy accounting: epsilon from the noise multiplier, and back, by Opacus' accountants.
 
-Each step is the Poisson-subsampled Gaussian mechanism. Epsilons hold under adding or removing one
-example. RDP uses the orders below and the conversion to (epsilon, delta) of Balle et al. 2020. PRV
-(Gopi et al. 2021) uses its upper bound, from epsilon 0.05 to 100. Above 100 PRV's grid does not
-fit in memory, and its bound is never below its own error of 0.01. There RDP is used instead. Each
-record names the accountant that was used.
+Each step is the Poisson-subsampled Gaussian mechanism, at a rate and for a number of steps that
+do not depend on whether one example is there. PRV (Gopi et al. 2021) uses its upper bound, from
+epsilon 0.05 to 100, with an error of 1 % of epsilon and at most 0.01. Above 100 PRV's grid does
+not fit in memory. There, and where PRV's error is more than it gains, RDP is used: with the orders
+below, and the conversion to (epsilon, delta) of Balle et al. 2020. Each record names the
+accountant that was used.
 """
 
 from __future__ import annotations
@@ -38,13 +39,17 @@ ORDERS = tuple(sorted({float(order) for order in (*WHOLE_ORDERS, *FRACTIONAL_ORD
 
 PRV_LIMIT = 100.0
 
-PRV_ERROR = 0.01  # no upper bound of PRV is below
+PRV_LEAST = 0.05
 
-PRV_LEAST = 0.05  # the least epsilon that noise is solved for by PRV
+PRV_ERROR = 0.01
+"""The error of PRV's upper bound: this share of epsilon, and at most this much."""
+
+CLOSE = 0.995
+"""The least share of a target epsilon that noise by PRV spends. Each step of the search is slow."""
 
 SETTINGS = {
     "rdp": f"{len(ORDERS)} orders {ORDERS[0]:g} - {ORDERS[-1]:g}; conversion of Balle et al. 2020",
-    "prv": "upper bound; eps_error 0.01, delta_error delta/1000",
+    "prv": "upper bound; eps_error 0.01 and at most 1 % of epsilon, delta_error delta/1000",
 }
 
 NOISE_RANGE = (1e-4, 1e5)
@@ -114,11 +119,12 @@ def _prv_epsilon(noise: float, sample_rate: float, steps: int, delta: float) -> 
     """Return PRV's upper bound on the epsilon of ``steps`` steps; inf where it has no answer."""
     from opacus.accountants import PRVAccountant
 
+    error = PRV_ERROR * min(1.0, _rdp_epsilon(noise, sample_rate, steps, delta))
     prv = PRVAccountant()
     prv.history = [(noise, sample_rate, steps)]
     try:
-        with _ignore_order_advice():
-            return float(prv.get_epsilon(delta=delta))
+        with _ignore_order_advice(), np.errstate(divide="ignore"):  # log 0 at a sample rate of 1
+            return float(prv.get_epsilon(delta=delta, eps_error=error))
     except (ArithmeticError, RuntimeError, ValueError):  # it overflows where epsilon is large
         return inf
 
@@ -151,7 +157,7 @@ def epsilon_spent(
 
     epsilon = _rdp_epsilon(noise_multiplier, sample_rate, steps, delta)
     used: AccountantName = "rdp"
-    if accountant == "prv" and PRV_ERROR < epsilon <= 1.25 * PRV_LIMIT:
+    if accountant == "prv" and PRV_LEAST <= epsilon <= 1.25 * PRV_LIMIT:
         by_prv = _prv_epsilon(noise_multiplier, sample_rate, steps, delta)
         if by_prv < epsilon:  # both hold; PRV's is larger where its error is most of it
             epsilon, used = by_prv, "prv"
@@ -174,7 +180,9 @@ def solve_noise(
     steps: int,
     accountant: AccountantName,
 ) -> float:
-    """Return the least noise multiplier that spends at most ``epsilon``, to within 0.3 %.
+    """Return a noise multiplier that spends at most ``epsilon``, and hardly less.
+
+    It spends more than 0.99 of ``epsilon`` by the accountant.
 
     Raises:
         PrivacyError: no noise multiplier between 1e-4 and 1e5 is enough.
@@ -199,13 +207,35 @@ def solve_noise(
     noise = _root(by_whole_orders, epsilon, low, high)
     noise = _root(by_rdp, epsilon, noise / 2, noise)
     if accountant == "prv" and PRV_LEAST <= epsilon <= PRV_LIMIT:
-
-        def by_prv(noise: float) -> float:
-            return _prv_epsilon(noise, sample_rate, steps, delta)
-
-        if by_prv(noise) <= epsilon:  # else RDP needs less noise
-            noise = _root(by_prv, epsilon, noise / 2, noise)
+        noise = _lowered(
+            lambda noise: _prv_epsilon(noise, sample_rate, steps, delta), epsilon, noise
+        )
     return noise
+
+
+def _lowered(epsilon_of: Callable[[float], float], epsilon: float, noise: float) -> float:
+    """Return the least noise that spends at most ``epsilon``, or CLOSE to it; at most ``noise``.
+
+    ``noise`` itself is returned if it spends more than ``epsilon``, or if nothing closer is found
+    in ten steps of regula falsi in logarithms, in which epsilons are nearly straight.
+    """
+    enough, gap = noise, log(epsilon_of(noise) / epsilon)
+    too_little, excess = noise / 2, inf
+    for _ in range(10):
+        if gap > 0 or exp(gap) >= CLOSE:
+            break
+        aim = log(CLOSE) / 2 - gap  # how far to go, in the middle of what is close
+        slope = log(enough / too_little) / (excess - gap) if excess < inf else 0.7
+        middle = enough * exp(-aim * slope)
+        if not too_little < middle < enough:
+            middle = (too_little * enough) ** 0.5
+
+        found = log(epsilon_of(middle) / epsilon)
+        if found > 0:
+            too_little, excess = middle, found
+        else:
+            enough, gap = middle, found
+    return enough
 
 
 def _root(epsilon_of: Callable[[float], float], epsilon: float, low: float, high: float) -> float:
