@@ -42,8 +42,9 @@ guide](guide.md) shows spaces at work.
 SPLIT_TEXT = """\
 `split: dealt`, the default, pools all examples and deals them by `seed` into disjoint splits.
 Each class has nearly the same share in every split, and groups (one person's images) never
-straddle two splits; epsilon stays that of one example, and of a person with k of them it is up to
-k times as large. A size is a whole number of examples, or a share of the data set below 1.
+straddle two splits; epsilon stays that of one example, and the column `epsilon_per_group` is that
+of all examples of a person, of which `records_per_group` keeps only so many. A size is a whole
+number of examples, or a share of the data set below 1.
 A size that is stated is kept, and the others follow: nonmembers, validation and test get a tenth
 of the data set each and the pool four tenths, or less, in the same proportion, where the stated
 sizes leave less. Members without a size get all that is left. A pool without a size holds at

@@ -18,9 +18,10 @@ from pydantic.dataclasses import dataclass
 
 from raysweep.config import sub_seed
 from raysweep.config.plain_text import counted
+from raysweep.data.groups import Indices, deal_groups, rows_by_code
 from raysweep.errors import DataError
 
-Indices = NDArray[np.int64]
+SPLITS = ("members", "nonmembers", "pool", "reference", "validation", "test")
 
 
 def _check_size(size: float) -> float:
@@ -78,10 +79,16 @@ class Sizes:
         Size | None,
         Field(description="examples that are set aside and never read; null: a share of 0.1"),
     ] = None
+    records_per_group: Annotated[
+        Annotated[int, Ge(1)] | None,
+        Field(
+            description="most examples of one group that are dealt; others are left out by chance"
+        ),
+    ] = None
 
     def counts(self, total: int) -> dict[str, int]:
         """Return each split's number of examples; raise :class:`DataError` if they do not fit."""
-        sizes = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        sizes = {name: getattr(self, name) for name in SPLITS}
         stated = {name: _count(size, total) for name, size in sizes.items() if size is not None}
         rest = total - sum(stated.values())
 
@@ -89,7 +96,9 @@ class Sizes:
         if "pool" in follow:
             follow = _with_enough_pool(follow, stated, rest)
         counts = {name: (stated | follow)[name] for name in sizes}
-        _check_fit(counts, total, "the data set")
+        most = self.records_per_group
+        capped = "" if most is None else f" with records_per_group {most:,}"
+        _check_fit(counts, total, f"the data set{capped}")
         _check_some(counts, total, "members", "nonmembers", "validation")
         return counts
 
@@ -218,7 +227,7 @@ def deal(
     """Return the sorted indices of each split. Splits are disjoint and may leave examples out."""
     rng = np.random.default_rng(seed)
     if groups is not None:
-        return _deal_groups(labels, groups, counts, rng)
+        return deal_groups(labels, groups, counts, rng)
 
     by_class = [rng.permutation(rows) for rows in rows_by_code(labels)]
     table = share_table([len(rows) for rows in by_class], list(counts.values()), rng)
@@ -289,62 +298,3 @@ def share_table(
     rounded_up = np.round(solution.x).reshape(share.shape)
     table: Indices = (rounded_down + rounded_up).astype(np.int64)
     return table
-
-
-def _deal_groups(
-    labels: Indices, groups: Indices, counts: Mapping[str, int], rng: np.random.Generator
-) -> dict[str, Indices]:
-    """Return the indices of each split, made of whole groups.
-
-    Groups come in random order, and each goes to the split that lacks the most examples.
-
-    Raises:
-        DataError: a split gets no group, or the members get none of a class.
-
-    """
-    names, codes = np.unique(groups, return_inverse=True)
-    by_group = rows_by_code(codes)
-
-    splits: dict[str, list[Indices]] = {name: [] for name in counts}
-    missing = dict(counts)
-    for group in rng.permutation(len(names)):
-        name = max(missing, key=lambda split: missing[split])
-        if missing[name] <= 0:
-            break
-        splits[name].append(by_group[group])
-        missing[name] -= len(by_group[group])
-
-    empty = [name for name, count in counts.items() if count and not splits[name]]
-    if empty:
-        raise DataError(
-            f"{counted(len(names), 'group')} cannot fill the splits {', '.join(empty)}",
-            remedy="ask for fewer splits or give finer groups",
-        )
-
-    no_rows = np.array([], dtype=np.int64)
-    dealt = {name: np.sort(np.concatenate([*parts, no_rows])) for name, parts in splits.items()}
-    _check_classes_of_groups(labels, codes, dealt["members"])
-    return dealt
-
-
-def _check_classes_of_groups(labels: Indices, groups: Indices, members: Indices) -> None:
-    """Raise :class:`DataError` if groups keep a class away from the members."""
-    lacking = np.setdiff1d(labels, labels[members])
-    if len(lacking):
-        n_groups = len(np.unique(groups[labels == lacking[0]]))
-        raise DataError(
-            f"the members get no example of {len(lacking):,} of the classes: a group is dealt "
-            f"whole, and class {lacking[0]} is in {n_groups:,} of {len(np.unique(groups)):,} "
-            "groups alone",
-            remedy="give finer groups or more members, or leave the class out",
-        )
-
-
-def rows_by_code(codes: Indices) -> list[Indices]:
-    """Return the sorted rows of each code 0, 1 ... in time linear in the rows and codes.
-
-    >>> [rows.tolist() for rows in rows_by_code(np.array([1, 0, 1]))]
-    [[1], [0, 2]]
-    """
-    order = np.argsort(codes, kind="stable")
-    return np.split(order, np.cumsum(np.bincount(codes))[:-1])

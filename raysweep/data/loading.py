@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysweep.config import sub_seed, to_plain
+from raysweep.config.plain_text import counted
 from raysweep.config.registry import build, fields
 from raysweep.data.deal import PublishedSizes, Sizes, deal, deal_published
 from raysweep.data.examples import RawData, Source, whole_path
+from raysweep.data.groups import at_most
 from raysweep.data.labels import check_groups, check_labels
 from raysweep.data.scaling import scale
 from raysweep.data.sources import SOURCES, source
@@ -76,7 +78,14 @@ class Dataset:
     def settings(self) -> dict[str, Any]:
         """The whole ``dataset`` block as plain values, every default filled in."""
         sizes = {key: getattr(self.sizes, key) for key in fields(type(self.sizes))}
+        if sizes.get("records_per_group") is None:  # added later: earlier trials keep their ids
+            sizes.pop("records_per_group", None)
         return {"name": self.name, "split": self.split, **sizes, **self.parameters}
+
+    @property
+    def records_per_group(self) -> int | None:
+        """The most examples of one group that are dealt, if the data set states it."""
+        return self.sizes.records_per_group if isinstance(self.sizes, Sizes) else None
 
     @property
     def where(self) -> str:
@@ -111,11 +120,14 @@ def load(dataset: Dataset | Mapping[str, Any], *, seed: int) -> Splits:
     n, where = len(examples.features), dataset.where
     labels = check_labels(examples.labels, n, where)
     groups = None if examples.groups is None else check_groups(examples.groups, n, where)
-    indices = _deal(dataset, examples, labels, groups, seed=sub_seed(seed, "splits"))
+    kept = _kept(dataset, groups, n, seed=sub_seed(seed, "records_per_group"))
+    indices = _deal(dataset, examples, labels, groups, kept, seed=sub_seed(seed, "splits"))
     features, top, scaling = scale(examples, indices["pool"], where)
-    notes = (*examples.notes, *identifiers(examples))
+    notes, most = (*examples.notes, *identifiers(examples)), None
     if groups is not None:
-        notes = (*notes, *_changes(dataset, indices, n), *of_groups(groups))
+        most = _group_records(dataset, groups, indices["members"])
+        left_out = _left_out(groups, kept)
+        notes = (*notes, *left_out, *_changes(dataset, indices, len(kept)), *of_groups(most))
     n_classes = int(labels.max()) + 1
 
     return Splits(
@@ -125,6 +137,7 @@ def load(dataset: Dataset | Mapping[str, Any], *, seed: int) -> Splits:
         summary=f"{where}: {summarise(examples, groups, indices)}",
         scaling=scaling,
         classes=examples.classes,
+        group_records=most,
         **{
             name: Split(
                 features=np.ascontiguousarray(features[rows]),
@@ -143,10 +156,11 @@ def _deal(
     examples: RawData,
     labels: NDArray[np.int64],
     groups: NDArray[np.int64] | None,
+    kept: NDArray[np.int64],
     *,
     seed: int,
 ) -> dict[str, NDArray[np.int64]]:
-    """Return the rows of every split."""
+    """Return the rows of every split, all of them among ``kept``."""
     if isinstance(dataset.sizes, PublishedSizes):
         if examples.published is None:
             raise DataError(
@@ -154,7 +168,51 @@ def _deal(
             )
         return deal_published(labels, examples.published, dataset.sizes, seed=seed)
 
-    return deal(labels, groups, dataset.sizes.counts(len(labels)), seed=seed)
+    counts, of_kept = dataset.sizes.counts(len(kept)), None if groups is None else groups[kept]
+    dealt = deal(labels[kept], of_kept, counts, seed=seed)
+    return {name: kept[rows] for name, rows in dealt.items()}
+
+
+def _kept(
+    dataset: Dataset, groups: NDArray[np.int64] | None, n: int, *, seed: int
+) -> NDArray[np.int64]:
+    """Return the rows that may be dealt: at most ``records_per_group`` of each group, if stated.
+
+    Raises:
+        DataError: it is stated for data without groups.
+
+    """
+    most = dataset.records_per_group
+    if most is None:
+        return np.arange(n)
+    if groups is None:
+        raise DataError(
+            f"{dataset.where}: `records_per_group` needs groups, and the data have none",
+            got=most,
+            remedy="name the column of persons in `group` (csv), give an array `groups` (npz) or "
+            "return groups (your own function), or leave `records_per_group` out",
+        )
+    return at_most(groups, most, seed=seed)
+
+
+def _group_records(
+    dataset: Dataset, groups: NDArray[np.int64], members: NDArray[np.int64]
+) -> int | None:
+    """Return how many members one group may have: as stated, or else as the largest one has."""
+    if isinstance(dataset.sizes, PublishedSizes):  # groups are not kept together there
+        return None
+    return dataset.records_per_group or int(np.bincount(groups[members]).max())
+
+
+def _left_out(groups: NDArray[np.int64], kept: NDArray[np.int64]) -> tuple[str, ...]:
+    """Return a note of the rows that ``records_per_group`` has left out."""
+    n = len(groups) - len(kept)
+    if n == 0:
+        return ()
+    cut = np.bincount(groups) != np.bincount(groups[kept], minlength=int(groups.max()) + 1)
+    return (
+        f"records_per_group: {counted(n, 'row')} of {counted(int(cut.sum()), 'group')} left out",
+    )
 
 
 def _changes(dataset: Dataset, indices: Mapping[str, NDArray[np.int64]], n: int) -> tuple[str, ...]:

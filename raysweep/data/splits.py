@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from raysweep.data.deal import SPLITS
 from raysweep.data.scaling import Scaling
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-SPLITS = ("members", "nonmembers", "pool", "reference", "validation", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +115,8 @@ class Splits:
     changed while the data were read; ``summary`` is one on how many rows, features and groups there
     are, and how many examples each split got. ``scaling`` is what made raw features the splits'
     features in [0, 1], where it is known, and ``classes`` are the names of the classes, if any.
+    ``group_records`` is how many members one group may have: the cap that the data set states, or
+    else the members of the largest group; None without groups.
 
     Splits are disjoint, with one exception: validation examples of a published test set may serve
     as nonmembers too. :attr:`kind` tells the two cases apart.
@@ -134,6 +134,7 @@ class Splits:
     summary: str = ""
     scaling: Scaling | None = None
     classes: tuple[str, ...] = ()
+    group_records: int | None = None
 
     @property
     def kind(self) -> str:

@@ -20,7 +20,7 @@ NEARLY_ALL = 0.9
 
 PER_RECORD = (
     "epsilon is for one record; `group` keeps a person in one split and does not make epsilon per "
-    "person: of a person with k records it is up to k times as large"
+    "person: the column epsilon_per_group is that of a person's records together"
 )
 
 
@@ -43,10 +43,9 @@ def summarise(
     return f"{what}, {grouped}; dealt {', '.join(sizes)}{rest}"
 
 
-def of_groups(groups: NDArray[np.int64]) -> tuple[str, ...]:
-    """Return a note on what epsilon says of a group; none where every group is one row."""
-    most = int(np.bincount(groups).max())
-    return () if most == 1 else (f"{PER_RECORD} (here k is at most {most:,})",)
+def of_groups(most: int | None) -> tuple[str, ...]:
+    """Return a note on what epsilon says of a group of ``most`` members; none where it is one."""
+    return () if most in (None, 1) else (f"{PER_RECORD}, here at most {most:,}",)
 
 
 def _named(names: tuple[str, ...]) -> str:

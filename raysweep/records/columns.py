@@ -40,6 +40,12 @@ class TrialRecord:
     noise_multiplier: float | None = None
     sample_rate: float | None = None
     steps: int | None = None
+    neighbours: str | None = None
+    group_records: int | None = None
+    epsilon_per_group: float | None = None
+    tpr_bound_at_fpr_0_001: float | None = None  # what any attacker can reach; None without DP-SGD
+    tpr_bound_at_fpr_0_01: float | None = None
+    tpr_bound_at_fpr_0_1: float | None = None
     accountant: str | None = None
     accountant_settings: str | None = None
     clipping: str | None = None

@@ -95,7 +95,7 @@ class TrialConfig:
         return {
             "dataset": self.dataset.settings,
             "model": self.model.settings,
-            "training": dataclasses.asdict(self.training),
+            "training": self.training.settings,
             "defences": self.defences.settings,
             "attacks": self.attacks.settings,
             **measure,

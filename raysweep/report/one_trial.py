@@ -15,6 +15,7 @@ from raysweep import data
 from raysweep.attacks.metrics import FPRS, nonmembers_for
 from raysweep.data import Dataset, Splits
 from raysweep.records.columns import AttackRecord, EpochRecord, TrialRecord, TrialResult
+from raysweep.records.guarantee import guarantee_line
 from raysweep.records.trial_config import TrialConfig
 from raysweep.report.cautions import DP_REMEDY
 from raysweep.report.comparison import auc_text, ends_of, percent_text, with_interval
@@ -71,6 +72,8 @@ def print_trial(result: TrialResult, config: TrialConfig) -> None:
         f"(train {record.train_accuracy:.3f}), epsilon {record.epsilon:.4g}, "
         f"{record.train_seconds:.1f} s training, {record.attack_seconds:.1f} s attacks"
     )
+    if guarantee := guarantee_line(record.row()):
+        print(guarantee)
     if record.collapsed:
         print("collapsed: its predictions say nothing about the labels, nor do attacks on it")
         if record.epsilon is not None and isfinite(record.epsilon):

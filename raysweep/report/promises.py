@@ -7,6 +7,8 @@ import pandas as pd
 
 from raysweep.config.plain_text import counted
 from raysweep.data import PER_RECORD
+from raysweep.records.guarantee import NEIGHBOURS, neighbours_of
+from raysweep.records.results import records
 from raysweep.report.findings import most_common
 
 
@@ -23,10 +25,10 @@ def promises(front: pd.DataFrame, n_trials: int) -> list[str]:
         low, high = private["epsilon"].min(), private["epsilon"].max()
         sentences.append(
             f"{_share_of(len(private), front)} trained with DP-SGD. Each such model by itself is "
-            f"(epsilon, delta)-differentially private for adding or removing one training example: "
-            f"epsilon spent {low:.3g} to {high:.3g} "
+            f"(epsilon, delta)-differentially private: epsilon spent {low:.3g} to {high:.3g} "
             f"(the table has each), delta {most_common(private['delta'])}, by the "
-            f"{most_common(private['accountant']).upper()} accountant. An {PER_RECORD}."
+            f"{most_common(private['accountant']).upper()} accountant. "
+            f"{' '.join(_relations(private))} An {PER_RECORD}."
         )
     if rest:
         sentences.append(
@@ -43,6 +45,22 @@ def promises(front: pd.DataFrame, n_trials: int) -> list[str]:
         "promise holds only against those who do not know it. To ship a model, train it with noise "
         "that nobody can repeat: raysweep trial with --save FILE.safetensors --secure-noise."
     )
+    return sentences
+
+
+def _relations(private: pd.DataFrame) -> list[str]:
+    """Return a sentence for each relation of neighbours, and one on groups if there are any."""
+    rows = records(private)
+    found = sorted({neighbours_of(row) or "" for row in rows})
+    sentences = [f"Neighbouring data sets ({name}): {NEIGHBOURS[name]}." for name in found]
+    grouped = [row for row in rows if (row.get("group_records") or 1) > 1]
+    if grouped:
+        most = int(max(row["group_records"] for row in grouped))
+        ends = [float(row["epsilon_per_group"]) for row in grouped]
+        low, high = (f"{end:.3g}" for end in (min(ends), max(ends)))
+        sentences.append(
+            f"For all records of one group together, at most {most:,}, epsilon is {low} to {high}."
+        )
     return sentences
 
 

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from raysweep.config.plain_text import counted, one_line
 from raysweep.records.conditions import Condition, meeting
+from raysweep.records.guarantee import guarantee_line
 from raysweep.records.pareto import leading
 from raysweep.records.results import Results, records
 from raysweep.records.standing import Standing
@@ -164,9 +165,20 @@ def _print_table(results: Results, front: pd.DataFrame, options: Sequence[str]) 
         print(WHAT_STAYS, WHAT_GROUPS if "front_group" in front else "")
     if "seeds" in front:
         print("Figures are means over the seeds of each configuration.")
+    for line in _guarantees(results, shown):
+        print(line)
     if "inversion_mse" in results.objectives.names:
         floor = front["inversion_floor"].iloc[0]
         print(f"The mean input, which sees no model, has an inversion MSE of {floor:.4f}.")
+
+
+def _guarantees(results: Results, shown: pd.DataFrame) -> list[str]:
+    """Return what the epsilons of a table are for, a line for each kind of guarantee."""
+    if not {"epsilon", "target_epsilon"} & {*shown, *results.axes}:
+        return []
+    columns = ["trial_id", "epsilon", "neighbours"]
+    rows = results.rows(columns, trials=set(shown["trial_id"]))
+    return sorted({guarantee_line(row) for row in records(rows)} - {""})
 
 
 def _spread(results: Results, front: pd.DataFrame, n: int) -> pd.DataFrame:

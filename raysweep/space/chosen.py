@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from raysweep.records.choice import Choice
+from raysweep.records.guarantee import guarantee_line, neighbours_of
 from raysweep.records.results import Results, records
 from raysweep.records.trial_config import stored_settings
 from raysweep.space.space import fixed_space
@@ -38,11 +39,16 @@ class Chosen:
 
     def to_plain(self) -> dict[str, Any]:
         """Return the trial, its figures and its space as plain values."""
-        return {"trial_id": self.row["trial_id"], **self.figures(), "space": self.space()}
+        neighbours = neighbours_of(self.row)
+        guarantee = {} if neighbours is None else {"neighbours": neighbours}
+        figures = {**self.figures(), **guarantee}
+        return {"trial_id": self.row["trial_id"], **figures, "space": self.space()}
 
     def to_yaml(self) -> str:
-        """Return the space as YAML, under a comment with the figures."""
-        return f"# {self}\n{yaml.safe_dump(self.space(), sort_keys=False)}"
+        """Return the space as YAML, under a comment with the figures and what epsilon is for."""
+        guarantee = guarantee_line(self.row)
+        comment = f"# {self}\n" + (f"# {guarantee}\n" if guarantee else "")
+        return f"{comment}{yaml.safe_dump(self.space(), sort_keys=False)}"
 
     def __str__(self) -> str:
         figures = self.figures().items()

@@ -15,7 +15,7 @@ import pydantic
 from raysweep import defences
 from raysweep.config.plain_values import flatten
 from raysweep.config.registry import build, explain, lookup, suggestion
-from raysweep.config.training import PRIVATE_DEFAULTS
+from raysweep.config.training import PRIVATE_DEFAULTS, Training
 from raysweep.config.yaml import MAX_CHARACTERS, Document
 from raysweep.data.sources import file_remedy
 from raysweep.errors import RaysweepError, SpaceError
@@ -128,7 +128,7 @@ def _check_space(document: dict[str, Any]) -> Space:
 
     space = _choose_group_norm(space)
     if space.may_be_private and space.lacks_private_training():
-        private = {"private": dataclasses.asdict(PRIVATE_DEFAULTS)}
+        private = {"private": Training(private=PRIVATE_DEFAULTS).settings["private"]}
         document = {**space.document, "training": {**(document.get("training") or {}), **private}}
         space = dataclasses.replace(space, document=document)
     _check_sampler(space)

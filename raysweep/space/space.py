@@ -195,7 +195,7 @@ class Space:
             "name": self.name,
             "dataset": self._block("dataset", config.dataset.settings),
             "model": self._block("model", config.model.settings),
-            "training": dataclasses.asdict(config.training),
+            "training": config.training.settings,
             "defences": copy.deepcopy(self.document.get("defences") or {}),
             "search": {
                 key: axis.model_dump(by_alias=True, exclude_none=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from math import ceil, isfinite
+from math import isfinite
 
 import numpy as np
 import torch
@@ -88,8 +88,7 @@ def train(
     examples = pixels(x[:EVALUATION_BATCH], members)
     channels_last(model, examples[:1])
 
-    steps = training.epochs * ceil(len(members) / training.batch_size)
-    mechanism = recipe.mechanism(len(members), steps)
+    mechanism = recipe.mechanism(len(members))
     if secure_noise:
         mechanism.draw_from_system()
     optimizer = make_optimizer(training, model.parameters())

@@ -6,7 +6,7 @@ When a small network is trained alone, the processor is idle between its layers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from math import ceil, isfinite
+from math import isfinite
 
 import torch
 from torch import Tensor, nn
@@ -168,7 +168,7 @@ class Packing:
         x = torch.stack([split.tensors(self._device)[0] for split in self._members])
         y = torch.stack([split.tensors(self._device)[1] for split in self._members])
 
-        mechanism = recipe.mechanism(n, training.epochs * ceil(n / training.batch_size))
+        mechanism = recipe.mechanism(n)
         optimizer = make_optimizer(training, packed.parameters())
         examples = pixels(x[:, :1], self._members[0])
         mechanism.check(models[0], pixels(x[0, :EVALUATION_BATCH], self._members[0]))

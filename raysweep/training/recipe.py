@@ -22,9 +22,9 @@ EVALUATION_BATCH = 256
 class PrivacySpent:
     """The privacy that a training has spent so far.
 
-    It holds for the released weights only, and for data sets that differ in one added or removed
-    example. ``is_repeatable`` says whether noise and batches came from a seed: then it holds only
-    against those who do not know the seed.
+    It holds for the released weights only. ``neighbours`` names the data sets that it compares, see
+    NEIGHBOURS in :mod:`raysweep.records.guarantee`. ``is_repeatable`` says whether noise and
+    batches came from a seed: then it holds only against those who do not know the seed.
     """
 
     epsilon: float
@@ -35,6 +35,7 @@ class PrivacySpent:
     accountant: str
     accountant_settings: str
     clipping: str
+    neighbours: str = "zero_out"
     is_repeatable: bool = True
 
 
@@ -95,7 +96,7 @@ class Recipe:
     """How a target is built and trained. A part that is None is left out.
 
     - ``build_model(shape, n_classes)`` returns a module that computes logits.
-    - ``mechanism(n, steps)`` returns the object that computes the gradients.
+    - ``mechanism(n)`` returns the object that computes the gradients.
     - ``loss(logits, targets)`` returns losses (n,); targets are labels (n,) or probabilities
       (n, classes).
     - ``relabel(members, seed=, device=)`` returns the probabilities that replace the labels.
@@ -108,7 +109,7 @@ class Recipe:
 
     build_model: Callable[..., nn.Module]
     training: Training
-    mechanism: Callable[[int, int], Mechanism]
+    mechanism: Callable[[int], Mechanism]
     loss: Callable[[Tensor, Tensor], Tensor]
     relabel: Callable[..., Tensor] | None = None
     augment: Callable[[Tensor], Tensor] | None = None
@@ -185,6 +186,6 @@ def plain_recipe(build_model: Callable[..., nn.Module], training: Training) -> R
     return Recipe(
         build_model=build_model,
         training=training,
-        mechanism=lambda n, _steps: PlainGradients(n, training.batch_size),
+        mechanism=lambda n: PlainGradients(n, training.batch_size),
         loss=cross_entropy,
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from raysweep.attacks.metrics import TAIL_FNR, nonmembers_for
 from raysweep.config.registry import suggestion
 from raysweep.data import Splits
+from raysweep.defences.dpsgd import check_expected_batch
 from raysweep.errors import DataError, ModelError
 from raysweep.records.trial_config import TrialConfig
 from raysweep.trial.population import check_population
@@ -51,6 +52,8 @@ def check_data(config: TrialConfig, splits: Splits) -> None:
     This does not import torch.
     """
     config.defences.check(splits)
+    if config.defences.is_private:
+        check_expected_batch(config.training, len(splits.members))
     _check_sizes(config, splits)
     _check_pool(config, splits)
     _check_known(config, splits)
@@ -167,8 +170,7 @@ def _check_model(config: TrialConfig, splits: Splits) -> None:
                 raise ModelError(f"attack {name!r}: the model has no layer {layer!r}{hint}")
 
     if config.defences.is_private:
-        training = recipe.training
-        recipe.mechanism(len(members), training.epochs * ceil(len(members) / training.batch_size))
+        recipe.mechanism(len(members))
         if config.model.settings.get("norm") == "batch":
             from raysweep.defences.dpsgd.unsafe_layers import refuse_unsafe_layers
 

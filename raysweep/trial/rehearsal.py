@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from math import ceil
 
 import torch
 import torch.nn.functional as F
@@ -60,7 +59,7 @@ def _rehearse_steps(
 ) -> None:
     """Take a step on a whole batch, on the last one and, under DP-SGD, on one and on none."""
     training, n = recipe.training, len(members)
-    mechanism = recipe.mechanism(n, training.epochs * ceil(n / training.batch_size))
+    mechanism = recipe.mechanism(n)
     whole = min(n, training.batch_size)
     last = n % training.batch_size or whole
 

@@ -34,6 +34,7 @@ from raysweep.training.loop import Epoch, train
 from raysweep.training.target import TrainedTarget, predict
 from raysweep.trial import membership_judge, preflight, verdict
 from raysweep.trial.attack import Found, attack_target
+from raysweep.trial.claim import refuse_broken_claim
 from raysweep.trial.faults import machine_failure, reason
 from raysweep.trial.finite import naming_splits
 from raysweep.trial.machine import PeakMemory, device_name, limit_threads
@@ -161,6 +162,9 @@ class _Trial:
             self.found = attack_target(
                 self.config, self.splits, self.other_splits, self.recipe, target
             )
+            refuse_broken_claim(
+                self.found.scores, target.privacy, self.splits.group_records, seed=self.config.seed
+            )
             attack_seconds = time.perf_counter() - attacks_start
             of_recipe = judge_recipe(self.config, self.splits, self.recipe, target)
             self.found = self.found.with_recipe(of_recipe, self.config, self.splits, target)
@@ -169,7 +173,7 @@ class _Trial:
             "ok",
             train_seconds=train_seconds,
             attack_seconds=attack_seconds,
-            **verdict.privacy(target.privacy),
+            **verdict.privacy(target.privacy, self.splits.group_records),
             collapsed=self.epochs[-1].collapsed,
             **verdict.counting_inversion(self.config, self.found.attacks),
             **(of_recipe.figures or self._of_target(target)),
@@ -272,7 +276,7 @@ class _Trial:
             train_seconds=train_seconds,
             accuracy=accuracy,
             collapsed=record.collapsed,
-            **verdict.privacy(epoch.privacy),
+            **verdict.privacy(epoch.privacy, self.splits.group_records),
         )
         goes_on = self.decide(Rung(figures=record, stopped=stopped))
         self.stopped = None if goes_on else stopped

@@ -22,6 +22,7 @@ from raysweep.data import PER_RECORD, Splits
 from raysweep.errors import ModelError, SpaceError, StoreError
 from raysweep.records.columns import AttackRecord, TrialRecord, TrialResult
 from raysweep.records.folder import replace_file
+from raysweep.records.guarantee import NEIGHBOURS
 from raysweep.records.provenance import now
 from raysweep.records.trial_config import TrialConfig
 from raysweep.training.loop import isolated_rng
@@ -234,10 +235,11 @@ def _privacy(spent: PrivacySpent | None, config: TrialConfig) -> Mapping[str, An
     return {
         **dataclasses.asdict(spent),
         "target_epsilon": config.defences["target_epsilon"],
-        "neighbours": "data sets that differ in one added or removed training example",
+        "neighbours": f"{spent.neighbours}: {NEIGHBOURS[spent.neighbours]}",
         "noise": "seed" if spent.is_repeatable else "operating system",
-        "statement": "The weights by themselves are (epsilon, delta)-differentially private for "
-        f"adding or removing one training example: {PER_RECORD}. {noise} The figures in "
+        "statement": "The weights by themselves are (epsilon, delta)-differentially private: data "
+        f"sets are compared that differ in {NEIGHBOURS[spent.neighbours]}. An {PER_RECORD}. "
+        f"{noise} The figures in "
         "this card come from the training examples themselves, and no epsilon covers them, nor a "
         "choice among several trained models by such figures.",
     }

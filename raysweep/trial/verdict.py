@@ -14,6 +14,7 @@ from raysweep.attacks import metrics
 from raysweep.attacks.intervals import Interval
 from raysweep.attacks.metrics import FPRS
 from raysweep.config import sub_seed
+from raysweep.defences.dpsgd import tradeoff
 from raysweep.records.columns import AttackRecord, ScoreRows
 from raysweep.records.trial_config import TrialConfig
 from raysweep.training.signals import Floats
@@ -175,15 +176,21 @@ def counting_inversion(config: TrialConfig, attacks: Sequence[AttackRecord]) -> 
     }
 
 
-def privacy(spent: PrivacySpent | None) -> dict[str, Any]:
-    """Return the columns on the privacy that was spent; None is training without DP-SGD."""
+def privacy(spent: PrivacySpent | None, group_records: int | None = None) -> dict[str, Any]:
+    """Return the columns on the privacy that was spent; None is training without DP-SGD.
+
+    ``group_records`` is how many members one group may have; None without groups.
+    """
     if spent is None:
-        return {"epsilon": inf, "noise_multiplier": 0.0}
+        return {"epsilon": inf, "noise_multiplier": 0.0, "group_records": group_records}
     return {
+        "group_records": group_records,
+        **tradeoff.columns(spent, group_records),
         "epsilon": spent.epsilon,
         "noise_multiplier": spent.noise_multiplier,
         "sample_rate": spent.sample_rate,
         "steps": spent.steps,
+        "neighbours": spent.neighbours,
         "accountant": spent.accountant,
         "accountant_settings": spent.accountant_settings,
         "clipping": spent.clipping,

@@ -175,7 +175,9 @@ def test_a_summary_tells_rows_features_groups_and_sizes_and_identifiers_are_note
     grouped = read(tmp_path / "b.csv", group="patient_id")
     assert "31 features (mean radius" in grouped.summary
     assert "190 groups; dealt" in grouped.summary
-    assert any("k times as large (here k is at most 3)" in note for note in grouped.notes)
+    assert any(
+        "is that of a person's records together, here at most " in note for note in grouped.notes
+    )
     assert not any("an identifier?" in note for note in grouped.notes)
 
 

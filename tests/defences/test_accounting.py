@@ -72,8 +72,15 @@ def test_noise_by_prv_spends_what_was_asked_and_epsilon_is_that_of_plds(epsilon)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("epsilon", [0.05, 0.1, 0.5, 2, 8, 30, 100])
-@pytest.mark.parametrize(("rate", "steps"), DESIGNS)
+@pytest.mark.parametrize(
+    ("rate", "steps", "epsilon"),
+    [
+        *((1.0, 40, epsilon) for epsilon in (0.05, 0.5, 8, 100)),
+        *((0.25, 120, epsilon) for epsilon in (0.05, 30)),
+        *((1 / 80, 2400, epsilon) for epsilon in (0.5, 8)),
+        (1 / 469, 7035, 3),
+    ],
+)
 def test_noise_by_prv_spends_what_was_asked_over_the_whole_range(rate, steps, epsilon):
     check_prv(epsilon, rate, steps)
 

@@ -277,4 +277,4 @@ def test_a_count_of_one_is_followed_by_one():
     assert "1 finished trial is left out" in left_out
     promised = " ".join(promises(trials(delta=1e-5, accountant="rdp"), 2))
     assert "1 of the 2 configurations on the front was trained with DP-SGD" in promised
-    assert "of a person with k records it is up to k times as large" in promised
+    assert "the column epsilon_per_group is that of a person's records together" in promised

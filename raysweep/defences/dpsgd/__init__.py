@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class DPSGD:
-    """(epsilon, delta)-DP of the released weights, under adding or removing one member.
+    """(epsilon, delta)-DP of the released weights, for each member's record.
 
+    It is for replacing one record by nothing, with the number of members public and fixed. With
+    ``training.private.expected_batch`` and ``sample_rate`` it is for adding or removing one record.
     The noise is calibrated to ``target_epsilon`` at ``delta`` (inf: plain training), or given as
     ``noise_multiplier`` (0: plain training): its standard deviation is noise_multiplier *
     ``max_grad_norm``, and each example's gradient is clipped to that L2 norm. ``accountant`` is prv
@@ -71,23 +73,26 @@ class DPSGD:
         """Return the recipe with its settings for private training and the Gaussian mechanism."""
         training = recipe.training.as_private()
 
-        def mechanism(n: int, steps: int) -> PrivateGradients:
-            return self._mechanism(n, steps, training)
+        def mechanism(n: int) -> PrivateGradients:
+            return self._mechanism(n, training)
 
         return replace(recipe, training=training, mechanism=mechanism)
 
-    def _mechanism(self, n: int, steps: int, training: Training) -> PrivateGradients:
-        """Return the mechanism for ``n`` members, its noise calibrated to ``steps`` steps.
+    def _mechanism(self, n: int, training: Training) -> PrivateGradients:
+        """Return the mechanism for ``n`` members, its noise calibrated to all steps.
 
         Raises:
-            PrivacyError: delta is too large, or no noise reaches the target epsilon.
+            PrivacyError: delta or the expected batch is too large, or no noise reaches the target
+                epsilon.
 
         """
         from raysweep.defences.dpsgd import accounting
         from raysweep.defences.dpsgd.gradients import PrivateGradients
 
         self.check_delta(n)
-        sample_rate = 1 / ceil(n / training.batch_size)
+        check_expected_batch(training, n)
+        sample_rate = training.private_rate(n)
+        steps = training.epochs * ceil(1 / sample_rate - 1e-9)
 
         noise = self.noise_multiplier
         if self.target_epsilon < inf:
@@ -108,9 +113,13 @@ class DPSGD:
         return PrivateGradients(
             n,
             sample_rate=sample_rate,
+            divisor=training.private.expected_batch or n * sample_rate,
             noise_multiplier=noise,
             max_grad_norm=self.max_grad_norm,
-            account=lambda taken, clipping: self._spent(noise, taken, steps, sample_rate, clipping),
+            account=lambda taken, clipping: replace(
+                self._spent(noise, taken, steps, sample_rate, clipping),
+                neighbours=training.private.neighbours,
+            ),
             precision=training.precision,
         )
 
@@ -167,3 +176,14 @@ class DPSGD:
                 got=self.delta,
                 remedy="lower delta",
             )
+
+
+def check_expected_batch(training: Training, n: int) -> None:
+    """Raise :class:`PrivacyError` unless a constant expected batch is at most ``n`` members."""
+    expected = training.private.expected_batch
+    if expected is not None and expected > n:
+        raise PrivacyError(
+            f"`training.private.expected_batch` must be at most the members, {n:,}",
+            got=expected,
+            remedy="lower it, or leave it and `sample_rate` out",
+        )

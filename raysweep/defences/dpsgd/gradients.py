@@ -37,7 +37,7 @@ class PrivateGradients:
     In each step every example takes part independently with probability ``sample_rate``. Each
     example's gradient is clipped to an L2 norm of ``max_grad_norm``. Gaussian noise of standard
     deviation ``noise_multiplier`` * ``max_grad_norm`` is added to the sum of the clipped gradients.
-    The result is divided by the expected batch size n * ``sample_rate``. The noise is not
+    The result is divided by ``divisor``, the expected batch size. The noise is not
     calibrated for the size of the drawn batch. An empty batch is a step of noise only.
     """
 
@@ -46,13 +46,14 @@ class PrivateGradients:
         n: int,
         *,
         sample_rate: float,
+        divisor: float,
         noise_multiplier: float,
         max_grad_norm: float,
         account: Callable[[int, str], PrivacySpent],
         precision: str = "fp32",
     ) -> None:
         self._n = n
-        self._sample_rate = sample_rate
+        self._sample_rate, self._divisor = sample_rate, divisor
         self._noise = noise_multiplier * max_grad_norm
         self._max_grad_norm = max_grad_norm
         self._account = account
@@ -108,11 +109,11 @@ class PrivateGradients:
         self._from_system = True
 
     def gradients(self, loss: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        """Set each ``p.grad`` to (clipped sum + noise) / expected batch size; return the losses."""
+        """Set each ``p.grad`` to (clipped sum + noise) / divisor; return the losses."""
         parts = x.split(self._physical) if len(x) > 0 else ()  # an empty batch is noise alone
         losses = [self._clipping.add(loss, part) for part in parts]
         for parameter, clipped_sum in self._clipping.take():
-            mean = (clipped_sum + self._noise_like(parameter)) / (self._n * self._sample_rate)
+            mean = (clipped_sum + self._noise_like(parameter)) / self._divisor
             parameter.grad = torch.empty_like(parameter).copy_(mean)  # in the parameter's layout
         self._steps += 1
         return torch.cat(losses) if losses else x.new_empty(0)

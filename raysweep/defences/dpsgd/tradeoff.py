@@ -1,0 +1,135 @@
+"""What any attacker can reach against a training with DP-SGD, by privacy loss distributions.
+
+A privacy loss distribution (PLD, Koskela et al. 2020) holds the whole trade-off between false
+alarms and members found, of which an (epsilon, delta) is one point. Distributions are those of
+dp-accounting, rounded against us by its connected dots (Doroshenko et al. 2022).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binom
+
+from raysweep.defences.dpsgd.accounting import epsilon_spent
+from raysweep.errors import PrivacyError
+
+if TYPE_CHECKING:
+    from raysweep.training.recipe import PrivacySpent
+
+RATES = (0.001, 0.01, 0.1)
+"""The false-positive rates at which a trial records what any attacker can reach."""
+
+LIMIT = 100.0
+"""The largest epsilon of one record by RDP of which a distribution is computed."""
+
+LIMIT_OF_GROUP = 300.0
+"""The largest of that epsilon times the records of a group of which one is computed."""
+
+SETTINGS = "connected dots; interval 2e-4 epsilon, from 1e-5 to 1e-3 (of a group to 1e-2)"
+
+
+@lru_cache(maxsize=256)
+def loss_distribution(noise: float, sample_rate: float, steps: int, records: int = 1) -> Any:
+    """Return dp-accounting's PLD of ``steps`` steps; None where epsilon is too large.
+
+    It is for ``records`` records of one person, each of which is in a batch by its own draw: the
+    clipped sum then has a binomial number of their gradients (Ganesh 2024).
+    """
+    from dp_accounting.pld import privacy_loss_distribution as pld
+
+    try:
+        epsilon, _ = epsilon_spent(
+            noise, delta=1e-5, sample_rate=sample_rate, steps=steps, accountant="rdp"
+        )
+    except PrivacyError:
+        return None
+    if epsilon > LIMIT or (records > 1 and records * epsilon > LIMIT_OF_GROUP):
+        return None
+
+    interval = max(1e-5, min(1e-3 if records == 1 else 1e-2, 2e-4 * epsilon * records))
+    if records == 1:
+        one = pld.from_gaussian_mechanism(
+            noise, sampling_prob=sample_rate, value_discretization_interval=interval
+        )
+    else:
+        numbers = np.arange(records + 1)
+        one = pld.from_mixture_gaussian_mechanism(
+            noise,
+            numbers.astype(float).tolist(),
+            binom.pmf(numbers, records, sample_rate).tolist(),
+            value_discretization_interval=interval,
+        )
+    return one.self_compose(steps)
+
+
+def epsilon_by_pld(
+    noise: float, *, delta: float, sample_rate: float, steps: int, records: int = 1
+) -> float:
+    """Return the epsilon of ``steps`` steps for ``records`` records of a person; inf: unknown."""
+    if steps == 0:
+        return 0.0
+    found = loss_distribution(noise, sample_rate, steps, records)
+    return inf if found is None else float(found.get_epsilon_for_delta(delta))
+
+
+@lru_cache(maxsize=256)
+def _points(
+    noise: float, sample_rate: float, steps: int, records: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Return epsilons from 0 and the least delta of each, (n,) and (n,); None: no answer."""
+    found = loss_distribution(noise, sample_rate, steps, records)
+    if found is None:
+        return None
+    last = max(1e-3, min(2 * LIMIT_OF_GROUP, float(found.get_epsilon_for_delta(1e-9))))
+    epsilons = np.linspace(0, last, 250)
+    return epsilons, np.asarray(found.get_delta_for_epsilon(epsilons))
+
+
+def most_found(
+    fpr: float, noise: float, *, sample_rate: float, steps: int, records: int = 1
+) -> float:
+    """Return the largest true-positive rate of any attacker at the false-positive rate ``fpr``.
+
+    Both are chances over the training's own noise and batches, in [0, 1]. The attacker may know
+    every record but the one in question, and the weights after each step.
+    """
+    if steps == 0:
+        return fpr
+    points = _points(noise, sample_rate, steps, records)
+    if points is None:
+        return 1.0
+
+    epsilons, deltas = points
+    low = np.exp(epsilons) * fpr + deltas
+    high = 1 - np.exp(-epsilons) * (1 - deltas - fpr)
+    return float(np.clip(np.minimum(low, high), 0, 1).min())
+
+
+def curve(
+    noise: float, *, sample_rate: float, steps: int, records: int = 1, n: int = 200
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return false-positive rates from 1e-4 to 1 and the largest true-positive rates, (n,) each."""
+    rates = np.geomspace(1e-4, 1, n)
+    rule: dict[str, Any] = {"sample_rate": sample_rate, "steps": steps, "records": records}
+    return rates, np.array([most_found(float(rate), noise, **rule) for rate in rates])
+
+
+def columns(spent: PrivacySpent, group_records: int | None) -> dict[str, Any]:
+    """Return the columns of a trial on what any attacker can reach, and on a group's epsilon."""
+    rule: dict[str, Any] = {"sample_rate": spent.sample_rate, "steps": spent.steps}
+    noise = spent.noise_multiplier
+    bounds = {
+        f"tpr_bound_at_fpr_{str(rate).replace('.', '_')}": most_found(rate, noise, **rule)
+        for rate in RATES
+    }
+    if group_records is None:
+        return bounds
+    of_group = spent.epsilon
+    if group_records > 1:
+        of_group = epsilon_by_pld(noise, delta=spent.delta, records=group_records, **rule)
+    return {**bounds, "epsilon_per_group": of_group}

@@ -1,0 +1,48 @@
+"""What an epsilon is for, in words: which data sets it compares, and whose records it covers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any
+
+NEIGHBOURS = {
+    "zero_out": (
+        "one record replaced by nothing, with the number of members, the sampling rate, the steps "
+        "and the divisor public and fixed"
+    ),
+    "add_remove": (
+        "one record added or removed, with the sampling rate, the steps and the divisor constants "
+        "of the configuration"
+    ),
+}
+"""Value of the column ``neighbours`` -> the data sets that a training does not tell apart."""
+
+
+def neighbours_of(row: Mapping[str, Any]) -> str | None:
+    """Return the neighbours of a trial with DP-SGD, also of an older record; None without DP."""
+    epsilon = row.get("epsilon")
+    if epsilon is None or not isfinite(epsilon):
+        return None
+    return row.get("neighbours") or "zero_out"
+
+
+def unit_of(row: Mapping[str, Any]) -> str:
+    """Return whose records the epsilon of a row of ``trials`` covers."""
+    records, epsilon = row.get("group_records"), row.get("epsilon_per_group")
+    if not records or records == 1:
+        return "one record"
+    of_group = "no finite epsilon" if not _is_finite(epsilon) else f"epsilon {epsilon:.3g}"
+    return f"one record; for one group of at most {records:,.0f} records {of_group}"
+
+
+def guarantee_line(row: Mapping[str, Any]) -> str:
+    """Return one line on what a trial's epsilon is for; empty without DP-SGD."""
+    neighbours = neighbours_of(row)
+    if neighbours is None:
+        return ""
+    return f"epsilon is for {unit_of(row)}; neighbours: {neighbours} ({NEIGHBOURS[neighbours]})"
+
+
+def _is_finite(value: float | None) -> bool:
+    return value is not None and isfinite(value)
