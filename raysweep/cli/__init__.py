@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from raysweep.cli import guarantee
 from raysweep.cli.options import (
     Address,
     AsJson,
@@ -274,6 +275,9 @@ def report(
 
     page, *pictures = write(folders, out, where=where or (), everything=everything)
     print(f"Report: {page}, and {counted(len(pictures), 'figure')} beside it")
+
+
+app.command()(guarantee.ledger)
 
 
 @app.command("list")

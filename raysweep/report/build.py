@@ -12,7 +12,7 @@ import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -21,13 +21,18 @@ from raysweep.attacks import metrics
 from raysweep.errors import SpaceError, StoreError
 from raysweep.records.conditions import parse_conditions
 from raysweep.records.folder import Folder
+from raysweep.records.guarantee import neighbours_of
 from raysweep.records.objectives import Objectives
 from raysweep.records.results import load
 from raysweep.report import charts, descriptions, figures, findings
+from raysweep.report.ledger import mechanism_of
 from raysweep.report.page import Picture, page
 from raysweep.report.selection import Material, gather, sample, setting_values
 
 T = TypeVar("T")
+
+Curve = tuple[Any, Any]
+"""False-positive rates and true-positive rates."""
 
 MOST_NAMES = 12  # values with names that fit on the axis of a figure
 
@@ -129,6 +134,7 @@ def _draw_curves(material: Material) -> Iterator[Picture]:
     """Yield the ROC curves of the strongest attacks on the trials that the page names."""
     scores = material.results.of("scores", material.picked)
     colours, curves, bands, floor = charts.colours(material.picks), {}, {}, 1.0
+    bounds: dict[str, Curve] = {}
     for name, row in material.picks.items():
         if row["models"] is not None:  # the scores are of one model, and the rates of all of them
             continue
@@ -143,16 +149,29 @@ def _draw_curves(material: Material) -> Iterator[Picture]:
             curves[name] = metrics.roc(values, member)
             bands[name] = metrics.tpr_band(values, member, seed=0)
             floor = min(floor, 1 / float((~member).sum()))
+            bounds |= _bound(name, row)
     if curves:
         figure = charts.rocs(
             _by_attack(material, curves),
             _by_attack(material, bands),
             _by_attack(material, colours),
+            bounds=_by_attack(material, bounds),
             floor=floor,
             xlabel="false-positive rate: strangers called members",
             ylabel="true-positive rate: members found",
         )
-        yield Picture(name="roc", png=figures.png(figure), alt=descriptions.rocs(curves, bands))
+        alt = descriptions.rocs(curves, bands, bounds)
+        yield Picture(name="roc", png=figures.png(figure), alt=alt)
+
+
+def _bound(name: str, row: Mapping[str, Any]) -> dict[str, Curve]:
+    """Return what any attacker can reach against a trial with DP-SGD, name -> curve; else {}."""
+    if neighbours_of(row) is None:
+        return {}
+    from raysweep.defences.dpsgd.tradeoff import curve
+
+    noise, rule = mechanism_of(row)
+    return {name: curve(noise, records=int(row["group_records"] or 1), **rule)}
 
 
 def _by_attack(material: Material, values: Mapping[str, T]) -> dict[str, T]:

@@ -200,10 +200,12 @@ def rocs(
     floor: float,
     xlabel: str,
     ylabel: str,
+    bounds: Mapping[str, tuple[Any, Any]] | None = None,
 ) -> Figure:
     """Return ROC curves, name -> (x, y), on logarithmic axes that begin at ``floor``.
 
     ``bands`` are name -> (x, lower end, upper end), and ``colours`` has the colour of each name.
+    ``bounds`` are curves that no attacker exceeds.
     """
     with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
         figure = Figure(figsize=(6.0, 5.6), layout="constrained")
@@ -214,6 +216,9 @@ def rocs(
             x, low, high = bands[name]
             low = np.maximum(low, floor)
             axes.fill_between(x, low, high, color=colours[name], alpha=0.1, linewidth=0)
+        for name, (x, y) in (bounds or {}).items():
+            label = f"no attacker exceeds ({plain(name.partition(':')[0])})"
+            axes.plot(x, y, color=colours[name], linestyle="--", label=label)
         axes.plot([floor, 1], [floor, 1], color="grey", linestyle=":", label="a guess")
         for axis in ("x", "y"):
             use_log_scale(axes, axis)

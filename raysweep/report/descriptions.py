@@ -75,16 +75,22 @@ def setting(drawn: pd.DataFrame, key: str, objectives: Sequence[str]) -> str:
     return _sentence(f"medians by {key}: {'; '.join(parts)}.")
 
 
-def rocs(curves: Mapping[str, tuple[Any, Any]], bands: Mapping[str, tuple[Any, Any, Any]]) -> str:
-    """Return each curve's true-positive rate at a false-positive rate of 10 %, and its ends."""
+def rocs(
+    curves: Mapping[str, tuple[Any, Any]],
+    bands: Mapping[str, tuple[Any, Any, Any]],
+    bounds: Mapping[str, tuple[Any, Any]] | None = None,
+) -> str:
+    """Return the true-positive rate of each curve, with its ends, and of each bound at 10 % FPR."""
     rates = []
     for name, (x, y) in curves.items():
         at, *ends = bands[name]
         low, high = (np.interp(0.1, at, end) for end in ends)
         rates.append(f"{name} {np.interp(0.1, x, y):.0%} ({low:.0%} to {high:.0%})")
+    most = [f"{name} {np.interp(0.1, x, y):.0%}" for name, (x, y) in (bounds or {}).items()]
+    bound = f" No attacker finds more than: {', '.join(most)}." if most else ""
     return (
         f"Members found while 10 % of strangers are called members: {', '.join(rates)}. "
-        "A guess finds 10 %."
+        f"A guess finds 10 %.{bound}"
     )
 
 

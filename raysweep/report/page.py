@@ -20,6 +20,7 @@ from raysweep.report.charts import colours
 from raysweep.report.descriptions import GLOSSARY
 from raysweep.report.findings import Row
 from raysweep.report.html import Html, element, join, table
+from raysweep.report.ledger_section import ledger_section
 from raysweep.report.promises import promises
 from raysweep.report.selection import Material, sample, statements
 
@@ -53,6 +54,7 @@ def page(material: Material, pictures: Sequence[Picture]) -> str:
         ("faces", "Which faces are recognised", _recognition(material)),
         ("members", "How well members are recognised", _members(material, pictures)),
         ("promise", "What is promised", _promises(material)),
+        ("ledger", "The ledger", ledger_section(material)),
         ("commands", "How to run a configuration again", _commands(material)),
         ("words", "Words", element("dl", *map(_pair, GLOSSARY.items()))),
         ("sweep", "What was swept", _facts(material)),
