@@ -67,7 +67,7 @@ MISTAKES = {
     "images of two sizes": (
         DATASET,
         "{name: 'theirs:sizes'}",
-        "'theirs:sizes': examples differ in size",
+        "'theirs:sizes': features differ in size",
     ),
     "labels that are floats": (DATASET, "{name: npz, path: floats.npz}", "whole numbers from 0"),
     "an empty class": (DATASET, "{name: npz, path: gap.npz}", "class 1 has no example"),

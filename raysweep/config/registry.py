@@ -73,11 +73,34 @@ def _fields(kind: type[Any]) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(kind))
 
 
+KINDS = {
+    "a valid tuple": "a list",
+    "a valid list": "a list",
+    "a valid dictionary": "a mapping",
+    "a valid string": "a text",
+    "a valid boolean": "true or false",
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+}
+"""What pydantic calls a type in Python -> what YAML calls it."""
+
+
+def _kind(rule: str) -> str:
+    """Return what pydantic says a value should be, in words of YAML.
+
+    >>> _kind("a valid integer, unable to parse string as an integer"), _kind("greater than 0")
+    ('a whole number', 'greater than 0')
+    """
+    return KINDS.get(rule.partition(", ")[0], rule)
+
+
 def explain(error: pydantic.ValidationError) -> SpaceError:
     """Return the first rule that ``error`` reports, with its place and the value that broke it."""
     first = error.errors(include_url=False)[0]
     path = [str(part) if not isinstance(part, int) else part for part in first["loc"]]
     rule = first["msg"].removeprefix("Value error, ")
+    if len(path) > 1 and path[-1] in ("int", "float"):  # pydantic's names for one of two types
+        path, rule = path[:-1], "Input should be a valid number"
 
     if first["type"] == "missing":
         if isinstance(path[-1], int):  # a list of fixed length
@@ -92,5 +115,5 @@ def explain(error: pydantic.ValidationError) -> SpaceError:
     name = ".".join(str(part) for part in path)
     must = f"`{name}`: {rule[0].lower()}{rule[1:]}"
     if rule.startswith("Input should be "):
-        must = f"`{name}` must be {rule[16:]}"
+        must = f"`{name}` must be {_kind(rule[16:])}"
     return SpaceError(must, got=first["input"], place=path)

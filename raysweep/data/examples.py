@@ -78,11 +78,7 @@ def to_raw_data(
     Images become (n, channels, height, width). If ``value_range`` is given, it is mapped to
     [0, 1], and values outside it are clipped.
     """
-    try:
-        x = np.asarray(features)
-    except ValueError:
-        raise DataError("examples differ in size", remedy="resize them to one shape") from None
-
+    x = to_array(features, "features")
     if x.dtype.kind not in "buif" or x.ndim < 2:
         raise DataError(
             f"features must be numbers, one row for each example, got {x.dtype} of shape {x.shape}"
@@ -106,6 +102,26 @@ def to_raw_data(
         names=tuple(map(str, getattr(features, "columns", ()))),
         notes=notes,
     )
+
+
+def to_array(given: Any, what: str) -> NDArray[Any]:
+    """Return what a user gave as ``what`` as an array.
+
+    Raises:
+        DataError: it is no array, or values of it are masked.
+
+    """
+    if np.ma.is_masked(given):
+        raise DataError(
+            f"{what} have {counted(int(np.ma.getmaskarray(given).sum()), 'masked value')}",
+            remedy="fill these values (.filled), or leave the rows out",
+        )
+    try:
+        return np.asarray(given)
+    except ValueError:
+        raise DataError(f"{what} differ in size", remedy="give each row the same shape") from None
+    except Exception as error:  # whatever a type of a library's own raises
+        raise DataError(f"{what} cannot be read as an array ({error})") from None
 
 
 def top_of_bytes(images: NDArray[np.uint8]) -> float:

@@ -126,6 +126,8 @@ def _image_files(folder: Path, name: str, notes: Notes) -> list[Path]:
         elif path.is_dir():
             _refuse_deeper_images(path, folder, name)
             notes.add("folders without images left out", path)
+        elif path.exists() and not path.is_file():  # to open a pipe may last for ever
+            raise DataError(f"{name}: {path} is not a file", remedy="remove it")
         elif path.suffix.lower() in IMAGE_SUFFIXES or _is_image(path):
             files.append(path)
         else:

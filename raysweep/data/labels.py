@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysweep.config.plain_text import counted
+from raysweep.data.examples import to_array
 from raysweep.errors import DataError
 
 
@@ -17,15 +18,17 @@ def check_labels(given: Any, n: int, where: str) -> NDArray[np.int64]:
     Classes are 0 to classes - 1. Whole numbers may be stored as floats or as true and false, in one
     column or in a table of one column. ``where`` begins the message of an error.
     """
-    labels = _whole_numbers(_one_column(given), where)
+    labels = _whole_numbers(_one_column(given, f"{where}: labels"), where)
     if len(labels) != n:
         raise DataError(
             f"{where} has {counted(n, 'row')} of features and {counted(len(labels), 'label')}; "
             "the two numbers must be equal"
         )
-    if n == 0 or labels.min() < 0:
+    if n == 0:
+        raise DataError(f"{where} has no examples")
+    if labels.min() < 0:
         raise DataError(
-            f"{where}: there must be examples, and labels must start at 0",
+            f"{where}: labels must start at 0, got {labels.min()}",
             remedy="number the classes: numpy.unique(labels, return_inverse=True)[1]",
         )
 
@@ -48,7 +51,7 @@ def check_labels(given: Any, n: int, where: str) -> NDArray[np.int64]:
 
 def check_groups(given: Any, n: int, where: str) -> NDArray[np.int64]:
     """Return the groups of ``n`` examples, numbered from 0 in sorted order."""
-    groups = _one_column(given)
+    groups = _one_column(given, f"{where}: groups")
     if groups.shape != (n,):
         raise DataError(f"{where}: groups must pair with labels, got {groups.shape} and {(n,)}")
 
@@ -65,8 +68,8 @@ def check_groups(given: Any, n: int, where: str) -> NDArray[np.int64]:
         raise DataError(f"{where}: groups must be all numbers or all texts") from None
 
 
-def _one_column(given: Any) -> NDArray[Any]:
-    values = np.asarray(given)
+def _one_column(given: Any, what: str) -> NDArray[Any]:
+    values = to_array(given, what)
     if values.dtype == object:  # numbers of pandas that may be missing
         values = np.asarray(values.tolist())
     return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values

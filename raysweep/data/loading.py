@@ -23,7 +23,7 @@ from raysweep.data.labels import check_groups, check_labels
 from raysweep.data.scaling import scale
 from raysweep.data.sources import SOURCES, source
 from raysweep.data.splits import Split, Splits
-from raysweep.data.summary import identifiers, of_groups, summarise
+from raysweep.data.summary import constants, identifiers, of_groups, summarise
 from raysweep.errors import DataError, SpaceError
 
 ADDED_LATER: dict[str, dict[str, Any]] = {"csv": {"ranges": None}}
@@ -123,7 +123,7 @@ def load(dataset: Dataset | Mapping[str, Any], *, seed: int) -> Splits:
     kept = _kept(dataset, groups, n, seed=sub_seed(seed, "records_per_group"))
     indices = _deal(dataset, examples, labels, groups, kept, seed=sub_seed(seed, "splits"))
     features, top, scaling = scale(examples, indices["pool"], where)
-    notes, most = (*examples.notes, *identifiers(examples)), None
+    notes, most = (*examples.notes, *identifiers(examples), *constants(examples)), None
     if groups is not None:
         most = _group_records(dataset, groups, indices["members"])
         left_out = _left_out(groups, kept)

@@ -71,6 +71,19 @@ def identifiers(examples: RawData) -> tuple[str, ...]:
     )
 
 
+def constants(examples: RawData) -> tuple[str, ...]:
+    """Return a note where flat features, or all pixels of images, have one value in all rows."""
+    x = examples.features.reshape(len(examples.features), -1)
+    same = np.flatnonzero((x == x[:1]).all(axis=0))
+    n, is_flat = x.shape[1], examples.features.ndim == 2
+    if len(same) == n:
+        return ("all examples are equal, so nothing can be learnt from them",)
+    if not is_flat or not len(same):
+        return ()
+    names = tuple(examples.feature_name(number) for number in same[: MOST_NAMES + 1])
+    return (f"{len(same):,} of {n:,} features have one value in all rows{_named(names)}",)
+
+
 def _counts(examples: RawData) -> Iterator[tuple[str, int]]:
     """Yield the columns of whole numbers that are called so, or differ in nearly all rows."""
     n = len(examples.features)

@@ -66,8 +66,10 @@ def load_space(path: str | Path, overrides: Mapping[str, Any] | None = None) -> 
     except FileNotFoundError:
         hint = suggestion(str(path), shipped_spaces()).replace("Known", "raysweep comes with")
         raise SpaceError(f"there is no file {path}{hint}") from None
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise SpaceError(f"the search space {path} cannot be read ({error})") from None
+    except (OSError, ValueError) as error:
+        remedy = "save it as UTF-8" if isinstance(error, UnicodeDecodeError) else ""
+        rule = f"the search space {path} cannot be read ({error})"
+        raise SpaceError(rule, remedy=remedy) from None
     return parse_space(text, str(file), overrides)
 
 
@@ -158,7 +160,7 @@ def _axes(search: Any) -> dict[str, Axis]:
     if not isinstance(search, dict):
         raise SpaceError("`search` must be a mapping of axes", got=search, place=["search"])
 
-    axes = {}
+    axes, neutral = {}, defences.neutral()
     for key, given in search.items():
         place = ("search", key)
         check_axis_name(key, place)
@@ -173,6 +175,8 @@ def _axes(search: Any) -> dict[str, Axis]:
                     f"unknown key {part!r}{suggestion(part, valid)}", place=(*place, part)
                 )
 
+        if given.get("or") is False and key in neutral:  # YAML reads `off` and `no` so
+            given = {**given, "or": neutral[key]}
         try:
             axes[key] = Axis.model_validate(given)
         except pydantic.ValidationError as error:

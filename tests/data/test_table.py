@@ -145,7 +145,7 @@ def test_a_range_is_part_of_a_configuration_only_where_it_is_stated(table, tmp_p
 @pytest.mark.parametrize("ends", [[5, 1], [0, float("inf")], [1], "a"])
 def test_a_range_that_is_none_is_refused(tmp_path, ends):
     with pytest.raises(
-        SpaceError, match="two finite numbers|too few values|must be a valid"
+        SpaceError, match="two finite numbers|too few values|must be a list"
     ) as caught:
         read(tmp_path / "a.csv", ranges={"mean area": ends})
     assert "mean area" in str(caught.value) or "mean area" in str(caught.value.place)

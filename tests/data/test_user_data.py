@@ -1,10 +1,14 @@
 """Users' own data are read right, or refused with the file and the rule."""
 
+import os
 import pickle
+import sys
+import types
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -59,7 +63,7 @@ def test_labels_may_stand_in_a_table_of_one_column(save):
         (np.where(np.arange(200) == 3, 0.5, 1.0), "whole numbers from 0, got 0.5 in row 3"),
         (np.array(["a", "b"] * 100), r"whole numbers from 0, got <U1 .*'a'.*return_inverse"),
         (np.eye(2)[np.arange(200) % 2], r"of shape \(200, 2\); of one-hot rows take labels.argmax"),
-        (np.where(np.arange(200) % 2, -1, 1), "must start at 0; number the classes"),
+        (np.where(np.arange(200) % 2, -1, 1), "must start at 0, got -1; number the classes"),
         (np.where(np.arange(200) % 2, 10**12, 0), "class 1 has no example"),
         (np.where(np.arange(200) % 2, 2**63 + 9, 0).astype(np.uint64), "class 1 has no example"),
     ],
@@ -320,6 +324,12 @@ def test_images_that_cannot_be_read_are_refused_by_name(folder, name):
         read_folder(folder)
 
 
+def test_a_pipe_among_images_is_refused_and_not_opened(folder):
+    os.mkfifo(folder / "cat" / "p.png")
+    with pytest.raises(DataError, match=r"cat/p.png is not a file; remove it"):
+        read_folder(folder)
+
+
 def test_images_in_deeper_folders_are_refused_by_name(folder):
     (folder / "cat" / "more").mkdir()
     (folder / "cat" / "00.png").rename(folder / "cat" / "more" / "00.png")
@@ -375,3 +385,38 @@ def test_a_folder_of_bits_is_read_as_bits(folder):
     for number, path in enumerate(sorted(folder.glob("*/*.png"))):
         Image.fromarray(np.full((8, 8), number % 2, np.uint8)).save(path)
     assert read_folder(folder).members.pixels().max() == 1
+
+
+@pytest.mark.parametrize(
+    ("features", "labels", "message"),
+    [
+        (
+            np.ma.masked_greater(np.eye(20), 0.5),
+            np.arange(20) % 2,
+            "features have 20 masked values",
+        ),
+        (np.eye(20), np.ma.masked_less(np.arange(20) % 2, 1), "labels have 10 masked values"),
+        (
+            torch.eye(20, requires_grad=True),
+            np.arange(20) % 2,
+            "features cannot be read as an array",
+        ),
+        ([[1.0], [1.0, 2.0]] * 10, np.arange(20) % 2, "features differ in size"),
+        (np.empty((0, 3)), np.empty(0, int), "has no examples"),
+        (np.eye(20), -(np.arange(20) % 2), "labels must start at 0, got -1"),
+    ],
+)
+def test_what_no_model_can_learn_from_is_refused(monkeypatch, features, labels, message):
+    module = types.ModuleType("their_arrays")
+    module.made = lambda: (features, labels)
+    monkeypatch.setitem(sys.modules, "their_arrays", module)
+    with pytest.raises(DataError, match=f"their_arrays:made.*{message}"):
+        data.load({"name": "their_arrays:made"}, seed=0)
+
+
+def test_features_with_one_value_are_counted_and_named(save):
+    x = np.random.default_rng(0).random((200, 5))
+    x[:, [1, 3]] = 7.0
+    assert noted(read(save(x)), "2 of 5 features have one value in all rows (feature 1, feature 3)")
+    assert not noted(read(save(x[:, ::2])), "one value")
+    assert noted(read(save(np.ones((200, 5)))), "all examples are equal")

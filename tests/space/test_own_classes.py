@@ -99,7 +99,7 @@ def test_set_reaches_every_place_of_an_own_class(key, value, place):
         ({"defences": {"os:system": 1}}, "os is not a module of your own"),
         ({"search": {"own_code:Penalty": {"low": 0, "high": 11}}}, "must be less than 10"),
         ({"search": {"nowhere:X": {"low": 0, "high": 1}}}, "no module named 'nowhere'"),
-        ({"scenarios": {"a": {"own_code:Penalty.kind": [1.5]}}}, "valid string"),
+        ({"scenarios": {"a": {"own_code:Penalty.kind": [1.5]}}}, "must be a text"),
         ({"attacks": {"membership": ["own_code:Plain"]}}, "must be a dataclass"),
         ({"attacks": {"membership": ["own_code:NoScore"]}}, "must have `score`"),
         ({"attacks": {"membership": ["own_code:Greedy"]}}, "did you mean 'pool-shadows'"),

@@ -91,7 +91,7 @@ BAD = {
     "text for a number": (
         "epochs: 4",
         "epochs: many",
-        r"epochs` must be a valid integer.*got 'many'.*line 5",
+        r"epochs` must be a whole number.*got 'many'.*line 5",
     ),
     "epsilon of zero": (
         "low: 2, high: 16, log: true",
@@ -574,7 +574,7 @@ def test_a_stored_space_that_states_that_nothing_is_replaced_means_the_same():
         (2, "`measure.models` must be at least 4, got 2"),
         (7, "`measure.models` must be even, got 7: models come in pairs"),
         (2000, "`measure.models` must be less than or equal to 1024"),
-        ("many", "`measure.models` must be a valid integer"),
+        ("many", "`measure.models` must be a whole number"),
     ],
 )
 def test_a_number_of_models_that_cannot_be_paired_is_refused(small_yaml, models, message):
@@ -604,3 +604,30 @@ def test_attacks_that_cannot_judge_a_recipe_are_refused_beside_measure(
 ):
     with pytest.raises(SpaceError, match=message):
         load_space(small_yaml, {"measure.models": 4, "attacks": attacks})
+
+
+def test_off_is_the_neutral_value_of_an_axis():
+    text = SMALL.replace("or: .inf", "or: off").replace("high: 0.5}", "high: 0.5, or: no}")
+    axes = parse_space(text, "off.yaml").axes
+    assert [axis.otherwise for axis in axes.values()] == [math.inf, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "{low: 0.0, high: 0.5}",
+            "{values: 0.1}",
+            "`search.dropout.values` must be a list, got 0.1",
+        ),
+        (
+            "{low: 0.0, high: 0.5}",
+            "{low: x, high: 1}",
+            "`search.dropout`?.*low` must be a number, got 'x'",
+        ),
+        ("trials: 5", "trials: 1.5", "`sampler.trials` must be a whole number, got 1.5"),
+    ],
+)
+def test_types_have_the_names_of_yaml(old, new, message):
+    with pytest.raises(SpaceError, match=message):
+        parse_space(SMALL.replace(old, new), "types.yaml")
