@@ -347,9 +347,25 @@ def test_list_prints_one_line_for_each_entry(call, what, name):
     assert len(line) > 25
 
 
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (["sweep"], "error: Missing argument 'space'; `raysweep sweep -h` says what it takes\n"),
+        (["sweep", "small.yaml", "--trials", "0"], "error: '--trials': must be greater than or"),
+        (["list", "nope"], "error: 'what': 'nope' is not one of 'datasets'"),
+        (["nosuch"], "error: No such command 'nosuch'; `raysweep -h` says what it takes\n"),
+        (["front", "x", "--x"], "error: No such option: --x; `raysweep front -h` says"),
+        ([], "Usage: "),
+    ],
+)
+def test_wrong_use_of_a_command_has_the_words_of_other_errors(call, args, told):
+    code, out, err = call(*args)
+    assert (code, out) == (2, "")
+    assert err.startswith(told)
+    assert "Value error" not in err
+
+
 def test_wrong_use_of_the_command_line_is_exit_code_two(call):
-    assert call("sweep")[0] == 2
-    assert call("sweep", "small.yaml", "--trials", "0")[0] == 2
     assert call("sweep", "small.yaml", "--time-budget", "soon")[0] == 2
     assert call("front", "nowhere")[0] == 2
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -326,12 +326,20 @@ def dashboard(
     serve_dashboard(folder, port=port)
 
 
+WRONG_USE: Any = typer.BadParameter.__base__  # click's UsageError, which typer does not export
+
+
 def main() -> None:
     """Run the command line. A mistake of the user is one message and exit code 2."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # not UTF-8
     try:
-        app()
+        raise SystemExit(app(prog_name="raysweep", standalone_mode=False) or 0)
+    except WRONG_USE as error:
+        from raysweep.cli.wrong_use import told
+
+        print(told(error), file=sys.stderr)
+        raise SystemExit(2) from None
     except (RaysweepError, ImportError, MemoryError) as error:
         from raysweep.config.plain_text import message
 

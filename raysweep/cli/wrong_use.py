@@ -1,0 +1,21 @@
+"""Say what is wrong with a command line in the words of other errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from raysweep.config.plain_text import printable
+
+WORDS = {"Value error, ": "", "Input should be ": "must be ", "Invalid value for ": ""}
+"""What click and pydantic write -> what stands in its place."""
+
+
+def told(error: Any) -> str:
+    """Return click's ``UsageError`` as one message; the help where a command has no arguments."""
+    text = error.format_message()
+    if text.startswith("Usage:"):
+        return str(text)
+    for words, ours in WORDS.items():
+        text = text.replace(words, ours)
+    command = error.ctx.command_path if error.ctx else "raysweep"
+    return f"error: {printable(text).rstrip('.')}; `{command} -h` says what it takes"
