@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from raysweep import data
+from raysweep import cli, data
 from raysweep.driver import sweep  # noqa: F401 - imported here because Ray's import draws numbers
 from raysweep.space.parsing import parse_space
 
@@ -117,3 +117,23 @@ def small_yaml(tmp_path):
     path = tmp_path / "small.yaml"
     path.write_text(SMALL)
     return path
+
+
+@pytest.fixture
+def call(monkeypatch, capsys, tmp_path):
+    """Run a command in this process, in an empty folder that holds small.yaml."""
+    (tmp_path / "small.yaml").write_text(SMALL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def run(*args):
+        monkeypatch.setattr(sys, "argv", ["raysweep", *map(str, args)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as exit_:
+            code = exit_.code or 0
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run

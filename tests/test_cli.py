@@ -23,26 +23,6 @@ from raysweep.trial import preflight
 RAYSWEEP = str(Path(sys.executable).parent / "raysweep")
 
 
-@pytest.fixture
-def call(monkeypatch, capsys, tmp_path):
-    """Run a command in this process, in an empty folder that holds small.yaml."""
-    (tmp_path / "small.yaml").write_text(SMALL)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["raysweep", *map(str, args)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as exit_:
-            code = exit_.code or 0
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return run
-
-
 def replaced(old, new, name="bad.yaml"):
     assert old in SMALL
     Path(name).write_text(SMALL.replace(old, new, 1))

@@ -35,7 +35,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_a_sweep_runs_continues_and_refuses_a_changed_space(folder):
+def test_a_sweep_runs_continues_and_refuses_a_changed_space(folder, call):
     code, out, err = run("sweep", "small.yaml", "--out", "out", cwd=folder)
     assert code == 0, err
     assert "The front: no trial beats these" in out
@@ -58,29 +58,29 @@ def test_a_sweep_runs_continues_and_refuses_a_changed_space(folder):
     assert {name: finished(folder / "out")[name] for name in first} == first
 
     changed = ("--set", "training.epochs=9")
-    code, _, err = run("sweep", "small.yaml", "--out", "out", *changed, cwd=folder)
+    code, _, err = call("sweep", "small.yaml", "--out", "out", *changed)
     assert code == 2
     assert "holds another sweep" in err
     assert "training.epochs: 4 -> 9" in err
 
-    code, out, err = run("best", "out", "--where", "accuracy >= 0.1", cwd=folder)
+    code, out, err = call("best", "out", "--where", "accuracy >= 0.1")
     assert code == 0, err
     (folder / "best.yaml").write_text(out)
-    code, out, err = run("trial", "best.yaml", "--json", cwd=folder)
+    code, out, err = call("trial", "best.yaml", "--json")
     assert code == 0, err
     again = json.loads(out)["trial"]
     row = results.trials.set_index("trial_id").loc[again["trial_id"]]
     assert again["accuracy"] == row["accuracy"]
     assert again["attack_auc"] == pytest.approx(row["attack_auc"])
 
-    code, out, err = run("best", "out", "--json", "--out", "best.json", cwd=folder)
+    code, out, err = call("best", "out", "--json", "--out", "best.json")
     assert (code, out) == (0, ""), err
     assert json.loads((folder / "best.json").read_text())["space"]["search"] == {}
-    code, out, err = run("status", "out", "--json", cwd=folder)
+    code, out, err = call("status", "out", "--json")
     state = json.loads(out)
     assert (code, state["trials"], state["ok"], state["driver"]) == (0, 7, 7, None), err
     where = ("--where", "dropout > 0", "--where", "accuracy >= 0.1")
-    code, out, err = run("front", "out", *where, "--out", "front.csv", cwd=folder)
+    code, out, err = call("front", "out", *where, "--out", "front.csv")
     assert (code, out) == (0, ""), err
     assert (pd.read_csv(folder / "front.csv")["dropout"] > 0).all()
 
@@ -126,7 +126,7 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_continues(folder):
     assert "8 trials, 0 failed" in out
 
 
-def test_a_pruned_sweep_continues_after_a_kill_and_refuses_other_pruning(folder):
+def test_a_pruned_sweep_continues_after_a_kill_and_refuses_other_pruning(folder, call):
     block = "pruning: {grace_epochs: 1, reduction_factor: 2}"
     text = SMALL.replace("sampler:", f"{block}\nsampler:")
     (folder / "small.yaml").write_text(text)
@@ -154,7 +154,7 @@ def test_a_pruned_sweep_continues_after_a_kill_and_refuses_other_pruning(folder)
     assert not set(pruned["trial_id"]) & set(results.front()["trial_id"])
 
     changed = ("--set", "pruning.reduction_factor=3")
-    code, _, err = run("sweep", "small.yaml", "--out", "out", *changed, cwd=folder)
+    code, _, err = call("sweep", "small.yaml", "--out", "out", *changed)
     assert code == 2
     assert "pruning.reduction_factor: 2.0 -> 3.0" in err
 
@@ -311,11 +311,11 @@ def test_a_sweep_ends_without_loss_when_the_folder_takes_no_records_for_too_long
     assert {name: finished(folder / "out")[name] for name in before} == before
 
 
-def test_a_torn_record_is_named_and_not_removed(folder):
+def test_a_torn_record_is_named_and_not_removed(folder, call):
     trials = folder / "out" / "trials"
     trials.mkdir(parents=True)
     (trials / "torn.parquet").write_bytes(b"PAR1")
-    code, _, err = run("sweep", "small.yaml", "--out", "out", cwd=folder)
+    code, _, err = call("sweep", "small.yaml", "--out", "out")
     assert code == 2
     assert "torn.parquet is damaged or raysweep did not write it" in err
     assert (trials / "torn.parquet").exists()
@@ -351,33 +351,21 @@ def test_fractions_of_a_gpu_are_scheduled_and_the_record_names_the_device(folder
     assert set(trials["device"]) == {"cpu"}  # Ray's GPU is logical here: torch sees none
 
 
-def test_a_machine_without_a_gpu_falls_back_and_says_so_once(folder):
-    args = ("--out", "out", "--trials", "2", "--set", "resources.gpu=0.25")
-    code, _, err = run("sweep", "small.yaml", *args, cwd=folder)
-    assert code == 0
+def test_without_a_gpu_trials_run_and_reaching_the_time_budget_is_no_failure(folder):
+    sweep = ("sweep", "small.yaml", "--out", "out", "--set", "resources.gpu=0.25")
+    code, _, err = run(*sweep, "--trials", "1", cwd=folder)  # however slow the machine is
+    assert code == 0, err
     assert err.count("no GPU on this machine: trials run on the CPU") == 1
 
-
-def test_reaching_the_time_budget_is_no_failure(folder):
-    sweep = ("sweep", "small.yaml", "--out", "out")
-    assert run(*sweep, "--trials", "1", cwd=folder)[0] == 0  # however slow the machine is
-    code, out, err = run(*sweep, "--trials", "500", "--time-budget", "30s", cwd=folder)
+    code, out, err = run(*sweep, "--trials", "500", "--time-budget", "12s", cwd=folder)
     assert code == 0, err
     assert "out of time" in out
     assert 0 < len(finished(folder / "out")) < 500
 
 
-def test_more_cpus_than_the_machine_has_are_refused(folder):
-    code, _, err = run(
-        "sweep", "small.yaml", "--out", "out", "--set", "resources.cpu=999", cwd=folder
-    )
-    assert code == 2
-    assert "a trial takes CPU 999 and this machine has" in err
-
-
 @pytest.mark.parametrize("out", ["/proc/raysweep", "small.yaml/out"])
-def test_an_out_that_cannot_be_written_is_refused(folder, out):
-    code, _, err = run("sweep", "small.yaml", "--out", out, cwd=folder)
+def test_an_out_that_cannot_be_written_is_refused(call, out):
+    code, _, err = call("sweep", "small.yaml", "--out", out)
     assert code == 2
     assert "cannot be written" in err
 
