@@ -363,6 +363,14 @@ def test_without_a_gpu_trials_run_and_reaching_the_time_budget_is_no_failure(fol
     assert 0 < len(finished(folder / "out")) < 500
 
 
+def test_more_cpus_than_the_machine_has_are_refused(folder):
+    code, _, err = run(
+        "sweep", "small.yaml", "--out", "out", "--set", "resources.cpu=999", cwd=folder
+    )
+    assert code == 2
+    assert "a trial takes CPU 999 and this machine has" in err
+
+
 @pytest.mark.parametrize("out", ["/proc/raysweep", "small.yaml/out"])
 def test_an_out_that_cannot_be_written_is_refused(call, out):
     code, _, err = call("sweep", "small.yaml", "--out", out)
