@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -33,6 +33,7 @@ from raysweep.cli.options import (
     Trials,
     Where,
 )
+from raysweep.cli.wrong_use import WRONG_USE, told
 from raysweep.errors import RaysweepError, SpaceError
 
 if TYPE_CHECKING:
@@ -326,9 +327,6 @@ def dashboard(
     serve_dashboard(folder, port=port)
 
 
-WRONG_USE: Any = typer.BadParameter.__base__  # click's UsageError, which typer does not export
-
-
 def main() -> None:
     """Run the command line. A mistake of the user is one message and exit code 2."""
     for stream in (sys.stdout, sys.stderr):
@@ -336,8 +334,6 @@ def main() -> None:
     try:
         raise SystemExit(app(prog_name="raysweep", standalone_mode=False) or 0)
     except WRONG_USE as error:
-        from raysweep.cli.wrong_use import told
-
         print(told(error), file=sys.stderr)
         raise SystemExit(2) from None
     except (RaysweepError, ImportError, MemoryError) as error:

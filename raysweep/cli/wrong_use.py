@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import typer
+
 from raysweep.config.plain_text import printable
+
+WRONG_USE: Any = typer.BadParameter.__base__  # click's UsageError, which typer does not export
 
 WORDS = {"Value error, ": "", "Input should be ": "must be ", "Invalid value for ": ""}
 """What click and pydantic write -> what stands in its place."""
