@@ -16,6 +16,9 @@ from PIL import Image
 
 from raysweep import cli
 from raysweep.driver.preflight import notes
+from raysweep.errors import StoreError
+from raysweep.records.store import Store
+from raysweep.report.output import write_output
 from raysweep.space.parsing import parse_space
 from raysweep.space.schema import schema
 from raysweep.trial import preflight
@@ -525,3 +528,21 @@ def test_validate_warns_where_this_machine_has_no_bf16(call, monkeypatch):
     code, _, err = call("validate", "small.yaml", "--set", "training.precision=bf16")
     assert code == 0
     assert "warning: training.precision is bf16 and this cpu does not support it" in err
+
+
+@pytest.mark.parametrize("port", [99999, -1])
+def test_a_port_that_cannot_be_used_is_refused(call, tmp_path, space, port):
+    Store(str(tmp_path)).folder.write_bytes(
+        yaml.safe_dump(json.loads(json.dumps(space.to_plain()))).encode(), "space.yaml"
+    )
+    code, _, err = call("dashboard", ".", "--port", port)
+    assert code == 2
+    assert f"--port {port} cannot be used" in err
+
+
+def test_an_output_that_is_a_folder_is_told_as_such(tmp_path):
+    (tmp_path / "f.csv").mkdir()
+    with pytest.raises(
+        StoreError, match=r"the output cannot be written to .*f.csv \(Is a directory\)"
+    ):
+        write_output("x", str(tmp_path / "f.csv"))

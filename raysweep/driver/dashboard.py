@@ -15,7 +15,7 @@ def serve_dashboard(folder: str, *, port: int) -> None:
 
     Raises:
         StoreError: ``folder`` is not a results folder.
-        SpaceError: optuna-dashboard is not installed.
+        SpaceError: optuna-dashboard is not installed, or ``port`` cannot be used.
 
     """
     results = load(folder)
@@ -31,4 +31,7 @@ def serve_dashboard(folder: str, *, port: int) -> None:
     largest = max(1, len(rows))
     search = Search(space, rows, seed=space.seed, records={}, n_before=0, largest=largest)
     print(f"http://127.0.0.1:{port}")
-    run_server(search.study._storage, host="127.0.0.1", port=port)
+    try:
+        run_server(search.study._storage, host="127.0.0.1", port=port)
+    except (OSError, OverflowError) as error:
+        raise SpaceError(f"--port {port} cannot be used ({error})", remedy="give another") from None

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from raysweep.attacks import metrics
-from raysweep.errors import SpaceError, StoreError
+from raysweep.errors import SpaceError
 from raysweep.records.conditions import parse_conditions
 from raysweep.records.folder import Folder
 from raysweep.records.guarantee import neighbours_of
@@ -26,6 +26,7 @@ from raysweep.records.objectives import Objectives
 from raysweep.records.results import load
 from raysweep.report import charts, descriptions, figures, findings
 from raysweep.report.ledger import mechanism_of
+from raysweep.report.output import write_files
 from raysweep.report.page import Picture, page
 from raysweep.report.selection import Material, gather, sample, setting_values
 
@@ -62,16 +63,7 @@ def write(
     stem = name.rpartition(".")[0]
     files = {name: page(material, pictures).encode()}
     files |= {f"{stem}-{picture.name}.png": picture.png for picture in pictures}
-    try:
-        if folder.is_local:
-            os.makedirs(folder.full(), exist_ok=True)
-        for file, content in files.items():
-            folder.write_bytes(content, file)
-    except (OSError, StoreError) as error:
-        cause = error.__cause__ or error
-        reason = getattr(cause, "strerror", None) or cause
-        problem = f"the report cannot be written to {out} ({reason})"
-        raise StoreError(problem, remedy="give another --out") from None
+    write_files(folder, files, f"the report cannot be written to {out}")
     return [file if parent == "." else f"{parent}/{file}" for file in files]
 
 

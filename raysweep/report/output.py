@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from raysweep.config import to_plain
 from raysweep.config.plain_text import cell
-from raysweep.errors import SpaceError
+from raysweep.errors import SpaceError, StoreError
 from raysweep.records.folder import Folder
 from raysweep.records.results import records
 
@@ -32,7 +34,26 @@ def write_output(content: str | bytes, out: str | None) -> None:
         return
 
     parent, _, name = out.rpartition("/")
-    Folder(parent or ("/" if out.startswith("/") else ".")).write_bytes(content, name)
+    folder = Folder(parent or ("/" if out.startswith("/") else "."))
+    write_files(folder, {name: content}, f"the output cannot be written to {out}")
+
+
+def write_files(folder: Folder, files: Mapping[str, bytes], problem: str) -> None:
+    """Write files, name -> content, into a folder that need not exist.
+
+    Raises:
+        StoreError: one cannot be written; the message begins with ``problem``.
+
+    """
+    try:
+        if folder.is_local:
+            os.makedirs(folder.full(), exist_ok=True)
+        for name, content in files.items():
+            folder.write_bytes(content, name)
+    except (OSError, StoreError) as error:
+        cause = error.__cause__ or error
+        reason = getattr(cause, "strerror", None) or cause
+        raise StoreError(f"{problem} ({reason})", remedy="give another --out") from None
 
 
 FORMS = ("csv", "json", "parquet")
