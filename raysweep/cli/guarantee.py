@@ -16,7 +16,7 @@ def ledger(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Print what a trial's epsilon promises, under which assumptions, and what not."""
+    """Print what a trial's epsilon promises, and to whom."""
     from raysweep.records.results import load
     from raysweep.report.ledger import ledger_of
     from raysweep.report.output import as_json as to_json

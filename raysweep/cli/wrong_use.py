@@ -6,8 +6,6 @@ from typing import Any
 
 import typer
 
-from raysweep.config.plain_text import printable
-
 WRONG_USE: Any = typer.BadParameter.__base__  # click's UsageError, which typer does not export
 
 WORDS = {"Value error, ": "", "Input should be ": "must be ", "Invalid value for ": ""}
@@ -16,6 +14,8 @@ WORDS = {"Value error, ": "", "Input should be ": "must be ", "Invalid value for
 
 def told(error: Any) -> str:
     """Return click's ``UsageError`` as one message; the help where a command has no arguments."""
+    from raysweep.config.plain_text import printable  # here, because it imports pydantic
+
     text = error.format_message()
     if text.startswith("Usage:"):
         return str(text)
