@@ -22,7 +22,7 @@ from raysweep.data.deal import PublishedSizes, Sizes
 from raysweep.data.sources import SOURCES
 from raysweep.models import MODELS
 from raysweep.space.axes import Axis
-from raysweep.space.schema import schema
+from raysweep.space.schema import DEAL_SEED, schema
 from raysweep.space.settings import SAMPLERS, Pruning, Resources, Sampler
 
 PAGE = Path(__file__).with_name("space.md")
@@ -51,6 +51,9 @@ sizes leave less. Members without a size get all that is left. A pool without a 
 least members + nonmembers, as `shadow` and `rmia` need: it takes what it lacks from a test split
 without a size, then from members without one. Of 600 rows, members get 180, nonmembers 60, the
 pool 240, validation 60 and test 60 if no size is stated, and 210, 60, 270, 60 and 0 with `test: 0`.
+
+`deal_seed` states the seed of the deal. Sweeps with other seeds then share their splits, as do the
+trials of an axis `seed`.
 """
 
 PUBLISHED_TEXT = """\
@@ -140,7 +143,7 @@ def page() -> str:
         _parameters("data set", SOURCES),
         "### Sizes of the splits\n",
         SPLIT_TEXT,
-        _table("dataset.", _properties(Sizes)),
+        _table("dataset.", _properties(Sizes) | DEAL_SEED),
         PUBLISHED_TEXT,
         _table("dataset.", _properties(PublishedSizes)),
         "## model\n",

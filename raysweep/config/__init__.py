@@ -2,7 +2,7 @@
 
 from raysweep.config.measure import Measure
 from raysweep.config.plain_values import from_plain, to_plain
-from raysweep.config.seeds import sub_seed
+from raysweep.config.seeds import check_seed, sub_seed
 from raysweep.config.training import Optimizer, Positive, PrivateTraining, Training
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Positive",
     "PrivateTraining",
     "Training",
+    "check_seed",
     "from_plain",
     "sub_seed",
     "to_plain",

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from raysweep.config import sub_seed, to_plain
+from raysweep.config import check_seed, sub_seed, to_plain
 from raysweep.config.plain_text import counted
 from raysweep.config.registry import build, fields
 from raysweep.data.deal import PublishedSizes, Sizes, deal, deal_published
@@ -36,11 +36,13 @@ class Dataset:
     """A data set and the sizes of its splits, checked but not yet read.
 
     The type of ``sizes`` is PublishedSizes if the published training and test set are kept apart.
+    ``deal_seed`` is the seed that deals the examples, None where it is that of the trial.
     """
 
     name: str
     source: Source
     sizes: Sizes | PublishedSizes
+    deal_seed: int | None = None
 
     @classmethod
     def parse(cls, settings: Mapping[str, Any]) -> Dataset:
@@ -56,9 +58,12 @@ class Dataset:
             rule = "`split` must be `dealt` (all examples pooled) or `published`"
             raise SpaceError(rule, got=split, place=["split"])
 
+        deal_seed = given.pop("deal_seed", None)
+        if deal_seed is not None:
+            check_seed(deal_seed, "deal_seed")
         kind: type[Sizes] | type[PublishedSizes] = Sizes if split == "dealt" else PublishedSizes
         sizes = build(kind, {key: given.pop(key) for key in fields(kind) if key in given})
-        return cls(name=name, source=source(name, given), sizes=sizes)
+        return cls(name=name, source=source(name, given), sizes=sizes, deal_seed=deal_seed)
 
     @property
     def split(self) -> str:
@@ -76,11 +81,16 @@ class Dataset:
 
     @functools.cached_property
     def settings(self) -> dict[str, Any]:
-        """The whole ``dataset`` block as plain values, every default filled in."""
+        """The whole ``dataset`` block as plain values, all but an absent deal_seed filled in."""
         sizes = {key: getattr(self.sizes, key) for key in fields(type(self.sizes))}
         if sizes.get("records_per_group") is None:  # added later: earlier trials keep their ids
             sizes.pop("records_per_group", None)
-        return {"name": self.name, "split": self.split, **sizes, **self.parameters}
+        deal = {} if self.deal_seed is None else {"deal_seed": self.deal_seed}
+        return {"name": self.name, "split": self.split, **sizes, **deal, **self.parameters}
+
+    def seed_of_deal(self, seed: int) -> int:
+        """Return the seed that deals the examples in a trial of ``seed``."""
+        return seed if self.deal_seed is None else self.deal_seed
 
     @property
     def records_per_group(self) -> int | None:
@@ -99,14 +109,16 @@ class Dataset:
 
 
 def deal_key(dataset: Dataset, seed: int) -> str:
-    """Return a text that is the same for the same data set, sizes and seed."""
-    return json.dumps([to_plain(dataset.settings), seed], sort_keys=True)
+    """Return a text that is the same for the same data set, sizes and seed of the deal."""
+    settings = {key: value for key, value in dataset.settings.items() if key != "deal_seed"}
+    return json.dumps([to_plain(settings), dataset.seed_of_deal(seed)], sort_keys=True)
 
 
 def load(dataset: Dataset | Mapping[str, Any], *, seed: int) -> Splits:
     """Return the splits of ``dataset``, which may be given by its settings.
 
-    The same data set, sizes and seed give the same splits.
+    The same data set, sizes and seed give the same splits. The seed is ``dataset.deal_seed`` where
+    that is stated.
 
     Raises:
         DataError: the data set cannot be found, read or dealt into splits of these sizes.
@@ -120,6 +132,7 @@ def load(dataset: Dataset | Mapping[str, Any], *, seed: int) -> Splits:
     n, where = len(examples.features), dataset.where
     labels = check_labels(examples.labels, n, where)
     groups = None if examples.groups is None else check_groups(examples.groups, n, where)
+    seed = dataset.seed_of_deal(seed)
     kept = _kept(dataset, groups, n, seed=sub_seed(seed, "records_per_group"))
     indices = _deal(dataset, examples, labels, groups, kept, seed=sub_seed(seed, "splits"))
     features, top, scaling = scale(examples, indices["pool"], where)

@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from raysweep.attacks import Attacks
-from raysweep.config import Measure, Training, from_plain, to_plain
+from raysweep.config import Measure, Training, check_seed, from_plain, to_plain
 from raysweep.config.own_class import is_own_key, split_key
 from raysweep.config.registry import build
 from raysweep.data import Dataset
 from raysweep.defences import OLDER_NAMES, Defences, rename_older
 from raysweep.errors import RaysweepError, SpaceError, StoreError
 from raysweep.models import NamedModel
-
-LARGEST_SEED = 2**63 - 1  # that the records' column holds
 
 _STORED_NAMES = {name: older for older, name in OLDER_NAMES.items()}
 """Key of a defence -> its older name, which stored configurations keep for their hashes."""
@@ -82,7 +80,7 @@ class TrialConfig:
             raise error.under("defences") from None
 
         seed = 0 if parsed is None else parsed.seed
-        config = cls(**blocks, seed=parse_seed(document.get("seed", seed)))
+        config = cls(**blocks, seed=check_seed(document.get("seed", seed), "seed"))
         config.attacks.other_datasets(config.dataset)  # raises if one is the target's data set
         if config.measure is not None:
             config.attacks.check_recipe()
@@ -195,14 +193,6 @@ def setting(document: Mapping[str, Any], key: str) -> Any:
     value: Any = document
     for part in path:
         value = value.get(part) if isinstance(value, dict) else None
-    return value
-
-
-def parse_seed(value: Any) -> int:
-    """Return a whole number from 0 to LARGEST_SEED; raise :class:`SpaceError` otherwise."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST_SEED:
-        rule = "`seed` must be a whole number from 0 to 2**63 - 1"
-        raise SpaceError(rule, got=value, place=["seed"])
     return value
 
 

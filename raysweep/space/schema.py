@@ -25,6 +25,14 @@ SPLIT = {
     }
 }
 
+DEAL_SEED = {
+    "deal_seed": {
+        "anyOf": [{"type": "integer", "minimum": 0}, {"type": "null"}],
+        "default": None,
+        "description": "seed that deals the examples into splits; null: `seed` of the space",
+    }
+}
+
 BLOCK_DESCRIPTIONS = {
     "name": "name of the sweep and of its results folder: letters, digits, `.`, `-` and `_`",
     "dataset": "the data set, and how many of its examples each split gets",
@@ -122,7 +130,7 @@ def _dataset() -> dict[str, Any]:
     """
     sizes, published = _properties(Sizes), _properties(PublishedSizes)
     described = {key: {"description": size["description"]} for key, size in sizes.items()}
-    block = _named_block(SOURCES, _properties(*SOURCES.values()) | SPLIT | described)
+    block = _named_block(SOURCES, _properties(*SOURCES.values()) | SPLIT | DEAL_SEED | described)
     is_published = {"properties": {"split": {"const": "published"}}, "required": ["split"]}
     return {
         **block,
