@@ -116,8 +116,8 @@ The first model is that of the trial, and the other halves are random. Without t
 measures its own model alone.
 
 The attacks of the recipe are those of `max_posterior`, `loss`, `entropy`, `rmia` and `lira` that
-the space names. `models` is part of the configuration, and no axis: trials are compared that were
-measured alike.
+the space names. The block is part of the configuration, and no axis: trials are compared that were
+measured alike. `accuracy_on: test` is for the last look at configurations that were chosen before.
 """
 
 OBJECTIVE_TEXT = """\

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import dataclasses
+from typing import Annotated, Any, Literal
 
 import pydantic
 from annotated_types import Le
@@ -13,13 +14,16 @@ LEAST_MODELS = 4
 
 MOST_MODELS = 1024
 
+AccuracyOn = Literal["validation", "test"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
     """How a recipe is measured, beyond the one model of a trial.
 
     ``models`` models are trained, each on half of the same examples, and each is attacked with the
-    others as its references.
+    others as its references. Their accuracy is that on the examples of ``accuracy_on``: the test
+    split is for a last look at configurations that were chosen by their validation accuracy.
     """
 
     models: Annotated[
@@ -27,6 +31,15 @@ class Measure:
         Le(MOST_MODELS),
         Field(description="models of each configuration: even, at least 4"),
     ]
+    accuracy_on: Annotated[
+        AccuracyOn, Field(description="split on which `accuracy` is measured")
+    ] = "validation"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The block as plain values, without ``accuracy_on`` where it is the default."""
+        values = dataclasses.asdict(self)
+        return {k: v for k, v in values.items() if (k, v) != ("accuracy_on", "validation")}
 
     @pydantic.field_validator("models")
     @classmethod

@@ -53,7 +53,8 @@ class TrialRecord:
     accuracy: float | None = None
     accuracy_low: float | None = None
     accuracy_high: float | None = None
-    models: int | None = None  # of the recipe, as the next four are; None without `measure`
+    accuracy_on: str | None = None  # of the recipe, as the next five are; None without `measure`
+    models: int | None = None
     population: int | None = None
     accuracies: str | None = None
     model_seeds: str | None = None

@@ -89,7 +89,7 @@ class TrialConfig:
     @functools.cached_property
     def settings(self) -> dict[str, Any]:
         """The configuration as plain values, in the blocks of a space."""
-        measure = {} if self.measure is None else {"measure": dataclasses.asdict(self.measure)}
+        measure = {} if self.measure is None else {"measure": self.measure.settings}
         return {
             "dataset": self.dataset.settings,
             "model": self.model.settings,

@@ -45,14 +45,14 @@ class Ensemble:
 
     ``inside`` (K, 2n) says which examples trained which model, ``odds`` (K, 2n) are the log-odds
     that each model gives to the label of each, and ``is_right`` (K, 2n) and
-    ``is_right_on_validation`` (K, validation examples) which they classify correctly. ``attacks``
-    are the scores of each attack. ``seeds`` are those of the trainings.
+    ``is_right_on_judged`` (K, examples that accuracy is measured on) which they classify correctly.
+    ``attacks`` are the scores of each attack. ``seeds`` are those of the trainings.
     """
 
     inside: Bools
     odds: Floats
     is_right: Bools
-    is_right_on_validation: Bools
+    is_right_on_judged: Bools
     attacks: Mapping[str, Judged]
     seeds: tuple[int, ...]
     seconds: float
@@ -74,20 +74,21 @@ def train_ensemble(
     attacks = config.attacks.of_recipe
     by_logits = {n: attack for n, attack in attacks.items() if isinstance(attack, BY_LOGITS)}
 
-    looks = [_look(target, examples, splits, by_logits)]
+    judged: Split = getattr(splits, config.measure.accuracy_on)
+    looks = [_look(target, examples, judged, by_logits, splits.pool)]
     for model in _train(recipe, examples, inside, others, target):
-        looks.append(_look(model, examples, splits, by_logits))
+        looks.append(_look(model, examples, judged, by_logits, splits.pool))
 
     odds = np.stack([look.odds for look in looks])
     ratios = {n: attack for n, attack in attacks.items() if isinstance(attack, LIKELIHOOD_RATIOS)}
-    judged = {name: _gather(looks, name) for name in by_logits}
-    judged |= {name: _compare(attack, odds, inside) for name, attack in ratios.items()}
+    by_attack = {name: _gather(looks, name) for name in by_logits}
+    by_attack |= {name: _compare(attack, odds, inside) for name, attack in ratios.items()}
     return Ensemble(
         inside=inside,
         odds=odds,
         is_right=np.stack([look.is_right for look in looks]),
-        is_right_on_validation=np.stack([look.is_right_on_validation for look in looks]),
-        attacks={name: judged[name] for name in attacks},
+        is_right_on_judged=np.stack([look.is_right_on_judged for look in looks]),
+        attacks={name: by_attack[name] for name in attacks},
         seeds=(sub_seed(config.seed, "target"), *others),
         seconds=time.perf_counter() - start,
     )
@@ -113,33 +114,34 @@ def _train(
 
 @dataclass(frozen=True, kw_only=True)
 class _Look:
-    """What is kept of one model: of the population (2n,), and of the validation examples."""
+    """What is kept of one model: of the population (2n,), and of what accuracy is measured on."""
 
     odds: Floats
     is_right: Bools
-    is_right_on_validation: Bools
+    is_right_on_judged: Bools
     scores: Mapping[str, tuple[Floats, float | None, float]]  # by attack, with threshold, seconds
 
 
 def _look(
     model: TrainedTarget,
     examples: Split,
-    splits: Splits,
+    judged: Split,
     attacks: Mapping[str, MembershipAttack],
+    pool: Split,
 ) -> _Look:
     """Return what is kept of a model, with the scores of the attacks that need only its logits."""
-    logits, validation = model.logits(examples), splits.validation
+    logits = model.logits(examples)
     scores = {}
     for name, attack in attacks.items():
         start = time.perf_counter()
-        knowledge = Knowledge(pool=splits.pool).grant(attack, model)
+        knowledge = Knowledge(pool=pool).grant(attack, model)
         found = attack.score(model, examples, knowledge, seed=0)  # none of them draws anything
         scores[name] = found.values, found.threshold, time.perf_counter() - start
 
     return _Look(
         odds=signals.label_log_odds(logits, examples.labels),
         is_right=logits.argmax(axis=1) == examples.labels,
-        is_right_on_validation=model.logits(validation).argmax(axis=1) == validation.labels,
+        is_right_on_judged=model.logits(judged).argmax(axis=1) == judged.labels,
         scores=scores,
     )
 

@@ -34,8 +34,9 @@ def of_recipe(
     """Yield the rows of the figures that are of a recipe."""
     inside, ids = ensemble.inside, population(splits).indices
     judged = {name: (attack.scores, attack.thresholds) for name, attack in ensemble.attacks.items()}
-    right = ensemble.is_right_on_validation.astype(float)
-    yield _row("accuracy", right, splits.validation.indices)
+    assert config.measure is not None
+    right, judged_on = ensemble.is_right_on_judged, getattr(splits, config.measure.accuracy_on)
+    yield _row("accuracy", right.astype(float), judged_on.indices)
     yield _row("tail", parts.of_tpr(-ensemble.odds, ~inside, TAIL_FNR, seed=SEED), ids)
     for figure, cells in _of_membership(config, attacks, judged, inside):
         yield _row(figure, cells, ids)

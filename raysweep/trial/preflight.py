@@ -97,10 +97,11 @@ def _judged(name: str, config: TrialConfig, splits: Splits) -> int:
 
 def _check_sizes(config: TrialConfig, splits: Splits) -> None:
     """Raise :class:`DataError` if a figure would be computed from fewer than LEAST examples."""
-    judged = ("members", "nonmembers") if config.attacks.membership else ("members",)
-    for name in (*judged, "validation"):
+    attacked = ("members", "nonmembers") if config.attacks.membership else ("members",)
+    accuracy_on = "validation" if config.measure is None else config.measure.accuracy_on
+    for name in dict.fromkeys([*attacked, "validation", accuracy_on]):
         if splits.sizes[name] < LEAST:
-            figure = "accuracy is" if name == "validation" else "attacks are"
+            figure = "attacks are" if name in attacked else "accuracy is"
             raise DataError(
                 f"{figure} measured on at least {LEAST} examples of dataset.{name}",
                 got=splits.sizes[name],

@@ -84,12 +84,14 @@ def trial_figures(
     config: TrialConfig, ensemble: Ensemble, attacks: Sequence[AttackRecord]
 ) -> dict[str, Any]:
     """Return the columns of ``trials`` that are of the recipe, given the rows of its attacks."""
-    by_model = ensemble.is_right_on_validation.mean(axis=1)
-    accuracy = intervals.of_crossed_share(ensemble.is_right_on_validation.astype(float))
+    assert config.measure is not None
+    by_model = ensemble.is_right_on_judged.mean(axis=1)
+    accuracy = intervals.of_crossed_share(ensemble.is_right_on_judged.astype(float))
     return {
         "models": len(ensemble.inside),
         "population": ensemble.inside.shape[1],
         **accuracy.columns("accuracy"),
+        "accuracy_on": config.measure.accuracy_on,
         "accuracies": json.dumps(by_model.tolist()),
         "train_accuracy": float(ensemble.is_right[ensemble.inside].mean()),
         "model_seeds": json.dumps(ensemble.seeds),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from conftest import SMALL
 
+from raysweep import data
 from raysweep.attacks import metrics, recipe_metrics
 from raysweep.attacks.membership.likelihood_ratio import Lira, Rmia
 from raysweep.data import Splits
@@ -186,6 +187,30 @@ def test_without_the_block_nothing_of_a_recipe_is_recorded(alone):
     trial = alone.trial
     assert (trial.models, trial.population, trial.accuracies) == (None,) * 3
     assert {record.models for record in alone.attacks} == {1}
+
+
+def test_accuracy_can_be_that_on_the_test_split(measured):
+    tested = run_trial(config(MEASURED.replace("models: 4", "models: 4, accuracy_on: test")))
+    assert (measured.trial.accuracy_on, tested.trial.accuracy_on) == ("validation", "test")
+    assert tested.trial.accuracy != measured.trial.accuracy
+    hits = [accuracy * 100 for accuracy in json.loads(tested.trial.accuracies)]
+    assert hits == pytest.approx([round(n) for n in hits])
+    assert tested.trial.attack_auc == measured.trial.attack_auc
+    (row,) = [row for row in tested.examples if row.figure == "accuracy"]
+    assert np.array_equal(row.example, data.load(config().dataset, seed=3).test.indices)
+
+
+def test_the_split_of_the_accuracy_is_stored_only_where_it_is_another():
+    stated = config(MEASURED.replace("models: 4", "models: 4, accuracy_on: validation"))
+    assert stated.trial_id == config().trial_id
+    assert "accuracy_on" not in stated.to_json()
+
+
+def test_an_accuracy_on_too_few_test_examples_is_refused():
+    text = MEASURED.replace("models: 4", "models: 4, accuracy_on: test")
+    few = config(text.replace("test: 100", "test: 0"))
+    with pytest.raises(DataError, match=r"at least 10 examples of dataset.test, got 0"):
+        run_trial(few)
 
 
 def test_the_same_seed_gives_the_same_record(measured):
