@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -51,12 +52,25 @@ def keep_hashes(store: Store, loaded: Mapping[str, Splits]) -> None:
 def refuse_other_data(first: Store, second: Store) -> None:
     """Raise :class:`StoreError` if two sweeps read other data under one name."""
     one, other = kept_hashes(first), kept_hashes(second)
-    for key in one.keys() & other.keys():
-        if one[key] != other[key]:
+    for key, against in itertools.product(one, other):
+        is_same = one[key] == other[against]
+        if key != against:  # dealt by another seed, so that only the examples are the same
+            is_same = _without_seed(key) != _without_seed(against)
+            is_same |= one[key]["data"] == other[against]["data"]
+        if not is_same:
             raise StoreError(
                 f"these sweeps cannot share a front, {_where(key)} was other data or dealt into "
                 f"other splits in {first.path} than in {second.path}"
             )
+
+
+def _without_seed(key: str) -> Any:
+    """Return what a key says of the data but for the seed; a stranger's key as it is."""
+    try:
+        settings, _seed = json.loads(key)
+    except (ValueError, TypeError, RecursionError):
+        return key
+    return settings
 
 
 def _where(key: str) -> str:

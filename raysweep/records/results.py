@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -35,10 +36,12 @@ class Results:
             for store, document in zip(self.stores, self.documents, strict=True)
         ]
         keys = (str(key) for document in self.documents for key in document.get("search") or {})
-        self.axes: list[str] = list(dict.fromkeys(keys))
-        for store, document in zip(self.stores[1:], self.documents[1:], strict=True):
-            _check_comparable(self.stores[0].path, self.documents[0], store.path, document)
-            refuse_other_data(self.stores[0], store)
+        seeds = ["seed"] if len({document.get("seed") for document in self.documents}) > 1 else []
+        self.axes: list[str] = list(dict.fromkeys([*keys, *seeds]))
+        sweeps = zip(self.stores, self.documents, strict=True)
+        for (first, one), (second, other) in itertools.combinations(sweeps, 2):
+            _check_comparable(first.path, one, second.path, other)
+            refuse_other_data(first, second)
 
     @functools.cached_property
     def differing(self) -> list[str]:
@@ -187,13 +190,25 @@ def _parse_objectives(path: str, document: Mapping[str, Any]) -> Objectives:
 def _check_comparable(
     first: str, one: Mapping[str, Any], second: str, other: Mapping[str, Any]
 ) -> None:
-    """Raise :class:`StoreError` unless two sweeps measured the same thing on the same data."""
-    for key in ("dataset", "attacks", "measure", "objectives", "constraints", "seed"):
+    """Raise :class:`StoreError` unless two sweeps measured the same thing on the same data.
+
+    Sweeps of other seeds have other deals, so that they must be alike in all that they train.
+    """
+    has_other_seed = one.get("seed") != other.get("seed")
+    for key in (*_MEASURED, *(_TRAINED if has_other_seed else ())):
         if one.get(key) != other.get(key):
+            which = f"`{key}` differs"
+            if key in _TRAINED:
+                which = f"`seed` differs, which only sweeps of one space may, and so does `{key}`"
             raise StoreError(
-                f"these sweeps cannot share a front, `{key}` differs: "
+                f"these sweeps cannot share a front, {which}: "
                 f"{one.get(key)} in {first}, {other.get(key)} in {second}"
             )
+
+
+_MEASURED = ("dataset", "attacks", "measure", "objectives", "constraints")
+
+_TRAINED = ("model", "training", "defences", "search", "scenarios")
 
 
 def short_record(row: Mapping[str, Any], objectives: Objectives) -> dict[str, Any]:
@@ -223,6 +238,8 @@ _SHORT = (
 
 def load(*paths: str) -> Results:
     """Return the results of one sweep, or of several with equal data, attacks and objectives.
+
+    Sweeps of one space with other seeds are joined as the seeds of an axis are.
 
     Raises:
         StoreError: a folder is not a results folder, a file is damaged, or the sweeps cannot be
