@@ -14,6 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from raysweep.driver.confirm import confirm
     from raysweep.driver.sweep import sweep
     from raysweep.errors import (
         ClusterError,
@@ -74,6 +75,7 @@ __all__ = [
     "TrialRecord",
     "TrialResult",
     "__version__",
+    "confirm",
     "load",
     "load_model",
     "load_space",
@@ -95,6 +97,7 @@ _MODULES = {  # public name -> the module that defines it; errors are in rayswee
     "TrialConfig": "raysweep.records.trial_config",
     "TrialRecord": "raysweep.records.columns",
     "TrialResult": "raysweep.records.columns",
+    "confirm": "raysweep.driver.confirm",
     "load": "raysweep.records.results",
     "load_model": "raysweep.trial.saved_model",
     "load_space": "raysweep.space.parsing",

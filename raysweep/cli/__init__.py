@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from raysweep.cli import guarantee
+from raysweep.cli.confirm import confirm
 from raysweep.cli.options import (
     Address,
     AsJson,
@@ -27,6 +28,7 @@ from raysweep.cli.options import (
     Page,
     Patience,
     ResultsFolder,
+    RetryFailed,
     Settings,
     SpaceFile,
     TimeBudget,
@@ -108,7 +110,7 @@ def sweep(
     settings: Settings = None,
     time_budget: TimeBudget = None,
     patience: Patience = "5m",
-    retry_failed: Annotated[bool, typer.Option(help="Run failed configurations again.")] = False,
+    retry_failed: RetryFailed = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a search space. The same command continues a sweep that has stopped."""
@@ -278,6 +280,7 @@ def report(
     print(f"Report: {page}, and {counted(len(pictures), 'figure')} beside it")
 
 
+app.command()(confirm)
 app.command()(guarantee.ledger)
 
 

@@ -44,6 +44,9 @@ MaxConcurrent = Annotated[
 Address = Annotated[
     str | None, typer.Option(metavar="ADDRESS", help="A Ray cluster: auto or host:port.")
 ]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Run failed configurations again.")
+]
 TimeBudget = Annotated[str | None, typer.Option(metavar="TIME", help="Stop after 90s, 10m or 2h.")]
 Patience = Annotated[
     str,

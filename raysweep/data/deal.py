@@ -77,7 +77,7 @@ class Sizes:
     ] = None
     test: Annotated[
         Size | None,
-        Field(description="examples that are set aside and never read; null: a share of 0.1"),
+        Field(description="examples that `raysweep confirm` alone reads; null: a share of 0.1"),
     ] = None
     records_per_group: Annotated[
         Annotated[int, Ge(1)] | None,
@@ -166,7 +166,7 @@ class PublishedSizes:
         Size | None,
         Field(description="from the test set; null: all that nonmembers and test leave"),
     ] = None
-    test: Annotated[Size, Field(description="from the test set; set aside and never read")] = 0
+    test: Annotated[Size, Field(description="from the test set; for `raysweep confirm`")] = 0
 
     def counts(self, n_train: int, n_test: int) -> tuple[dict[str, int], dict[str, int]]:
         """Return the numbers of examples from the training set and from the test set."""

@@ -109,7 +109,7 @@ class Splits:
     - ``pool``: the attacker's own data.
     - ``reference``: public data.
     - ``validation``: the accuracy of a trial is measured on it.
-    - ``test``: set aside, never read.
+    - ``test``: read by nothing but the confirmation of a front.
 
     ``data_hash`` identifies the whole data set. ``notes`` are sentences about what was left out or
     changed while the data were read; ``summary`` is one on how many rows, features and groups there

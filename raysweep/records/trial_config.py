@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import hashlib
 import json
@@ -194,6 +193,15 @@ def setting(document: Mapping[str, Any], key: str) -> Any:
     for part in path:
         value = value.get(part) if isinstance(value, dict) else None
     return value
+
+
+def varied_keys(document: Mapping[str, Any]) -> list[str]:
+    """Return the keys that vary in a space: those of its axes, then those of its scenarios."""
+    scenarios = document.get("scenarios")
+    blocks = [document.get("search")]
+    blocks += scenarios.values() if isinstance(scenarios, dict) else []
+    mappings = (block for block in blocks if isinstance(block, dict))
+    return list(dict.fromkeys(str(key) for block in mappings for key in block))
 
 
 def parse_block(

@@ -24,7 +24,7 @@ from raysweep.records.folder import Folder
 from raysweep.records.guarantee import neighbours_of
 from raysweep.records.objectives import Objectives
 from raysweep.records.results import load
-from raysweep.report import charts, descriptions, figures, findings
+from raysweep.report import charts, confirmed, descriptions, figures, findings
 from raysweep.report.ledger import mechanism_of
 from raysweep.report.output import write_files
 from raysweep.report.page import Picture, page
@@ -103,9 +103,20 @@ def draw(material: Material) -> Iterator[Picture]:
         alt = descriptions.front(drawn, x, y)
         yield Picture(name=f"front-{x}-{y}", png=figures.png(figure), alt=alt)
 
+    yield from _draw_confirmed(material)
     yield from _draw_settings(material, drawn)
     yield from _draw_curves(material)
     yield from _draw_layers(material)
+
+
+def _draw_confirmed(material: Material) -> Iterator[Picture]:
+    """Yield the figure of what was claimed and what was confirmed, if it was."""
+    rows = material.confirmed
+    if rows is not None and (rows["status"] == "ok").any():
+        names = confirmed.shown_figures(rows, material.objectives)
+        figure = confirmed.figure(rows, names)
+        alt = confirmed.description(rows, names)
+        yield Picture(name="confirmed", png=figures.png(figure), alt=alt)
 
 
 def _draw_settings(material: Material, drawn: pd.DataFrame) -> Iterator[Picture]:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from raysweep.config.plain_text import counted
 from raysweep.config.training import PRIVATE_DEFAULTS
+from raysweep.records.accuracy import judged_split
 from raysweep.records.columns import BASELINE
 from raysweep.records.conditions import Condition, joined
 from raysweep.records.objectives import REQUIREMENTS, Objectives
@@ -145,11 +146,12 @@ def _few(trials: pd.DataFrame) -> list[str]:
             f"{FEW}: an AUC is known to about ±{widths.median():.2f} only, and smaller differences "
             "mean nothing."
         )
-    validation = trials["n_validation"].dropna()
-    if len(validation) and 0 < validation.min() < FEW:
-        n = int(validation.min())
+    split = judged_split(trials)
+    sizes = trials[f"n_{split}"].dropna()
+    if len(sizes) and 0 < sizes.min() < FEW:
+        n = int(sizes.min())
         lines.append(
-            f"Accuracy was measured on {counted(n, 'validation example')}, fewer than {FEW}: one "
+            f"Accuracy was measured on {counted(n, f'{split} example')}, fewer than {FEW}: one "
             f"example is {100 / n:.1f} points."
         )
     return lines

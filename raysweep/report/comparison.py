@@ -12,6 +12,7 @@ import numpy as np
 
 from raysweep.attacks.intervals import Interval
 from raysweep.config.plain_text import counted
+from raysweep.records.accuracy import accuracy_interval
 from raysweep.records.objectives import OBJECTIVES, OF_MEMBERSHIP
 from raysweep.records.results import records
 from raysweep.records.standing import Standing
@@ -320,7 +321,7 @@ def accuracy_text(row: Row) -> str:
     """Return the accuracy in percent with its exact 95 % interval; empty if not measured."""
     if row["accuracy"] is None:
         return ""
-    interval = findings.accuracy_interval(row)
+    interval = accuracy_interval(row)
     if interval is None:
         return findings.percent(row["accuracy"])
     return (
@@ -329,7 +330,7 @@ def accuracy_text(row: Row) -> str:
 
 
 def _accuracy_interval(row: Row) -> tuple[float, float] | None:
-    interval = findings.accuracy_interval(row)
+    interval = accuracy_interval(row)
     return None if interval is None else (interval.low, interval.high)
 
 

@@ -23,7 +23,6 @@ from raysweep.records.objectives import OBJECTIVES, Objectives
 from raysweep.records.results import Results
 
 LABELS = {name: objective.label for name, objective in OBJECTIVES.items()} | {
-    "accuracy": "accuracy (validation)",
     "attack_auc": "attack AUC (a guess: about 0.5)",
     "inversion_mse": "inversion MSE (higher = rebuilt worse)",
     "train_seconds": "training time (s)",

@@ -12,7 +12,6 @@ import pandas as pd
 import yaml
 
 from raysweep import defences
-from raysweep.attacks.intervals import Interval, proportion
 from raysweep.config import from_plain
 from raysweep.config.own_class import is_own_key, reference_of
 from raysweep.config.plain_text import counted
@@ -22,7 +21,7 @@ from raysweep.records.columns import BASELINE
 from raysweep.records.objectives import OF_MEMBERSHIP
 from raysweep.records.results import Results, records
 from raysweep.records.standing import Standing
-from raysweep.records.trial_config import setting
+from raysweep.records.trial_config import setting, varied_keys
 
 COLUMNS = (
     "error",
@@ -49,6 +48,7 @@ COLUMNS = (
     "attack_seconds",
     *(f"n_{name}" for name in SPLITS),
     "models",
+    "accuracy_on",
     "accuracy_low",
     "accuracy_high",
     *(f"{name}_{end}" for name in (*OF_MEMBERSHIP, "inversion_mse") for end in ("low", "high")),
@@ -117,20 +117,6 @@ def percent(share: float) -> str:
     '95.0 %'
     """
     return f"{100 * share:.1f} %"
-
-
-def accuracy_interval(row: Row) -> Interval | None:
-    """Return the 95 % interval of the validation accuracy; None if counts are missing.
-
-    It is the recorded one where several models or seeds were measured, else the exact one.
-    """
-    accuracy, n = row["accuracy"], row["n_validation"]
-    low, high = row.get("accuracy_low"), row.get("accuracy_high")
-    if accuracy is not None and low is not None and high is not None:
-        return Interval(float(accuracy), float(low), float(high))
-    if accuracy is None or n is None or not (0 <= accuracy <= 1 <= n):
-        return None
-    return proportion(round(float(accuracy) * int(n)), int(n))
 
 
 def leaks(row: Row) -> bool | None:
@@ -293,15 +279,6 @@ def _value_at(config: str, key: str) -> float | str | None:
     return value if isinstance(value, float | int | str | None) else str(value)
 
 
-def settings(document: Mapping[str, Any]) -> list[str]:
-    """Return the keys that vary in a space: those of its axes, then those of its scenarios."""
-    scenarios = document.get("scenarios")
-    blocks = [document.get("search")]
-    blocks += scenarios.values() if isinstance(scenarios, dict) else []
-    mappings = (block for block in blocks if isinstance(block, dict))
-    return list(dict.fromkeys(str(key) for block in mappings for key in block))
-
-
 def is_logarithmic(document: Mapping[str, Any], key: str) -> bool | None:
     """Return whether a space searches an axis on a log scale; None where it lists values."""
     search = document.get("search")
@@ -313,7 +290,7 @@ def command(folder: str, document: Mapping[str, Any], config: str) -> str:
     """Return the command that runs a configuration again, quoted for a shell."""
     fixed = document.get("defences") or {}
     neutral = {key: value for key, value in defences.neutral().items() if key not in fixed}
-    values = {key: _value_at(config, key) for key in settings(document)}
+    values = {key: _value_at(config, key) for key in varied_keys(document)}
     given = [
         f"--at {shlex.quote(f'{key}={_yaml(value)}')}"
         for key, value in values.items()
@@ -334,6 +311,6 @@ def user_functions(document: Mapping[str, Any]) -> list[str]:
     attacks, fixed = document.get("attacks"), document.get("defences")
     families = list(attacks.values()) if isinstance(attacks, dict) else []
     names += [name for family in families if isinstance(family, dict | list) for name in family]
-    keys = [*settings(document), *(fixed if isinstance(fixed, dict) else ())]
+    keys = [*varied_keys(document), *(fixed if isinstance(fixed, dict) else ())]
     names += [reference_of(key) for key in keys if is_own_key(key)]
     return list(dict.fromkeys(str(name) for name in names if is_reference(name)))

@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from raysweep.config.plain_text import counted
+from raysweep.records.accuracy import judged_split
 from raysweep.records.results import records
 from raysweep.report import cautions, comparison, findings
 from raysweep.report.charts import colours
+from raysweep.report.confirmed_section import section
 from raysweep.report.descriptions import GLOSSARY
 from raysweep.report.findings import Row
 from raysweep.report.html import Html, element, join, table
@@ -49,6 +51,7 @@ def page(material: Material, pictures: Sequence[Picture]) -> str:
         ("glance", "At a glance", _glance(material)),
         ("warnings", "Before you trust this", _warnings(material)),
         ("front", "The front", _front(material, pictures)),
+        ("confirmed", "What was confirmed", section(material, _figures(pictures, "confirmed"))),
         ("settings", "What each setting did", _settings(pictures)),
         ("inversion", "What inversion rebuilds", _inversions(pictures)),
         ("faces", "Which faces are recognised", _recognition(material)),
@@ -242,8 +245,8 @@ def _front(material: Material, pictures: Sequence[Picture]) -> Html:
     n_drawn = len(sample(material))
     n_eligible = int(material.eligible.sum())
     note = (
-        "Accuracy is on validation data. The attack AUC is that of the strongest attack. Brackets "
-        "hold 95 % intervals, which are bars in the figures. "
+        f"Accuracy is on {judged_split(material.front)} data. The attack AUC is that of the "
+        "strongest attack. Brackets hold 95 % intervals, which are bars in the figures. "
     )
     if material.front["inversion_mse"].notna().any():
         note += (

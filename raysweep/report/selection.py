@@ -13,14 +13,17 @@ import pandas as pd
 
 from raysweep.config.own_class import is_own_key
 from raysweep.config.plain_text import counted
+from raysweep.records.accuracy import accuracy_interval
 from raysweep.records.columns import BASELINE
 from raysweep.records.conditions import Condition, joined, meeting
+from raysweep.records.confirmed import read_confirmed
 from raysweep.records.objectives import Objectives
 from raysweep.records.pareto import leading
 from raysweep.records.results import Results, records
 from raysweep.records.seeds import average_seeds
 from raysweep.records.standing import Standing, standing
 from raysweep.records.tables import SCHEMAS
+from raysweep.records.trial_config import varied_keys
 from raysweep.report import findings
 from raysweep.report.findings import Row
 
@@ -42,6 +45,7 @@ class Material:
     everything: bool  # whether a trial may miss the requirements of a front
     stand: Standing
     shown: pd.DataFrame  # the rows of the front that the table lists
+    confirmed: pd.DataFrame | None  # what was claimed beside what was confirmed, if it was
     picks: dict[str, Row]
     configs: dict[str, str]  # trial_id -> JSON, of the rows of the table and of the picks
 
@@ -105,9 +109,16 @@ def gather(
         everything=everything,
         stand=stand,
         shown=shown.merge(configs, on="trial_id", how="left").fillna({"config": ""}),
+        confirmed=_confirmed(results),
         picks=picks,
         configs=dict(zip(configs["trial_id"], configs["config"].fillna(""), strict=True)),
     )
+
+
+def _confirmed(results: Results) -> pd.DataFrame | None:
+    """Return the confirmations of all sweeps that have one; None without any."""
+    found = [rows for store in results.stores if (rows := read_confirmed(store)) is not None]
+    return pd.concat(found, ignore_index=True) if found else None
 
 
 def statements(material: Material) -> Iterator[str]:
@@ -121,7 +132,7 @@ def statements(material: Material) -> Iterator[str]:
 
 def settings(results: Results) -> list[str]:
     """Return the keys that vary in the search spaces, then those that differ between them."""
-    keys = [key for document in results.documents for key in findings.settings(document)]
+    keys = [key for document in results.documents for key in varied_keys(document)]
     return list(dict.fromkeys([*keys, *results.differing]))
 
 
@@ -161,7 +172,7 @@ def _accuracy_ends(drawn: pd.DataFrame) -> dict[str, list[float]]:
     """Return the ends of the accuracy's interval, NaN for trials whose interval is not drawn."""
     shown = drawn["on_front"] | (drawn["number"] == BASELINE)
     intervals = [
-        findings.accuracy_interval(row) if is_shown else None
+        accuracy_interval(row) if is_shown else None
         for row, is_shown in zip(records(drawn), shown, strict=True)
     ]
     return {

@@ -32,6 +32,7 @@ def trials(**columns):
         "n_classes": 10,
         "n_nonmembers": 1000,
         "n_validation": 1000,
+        "accuracy_on": None,
         "accuracy": [0.95, 0.90],
         "accuracy_low": np.nan,
         "accuracy_high": np.nan,
