@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install quickstart check test test-fast test-lowest test-cluster test-nfs docs bench papers clean
+.PHONY: help install quickstart check audit test test-fast test-lowest test-cluster test-nfs docs bench papers clean
 
 help:  ## print this list
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 16
@@ -34,6 +34,10 @@ check: $(STAMP)  ## check style, types, and that no tracked file holds a secret
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_security.py -k secret
+
+audit: $(STAMP)  ## test whether DP-SGD keeps its guarantee here, and that each way to break it is found
+	$(BIN)/raysweep selftest
+	$(BIN)/python -m pytest -q tests/trial/test_selftest.py tests/defences/test_neighbours.py tests/defences/test_tradeoff.py
 
 test: $(STAMP) $(AXE)  ## run all tests except those of a cluster
 	$(BIN)/python -m pytest -n 3 --dist worksteal

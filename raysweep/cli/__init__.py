@@ -282,6 +282,7 @@ def report(
 
 app.command()(confirm)
 app.command()(guarantee.ledger)
+app.command()(guarantee.selftest)
 
 
 @app.command("list")

@@ -1,12 +1,13 @@
-"""The commands on guarantees: the ledger of a trial."""
+"""The commands on guarantees: the ledger of a trial, and a test of the private step."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from raysweep.cli.options import AsJson, Folder
+from raysweep.cli.options import AsJson, Folder, Settings, SpaceFile
 
 
 def ledger(
@@ -23,3 +24,38 @@ def ledger(
 
     found = ledger_of(load(folder), trial)
     print(to_json(found.to_plain()) if as_json else found.to_text(), end="")
+
+
+def selftest(
+    space: SpaceFile = "quickstart",
+    at: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="The value of an axis: --at target_epsilon=2."),
+    ] = None,
+    settings: Settings = None,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of canaries and noise.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Test on this machine whether DP-SGD keeps its guarantee with a space's model and settings.
+
+    A configuration without DP-SGD is tested at a target_epsilon of 4.
+    """
+    from raysweep import data
+    from raysweep.config.yaml import parse_pairs
+    from raysweep.report.output import as_json as to_json
+    from raysweep.space.parsing import load_space
+    from raysweep.trial.selftest import selftest as examine
+
+    loaded = load_space(space, parse_pairs(settings, "--set"))
+    given = parse_pairs(at, "--at")
+    config = loaded.config(given)
+    if not config.defences.is_private and not {"target_epsilon", "epsilon"} & {*given}:
+        config = loaded.config({**given, "target_epsilon": 4.0})
+
+    findings = examine(config, data.load(config.dataset, seed=config.seed), seed=seed)
+    if as_json:
+        print(to_json([asdict(finding) for finding in findings]), end="")
+    else:
+        for finding in findings:
+            print(f"{'ok  ' if finding.is_right else 'FAIL'}  {finding.name}: {finding.text}")
+    raise typer.Exit(0 if all(finding.is_right for finding in findings) else 1)

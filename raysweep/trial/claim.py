@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import beta
 
 from raysweep.config import sub_seed
 from raysweep.defences.dpsgd.tradeoff import RATES, most_found
 from raysweep.errors import PrivacyError
 from raysweep.records.columns import ScoreRows
+from raysweep.trial.rates import least_rate, most_rate
 
 if TYPE_CHECKING:
     from raysweep.training.recipe import PrivacySpent
@@ -71,16 +70,6 @@ def _bounds(row: ScoreRows, n_attacks: int, *, seed: int) -> Iterator[tuple[floa
     alpha = (1 - LEVEL) / (2 * n_attacks * len(RATES))
     for rate in RATES:
         threshold = np.quantile(strangers, 1 - rate, method="higher")
-        yield lower(members > threshold, alpha), upper(others > threshold, alpha)
-
-
-def lower(hits: NDArray[np.bool_], alpha: float) -> float:
-    """Return the lower bound of a rate, wrong with a chance of ``alpha``; 0 without examples."""
-    n, k = len(hits), int(hits.sum())
-    return 0.0 if k == 0 else float(beta.ppf(alpha, k, n - k + 1))
-
-
-def upper(hits: NDArray[np.bool_], alpha: float) -> float:
-    """Return the upper bound of a rate, wrong with a chance of ``alpha``; 1 without examples."""
-    n, k = len(hits), int(hits.sum())
-    return 1.0 if k == n else float(beta.ppf(1 - alpha, k + 1, n - k))
+        found, alarms = (members > threshold).sum(), (others > threshold).sum()
+        tpr = least_rate(found, len(members), alpha)
+        yield float(tpr), float(most_rate(alarms, len(others), alpha))

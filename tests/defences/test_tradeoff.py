@@ -8,7 +8,8 @@ from raysweep.defences.dpsgd import accounting, tradeoff
 from raysweep.errors import PrivacyError
 from raysweep.records.columns import ScoreRows
 from raysweep.training.recipe import PrivacySpent
-from raysweep.trial.claim import lower, refuse_broken_claim, upper
+from raysweep.trial.claim import refuse_broken_claim
+from raysweep.trial.rates import least_rate, most_rate
 
 RATES = (0.001, 0.01, 0.1)
 
@@ -113,7 +114,7 @@ def test_records_of_one_group_may_give_each_other_away():
 
 def test_the_bounds_of_a_rate_hold_as_often_as_they_say():
     rng = np.random.default_rng(0)
-    draws = rng.random((2000, 100)) < 0.1
-    assert np.mean([lower(row, 0.05) > 0.1 for row in draws]) < 0.06
-    assert np.mean([upper(row, 0.05) < 0.1 for row in draws]) < 0.06
-    assert (lower(np.zeros(9, bool), 0.05), upper(np.ones(9, bool), 0.05)) == (0, 1)
+    draws = (rng.random((2000, 100)) < 0.1).sum(axis=1)
+    assert np.mean(least_rate(draws, 100, 0.05) > 0.1) < 0.06
+    assert np.mean(most_rate(draws, 100, 0.05) < 0.1) < 0.06
+    assert (least_rate(0, 9, 0.05), most_rate(9, 9, 0.05)) == (0, 1)

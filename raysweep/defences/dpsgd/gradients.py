@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from raysweep.defences.dpsgd.alone import VmapClipping
 from raysweep.defences.dpsgd.choice import clipping
+from raysweep.defences.dpsgd.clipping import Clipping
 from raysweep.defences.dpsgd.layer_rules import GROUPED
 from raysweep.defences.dpsgd.mixing import (
     copy_of_buffers,
@@ -85,7 +86,7 @@ class PrivateGradients:
         """
         self._model = model
         self._buffers = copy_of_buffers(model)
-        self._clipping = clipping(model, examples, self._max_grad_norm)
+        self._clipping: Clipping = clipping(model, examples, self._max_grad_norm)
         if self._precision != "fp32" and self._clipping.name == VmapClipping.name:
             raise PrivacyError(
                 f"DP-SGD: training.precision {self._precision} is for models of known layers in "
@@ -98,6 +99,11 @@ class PrivateGradients:
         device = examples.device
         self._generators = [torch.Generator(device=device).manual_seed(seed) for seed in seeds]
         return self._clipping.forward
+
+    def clip_by(self, way: Clipping) -> None:
+        """Clip by ``way`` in place of what :meth:`attach` chose, as the self-test does."""
+        self._clipping.release()
+        self._clipping = way
 
     def divide(self, parts: int) -> None:
         """Make physical batches ``parts`` times smaller, to save memory."""
