@@ -283,6 +283,7 @@ def report(
 app.command()(confirm)
 app.command()(guarantee.ledger)
 app.command()(guarantee.selftest)
+app.command()(guarantee.load)
 
 
 @app.command("list")

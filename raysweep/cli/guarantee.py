@@ -1,4 +1,4 @@
-"""The commands on guarantees: the ledger of a trial, and a test of the private step."""
+"""The commands on guarantees: a ledger, a test of the private step, and a saved model."""
 
 from __future__ import annotations
 
@@ -59,3 +59,25 @@ def selftest(
         for finding in findings:
             print(f"{'ok  ' if finding.is_right else 'FAIL'}  {finding.name}: {finding.text}")
     raise typer.Exit(0 if all(finding.is_right for finding in findings) else 1)
+
+
+def load(
+    model: Annotated[str, typer.Argument(help="A model that `trial --save` wrote (.safetensors).")],
+    as_json: AsJson = False,
+) -> None:
+    """Read a saved model with its card, check both, and print what it is.
+
+    Python gives the module itself: raysweep.load_model(FILE).
+    """
+    from raysweep.report.output import as_json as to_json
+    from raysweep.trial.saved_model import load_model
+
+    module, card = load_model(model)
+    if as_json:
+        print(to_json(dict(card)), end="")
+        return
+    n_weights = sum(parameter.numel() for parameter in module.parameters())
+    privacy, figures = card["privacy"], card["figures"]
+    print(f"{model}: trial {card.trial_id}, {n_weights:,} parameters, SHA-256 {card.sha256}")
+    print(f"inputs {card.shape}, {card.n_classes} classes, accuracy {figures.get('accuracy')}")
+    print(f"epsilon {privacy.get('epsilon')}: {privacy.get('statement')}")

@@ -110,7 +110,10 @@ def ledger(results: Results, row: Mapping[str, Any]) -> Ledger:
         "public_quantities": _public(row, neighbours),
         "audit": _audit(results, row),
         "randomness": {"noise_and_batches": _randomness(row)},
-        "selection": {"among_trials": selection(results)},
+        "selection": {
+            "among_trials": selection(results),
+            "would_cost": _cost_of_choice(results, row),
+        },
         "not_covered": {"beside": list(NOT_COVERED)},
         "trust": {
             "model": "central: whoever trains sees all records, and only the released weights are "
@@ -253,6 +256,21 @@ def selection(results: Results) -> str:
     n = len(results.rows(["trial_id"]))
     return NOT_COVERED_BY_SELECTION.format(
         trials=counted(n, "trial"), why="; ".join(_reasons(document))
+    )
+
+
+def _cost_of_choice(results: Results, row: Mapping[str, Any]) -> str:
+    """Return what the choice would cost if it were made as the bound asks."""
+    from raysweep.defences.dpsgd.selection import epsilon_of_choice
+
+    noise, rule = mechanism_of(row)
+    mean = max(2, len(results.rows(["trial_id"])))
+    epsilon = epsilon_of_choice(
+        noise, delta=float(row["delta"]), mean=mean, distribution="geometric", **rule
+    )
+    return (
+        f"epsilon {epsilon:.3g} in all, if the number of trainings were drawn from a geometric law "
+        f"of mean {mean:,}, all spent at most this epsilon, and one winner alone were released"
     )
 
 

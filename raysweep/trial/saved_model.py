@@ -37,6 +37,12 @@ FIGURES = (
 )
 """The columns of ``trials`` that a card repeats."""
 
+BOUNDS = (
+    *("group_records", "epsilon_per_group"),
+    *("tpr_bound_at_fpr_0_001", "tpr_bound_at_fpr_0_01", "tpr_bound_at_fpr_0_1"),
+)
+"""Those on what the promise means, which stand beside it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
@@ -198,7 +204,7 @@ def _card(file: str, weights: bytes, trained: Trained, result: TrialResult) -> d
         "outputs": {"n_classes": splits.members.n_classes, "classes": splits.classes},
         "figures": _filled(record, FIGURES),
         "attacks": [_filled(attack) for attack in result.attacks],
-        "privacy": _privacy(trained.target.privacy, trained.config),
+        "privacy": {**_privacy(trained.target.privacy, trained.config), **_filled(record, BOUNDS)},
         "data": {
             "dataset": record.dataset,
             "data_hash": splits.data_hash,

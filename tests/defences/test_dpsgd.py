@@ -237,7 +237,12 @@ def test_without_noise_and_clipping_it_is_plain_sgd():
         torch.arange(12) % 10,
     )
     private = PrivateGradients(
-        12, sample_rate=1.0, noise_multiplier=0.0, max_grad_norm=1e6, account=spent_nothing
+        12,
+        sample_rate=1.0,
+        divisor=12,
+        noise_multiplier=0.0,
+        max_grad_norm=1e6,
+        account=spent_nothing,
     )
     private.attach(model, x[:1], seeds=[0])
     private.gradients(lambda z: F.cross_entropy(model(z), y, reduction="none"), x)
@@ -251,7 +256,12 @@ def test_without_noise_and_clipping_it_is_plain_sgd():
 def test_an_empty_batch_is_a_step_of_noise_alone():
     model = seeded(lambda: MODELS["softmax"]().build((1, 8, 8), 10))
     private = PrivateGradients(
-        100, sample_rate=0.1, noise_multiplier=2.0, max_grad_norm=0.5, account=spent_nothing
+        100,
+        sample_rate=0.1,
+        divisor=10,
+        noise_multiplier=2.0,
+        max_grad_norm=0.5,
+        account=spent_nothing,
     )
     private.attach(model, torch.zeros(1, 1, 8, 8), seeds=[0])
     empty = torch.zeros(0, dtype=torch.long)
@@ -265,7 +275,12 @@ def test_an_empty_batch_is_a_step_of_noise_alone():
 
 def test_batches_are_poisson():
     private = PrivateGradients(
-        1000, sample_rate=0.05, noise_multiplier=1.0, max_grad_norm=1.0, account=spent_nothing
+        1000,
+        sample_rate=0.05,
+        divisor=50,
+        noise_multiplier=1.0,
+        max_grad_norm=1.0,
+        account=spent_nothing,
     )
     generator = torch.Generator().manual_seed(0)
     epochs = [list(private.batches(generator)) for _ in range(20)]
@@ -508,6 +523,7 @@ def test_bf16_is_refused_where_the_layers_are_unknown_or_the_hardware_is_missing
     private = PrivateGradients(
         9,
         sample_rate=1.0,
+        divisor=9,
         noise_multiplier=1.0,
         max_grad_norm=1.0,
         account=spent_nothing,

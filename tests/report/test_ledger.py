@@ -77,6 +77,7 @@ def test_the_ledger_names_every_assumption(trials, folder):
         "a generator of the seed 0",
         "not covered: the choice among 3 trials by their results",
         "sampler tpe follows earlier results; the number of trials is fixed at 3",
+        "in all, if the number of trainings were drawn from a geometric law of mean 3",
         "central: whoever trains sees all records",
     ):
         assert words in text, words

@@ -175,3 +175,30 @@ def test_the_command_saves_and_refuses_before_it_trains(monkeypatch, capsys, tmp
     refused = call(*at)
     assert "m.safetensors exists" in refused.err
     assert refused.out == ""
+
+
+def run(*arguments):
+    from typer.testing import CliRunner
+
+    return CliRunner().invoke(cli.app, [*arguments])
+
+
+def test_the_command_load_checks_and_describes_a_saved_model(private, tmp_path):
+    raysweep.save_model(tmp_path / "m.safetensors", *private)
+    found = run("load", str(tmp_path / "m.safetensors"))
+    assert found.exit_code == 0
+    assert private[1].trial.trial_id in found.output
+    assert "one record replaced by nothing" in found.output
+    card = json.loads(run("load", str(tmp_path / "m.safetensors"), "--json").output)
+    assert 0 < card["privacy"]["tpr_bound_at_fpr_0_01"] < 1
+
+
+def test_a_foreign_safetensors_file_is_refused_by_its_place(tmp_path):
+    from safetensors.torch import save_file
+
+    foreign = tmp_path / "foreign.safetensors"
+    save_file({"weight": torch.zeros(3)}, foreign)
+    with pytest.raises(
+        StoreError, match=r"foreign.safetensors: the model or its card foreign.json"
+    ):
+        raysweep.load_model(foreign)
