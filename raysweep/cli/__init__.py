@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from raysweep.cli import guarantee
+from raysweep.cli import guarantee, machine
 from raysweep.cli.confirm import confirm
 from raysweep.cli.options import (
     Address,
     AsJson,
-    Catalogue,
     Everything,
     Folder,
     Folders,
@@ -286,50 +284,10 @@ app.command()(guarantee.selftest)
 app.command()(guarantee.load)
 
 
-@app.command("list")
-def list_(
-    what: Annotated[Catalogue, typer.Argument(help="What to list.")], as_json: AsJson = False
-) -> None:
-    """List data sets, models, defences, attacks or samplers."""
-    from raysweep.report.output import as_json as to_json
-    from raysweep.space.describe import catalogue, catalogue_text
-
-    print(to_json(catalogue(what)) if as_json else catalogue_text(what), end="")
-
-
-@app.command()
-def schema() -> None:
-    """Print the JSON Schema of search spaces, for editors."""
-    import json
-
-    from raysweep.space.schema import schema as make
-
-    print(json.dumps(make(), indent=2))
-
-
-@app.command()
-def doctor(as_json: AsJson = False) -> None:
-    """Check this machine: versions, devices, folders, Ray, data."""
-    from raysweep.driver.doctor import examine, to_text
-    from raysweep.report.output import as_json as to_json
-
-    findings = examine()
-    print(to_json(list(map(asdict, findings))) if as_json else to_text(findings), end="")
-    raise typer.Exit(1 if any(finding.is_serious for finding in findings) else 0)
-
-
-@app.command()
-def dashboard(
-    folder: Folder,
-    port: Annotated[int, typer.Option(metavar="PORT", help="Port, on this machine only.")] = 8080,
-) -> None:
-    """Open optuna-dashboard on a sweep's study.
-
-    Install it with pip install 'raysweep[dashboard]'.
-    """
-    from raysweep.driver.dashboard import serve_dashboard
-
-    serve_dashboard(folder, port=port)
+app.command("list")(machine.list_)
+app.command()(machine.schema)
+app.command()(machine.doctor)
+app.command()(machine.dashboard)
 
 
 def main() -> None:
