@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from raysweep.attacks import metrics
-from raysweep.errors import SpaceError
+from raysweep.errors import SpaceError, StoreError
 from raysweep.records.conditions import parse_conditions
 from raysweep.records.folder import Folder
 from raysweep.records.guarantee import neighbours_of
@@ -173,7 +173,10 @@ def _bound(name: str, row: Mapping[str, Any]) -> dict[str, Curve]:
         return {}
     from raysweep.defences.dpsgd.tradeoff import curve
 
-    noise, rule = mechanism_of(row)
+    try:
+        noise, rule = mechanism_of(row)
+    except StoreError:  # a record of a stranger, which the ledger names
+        return {}
     return {name: curve(noise, records=int(row["group_records"] or 1), **rule)}
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from raysweep.errors import StoreError
 from raysweep.records.guarantee import neighbours_of
 from raysweep.records.results import records
 from raysweep.report.html import Html, element, join
@@ -22,12 +23,19 @@ def ledger_section(material: Material) -> Html:
     if not names:
         return Html("")
     rows = records(material.results.rows(trials=set(names)))
-    ledgers = {names[str(row["trial_id"])]: ledger(material.results, row) for row in rows}
-    return join(*(part for name, found in ledgers.items() for part in _parts(name, found)))
+    return join(*(part for row in rows for part in _of_row(material, names, row)))
 
 
-def _parts(name: str, found: Ledger) -> Iterator[Html]:
-    yield element("h3", name)
+def _of_row(material: Material, names: Mapping[str, str], row: Mapping[str, Any]) -> Iterator[Html]:
+    """Yield the ledger of a row under its name, or why a record of a stranger has none."""
+    yield element("h3", names[str(row["trial_id"])])
+    try:
+        yield from _parts(ledger(material.results, row))
+    except StoreError as error:
+        yield element("p", f"There is no ledger of this trial: {error}.")
+
+
+def _parts(found: Ledger) -> Iterator[Html]:
     yield element("p", f"Trial {found.trial_id}: {found.summary}.")
     for heading, entries in found.parts.items():
         yield element("h4", heading.replace("_", " ").capitalize())
