@@ -176,6 +176,10 @@ def main() -> None:
         parser.error(f"{', '.join(missing)}: missing; --full runs these sweeps")
 
     stores = [raysweep.load(str(folder)) for folder in folders]
+    if any(results.epochs["tail"].isna().all() for results in stores):
+        parser.error(
+            "the stored sweeps have no `tail`, which rungs compare; --full runs them again"
+        )
     whole = [replay(results, Pruning(keep=1)) for results in stores]
     alone = [(r.epochs_until(SHARE * r.volumes[-1]) or 0) / r.epochs[-1] for r in whole]
     settings = {name: measure(stores, whole, pruning) for name, pruning in SETTINGS.items()}
