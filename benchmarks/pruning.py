@@ -157,7 +157,7 @@ def run(seed: int, folder: str) -> None:
     ):
         buffer = io.BytesIO()
         frame.to_parquet(buffer, index=False, compression="zstd")
-        store.folder.write_bytes(buffer.getvalue(), table, "all.parquet")
+        store.folder.write_bytes(buffer.getvalue(), table, "merged-000001.parquet")
 
 
 def main() -> None:
