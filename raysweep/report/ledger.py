@@ -100,6 +100,7 @@ def ledger(results: Results, row: Mapping[str, Any]) -> Ledger:
         summary = "trained without DP-SGD: nothing is promised, and no attacker is bounded"
         return Ledger(trial_id=trial_id, summary=summary, parts={"audit": _audit(results, row)})
 
+    mechanism_of(row)  # raises where a stranger's record holds no numbers
     pruned = " (pruned: of the epochs that it was trained for)" if row["status"] == "pruned" else ""
     summary = f"epsilon {row['epsilon']:.4g} at delta {row['delta']:g} for one record{pruned}"
     parts = {

@@ -14,7 +14,7 @@ import pandas as pd
 import psutil
 import pytest
 from conftest import SMALL
-from driver.sweeps import finished, run, start, wait_for_trials
+from driver.sweeps import finished, run, start, wait_for_trials, wait_until
 from rich.console import Console
 
 from raysweep.driver import lock as lock_module
@@ -262,19 +262,23 @@ def test_a_second_ctrl_c_during_a_finaliser_is_raised_and_not_printed(capfd):
 
 
 def test_a_sweep_waits_for_a_results_folder_that_is_gone_for_a_while(folder):
-    process = start("sweep", "small.yaml", "--out", "out", "--trials", "9", cwd=folder)
+    said = folder / "err.txt"
+    with said.open("w") as log:
+        process = start(
+            "sweep", "small.yaml", "--out", "out", "--trials", "9", cwd=folder, stderr=log
+        )
     wait_for_trials(folder / "out", 2, process)
     (folder / "out").rename(folder / "away")
     time.sleep(8)  # longer than a heartbeat of the lock, which must not make the folder again
+    wait_until(lambda: "it is gone: it holds no space" in said.read_text(), process, seconds=200)
     assert not (folder / "out").exists()
     before = {path.name for path in (folder / "away" / "trials").glob("*.parquet")}
     assert process.poll() is None
     (folder / "away").rename(folder / "out")
-    out, err = process.communicate(timeout=400)
-    assert process.returncode == 0, err
+    out, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, said.read_text()
     assert "9 trials, 0 failed" in out
-    assert "it is gone: it holds no space.yaml" in err
-    assert "waiting for it another" in err
+    assert "waiting for it another" in said.read_text()
     assert before <= set(finished(folder / "out"))
 
 

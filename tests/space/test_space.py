@@ -9,7 +9,7 @@ import pytest
 import yaml
 from conftest import SMALL
 
-from raysweep.config.training import PRIVATE_DEFAULTS, PrivateTraining
+from raysweep.config.training import PRIVATE_DEFAULTS, PrivateTraining, Training
 from raysweep.driver.study import _constraints
 from raysweep.errors import SpaceError
 from raysweep.space.axes import grid
@@ -528,7 +528,8 @@ def test_a_space_with_dp_and_a_plain_training_block_gets_settings_that_learn(pri
     space = parse_space(PLAIN + private, "plain.yaml")
     assert space.config().training.private == PRIVATE_DEFAULTS
     assert space.baseline().training.as_private().optimizer == "sgd"
-    assert space.to_plain()["training"]["private"] == dataclasses.asdict(PRIVATE_DEFAULTS)
+    stated = Training(private=PRIVATE_DEFAULTS).settings["private"]
+    assert space.to_plain()["training"]["private"] == stated
     again = parse_space(yaml.safe_dump(space.to_plain()), "again")
     assert again.config().trial_id == space.config().trial_id
 
