@@ -36,7 +36,7 @@ def selftest(
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of canaries and noise.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Test on this machine whether DP-SGD keeps its guarantee with a space's model and settings.
+    """Test whether DP-SGD keeps its guarantee with a space's model.
 
     A configuration without DP-SGD is tested at a target_epsilon of 4.
     """
@@ -65,7 +65,7 @@ def load(
     model: Annotated[str, typer.Argument(help="A model that `trial --save` wrote (.safetensors).")],
     as_json: AsJson = False,
 ) -> None:
-    """Read a saved model with its card, check both, and print what it is.
+    """Check a saved model and its card, and print what it is.
 
     Python gives the module itself: raysweep.load_model(FILE).
     """

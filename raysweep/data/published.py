@@ -63,7 +63,8 @@ class Digits:
         """
         path = self.find()
         assert path is not None
-        rows = np.loadtxt(path, delimiter=",", dtype=np.uint8)
+        with gzip.open(path, "rt") as file:  # a name would be looked up in the working folder
+            rows = np.loadtxt(file, delimiter=",", dtype=np.uint8)
         labels = rows[:, -1].astype(np.int64)
         return RawData(features=rows[:, :-1].reshape(-1, 1, 8, 8), labels=labels, top=16)
 

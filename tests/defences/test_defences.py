@@ -218,7 +218,7 @@ def test_early_stopping_spends_the_whole_budget_on_the_epochs_that_it_takes(spli
     stopped = Defences.parse(values).apply(contract.recipe(epochs=8), splits.reference)
     spent = train(stopped, splits.members, seed=0, device=CPU).privacy
     assert spent.steps == 4
-    assert spent.epsilon == pytest.approx(4.0, rel=1e-3)
+    assert 0.99 * 4.0 < spent.epsilon <= 4.0
 
 
 def test_the_inner_adversary_changes_the_loss_only_after_the_first_epoch(splits):
