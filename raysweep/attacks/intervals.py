@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from raysweep.training.signals import Floats
@@ -35,9 +35,21 @@ def proportion(successes: int, n: int, level: float = 0.95) -> Interval:
     [0.0, 0.0, 0.3085]
     """
     tail = (1 - level) / 2
-    low = special.betaincinv(successes, n - successes + 1, tail) if successes else 0.0
-    high = special.betaincinv(successes + 1, n - successes, 1 - tail) if successes < n else 1.0
+    low, high = least_rate(successes, n, tail), most_rate(successes, n, tail)
     return Interval(successes / n, float(low), float(high))
+
+
+def least_rate(events: ArrayLike, n: int, alpha: float) -> Floats:
+    """Return the lower bound of each rate of ``n``, wrong with a chance of ``alpha``."""
+    k = np.asarray(events, dtype=np.float64)
+    some = np.maximum(k, 1)
+    return np.where(k > 0, special.betaincinv(some, n - some + 1, alpha), 0.0)
+
+
+def most_rate(events: ArrayLike, n: int, alpha: float) -> Floats:
+    """Return the upper bound of each rate of ``n``, wrong with a chance of ``alpha``."""
+    k = np.asarray(events, dtype=np.float64)
+    return np.where(k < n, special.betaincinv(k + 1, np.maximum(n - k, 1), 1 - alpha), 1.0)
 
 
 def wilson(p: float, n: int, level: float) -> tuple[float, float]:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from raysweep.attacks import intervals, metrics, parts
 from raysweep.attacks.intervals import Interval
@@ -63,7 +62,7 @@ def success(scores: Floats, inside: Bools) -> Floats:
     which the first has the higher score: 1 where all models give it away, 0.5 on average by chance.
     """
     half = len(scores) // 2
-    ranks = stats.rankdata(scores, axis=0)
+    ranks = np.apply_along_axis(metrics.ranks_of, 0, scores)
     areas: Floats = (np.where(inside, ranks, 0).sum(axis=0) / half - (half + 1) / 2) / half
     return areas
 

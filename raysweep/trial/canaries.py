@@ -17,11 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from raysweep.attacks.intervals import least_rate, most_rate
 from raysweep.defences.dpsgd.tradeoff import most_found
 from raysweep.trial.rates import (
     gaussian_epsilon,
-    least_rate,
-    most_rate,
     separation,
     separation_of_ideal,
 )

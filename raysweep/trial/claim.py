@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from raysweep.attacks.intervals import least_rate, most_rate
 from raysweep.config import sub_seed
 from raysweep.defences.dpsgd.tradeoff import RATES, most_found
 from raysweep.errors import PrivacyError
 from raysweep.records.columns import ScoreRows
-from raysweep.trial.rates import least_rate, most_rate
 
 if TYPE_CHECKING:
     from raysweep.training.recipe import PrivacySpent

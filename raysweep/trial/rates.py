@@ -1,4 +1,4 @@
-"""Bounds of rates, and of what they show, by the numbers of events (Clopper and Pearson 1934)."""
+"""How far apart hits and false alarms show two distributions to be, and which epsilon that is."""
 
 from __future__ import annotations
 
@@ -6,22 +6,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import special
 from scipy.optimize import brentq
-from scipy.stats import beta, norm
 
+from raysweep.attacks.intervals import least_rate, most_rate
 from raysweep.defences.dpsgd.tradeoff import most_found
-
-
-def least_rate(events: ArrayLike, n: int, alpha: float) -> NDArray[np.float64]:
-    """Return the lower bound of each rate, wrong with a chance of ``alpha``; 0 without events."""
-    k = np.asarray(events, dtype=float)
-    return np.where(k > 0, np.nan_to_num(beta.ppf(alpha, k, n - k + 1)), 0.0)
-
-
-def most_rate(events: ArrayLike, n: int, alpha: float) -> NDArray[np.float64]:
-    """Return the upper bound of each rate, wrong with a chance of ``alpha``."""
-    k = np.asarray(events, dtype=float)
-    return np.where(k < n, np.nan_to_num(beta.ppf(1 - alpha, k + 1, n - k), nan=1.0), 1.0)
 
 
 def separation(
@@ -33,7 +22,7 @@ def separation(
     """
     hits = least_rate(found, n_in, alpha / 2)
     false = most_rate(alarms, n_out, alpha / 2)
-    apart = norm.ppf(hits) - norm.ppf(false)
+    apart = special.ndtri(hits) - special.ndtri(false)
     return np.asarray(np.nan_to_num(apart, neginf=0.0, posinf=0.0).clip(0))
 
 
@@ -41,8 +30,8 @@ def gaussian_epsilon(mu: float, delta: float) -> float:
     """Return the epsilon at ``delta`` of normal distributions ``mu`` apart (Balle & Wang 2018)."""
 
     def excess(epsilon: float) -> float:
-        above = norm.cdf(mu / 2 - epsilon / mu)
-        below = np.exp(epsilon + norm.logcdf(-mu / 2 - epsilon / mu))
+        above = special.ndtr(mu / 2 - epsilon / mu)
+        below = np.exp(epsilon + special.log_ndtr(-mu / 2 - epsilon / mu))
         return float(above - below - delta)
 
     if mu <= 0 or excess(0) <= 0:

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from scipy.stats import binom, norm
 
+from raysweep.attacks.intervals import least_rate, most_rate
 from raysweep.defences.dpsgd import accounting, tradeoff
 from raysweep.errors import PrivacyError
 from raysweep.records.columns import ScoreRows
 from raysweep.training.recipe import PrivacySpent
 from raysweep.trial.claim import refuse_broken_claim
-from raysweep.trial.rates import least_rate, most_rate
 
 RATES = (0.001, 0.01, 0.1)
 

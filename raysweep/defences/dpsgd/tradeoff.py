@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
 
 from raysweep.defences.dpsgd.accounting import epsilon_spent
 from raysweep.errors import PrivacyError
@@ -57,6 +56,8 @@ def loss_distribution(noise: float, sample_rate: float, steps: int, records: int
             noise, sampling_prob=sample_rate, value_discretization_interval=interval
         )
     else:
+        from scipy.stats import binom  # here, because it takes a second to import
+
         numbers = np.arange(records + 1)
         one = pld.from_mixture_gaussian_mechanism(
             noise,
