@@ -207,7 +207,7 @@ class AttackRecord:
 class EpochRecord:
     """One row of ``epochs``; ``train_accuracy`` is over the epoch's batches, in training mode.
 
-    ``train_seconds`` and ``epsilon`` are those spent so far. The columns from ``attack_auc`` on are
+    ``train_seconds`` and ``epsilon`` are those spent so far. The columns from ``tail`` on are
     measured by the cheap attacks at a rung and None at other epochs. ``rung_seconds`` is the time
     that these attacks took.
     """
@@ -220,7 +220,6 @@ class EpochRecord:
     epsilon: float
     collapsed: bool | None = None
     train_seconds: float | None = None
-    attack_auc: float | None = None
     tail: float | None = None
     inversion_mse: float | None = None
     inversion_floor: float | None = None

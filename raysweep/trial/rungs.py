@@ -1,6 +1,6 @@
 """Attack a model in training cheaply, so that pruning can compare trials at a rung.
 
-They are threshold attacks on a sample of the judged examples, and ridge regression from the
+They are the tail of the losses of a sample of the judged examples, and ridge regression from the
 prediction vector to a sample of the members. Only trials that reach the end get the full attacks.
 """
 
@@ -14,7 +14,6 @@ import torch
 from raysweep.attacks import metrics
 from raysweep.attacks.contract import Knowledge, Observed
 from raysweep.attacks.inversion.activation_decoder import ActivationDecoder
-from raysweep.attacks.membership.loss import Loss
 from raysweep.config import sub_seed
 from raysweep.data import Split, Splits, concatenate
 from raysweep.records.trial_config import TrialConfig
@@ -22,8 +21,6 @@ from raysweep.training import signals
 from raysweep.training.loop import Epoch
 from raysweep.training.target import TrainedTarget
 from raysweep.trial.inversion_judge import Examples, floors
-
-THRESHOLD_ATTACKS = ("loss", "max_posterior", "entropy")
 
 N_JUDGED = 500  # members, and as many nonmembers
 
@@ -33,11 +30,10 @@ N_POOL = 1000  # pool examples that the decoder is fitted on
 def rung_figures(
     config: TrialConfig, splits: Splits, epoch: Epoch, device: torch.device
 ) -> dict[str, float]:
-    """Return attack_auc, tail, inversion_mse with its floor, and rung_seconds of a model.
+    """Return tail, inversion_mse with its floor, and rung_seconds of a model in training.
 
-    ``attack_auc`` is chosen as at the end, but from the configured threshold attacks only, or from
-    ``loss`` if none is configured. It is left out without membership attacks. Reconstruction is
-    left out unless the black-box layer counts. The examples are the same for all trials.
+    The tail is left out without membership attacks. Reconstruction is left out unless the black-box
+    layer counts. The examples are the same for all trials.
     """
     began = time.perf_counter()
     target = TrainedTarget(
@@ -62,7 +58,9 @@ def rung_figures(
     figures: dict[str, float] = {}
     if config.attacks.membership:
         truth = np.repeat([True, False], [len(members), len(nonmembers)])
-        figures |= _membership(config, target, judged, truth, knowledge)
+        odds = signals.label_log_odds(target.logits(judged), judged.labels)
+        seed = sub_seed(config.seed, "rung", "tail")
+        figures["tail"] = metrics.tail_share(odds, truth, seed=seed)
     if config.attacks.inversion and config.attacks.inversion_mse == "output":
         outputs = torch.from_numpy(signals.inversion_view(target.logits(judged)[: len(members)]))
         subject = Examples(members=members, nonmembers=nonmembers, seed=config.seed)
@@ -73,29 +71,6 @@ def rung_figures(
 def _sample(split: Split, name: str, n: int, *, seed: int) -> Split:
     order = np.random.default_rng(sub_seed(seed, "rung", name)).permutation(len(split))
     return split.rows(order[:n])
-
-
-def _membership(
-    config: TrialConfig,
-    target: TrainedTarget,
-    judged: Split,
-    truth: np.ndarray,
-    knowledge: Knowledge,
-) -> dict[str, float]:
-    configured, counted = config.attacks.membership, config.attacks.attack_auc
-    names = [counted] if counted in THRESHOLD_ATTACKS else THRESHOLD_ATTACKS
-    cheap = {name: configured[name] for name in names if name in configured} or {"loss": Loss()}
-
-    aucs = []
-    for name, attack in cheap.items():
-        seed = sub_seed(config.seed, "rung", name)
-        scores = attack.score(target, judged, knowledge, seed=seed)
-        aucs.append(metrics.auc(scores.values, truth))
-    odds = signals.label_log_odds(target.logits(judged), judged.labels)
-    return {
-        "attack_auc": float(np.mean(aucs)) if counted == "mean" else max(aucs),
-        "tail": metrics.tail_share(odds, truth, seed=sub_seed(config.seed, "rung", "tail")),
-    }
 
 
 def _inversion(

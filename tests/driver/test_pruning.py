@@ -49,7 +49,7 @@ def standings(space, *seen):
 def test_rungs_that_stop_no_trial_change_no_figure(space, epsilon):
     config = space.config({"epsilon": epsilon, "dropout": 0.2})
     plain, watched = run_trial(config), run_trial(config, on_rung=lambda _: True, rungs=(1, 3))
-    assert [e.attack_auc is not None for e in watched.epochs] == [True, False, True, False]
+    assert [e.tail is not None for e in watched.epochs] == [True, False, True, False]
     for name in ("status", "accuracy", "attack_auc", "inversion_mse", "epsilon", "stopped_epoch"):
         assert getattr(plain.trial, name) == getattr(watched.trial, name)
 
@@ -96,7 +96,8 @@ def test_the_cheap_attacks_find_what_the_full_ones_find(space):
     config = parse_space(text, "long").config({"dropout": 0.0})
     found = run_trial(config, on_rung=lambda _: True, rungs=(29,))
     rung = found.epochs[28]
-    assert rung.attack_auc == pytest.approx(found.trial.attack_auc, abs=0.02)
+    (tail,) = [row for row in found.examples if row.figure == "tail"]
+    assert rung.tail == pytest.approx(tail.of_examples.mean(), abs=0.05)  # three of 60 examples
     assert rung.inversion_mse == pytest.approx(found.trial.inversion_mse, rel=0.2)
     assert rung.inversion_floor == pytest.approx(found.trial.inversion_floor, rel=0.05)
 
@@ -105,7 +106,7 @@ def test_a_rung_does_not_attack_an_inner_layer():
     text = PRUNED.replace("{decoders: [ridge]}", "{decoders: [ridge], layers: [flatten]}")
     space = parse_space(text, "inner")
     found = run_trial(space.config(), on_rung=lambda _: False, rungs=(1,))
-    assert (found.epochs[0].attack_auc is None, found.epochs[0].inversion_mse) == (False, None)
+    assert (found.epochs[0].tail is None, found.epochs[0].inversion_mse) == (False, None)
     assert standings(space).goes_on(found.epochs[0])
 
 

@@ -147,7 +147,7 @@ def test_a_pruned_sweep_continues_after_a_kill_and_refuses_other_pruning(folder,
     lengths = epochs.groupby("trial_id")["epoch"].max()
     assert lengths[pruned["trial_id"]].tolist() == pruned["stopped_epoch"].tolist()
     assert (lengths[trials.loc[trials["status"] == "ok", "trial_id"]] == 4).all()
-    assert epochs["attack_auc"].notna().equals(epochs["epoch"] <= 2)
+    assert epochs["tail"].notna().equals(epochs["epoch"] <= 2)
     private = pruned[pruned["target_epsilon"] < float("inf")]
     assert (private["epsilon"] < private["target_epsilon"]).all()
     assert not set(pruned["trial_id"]) & set(results.attacks["trial_id"])
