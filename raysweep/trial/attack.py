@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from raysweep.attacks.contract import DatasetName, Knowledge, draw_known
 from raysweep.attacks.membership.data_transfer import DataTransfer
@@ -15,7 +16,7 @@ from raysweep.records.columns import AttackRecord, ExampleRow, ReconstructionRow
 from raysweep.records.trial_config import TrialConfig
 from raysweep.training.recipe import Recipe
 from raysweep.training.target import TrainedTarget
-from raysweep.trial import example_rows, preflight, verdict
+from raysweep.trial import example_rows, preflight
 from raysweep.trial.inversion_judge import judge_inversion
 from raysweep.trial.membership_judge import judge_membership
 from raysweep.trial.recipe_judge import OfRecipe
@@ -37,8 +38,7 @@ class Found:
         of_models = recipe.examples or example_rows.of_target(
             config, splits, target, self.attacks, self.scores
         )
-        mse = verdict.counting_inversion(config, self.attacks).get("inversion_mse")
-        rebuilt = example_rows.of_inversion(self.attacks, self.reconstructions, mse)
+        rebuilt = example_rows.of_inversion(config, self.attacks, self.reconstructions)
         return dataclasses.replace(
             self, attacks=(*self.attacks, *recipe.attacks), examples=(*of_models, *rebuilt)
         )
@@ -56,34 +56,19 @@ def attack_target(
     ``other_splits`` are those of the other data sets that attacks read, by their deal.
     """
     knowledge = _knowledge(config, splits, _Shadows(config, splits, other_splits, recipe, target))
-    seed, trial_id = config.seed, config.trial_id
-    members, nonmembers = splits.members, splits.nonmembers
-
+    given: dict[str, Any] = {
+        "members": splits.members,
+        "nonmembers": splits.nonmembers,
+        "knowledge": knowledge,
+        "trial_id": config.trial_id,
+        "seed": config.seed,
+    }
     judged = [
-        judge_membership(
-            name,
-            attack,
-            target,
-            members=members,
-            nonmembers=nonmembers,
-            knowledge=knowledge,
-            trial_id=trial_id,
-            seed=seed,
-        )
+        judge_membership(name, attack, target, **given)
         for name, attack in config.attacks.membership.items()
     ]
     rebuilt = [
-        judge_inversion(
-            name,
-            attack,
-            layer,
-            target,
-            members=members,
-            nonmembers=nonmembers,
-            knowledge=knowledge,
-            trial_id=trial_id,
-            seed=seed,
-        )
+        judge_inversion(name, attack, layer, target, **given)
         for name, attack in config.attacks.inversion.items()
         for layer in attack.layers
     ]

@@ -23,7 +23,7 @@ from raysweep.training.target import TrainedTarget
 from raysweep.trial.ensemble import Ensemble
 from raysweep.trial.membership_judge import judged_by
 from raysweep.trial.population import population
-from raysweep.trial.verdict import strongest_at
+from raysweep.trial.verdict import counting_inversion, strongest_at
 
 SEED = 0  # by which ties are broken: the same for all trials
 
@@ -71,15 +71,17 @@ def of_target(
 
 
 def of_inversion(
-    attacks: Sequence[AttackRecord], images: Sequence[ReconstructionRows], mse: float | None
+    config: TrialConfig,
+    attacks: Sequence[AttackRecord],
+    images: Sequence[ReconstructionRows],
 ) -> Iterator[ExampleRow]:
     """Yield the row of the reconstruction error that counts."""
-    rebuilt = [record for record in attacks if record.family == "inversion"]
+    best = counting_inversion(config, attacks)
+    rebuilt = (record for record in attacks if record.family == "inversion")
     for record, rows in zip(rebuilt, images, strict=True):
-        if mse is not None and record.mse == mse and rows.errors is not None:
+        if record is best and rows.errors is not None:
             ids, errors = rows.errors
             yield _row("inversion_mse", errors[None], ids)
-            return
 
 
 def _of_membership(

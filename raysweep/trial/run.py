@@ -175,7 +175,9 @@ class _Trial:
             attack_seconds=attack_seconds,
             **verdict.privacy(target.privacy, self.splits.group_records),
             collapsed=self.epochs[-1].collapsed,
-            **verdict.counting_inversion(self.config, self.found.attacks),
+            **verdict.inversion_columns(
+                verdict.counting_inversion(self.config, self.found.attacks)
+            ),
             **(of_recipe.figures or self._of_target(target)),
         )
 

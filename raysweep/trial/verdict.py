@@ -151,20 +151,20 @@ def strongest_at(
     return winner, 1 - 0.05 / max(1, len(values))
 
 
-def counting_inversion(config: TrialConfig, attacks: Sequence[AttackRecord]) -> dict[str, Any]:
-    """Return the reconstruction error at the layer that counts, with what it is compared to."""
+def counting_inversion(config: TrialConfig, attacks: Sequence[AttackRecord]) -> AttackRecord | None:
+    """Return the row of the inversion that counts: the least error at the layer that counts."""
     layer = config.attacks.inversion_mse
     if layer is None:  # only whole classes are rebuilt, and a grey image has the least error there
-        return {}
-    errors = [
-        (record.mse, number)
-        for number, record in enumerate(attacks)
-        if record.family == "inversion" and record.layer == layer and record.mse is not None
-    ]
-    if not errors:
-        return {}
+        return None
+    rebuilt = [row for row in attacks if row.family == "inversion" and row.layer == layer]
+    errors = [(row.mse, number) for number, row in enumerate(rebuilt) if row.mse is not None]
+    return rebuilt[min(errors)[1]] if errors else None
 
-    best = attacks[min(errors)[1]]
+
+def inversion_columns(best: AttackRecord | None) -> dict[str, Any]:
+    """Return the reconstruction error that counts, with what it is compared to."""
+    if best is None:
+        return {}
     return {
         "inversion_mse": best.mse,
         "inversion_mse_low": best.mse_low,
