@@ -225,7 +225,8 @@ def _audit(results: Results, row: Mapping[str, Any]) -> dict[str, Any]:
 
     n_members = int(judged["n_members"].min())
     n_nonmembers = int(judged["n_nonmembers"].min())
-    held = "" if neighbours_of(row) is None else ", held against the curve at 99.9 %"
+    is_held = row.get("neighbours") is not None  # older records were not
+    held = ", held against the curve at 99.9 %" if is_held else ""
     return {
         "attacks": f"{', '.join(judged['attack'])}, on {n_members:,} members and "
         f"{n_nonmembers:,} nonmembers{held}",

@@ -33,7 +33,7 @@ class DPSGD:
     The noise is calibrated to ``target_epsilon`` at ``delta`` (inf: plain training), or given as
     ``noise_multiplier`` (0: plain training): its standard deviation is noise_multiplier *
     ``max_grad_norm``, and each example's gradient is clipped to that L2 norm. ``accountant`` is prv
-    (tight) or rdp (4 - 19 % more noise, faster).
+    (tight) or rdp (4 - 17 % more noise, faster).
     """
 
     target_epsilon: Annotated[
