@@ -40,6 +40,7 @@ from raysweep.errors import StoreError
 from raysweep.records import compaction
 from raysweep.records.data_hashes import keep_hashes
 from raysweep.records.results import Results, records
+from raysweep.records.standing import Standing
 from raysweep.records.store import Store
 from raysweep.records.summary import Summary
 from raysweep.records.tables import Packed
@@ -104,10 +105,10 @@ def sweep(
         if run.missing:
             run.start(loaded, address, max_concurrent, time_budget, console, began)
 
-        front = _write_front(store)
+        standing = _write_front(store)
         if run.recorder.error is not None:
             raise run.recorder.error
-        return run.summary(store.path, front)
+        return run.summary(store.path, standing)
 
 
 def _preflight(space: Space, *, here: bool) -> dict[str, Splits]:
@@ -144,13 +145,13 @@ def _write_space(store: Store, space: Space) -> None:
     store.folder.write_bytes(yaml.safe_dump(resolved, sort_keys=False).encode(), "space.yaml")
 
 
-def _write_front(store: Store) -> pd.DataFrame:
-    """Write the front beside the records, and return it."""
-    front = Results(store.path).front()
+def _write_front(store: Store) -> Standing:
+    """Write the front beside the records, and return it with what could be told apart."""
+    standing = Results(store.path).standing()
     buffer = io.BytesIO()
-    front.to_parquet(buffer)
+    standing.front.to_parquet(buffer)
     store.folder.write_bytes(buffer.getvalue(), "front.parquet")
-    return front
+    return standing
 
 
 def _open_run(
@@ -312,7 +313,7 @@ class _Run:
         )
         return tune.with_resources(trainable, {"cpu": resources.cpu, "gpu": gpu})
 
-    def summary(self, out: str, front: pd.DataFrame) -> Summary:
+    def summary(self, out: str, standing: Standing) -> Summary:
         """Return the outcome: the counts of the trials, and the front."""
         rows = self.proposals.records
         count = Counter(row["status"] for row in rows.values())
@@ -323,7 +324,7 @@ class _Run:
             pruned=count["pruned"],
             failed=count["failed"],
             missing=max(0, self.proposals.limit(self.total) - len(rows)),
-            front=front,
+            standing=standing,
         )
 
 

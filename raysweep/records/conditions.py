@@ -17,8 +17,6 @@ from raysweep.config.registry import suggestion
 from raysweep.errors import SpaceError
 from raysweep.records.tables import numeric_columns
 
-WHERE = "--where"
-
 
 def parse_conditions(texts: Sequence[str], axes: Sequence[str] = ()) -> list[Condition]:
     """Return the conditions in ``texts``, each on a column of ``trials`` that holds numbers.
@@ -134,7 +132,7 @@ def column_name(name: str) -> str:
     return name.replace(".", "_") if name.startswith("tpr_at_fpr_") else name
 
 
-def parse_condition(text: str, columns: list[str], *, of: str = WHERE) -> Condition:
+def parse_condition(text: str, columns: list[str], *, of: str = "--where") -> Condition:
     """Return the condition in ``text``; raise :class:`SpaceError` if it is not one.
 
     ``of`` begins the messages: where the text stands.

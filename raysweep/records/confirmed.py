@@ -89,7 +89,8 @@ def compare(sweep: Results, again: Results) -> pd.DataFrame:
     ok = trials[trials["status"] == "ok"]
     level = 1 - 0.05 / max(1, int((ok["number"] != BASELINE).sum()))
     claims = _claims(sweep, figures)
-    shares, pairs = _shares(again, ok), Pairs(ok["trial_id"].tolist(), again.examples)
+    pairs = Pairs(ok["trial_id"].tolist(), again.examples)
+    shares = _shares(again, ok, pairs)
     baseline = next(iter(ok.loc[ok["number"] == BASELINE, "trial_id"]), None)
     alone = _of_one_model(again, figures)
 
@@ -190,15 +191,14 @@ def _difference(
     return {} if gap is None else gap.columns(f"{figure}_difference")
 
 
-def _shares(again: Results, ok: pd.DataFrame) -> dict[str, float]:
+def _shares(again: Results, ok: pd.DataFrame, pairs: Pairs) -> dict[str, float]:
     """Return the share of resamples in which each eligible trial is not dominated."""
-    fit = ok[again.objectives.eligible(ok)]
-    if fit.empty:
+    among = again.objectives.eligible(ok).to_numpy(dtype=bool)
+    if not among.any():
         return {}
-    pairs = Pairs(fit["trial_id"].tolist(), again.of("examples", set(fit["trial_id"])))
-    seed = sub_seed(int(fit["seed"].iloc[0]), "front")
-    shares = pairs.shares_on_front(fit, again.objectives, seed=seed)
-    return dict(zip(fit["trial_id"], shares.tolist(), strict=True))
+    seed = sub_seed(int(ok["seed"].iloc[0]), "front")
+    shares = pairs.shares_on_front(ok, again.objectives, among=among, seed=seed)
+    return dict(zip(ok["trial_id"][among], shares[among].tolist(), strict=True))
 
 
 def _of_one_model(again: Results, figures: Sequence[str]) -> dict[tuple[str, str], float]:

@@ -37,7 +37,7 @@ class Figure:
     of_examples: Floats
 
     @property
-    def n_models(self) -> int:
+    def n_pairs(self) -> int:
         """How many pairs of models there are; 1 is a single model."""
         return int(self.of_models.shape[1])
 
@@ -56,7 +56,7 @@ class Pairs:
 
     def of_recipes(self, figure: str) -> bool:
         """Return whether several models stand behind a figure, so that seeds are averaged out."""
-        return figure in self.figures and self.figures[figure].n_models > 1
+        return figure in self.figures and self.figures[figure].n_pairs > 1
 
     def difference(
         self, one: str, other: str, figure: str, *, level: float = 0.95
@@ -94,30 +94,36 @@ class Pairs:
             return None
         _, by_example = _rows_of(self.figures[figure], self._row[one], self._row[other])
         gap = abs(float(by_example.mean()))
-        return (
-            int(np.ceil(by_example.var(ddof=1) / (gap / normal_quantile(level)) ** 2))
-            if gap
-            else None
-        )
+        if not gap:
+            return None
+        return int(np.ceil(by_example.var(ddof=1) * (normal_quantile(level) / gap) ** 2))
 
     def shares_on_front(
-        self, figures: pd.DataFrame, objectives: Objectives, *, seed: int
+        self,
+        figures: pd.DataFrame,
+        objectives: Objectives,
+        *,
+        among: NDArray[np.bool_],
+        seed: int,
     ) -> Floats:
         """Return the share of resamples in which no other trial dominates each, (trials,).
 
-        ``figures`` holds the objectives of the trials, in their order. Each resample draws the
-        pairs of models and the examples again, the same ones for all trials. An objective that was
-        not measured on examples, such as epsilon, stays as it is.
+        ``figures`` holds the objectives of the trials, in their order, and ``among`` (trials,) says
+        which may stand on a front. Each resample draws the pairs of models and the examples again,
+        the same ones for all trials. An objective that was not measured on examples, such as
+        epsilon, stays as it is.
         """
         n = len(self.trials)
         draws = max(50, min(DRAWS, MOST_VALUES // max(1, n)))
         rng, on_front = np.random.default_rng(seed), np.zeros(n)
-        shifts = {name: _shifts(self.figures[name], draws, rng) for name in self.figures}
+        names = [name for name in objectives.names if name in self.figures]
+        shifts = {name: _shifts(self.figures[name], draws, rng) for name in names}
         columns = dict.fromkeys([*objectives.names, "inversion_floor"])
         values = {name: figures[name].to_numpy(dtype=float) for name in columns}
         for draw in range(draws):
             moved = {k: v + shifts[k][draw] if k in shifts else v for k, v in values.items()}
-            on_front += front_mask(objectives.comparable(moved), objectives.directions)
+            compared = np.where(among[:, None], objectives.comparable(moved), np.nan)
+            on_front += front_mask(compared, objectives.directions)
         return on_front / draws
 
 

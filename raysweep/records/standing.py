@@ -75,17 +75,19 @@ class Standing:
         losses = -values if OBJECTIVES[self.leak].direction == "max" else values
         return str(near["trial_id"].iloc[int(np.nanargmin(losses))])
 
-    def gap_to_baseline(
-        self, trial: str, figure: str, *, corrected: bool = True
-    ) -> Interval | None:
+    @property
+    def _corrected(self) -> float:
+        """The level of an interval that allows for all trials that were searched."""
+        return 1 - (1 - LEVEL) / max(1, self.n_searched)
+
+    def gap_to_baseline(self, trial: str, figure: str) -> Interval | None:
         """Return how much more of a figure a trial has than the undefended model.
 
         The interval is corrected for the trials that were searched. None without records of both.
         """
         if self.baseline is None or self.pairs is None:
             return None
-        level = 1 - (1 - LEVEL) / max(1, self.n_searched)
-        return self._gap(trial, self.baseline, figure, level=level)
+        return self._gap(trial, self.baseline, figure, level=self._corrected)
 
     def leaks_less(self, trial: str) -> bool:
         """Return whether a trial is told apart from the undefended model by leaking less."""
@@ -98,14 +100,14 @@ class Standing:
         """Return about how many models would tell the leak of a trial from the undefended one's."""
         if self.pairs is None or self.baseline is None or self.leak is None:
             return None
-        level = 1 - (1 - LEVEL) / max(1, self.n_searched)
+        level = self._corrected
         return self.pairs.models_to_tell(trial, self.baseline, self.leak, level=level)
 
     def members_to_tell(self, trial: str) -> int | None:
         """Return about how large a population would tell them apart, however many models."""
         if self.pairs is None or self.baseline is None or self.leak is None:
             return None
-        level = 1 - (1 - LEVEL) / max(1, self.n_searched)
+        level = self._corrected
         return self.pairs.members_to_tell(trial, self.baseline, self.leak, level=level)
 
     def _gap(self, one: str, other: str, figure: str, *, level: float = LEVEL) -> Interval | None:
@@ -131,17 +133,18 @@ def standing(
         return bare
 
     compared = _compared(trials, front, objectives, everything=everything)
-    base = trials[(trials["number"] == BASELINE) & (trials["status"] == "ok")]["trial_id"]
-    ids = [str(one) for one in dict.fromkeys([*compared["trial_id"], *base.head(1)])]
-    examples = read_examples(set(ids))
-    pairs = Pairs(ids, examples)
+    base = trials[(trials["number"] == BASELINE) & (trials["status"] == "ok")]["trial_id"].head(1)
+    ids = [str(one) for one in dict.fromkeys([*compared["trial_id"], *base])]
+    pairs = Pairs(ids, read_examples(set(ids)))
     if not pairs.figures:
         return bare
 
     on_front = [str(one) for one in front["trial_id"]]
-    measured = Pairs([str(one) for one in compared["trial_id"]], examples)
-    shares = measured.shares_on_front(compared, objectives, seed=0)
-    of_trial = dict(zip(measured.trials, shares.tolist(), strict=True))
+    figures = trials.set_index("trial_id").loc[ids]
+    shares = pairs.shares_on_front(
+        figures, objectives, among=np.isin(ids, compared["trial_id"]), seed=0
+    )
+    of_trial = dict(zip(ids, shares.tolist(), strict=True))
     names = [name for name in objectives.names if pairs.of_recipes(name)]
     n_pairs = len(front) * (len(front) - 1) // 2
     level = 1 - (1 - LEVEL) / max(1, n_pairs * len(names))
@@ -150,7 +153,7 @@ def standing(
         front=front,
         n_searched=len(trials),
         pairs=pairs,
-        baseline=str(base.iloc[0]) if len(base) else None,
+        baseline=next(iter(base.astype(str)), None),
         shares={one: of_trial[one] for one in on_front},
         groups=dict(groups(pairs, on_front, names, level=level)),
     )

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from raysweep.records.standing import Standing
+
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
@@ -17,7 +19,12 @@ class Summary:
     pruned: int
     failed: int
     missing: int
-    front: pd.DataFrame = field(repr=False, compare=False)
+    standing: Standing = field(repr=False, compare=False)
+
+    @property
+    def front(self) -> pd.DataFrame:
+        """The trials that no other dominates, best accuracy first, see :meth:`Results.front`."""
+        return self.standing.front
 
     @property
     def is_empty(self) -> bool:

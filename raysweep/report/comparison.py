@@ -145,10 +145,11 @@ def _recommended(stand: Standing, chosen: Row) -> str:
     near = len(stand.near_best())
     if stand.leak is None or near < 2:
         return f"{text}, the most accurate on the front."
+    alone = "" if stand.of_recipes else " Each is one model: other seeds may recommend another."
     return (
         f"{text}. The accuracy of {counted(near, 'trial')} on the front cannot be told from the "
         f"highest, and of these it has the best {OBJECTIVES[stand.leak].label}: "
-        f"{figure_text(chosen, stand.leak)}."
+        f"{figure_text(chosen, stand.leak)}.{alone}"
     )
 
 

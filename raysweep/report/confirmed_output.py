@@ -10,14 +10,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from raysweep.config.plain_text import counted, one_line
+from raysweep.config.plain_text import counted
 from raysweep.records.confirmed import FILE, FOLDER, read_confirmed
 from raysweep.records.results import Results, load, records
 from raysweep.records.summary import Summary
 from raysweep.report import confirmed
 from raysweep.report.figures import png
 from raysweep.report.output import as_json
-from raysweep.report.terminal import SHORT_HEADINGS
+from raysweep.report.terminal import SHORT_HEADINGS, print_failures
 
 PICTURE = "confirmed.png"
 
@@ -39,9 +39,7 @@ def print_confirmed(summary: Summary, results: Results) -> None:
             print(f"Figure: {picture}")
 
     if summary.failed:
-        errors = load(summary.out).trials.query("status == 'failed'")["error"].value_counts()
-        for error, count in errors.head(3).items():
-            print(f"  {count} x {one_line(error)}", file=sys.stderr)
+        print_failures(summary, load(summary.out))
     if summary.missing:
         missing = counted(summary.missing, "configuration is missing", "configurations are missing")
         print(f"{summary.ended}: {missing}; the same command continues")

@@ -46,7 +46,7 @@ def print_summary(summary: Summary, results: Results, name: str) -> None:
         return
 
     compared = results.compared()
-    print_front(results, results.standing(), compared, reason=empty_front(compared))
+    print_front(results, summary.standing, compared, reason=empty_front(compared))
     from raysweep.report.figures import write_front  # here, because it takes a second to import
 
     figure = write_front(results, summary.front, name)
@@ -56,12 +56,17 @@ def print_summary(summary: Summary, results: Results, name: str) -> None:
     if figure:
         print(f"Figure: {figure}")
 
-    if summary.failed:
-        errors = results.trials.query("status == 'failed'")["error"].value_counts()
-        for error, count in errors.head(3).items():
-            print(f"  {count} x {one_line(error)}", file=sys.stderr)
+    print_failures(summary, results)
     if summary.missing:
         print(f"{summary.ended}: {_missing(summary)}; the same command continues")
+
+
+def print_failures(summary: Summary, results: Results) -> None:
+    """Print the most frequent reasons of the trials that failed, on stderr."""
+    if summary.failed:
+        errors = results.rows(["status", "error"]).query("status == 'failed'")["error"]
+        for error, count in errors.value_counts().head(3).items():
+            print(f"  {count} x {one_line(error)}", file=sys.stderr)
 
 
 def _missing(summary: Summary) -> str:
@@ -162,7 +167,7 @@ def _print_table(results: Results, front: pd.DataFrame, options: Sequence[str]) 
         command = " ".join(["raysweep front", folders, *options, "--format csv"])
         print(f"{len(shown)} of {len(front)}, spread over the front. All of them: {command}")
     if "front_share" in front:
-        print(WHAT_STAYS, WHAT_GROUPS if "front_group" in front else "")
+        print(*[WHAT_STAYS, *[WHAT_GROUPS] * ("front_group" in front)])
     if "seeds" in front:
         print("Figures are means over the seeds of each configuration.")
     for line in _guarantees(results, shown):

@@ -65,7 +65,9 @@ def test_the_share_on_the_front_is_high_for_the_better_and_even_among_equals():
     objectives = Objectives.of("attack_auc")
     cells = draw(rng, [0.6, 0.6, 0.8])
     figures = pd.DataFrame({"attack_auc": cells.mean(axis=(1, 2)), "inversion_floor": 0.07})
-    shares = Pairs(["0", "1", "2"], table(cells)).shares_on_front(figures, objectives, seed=0)
+    shares = Pairs(["0", "1", "2"], table(cells)).shares_on_front(
+        figures, objectives, among=np.ones(3, dtype=bool), seed=0
+    )
     assert shares.sum() == pytest.approx(1, abs=1e-9)
     assert shares[2] == 0
     assert (shares[:2] > 0.02).all()

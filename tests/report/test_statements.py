@@ -110,6 +110,7 @@ def test_of_single_models_nothing_is_claimed_however_large_the_difference():
     assert "leaks less than the undefended model cannot be told" in text
     assert "measure: {models: 16}" in text
     assert "Another seed of the same configurations gives another front" in text
+    assert "Each is one model: other seeds may recommend another" in text
 
 
 def test_identical_recipes_are_claimed_to_differ_in_at_most_5_sweeps_of_100():
