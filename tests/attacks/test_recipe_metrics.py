@@ -138,3 +138,14 @@ def test_an_example_is_always_found_by_chance_as_rarely_as_counting_says():
     shown = recipe_metrics.success(rng.normal(size=inside.shape), inside)
     assert shown.mean() == pytest.approx(0.5, abs=0.01)
     assert (shown == 1).mean() == pytest.approx(1 / 6, abs=0.01)  # one of (4 over 2) orders
+
+
+def test_counting_near_the_threshold_changes_no_interval(monkeypatch):
+    rng = np.random.default_rng(0)
+    inside = halves(rng, k=8, n=500)
+    of_model = 3 * rng.normal(size=(8, 1))  # the highest scores are those of few models
+    scores = rng.normal(size=inside.shape) + inside + of_model
+    near = [recipe_metrics.pooled_tpr(scores, inside, fpr, seed=1) for fpr in (0.01, 0.1)]
+
+    monkeypatch.setattr(recipe_metrics, "REACH", np.inf)
+    assert near == [recipe_metrics.pooled_tpr(scores, inside, fpr, seed=1) for fpr in (0.01, 0.1)]
