@@ -139,7 +139,11 @@ def page() -> str:
         OPENING,
         _table("", blocks, _BLOCK_DEFAULTS),
         "## dataset\n",
-        _named(SOURCES, "data set", "your own `f(**parameters) -> (features, labels[, groups])`"),
+        _named(
+            SOURCES,
+            "data set",
+            "your own `f(**parameters) -> (features, labels[, groups[, subgroups]])`",
+        ),
         _parameters("data set", SOURCES),
         "### Sizes of the splits\n",
         SPLIT_TEXT,

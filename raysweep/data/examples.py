@@ -20,6 +20,7 @@ class RawData:
 
     - ``features`` (n, *shape) and ``labels`` (n,).
     - ``groups`` (n,): examples of one group stay in one split. None without groups.
+    - ``subgroups`` (n,): what figures are told apart by, such as an age band. None without any.
     - ``top``: the value that stands for 1.0, such as 255 for bytes. None if the range is unknown.
     - ``value_range``: the values that are scaled to 0 and 1, if they are stated: for all features,
       or for each feature of a table, NaN for those without one.
@@ -33,6 +34,7 @@ class RawData:
     features: NDArray[Any]
     labels: NDArray[Any]
     groups: NDArray[Any] | None = None
+    subgroups: NDArray[Any] | None = None
     top: float | None = None
     value_range: tuple[Any, ...] | None = None
     published: NDArray[np.bool_] | None = None
@@ -69,6 +71,7 @@ def to_raw_data(
     features: Any,
     labels: Any,
     groups: Any = None,
+    subgroups: Any = None,
     *,
     value_range: tuple[float, float] | None = None,
     notes: tuple[str, ...] = (),
@@ -97,6 +100,7 @@ def to_raw_data(
         features=x,
         labels=labels,
         groups=groups,
+        subgroups=subgroups,
         top=top_of_bytes(x) if is_bytes else None,
         value_range=value_range,
         names=tuple(map(str, getattr(features, "columns", ()))),

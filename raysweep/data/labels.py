@@ -1,4 +1,4 @@
-"""Check the labels and groups of a data set: one whole number, and one group, for each example."""
+"""Check what a data set says of each example: its label, its group and its subgroup."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from raysweep.config.plain_text import counted
+from raysweep.config.plain_text import counted, printable
 from raysweep.data.examples import to_array
+from raysweep.data.splits import Subgroups
 from raysweep.errors import DataError
+
+MOST_SUBGROUPS = 100
 
 
 def check_labels(given: Any, n: int, where: str) -> NDArray[np.int64]:
@@ -51,21 +54,46 @@ def check_labels(given: Any, n: int, where: str) -> NDArray[np.int64]:
 
 def check_groups(given: Any, n: int, where: str) -> NDArray[np.int64]:
     """Return the groups of ``n`` examples, numbered from 0 in sorted order."""
-    groups = _one_column(given, f"{where}: groups")
-    if groups.shape != (n,):
-        raise DataError(f"{where}: groups must pair with labels, got {groups.shape} and {(n,)}")
+    return _numbered(given, n, where, "group", remedy="give each a group of its own")[1]
 
-    missing = [row for row, group in enumerate(groups.tolist()) if group is None or group != group]
+
+def check_subgroups(given: Any, n: int, where: str) -> Subgroups:
+    """Return the subgroups of ``n`` examples, each of at least two examples."""
+    remedy = "name their subgroup, for instance unknown"
+    values, codes = _numbered(given, n, where, "subgroup", remedy=remedy)
+    counts = np.bincount(codes)
+    if len(values) > MOST_SUBGROUPS:
+        raise DataError(
+            f"{where}: figures are told apart by at most {MOST_SUBGROUPS} subgroups",
+            got=len(values),
+            remedy="put values together, such as ages in bands",
+        )
+    if (counts == 1).any():
+        which = printable(values[np.flatnonzero(counts == 1)[0]])
+        raise DataError(
+            f"{where}: subgroup {which} has a single example, of which there is no figure",
+            remedy="put it into another subgroup, or leave the example out",
+        )
+    return Subgroups(names=tuple(map(str, values)), codes=codes)
+
+
+def _numbered(
+    given: Any, n: int, where: str, what: str, *, remedy: str
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return the different values of a column in sorted order, and the number of each example's."""
+    column = _one_column(given, f"{where}: {what}s")
+    if column.shape != (n,):
+        raise DataError(f"{where}: {what}s must pair with labels, got {column.shape} and {(n,)}")
+
+    missing = [row for row, value in enumerate(column.tolist()) if value is None or value != value]
     if missing:
         which = counted(len(missing), "example has", "examples have")
-        raise DataError(
-            f"{where}: {which} no group, the first in row {missing[0]}",
-            remedy="give each a group of its own",
-        )
+        raise DataError(f"{where}: {which} no {what}, the first in row {missing[0]}", remedy=remedy)
     try:
-        return np.unique(groups, return_inverse=True)[1].reshape(-1)
+        values, codes = np.unique(column, return_inverse=True)
     except TypeError:
-        raise DataError(f"{where}: groups must be all numbers or all texts") from None
+        raise DataError(f"{where}: {what}s must be all numbers or all texts") from None
+    return values, codes.reshape(-1)
 
 
 def _one_column(given: Any, what: str) -> NDArray[Any]:

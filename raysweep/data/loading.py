@@ -19,14 +19,14 @@ from raysweep.config.registry import build, fields
 from raysweep.data.deal import PublishedSizes, Sizes, deal, deal_published
 from raysweep.data.examples import RawData, Source, whole_path
 from raysweep.data.groups import at_most
-from raysweep.data.labels import check_groups, check_labels
+from raysweep.data.labels import check_groups, check_labels, check_subgroups
 from raysweep.data.scaling import scale
 from raysweep.data.sources import SOURCES, source
 from raysweep.data.splits import Split, Splits
-from raysweep.data.summary import constants, identifiers, of_groups, summarise
+from raysweep.data.summary import constants, identifiers, of_groups, of_subgroups, summarise
 from raysweep.errors import DataError, SpaceError
 
-ADDED_LATER: dict[str, dict[str, Any]] = {"csv": {"ranges": None}}
+ADDED_LATER: dict[str, dict[str, Any]] = {"csv": {"ranges": None, "subgroup": None}}
 """Key that a source got later -> its default, which stands in no configuration: a configuration's
 hash is the name of its trials, and that of earlier records stays."""
 
@@ -132,6 +132,9 @@ def load(dataset: Dataset | Mapping[str, Any], *, seed: int) -> Splits:
     n, where = len(examples.features), dataset.where
     labels = check_labels(examples.labels, n, where)
     groups = None if examples.groups is None else check_groups(examples.groups, n, where)
+    subgroups = None
+    if examples.subgroups is not None:
+        subgroups = check_subgroups(examples.subgroups, n, where)
     seed = dataset.seed_of_deal(seed)
     kept = _kept(dataset, groups, n, seed=sub_seed(seed, "records_per_group"))
     indices = _deal(dataset, examples, labels, groups, kept, seed=sub_seed(seed, "splits"))
@@ -141,16 +144,21 @@ def load(dataset: Dataset | Mapping[str, Any], *, seed: int) -> Splits:
         most = _group_records(dataset, groups, indices["members"])
         left_out = _left_out(groups, kept)
         notes = (*notes, *left_out, *_changes(dataset, indices, len(kept)), *of_groups(most))
+    if subgroups is not None:
+        notes = (*notes, of_subgroups(subgroups, indices["members"]))
     n_classes = int(labels.max()) + 1
 
     return Splits(
         is_published=isinstance(dataset.sizes, PublishedSizes),
-        data_hash=_content_hash(examples.features, labels, groups),
+        data_hash=_content_hash(
+            examples.features, labels, groups, None if subgroups is None else subgroups.codes
+        ),
         notes=tuple(f"{where}: {note}" for note in notes),
         summary=f"{where}: {summarise(examples, groups, indices)}",
         scaling=scaling,
         classes=examples.classes,
         group_records=most,
+        subgroups=subgroups,
         **{
             name: Split(
                 features=np.ascontiguousarray(features[rows]),

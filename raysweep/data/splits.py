@@ -101,6 +101,18 @@ def concatenate(first: Split, second: Split, order: NDArray[np.int64] | None = N
 
 
 @dataclass(frozen=True, kw_only=True)
+class Subgroups:
+    """What figures are told apart by: ``codes`` (all examples of the data set,) into ``names``."""
+
+    names: tuple[str, ...]
+    codes: NDArray[np.int64]
+
+    def of(self, examples: Split) -> NDArray[np.int64]:
+        """Return the code of each example of a split, (n,)."""
+        return self.codes[examples.indices]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Splits:
     """The splits of one data set, dealt by one seed.
 
@@ -116,7 +128,8 @@ class Splits:
     are, and how many examples each split got. ``scaling`` is what made raw features the splits'
     features in [0, 1], where it is known, and ``classes`` are the names of the classes, if any.
     ``group_records`` is how many members one group may have: the cap that the data set states, or
-    else the members of the largest group; None without groups.
+    else the members of the largest group; None without groups. ``subgroups`` are what figures are
+    told apart by, None without any.
 
     Splits are disjoint, with one exception: validation examples of a published test set may serve
     as nonmembers too. :attr:`kind` tells the two cases apart.
@@ -135,6 +148,7 @@ class Splits:
     scaling: Scaling | None = None
     classes: tuple[str, ...] = ()
     group_records: int | None = None
+    subgroups: Subgroups | None = None
 
     @property
     def kind(self) -> str:

@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 
 from raysweep.config.plain_text import counted
 from raysweep.data.examples import RawData
+from raysweep.data.splits import Subgroups
 
 MOST_NAMES = 5  # features that a summary names
+
+MOST_SUBGROUPS_TOLD = 20
 
 MOST_IDENTIFIERS = 5  # columns that notes tell
 
@@ -46,6 +49,14 @@ def summarise(
 def of_groups(most: int | None) -> tuple[str, ...]:
     """Return a note on what epsilon says of a group of ``most`` members; none where it is one."""
     return () if most in (None, 1) else (f"{PER_RECORD}, here at most {most:,}",)
+
+
+def of_subgroups(subgroups: Subgroups, members: NDArray[np.int64]) -> str:
+    """Return a note on how many members each subgroup has."""
+    counts = np.bincount(subgroups.codes[members], minlength=len(subgroups.names))
+    listed = [f"{name} {count:,}" for name, count in zip(subgroups.names, counts, strict=True)]
+    more = ", ..." if len(listed) > MOST_SUBGROUPS_TOLD else ""
+    return f"subgroups of the members: {', '.join(listed[:MOST_SUBGROUPS_TOLD])}{more}"
 
 
 def _named(names: tuple[str, ...]) -> str:

@@ -29,8 +29,8 @@ class Csv:
     """Your own table: ``path`` to a .csv with a row for each example and a column of classes.
 
     Classes are numbered in the sorted order of the values of the column ``label``. All columns but
-    ``label``, ``group`` and ``leave_out`` are features, which must be numbers and are scaled by
-    their range in the pool, or by the one that ``ranges`` states for a column.
+    ``label``, ``group``, ``subgroup`` and ``leave_out`` are features, which must be numbers and are
+    scaled by their range in the pool, or by the one that ``ranges`` states for a column.
     """
 
     path: Annotated[str, Field(description="file with a first line of column names")]
@@ -40,6 +40,13 @@ class Csv:
         Field(
             description="column whose equal values stay in one split, such as the patient; epsilon "
             "stays that of one row"
+        ),
+    ] = None
+    subgroup: Annotated[
+        str | None,
+        Field(
+            description="column by whose values figures are told apart, such as an age band; needs "
+            "`measure`"
         ),
     ] = None
     leave_out: Annotated[
@@ -61,11 +68,11 @@ class Csv:
         return find_file(self.path, "csv")
 
     def read(self) -> RawData:
-        """Return the features (n, columns), the labels, and the groups if a column is given."""
+        """Return the features (n, columns), the labels, and the groups and subgroups if given."""
         where = f"csv: {self.find()}"
         table = self._table(where)
-        _require_columns(table, [self.label, *([self.group] if self.group else [])], where)
-        _require_columns(table, self.leave_out, where)
+        named = [name for name in (self.label, self.group, self.subgroup) if name is not None]
+        _require_columns(table, [*named, *self.leave_out], where)
 
         values = table[self.label]
         if values.isna().any():
@@ -78,12 +85,14 @@ class Csv:
         numbered = ", ".join(f"{number} = {name}" for number, name in enumerate(names))
         notes = (f"classes: {numbered}",) if len(classes) <= MOST_CLASSES else ()
 
-        others = {self.label, self.group, *self.leave_out}
+        others = {*named, *self.leave_out}
         features = table[[name for name in table.columns if name not in others]]
         _require_numbers(features, where)
-        groups = None if self.group is None else table[self.group].to_numpy()
+        groups, subgroups = (
+            None if name is None else table[name].to_numpy() for name in (self.group, self.subgroup)
+        )
         notes = (*notes, *self._clipped(features, where))
-        raw = to_raw_data(features.astype(np.float64), labels, groups, notes=notes)
+        raw = to_raw_data(features.astype(np.float64), labels, groups, subgroups, notes=notes)
         return replace(raw, classes=names, value_range=self._ends(raw.names))
 
     def _clipped(self, features: pd.DataFrame, where: str) -> tuple[str, ...]:

@@ -73,13 +73,17 @@ Range = Annotated[tuple[float, float], AfterValidator(_check_range)]
 class Npz:
     """Your own arrays: ``path`` to an .npz with ``features`` (images or flat) and ``labels``.
 
-    An array ``groups`` is used too. ``range: [low, high]`` gives the values that stand for 0 and 1.
-    Without it, images of bytes are divided by 255 (by 1 if they hold 0 and 1 only), and every other
-    feature is scaled by its range in the pool.
+    Arrays ``groups`` and ``subgroups`` are used too. ``range: [low, high]`` gives the values that
+    stand for 0 and 1. Without it, images of bytes are divided by 255 (by 1 if they hold 0 and 1
+    only), and every other feature is scaled by its range in the pool.
     """
 
     path: Annotated[
-        str, Field(description="file with the arrays `features`, `labels` and, if any, `groups`")
+        str,
+        Field(
+            description="file with the arrays `features`, `labels` and, if any, `groups` and "
+            "`subgroups`"
+        ),
     ]
     range: Annotated[
         Range | None,
@@ -104,8 +108,12 @@ class Npz:
             raise DataError(f"npz: {path}: {error}") from None
 
 
+ARRAYS = ("features", "labels", "groups", "subgroups")
+"""The arrays of an .npz that are read; it must have the first two."""
+
+
 def read_npz(path: Path) -> tuple[dict[str, NDArray[Any]], list[str]]:
-    """Return the arrays ``features``, ``labels`` and, if any, ``groups``, and the others' names.
+    """Return the arrays that a file has of ARRAYS, and the names of its others.
 
     Raises:
         DataError: the file has no such arrays, or is damaged.
@@ -127,7 +135,7 @@ def read_npz(path: Path) -> tuple[dict[str, NDArray[Any]], list[str]]:
                     f"npz: {path} has no {sorted(missing)}; it holds {names}",
                     remedy="name the arrays so in numpy.savez",
                 )
-            used = [name for name in ("features", "labels", "groups") if name in arrays.files]
+            used = [name for name in ARRAYS if name in arrays.files]
             others = [name for name in arrays.files if name not in used]
             return {name: _read_array(arrays, name, path) for name in used}, others
     except (OSError, ValueError, EOFError, TypeError, zlib.error, zipfile.BadZipFile) as error:
@@ -147,9 +155,16 @@ def _read_array(arrays: Mapping[str, NDArray[Any]], name: str, path: Path) -> ND
         ) from None
 
 
+RETURNS = "(features, labels), (features, labels, groups) or (features, labels, groups, subgroups)"
+"""What a function of a user's returns, in words."""
+
+
 @plain_dataclass(frozen=True, kw_only=True)
 class UserFunction:
-    """Your own ``package.module:function(**parameters) -> (features, labels[, groups])``."""
+    """Your own ``package.module:function(**parameters)``.
+
+    It returns (features, labels[, groups[, subgroups]]), where ``groups`` may be None.
+    """
 
     reference: str
     parameters: Mapping[str, Any]
@@ -166,10 +181,10 @@ class UserFunction:
         except (Exception, SystemExit) as error:  # argparse and sys.exit end a program
             raise DataError(f"dataset {self.reference!r} raised {told(error)}") from error
 
-        if not isinstance(result, tuple) or len(result) not in (2, 3):
+        if not isinstance(result, tuple) or len(result) not in (2, 3, 4):
+            n = f" of {len(result):,}" if isinstance(result, tuple) else ""
             raise DataError(
-                f"dataset {self.reference!r} must return (features, labels) or (features, labels, "
-                f"groups), got {type(result).__name__}"
+                f"dataset {self.reference!r} must return {RETURNS}, got {type(result).__name__}{n}"
             )
         try:
             return to_raw_data(*result)

@@ -11,6 +11,7 @@ from torch import nn
 
 from raysweep.config import Training
 from raysweep.data.examples import RawData, to_raw_data
+from raysweep.data.user import RETURNS
 from raysweep.testing.rules import CPU, demand, demanding, digits
 from raysweep.training.loop import isolated_rng, train
 from raysweep.training.recipe import plain_recipe
@@ -109,8 +110,8 @@ def check_data(function: Callable[..., Any], **parameters: Any) -> None:
 
 
 def _raw(function: Callable[..., Any], name: str, parameters: dict[str, Any]) -> RawData:
-    rule = "it returns (features, labels) or (features, labels, groups)"
+    rule = f"it returns {RETURNS}"
     with demanding(name, rule):
         result = function(**parameters)
-        demand(isinstance(result, tuple) and len(result) in (2, 3), name, rule, type(result))
+        demand(isinstance(result, tuple) and len(result) in (2, 3, 4), name, rule, type(result))
         return to_raw_data(*result)
