@@ -55,16 +55,28 @@ def by_pair(cells: Floats) -> Floats:
     return pairs
 
 
-def success(scores: Floats, inside: Bools) -> Floats:
-    """Return how well each example's membership shows, (n,): the AUC of its own K scores.
+def always_found(scores: Floats, inside: Bools) -> Interval:
+    """Return the share of examples that all models give away, with its interval over examples.
 
-    It is the share of pairs of a model that was trained on the example and one that was not in
-    which the first has the higher score: 1 where all models give it away, 0.5 on average by chance.
+    Of those every model that was trained on them has a higher score than every other model.
     """
-    half = len(scores) // 2
-    ranks = np.apply_along_axis(metrics.ranks_of, 0, scores)
-    areas: Floats = (np.where(inside, ranks, 0).sum(axis=0) / half - (half + 1) / 2) / half
-    return areas
+    least = np.where(inside, scores, np.inf).min(axis=0)
+    most = np.where(inside, -np.inf, scores).max(axis=0)
+    return intervals.proportion(int((least > most).sum()), scores.shape[1])
+
+
+def auc_gap(scores: Floats, inside: Bools, chosen: Bools, *, level: float = 0.95) -> Interval:
+    """Return :func:`mean_auc` among the ``chosen`` of n examples less that among the others.
+
+    Both are of the same models, so that the interval is over differences of pairs of models.
+    """
+    areas = [parts.of_auc(scores[:, some], inside[:, some]) for some in (chosen, ~chosen)]
+    gap = areas[0].mean() - areas[1].mean()
+    cells = np.empty(scores.shape)
+    for sign, some, of in zip((1, -1), (chosen, ~chosen), areas, strict=True):
+        cells[:, some] = gap + sign * (of - of.mean()) * len(chosen) / some.sum()
+    value, low, high = intervals.of_crossed_mean(by_pair(cells), level)
+    return Interval(value, max(-1.0, low), min(1.0, high))
 
 
 def pooled_tpr(

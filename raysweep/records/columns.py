@@ -275,6 +275,45 @@ class ExampleRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SubsetRecord:
+    """One row of ``subsets``: the recipe's figures on the examples of a class or a subgroup.
+
+    ``auc_gap`` is the AUC less that of the other examples. Its interval is corrected for the number
+    of subsets of the same kind. ``reason`` says why figures are missing.
+    """
+
+    trial_id: str
+    kind: Literal["class", "subgroup"]
+    subset: str
+    n: int  # examples of the population
+    n_judged: int | None = None  # examples that accuracy is measured on
+    models: int
+    attack: str | None = None
+    auc: float | None = None
+    auc_low: float | None = None
+    auc_high: float | None = None
+    auc_gap: float | None = None
+    auc_gap_low: float | None = None
+    auc_gap_high: float | None = None
+    tpr_at_fpr_0_001: float | None = None
+    tpr_at_fpr_0_001_low: float | None = None
+    tpr_at_fpr_0_001_high: float | None = None
+    tpr_at_fpr_0_01: float | None = None
+    tpr_at_fpr_0_01_low: float | None = None
+    tpr_at_fpr_0_01_high: float | None = None
+    tpr_at_fpr_0_1: float | None = None
+    tpr_at_fpr_0_1_low: float | None = None
+    tpr_at_fpr_0_1_high: float | None = None
+    always_found: float | None = None
+    always_found_low: float | None = None
+    always_found_high: float | None = None
+    accuracy: float | None = None
+    accuracy_low: float | None = None
+    accuracy_high: float | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrialResult:
     """All records of one trial."""
 
@@ -284,6 +323,7 @@ class TrialResult:
     scores: tuple[ScoreRows, ...] = field(default=(), repr=False)
     reconstructions: tuple[ReconstructionRows, ...] = field(default=(), repr=False)
     examples: tuple[ExampleRow, ...] = field(default=(), repr=False)
+    subsets: tuple[SubsetRecord, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)

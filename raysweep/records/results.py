@@ -136,6 +136,11 @@ class Results:
         """One row a trial and figure, with what each example has in it."""
         return self.of("examples")
 
+    @property
+    def subsets(self) -> pd.DataFrame:
+        """One row a trial and class or subgroup, with its figures."""
+        return self.of("subsets")
+
     def of(self, table: str, trials: Collection[str] | None = None) -> pd.DataFrame:
         """Return the rows of a table, each once; of ``trials`` if given.
 
@@ -147,6 +152,7 @@ class Results:
             "scores": ["trial_id", "attack", "example"],
             "reconstructions": ["trial_id", "attack", "layer", "example"],
             "examples": ["trial_id", "figure"],
+            "subsets": ["trial_id", "kind", "subset"],
         }
         frame = self._frame(table, trials=trials)
         finished = self._frame("trials", ["trial_id"], trials)["trial_id"]

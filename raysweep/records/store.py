@@ -1,7 +1,7 @@
 """Read and write the tables of a results folder as Parquet files.
 
     space.yaml  data.json  trials/  attacks/  epochs/  scores/  examples/
-    reconstructions/  front.parquet  *.png
+    subsets/  reconstructions/  front.parquet  *.png
 
 Each trial has one small file in each folder that it has rows for. A trial is finished when its file
 in ``trials/`` exists. Its other files are written before that one, in parallel. If the driver dies

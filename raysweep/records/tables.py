@@ -16,7 +16,13 @@ import pyarrow.parquet as pq
 
 from raysweep import defences
 from raysweep.config.own_class import is_own_key
-from raysweep.records.columns import AttackRecord, EpochRecord, TrialRecord, TrialResult
+from raysweep.records.columns import (
+    AttackRecord,
+    EpochRecord,
+    SubsetRecord,
+    TrialRecord,
+    TrialResult,
+)
 
 FEW_ROWS = 100
 
@@ -95,6 +101,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     ),
     "attacks": _schema_of(AttackRecord),
     "epochs": _schema_of(EpochRecord),
+    "subsets": _schema_of(SubsetRecord),
     "trials": _trials_schema(),
 }
 
@@ -137,7 +144,8 @@ def tables_of(result: TrialResult) -> dict[str, pa.Table]:
         [{"trial_id": result.trial.trial_id, **vars(row)} for row in result.examples],
         schema=SCHEMAS["examples"],
     )
-    for name, records in {"attacks": result.attacks, "epochs": result.epochs}.items():
+    plain = {"attacks": result.attacks, "epochs": result.epochs, "subsets": result.subsets}
+    for name, records in plain.items():
         rows = [vars(record) for record in records]
         tables[name] = pa.Table.from_pylist(rows, schema=SCHEMAS[name])
     return tables

@@ -12,7 +12,13 @@ from raysweep.attacks.membership.data_transfer import DataTransfer
 from raysweep.attacks.shadows import TrainedShadow, train_shadows
 from raysweep.config import sub_seed
 from raysweep.data import Splits, concatenate, deal_key
-from raysweep.records.columns import AttackRecord, ExampleRow, ReconstructionRows, ScoreRows
+from raysweep.records.columns import (
+    AttackRecord,
+    ExampleRow,
+    ReconstructionRows,
+    ScoreRows,
+    SubsetRecord,
+)
 from raysweep.records.trial_config import TrialConfig
 from raysweep.training.recipe import Recipe
 from raysweep.training.target import TrainedTarget
@@ -30,6 +36,7 @@ class Found:
     scores: tuple[ScoreRows, ...] = ()
     reconstructions: tuple[ReconstructionRows, ...] = ()
     examples: tuple[ExampleRow, ...] = ()
+    subsets: tuple[SubsetRecord, ...] = ()
 
     def with_recipe(
         self, recipe: OfRecipe, config: TrialConfig, splits: Splits, target: TrainedTarget
@@ -40,7 +47,10 @@ class Found:
         )
         rebuilt = example_rows.of_inversion(config, self.attacks, self.reconstructions)
         return dataclasses.replace(
-            self, attacks=(*self.attacks, *recipe.attacks), examples=(*of_models, *rebuilt)
+            self,
+            attacks=(*self.attacks, *recipe.attacks),
+            examples=(*of_models, *rebuilt),
+            subsets=recipe.subsets,
         )
 
 

@@ -13,11 +13,11 @@ from raysweep.attacks import LIKELIHOOD_RATIOS, intervals, metrics, recipe_metri
 from raysweep.attacks.metrics import FPRS
 from raysweep.config import sub_seed
 from raysweep.data import Splits
-from raysweep.records.columns import AttackRecord, ExampleRow
+from raysweep.records.columns import AttackRecord, ExampleRow, SubsetRecord
 from raysweep.records.trial_config import TrialConfig
 from raysweep.training.recipe import Recipe
 from raysweep.training.target import TrainedTarget
-from raysweep.trial import example_rows
+from raysweep.trial import example_rows, subset_judge
 from raysweep.trial.ensemble import Ensemble, Judged, train_ensemble
 from raysweep.trial.membership_judge import parameters_json, rate_columns
 from raysweep.trial.verdict import auc_that_counts, rates_that_count
@@ -25,10 +25,11 @@ from raysweep.trial.verdict import auc_that_counts, rates_that_count
 
 @dataclass(frozen=True, kw_only=True)
 class OfRecipe:
-    """A row for each attack on the recipe, and the columns of ``trials`` that are of the recipe."""
+    """The rows of a recipe, and the columns of ``trials`` that are of the recipe."""
 
     attacks: tuple[AttackRecord, ...] = ()
     examples: tuple[ExampleRow, ...] = ()
+    subsets: tuple[SubsetRecord, ...] = ()
     figures: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -43,6 +44,7 @@ def judge_recipe(
     return OfRecipe(
         attacks=tuple(rows),
         examples=tuple(example_rows.of_recipe(config, splits, ensemble, rows)),
+        subsets=tuple(subset_judge.of_recipe(config, splits, ensemble, rows)),
         figures=trial_figures(config, ensemble, rows),
     )
 
@@ -129,8 +131,7 @@ def _strongest(
         advantage=partial(_mean_advantage, ensemble),
     )
     winner = max(aucs, key=lambda name: aucs[name])
-    shown = recipe_metrics.success(ensemble.attacks[winner].scores, ensemble.inside)
-    always = intervals.proportion(int((shown == 1).sum()), len(shown))
+    always = recipe_metrics.always_found(ensemble.attacks[winner].scores, ensemble.inside)
     return area | rates | always.columns("always_found")
 
 

@@ -224,6 +224,7 @@ class _Trial:
             scores=self.found.scores,
             reconstructions=self.found.reconstructions,
             examples=self.found.examples,
+            subsets=self.found.subsets,
         )
 
     def _train(self) -> tuple[TrainedTarget, float]:

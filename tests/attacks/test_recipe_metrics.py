@@ -120,24 +120,49 @@ def test_a_share_of_one_or_zero_has_an_interval():
     assert (nothing.low, nothing.high) == (0, intervals.proportion(0, 50).high)
 
 
-def test_success_is_the_area_below_the_curve_of_each_example():
+def test_an_example_is_always_found_if_its_members_are_above_all_others_without_a_tie():
     rng = np.random.default_rng(0)
-    inside = halves(rng)
+    inside = halves(rng, k=4)
     scores = np.round(rng.normal(size=inside.shape) + inside, 1)  # with ties
-    shown = recipe_metrics.success(scores, inside)
-    expected = [
+    areas = [
         roc_auc_score(members, of_example)
         for of_example, members in zip(scores.T, inside.T, strict=True)
     ]
-    assert shown == pytest.approx(expected)
+    assert recipe_metrics.always_found(scores, inside).value == np.mean(np.equal(areas, 1))
 
 
 def test_an_example_is_always_found_by_chance_as_rarely_as_counting_says():
     rng = np.random.default_rng(0)
     inside = halves(rng, k=4, n=10_000)
-    shown = recipe_metrics.success(rng.normal(size=inside.shape), inside)
-    assert shown.mean() == pytest.approx(0.5, abs=0.01)
-    assert (shown == 1).mean() == pytest.approx(1 / 6, abs=0.01)  # one of (4 over 2) orders
+    found = recipe_metrics.always_found(rng.normal(size=inside.shape), inside)
+    assert found.value == pytest.approx(1 / 6, abs=0.01)  # one of (4 over 2) orders
+
+
+def test_the_gap_of_a_subset_is_the_difference_of_two_mean_aucs():
+    rng = np.random.default_rng(0)
+    inside = halves(rng)
+    scores, chosen = rng.normal(size=inside.shape) + inside, np.arange(60) < 20
+    one, other = (
+        recipe_metrics.mean_auc(scores[:, some], inside[:, some]).value
+        for some in (chosen, ~chosen)
+    )
+    gap = recipe_metrics.auc_gap(scores, inside, chosen)
+    assert gap.value == pytest.approx(one - other)
+    assert gap.low < gap.value < gap.high
+
+
+def test_where_no_subset_stands_out_a_gap_is_found_as_rarely_as_stated():
+    """Five subsets, of 100 sets of models: their gaps are corrected for five."""
+    rng, wrong = np.random.default_rng(5), 0
+    for _ in range(100):
+        inside = halves(rng, 8, 150)
+        scores = rng.normal(0, 1, 150) + rng.normal(0, 1, inside.shape) + 0.5 * inside
+        gaps = [
+            recipe_metrics.auc_gap(scores, inside, np.arange(150) % 5 == i, level=0.99)
+            for i in range(5)
+        ]
+        wrong += any(gap.low > 0 or gap.high < 0 for gap in gaps)
+    assert wrong <= 9
 
 
 def test_counting_near_the_threshold_changes_no_interval(monkeypatch):
