@@ -16,7 +16,7 @@ import pydantic
 
 from raysweep import defences
 from raysweep.attacks import INVERSION, MEMBERSHIP
-from raysweep.config import Measure, PrivateTraining, Training
+from raysweep.config import Canaries, Measure, PrivateTraining, Training
 from raysweep.config.training import PRIVATE_DEFAULTS
 from raysweep.data.deal import PublishedSizes, Sizes
 from raysweep.data.sources import SOURCES
@@ -118,6 +118,11 @@ measures its own model alone.
 The attacks of the recipe are those of `max_posterior`, `loss`, `entropy`, `rmia` and `lira` that
 the space names. The block is part of the configuration, and no axis: trials are compared that were
 measured alike. `accuracy_on: test` is for the last look at configurations that were chosen before.
+
+`canaries` trains as many models again on a population in which some examples are replaced by
+[canaries](figures.md#canaries): 0 of a kind, or an even number of at least 20, and at most half of
+the population, where a duplicated one counts twice. Each model has half of each kind. Figures of
+ordinary examples do not change.
 """
 
 OBJECTIVE_TEXT = """\
@@ -173,6 +178,7 @@ def page() -> str:
         "## measure\n",
         MEASURE_TEXT,
         _table("measure.", _properties(Measure)),
+        _table("measure.canaries.", _properties(Canaries)),
         "## objectives\n",
         OBJECTIVE_TEXT,
         _rows(

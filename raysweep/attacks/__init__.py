@@ -141,12 +141,15 @@ class Attacks:
         without = (MaxPosterior, Entropy, Lira, Dtc)
         return [n for n in self.counted if not isinstance(self.membership[n], without)]
 
-    def check_recipe(self) -> None:
-        """Raise :class:`SpaceError` unless ``attack_auc`` can be that of an ensemble of models."""
+    def check_recipe(self, *, canaries: bool = False) -> None:
+        """Raise :class:`SpaceError` unless an ensemble of models can be attacked as asked.
+
+        ``attack_auc`` must be of one of its attacks, and ``canaries`` need one.
+        """
         kinds = (*BY_LOGITS, *LIKELIHOOD_RATIOS)
         names = ", ".join(name for name, kind in MEMBERSHIP.items() if kind in kinds)
-        if self.membership and not self.of_recipe:
-            rule = f"`measure` needs one of the attacks {names}"
+        if (self.membership or canaries) and not self.of_recipe:
+            rule = f"`measure{'.canaries' if canaries else ''}` needs one of the attacks {names}"
             raise SpaceError(rule, got=list(self.membership), place=["attacks", "membership"])
         if self.attack_auc in self.membership and self.attack_auc not in self.of_recipe:
             rule = f"with `measure`, `attack_auc` must be strongest, mean or one of {names}"

@@ -91,6 +91,8 @@ def _kind(rule: str) -> str:
     >>> _kind("a valid integer, unable to parse string as an integer"), _kind("greater than 0")
     ('a whole number', 'greater than 0')
     """
+    if rule.startswith("a dictionary or an instance of "):
+        return "a mapping"
     return KINDS.get(rule.partition(", ")[0], rule)
 
 

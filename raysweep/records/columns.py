@@ -276,16 +276,17 @@ class ExampleRow:
 
 @dataclass(frozen=True, kw_only=True)
 class SubsetRecord:
-    """One row of ``subsets``: the recipe's figures on the examples of a class or a subgroup.
+    """One row of ``subsets``: figures on the examples of a class or a subgroup, or on canaries.
 
     ``auc_gap`` is the AUC less that of the other examples. Its interval is corrected for the number
-    of subsets of the same kind. ``reason`` says why figures are missing.
+    of subsets of the same kind. A canary is ``records`` records of the training data.
+    ``reason`` says why figures are missing.
     """
 
     trial_id: str
-    kind: Literal["class", "subgroup"]
+    kind: Literal["class", "subgroup", "canary"]
     subset: str
-    n: int  # examples of the population
+    n: int  # examples of the population, or canaries
     n_judged: int | None = None  # examples that accuracy is measured on
     models: int
     attack: str | None = None
@@ -310,6 +311,10 @@ class SubsetRecord:
     accuracy: float | None = None
     accuracy_low: float | None = None
     accuracy_high: float | None = None
+    records: int | None = None  # of canaries, as the next three
+    tpr_bound_at_fpr_0_001: float | None = None
+    tpr_bound_at_fpr_0_01: float | None = None
+    tpr_bound_at_fpr_0_1: float | None = None
     reason: str | None = None
 
 

@@ -82,7 +82,7 @@ class TrialConfig:
         config = cls(**blocks, seed=check_seed(document.get("seed", seed), "seed"))
         config.attacks.other_datasets(config.dataset)  # raises if one is the target's data set
         if config.measure is not None:
-            config.attacks.check_recipe()
+            config.attacks.check_recipe(canaries=bool(config.measure.canaries.counts))
         return config
 
     @functools.cached_property

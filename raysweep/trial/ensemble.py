@@ -6,8 +6,9 @@ The trial's own target is the first of them.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,9 @@ from raysweep.training.recipe import Recipe
 from raysweep.training.signals import Floats
 from raysweep.training.target import TrainedTarget
 from raysweep.trial.population import halves, population
+
+if TYPE_CHECKING:
+    import torch
 
 Bools = NDArray[np.bool_]
 
@@ -55,7 +59,6 @@ class Ensemble:
     is_right_on_judged: Bools
     attacks: Mapping[str, Judged]
     seeds: tuple[int, ...]
-    seconds: float
 
 
 def train_ensemble(
@@ -67,53 +70,47 @@ def train_ensemble(
     where models are trained one by one.
     """
     assert config.measure is not None
-    start, k = time.perf_counter(), config.measure.models
+    k = config.measure.models
     examples = population(splits)
     inside = halves(len(splits.members), k, seed=config.seed)
     others = tuple(sub_seed(config.seed, "ensemble", number) for number in range(1, k))
     attacks = config.attacks.of_recipe
-    by_logits = {n: attack for n, attack in attacks.items() if isinstance(attack, BY_LOGITS)}
 
     judged: Split = getattr(splits, config.measure.accuracy_on)
-    looks = [_look(target, examples, judged, by_logits, splits.pool)]
-    for model in _train(recipe, examples, inside, others, target):
-        looks.append(_look(model, examples, judged, by_logits, splits.pool))
+    looks = [look(target, examples, judged, attacks, splits.pool)]
+    for model in train_each(recipe, examples, inside[1:], others, target.device):
+        looks.append(look(model, examples, judged, attacks, splits.pool))
 
-    odds = np.stack([look.odds for look in looks])
-    ratios = {n: attack for n, attack in attacks.items() if isinstance(attack, LIKELIHOOD_RATIOS)}
-    by_attack = {name: _gather(looks, name) for name in by_logits}
-    by_attack |= {name: _compare(attack, odds, inside) for name, attack in ratios.items()}
     return Ensemble(
         inside=inside,
-        odds=odds,
+        odds=np.stack([look.odds for look in looks]),
         is_right=np.stack([look.is_right for look in looks]),
         is_right_on_judged=np.stack([look.is_right_on_judged for look in looks]),
-        attacks={name: by_attack[name] for name in attacks},
+        attacks={name: attack_all(name, attack, looks, inside) for name, attack in attacks.items()},
         seeds=(sub_seed(config.seed, "target"), *others),
-        seconds=time.perf_counter() - start,
     )
 
 
-def _train(
+def train_each(
     recipe: Recipe,
     examples: Split,
     inside: Bools,
     seeds: tuple[int, ...],
-    target: TrainedTarget,
+    device: torch.device,
 ) -> Iterator[TrainedTarget]:
-    """Yield the models after the first, each trained on its half."""
-    half = examples.rows(np.flatnonzero(inside[1]))
-    packing = Packing(recipe, [half, half], seeds[:2], target.device)
+    """Yield a model for each row of ``inside`` (models, n), trained on the examples inside it."""
+    half = examples.rows(np.flatnonzero(inside[0]))
+    packing = Packing(recipe, [half, half], seeds[:2], device)
     at_once = MAX_MODELS if packing.is_faster else 1
 
     for first in range(0, len(seeds), at_once):
         part = slice(first, first + at_once)
-        parts = [examples.rows(np.flatnonzero(row)) for row in inside[1:][part]]
-        yield from each_target(recipe, parts, seeds=seeds[part], device=target.device)
+        parts = [examples.rows(np.flatnonzero(row)) for row in inside[part]]
+        yield from each_target(recipe, parts, seeds=seeds[part], device=device)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Look:
+class Look:
     """What is kept of one model: of the population (2n,), and of what accuracy is measured on."""
 
     odds: Floats
@@ -122,23 +119,24 @@ class _Look:
     scores: Mapping[str, tuple[Floats, float | None, float]]  # by attack, with threshold, seconds
 
 
-def _look(
+def look(
     model: TrainedTarget,
     examples: Split,
     judged: Split,
     attacks: Mapping[str, MembershipAttack],
     pool: Split,
-) -> _Look:
-    """Return what is kept of a model, with the scores of the attacks that need only its logits."""
+) -> Look:
+    """Return what is kept of a model, with the scores of those ``attacks`` that see it alone."""
     logits = model.logits(examples)
     scores = {}
-    for name, attack in attacks.items():
+    alone = {n: attack for n, attack in attacks.items() if isinstance(attack, BY_LOGITS)}
+    for name, attack in alone.items():
         start = time.perf_counter()
         knowledge = Knowledge(pool=pool).grant(attack, model)
         found = attack.score(model, examples, knowledge, seed=0)  # none of them draws anything
         scores[name] = found.values, found.threshold, time.perf_counter() - start
 
-    return _Look(
+    return Look(
         odds=signals.label_log_odds(logits, examples.labels),
         is_right=logits.argmax(axis=1) == examples.labels,
         is_right_on_judged=model.logits(judged).argmax(axis=1) == judged.labels,
@@ -146,7 +144,14 @@ def _look(
     )
 
 
-def _gather(looks: list[_Look], name: str) -> Judged:
+def attack_all(name: str, attack: MembershipAttack, looks: Sequence[Look], inside: Bools) -> Judged:
+    """Return what an attack says of the examples (n,) that all models were looked at with."""
+    if isinstance(attack, BY_LOGITS):
+        return _gather(looks, name)
+    return _compare(attack, np.stack([look.odds for look in looks]), inside)
+
+
+def _gather(looks: Sequence[Look], name: str) -> Judged:
     """Return the scores of an attack on each model alone."""
     values, thresholds, seconds = zip(*(look.scores[name] for look in looks), strict=True)
     return Judged(

@@ -12,6 +12,7 @@ from raysweep.data import Splits
 from raysweep.defences.dpsgd import check_expected_batch
 from raysweep.errors import DataError, ModelError
 from raysweep.records.trial_config import TrialConfig
+from raysweep.trial.canary_population import check_canaries
 from raysweep.trial.population import check_population
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def check_data(config: TrialConfig, splits: Splits) -> None:
     _check_known(config, splits)
     if config.measure is not None:
         check_population(splits)
+        check_canaries(splits, config.measure.canaries)
 
 
 def check_objectives(names: Sequence[str], config: TrialConfig, splits: Splits) -> None:

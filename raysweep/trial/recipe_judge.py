@@ -18,6 +18,7 @@ from raysweep.records.trial_config import TrialConfig
 from raysweep.training.recipe import Recipe
 from raysweep.training.target import TrainedTarget
 from raysweep.trial import example_rows, subset_judge
+from raysweep.trial.canary_judge import of_canaries
 from raysweep.trial.ensemble import Ensemble, Judged, train_ensemble
 from raysweep.trial.membership_judge import parameters_json, rate_columns
 from raysweep.trial.verdict import auc_that_counts, rates_that_count
@@ -39,13 +40,18 @@ def judge_recipe(
     """Return what the recipe's models show, ``target`` the first; nothing without `measure`."""
     if config.measure is None:
         return OfRecipe()
+    start = time.perf_counter()
     ensemble = train_ensemble(config, splits, recipe, target)
     rows = [_row(config, ensemble, name, judged) for name, judged in ensemble.attacks.items()]
     return OfRecipe(
         attacks=tuple(rows),
         examples=tuple(example_rows.of_recipe(config, splits, ensemble, rows)),
-        subsets=tuple(subset_judge.of_recipe(config, splits, ensemble, rows)),
-        figures=trial_figures(config, ensemble, rows),
+        subsets=(
+            *subset_judge.of_recipe(config, splits, ensemble, rows),
+            *of_canaries(config, splits, recipe, target, rows),
+        ),
+        figures=trial_figures(config, ensemble, rows)
+        | {"ensemble_seconds": time.perf_counter() - start},
     )
 
 
@@ -97,7 +103,6 @@ def trial_figures(
         "accuracies": json.dumps(by_model.tolist()),
         "train_accuracy": float(ensemble.is_right[ensemble.inside].mean()),
         "model_seeds": json.dumps(ensemble.seeds),
-        "ensemble_seconds": ensemble.seconds,
         **_tail(config, ensemble),
         **_strongest(config, ensemble, attacks),
     }
