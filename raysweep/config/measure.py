@@ -64,6 +64,7 @@ class Measure:
     ``models`` models are trained, each on half of the same examples, and each is attacked with the
     others as its references. Their accuracy is that on the examples of ``accuracy_on``: the test
     split is for a last look at configurations that were chosen by their validation accuracy.
+    ``inversion_models`` of them are attacked by inversion, too.
     With ``canaries`` as many models again are trained, for the figures of canaries alone.
     """
 
@@ -75,6 +76,11 @@ class Measure:
     accuracy_on: Annotated[
         AccuracyOn, Field(description="split on which `accuracy` is measured")
     ] = "validation"
+    inversion_models: Annotated[
+        int,
+        Le(MOST_MODELS),
+        Field(description="models that inversion is judged on: 1, or even and at least 4"),
+    ] = 1
     canaries: Annotated[
         Canaries, Field(description="examples that are put among the training data, by kind")
     ] = dataclasses.field(default_factory=Canaries)
@@ -86,6 +92,7 @@ class Measure:
         return {
             "models": self.models,
             **({} if self.accuracy_on == "validation" else {"accuracy_on": self.accuracy_on}),
+            **({} if self.inversion_models == 1 else {"inversion_models": self.inversion_models}),
             **({"canaries": counts} if counts else {}),
         }
 
@@ -98,6 +105,25 @@ class Measure:
                 "to 16"
             )
         return given
+
+    @pydantic.field_validator("inversion_models")
+    @classmethod
+    def _one_or_pairs(cls, number: int) -> int:
+        if number != 1 and (number < LEAST_MODELS or number % 2):
+            raise ValueError(
+                f"`inversion_models` must be 1, or even and at least {LEAST_MODELS}, got {number}: "
+                "models come in pairs, and one pair gives no interval"
+            )
+        return number
+
+    @pydantic.model_validator(mode="after")
+    def _no_more_than_models(self) -> Measure:
+        if self.inversion_models > self.models:
+            raise ValueError(
+                f"`inversion_models` must be at most `models`, {self.models}, got "
+                f"{self.inversion_models}"
+            )
+        return self
 
     @pydantic.field_validator("models")
     @classmethod

@@ -107,7 +107,7 @@ def compare(sweep: Results, again: Results) -> pd.DataFrame:
             "epsilon": row["epsilon"],
             "claimed_models": claim.get("models") or 1,
             "models": row["models"],
-            "inversion_models": None if row["inversion_mse"] is None else 1,
+            "inversion_models": None if row["inversion_mse"] is None else _inverted(row),
             "n_test": row["n_test"],
             "front_share": shares.get(row["trial_id"]),
             "level": level,
@@ -119,6 +119,12 @@ def compare(sweep: Results, again: Results) -> pd.DataFrame:
                 found |= _difference(pairs, row["trial_id"], str(baseline), figure, level)
         rows.append(found)
     return pd.DataFrame(rows).reindex(columns=_names(figures, rows))
+
+
+def _inverted(row: Mapping[str, Any]) -> int:
+    """Return how many models of a trial inversion was judged on."""
+    measure = TrialConfig.from_json(row["config"]).measure
+    return 1 if measure is None else measure.inversion_models
 
 
 def _names(figures: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[str]:

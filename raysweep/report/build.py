@@ -191,6 +191,8 @@ def _draw_layers(material: Material) -> Iterator[Picture]:
     names = {str(row["trial_id"]): name for name, row in material.picks.items()}
     attacks = material.results.of("attacks", material.picked)
     rebuilt = attacks[attacks["layer"].notna() & np.isfinite(attacks["mse"].astype(float))]
+    of_most = rebuilt.groupby(["trial_id", "attack", "layer"])["models"].transform("max")
+    rebuilt = rebuilt[rebuilt["models"] == of_most]
     if len(rebuilt):
         floors = {"mean input (sees no model)": rebuilt["floor_mean"].median()}
         floors |= {"class-mean input (sees no model)": rebuilt["floor_label"].median()}

@@ -80,8 +80,11 @@ def sentences(rows: pd.DataFrame) -> list[str]:
         "Stays: the share of resamples of models and examples in which no other of these "
         "configurations dominates it."
     )
-    if finished["inversion_models"].notna().any():
-        lines.append("Inversion was judged on one model of each configuration.")
+    inverted = finished["inversion_models"].max()
+    if inverted >= 1:
+        lines.append(
+            f"Inversion was judged on {counted(int(inverted), 'model')} of each configuration."
+        )
     return lines
 
 

@@ -90,7 +90,10 @@ def print_trial(result: TrialResult, config: TrialConfig) -> None:
     if record.models is not None:
         _print_recipe(console, record, of_recipe, config)
     if inversion:
-        console.print(_inversions(inversion))
+        console.print(_inversions([a for a in inversion if a.models == 1]))
+        if several := [a for a in inversion if a.models > 1]:
+            print(f"The members of {several[0].models} models, each rebuilt from its own:")
+            console.print(_inversions(several))
         print(WHAT_MSE_SAYS)
 
 

@@ -42,10 +42,15 @@ class Found:
         self, recipe: OfRecipe, config: TrialConfig, splits: Splits, target: TrainedTarget
     ) -> Found:
         """Return the rows with those of the recipe, and with those of the examples."""
-        of_models = recipe.examples or example_rows.of_target(
-            config, splits, target, self.attacks, self.scores
+        of_models = recipe.examples or tuple(
+            example_rows.of_target(config, splits, target, self.attacks, self.scores)
         )
-        rebuilt = example_rows.of_inversion(config, self.attacks, self.reconstructions)
+        is_inverted = any(row.figure == "inversion_mse" for row in of_models)
+        rebuilt = (
+            []
+            if is_inverted
+            else example_rows.of_inversion(config, self.attacks, self.reconstructions)
+        )
         return dataclasses.replace(
             self,
             attacks=(*self.attacks, *recipe.attacks),

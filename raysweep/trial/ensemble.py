@@ -5,6 +5,7 @@ The trial's own target is the first of them.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from raysweep.training.packing import MAX_MODELS, Packing, each_target
 from raysweep.training.recipe import Recipe
 from raysweep.training.signals import Floats
 from raysweep.training.target import TrainedTarget
+from raysweep.trial.inversion_of_recipe import Inverter, Rebuilt
 from raysweep.trial.population import halves, population
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ class Ensemble:
     that each model gives to the label of each, and ``is_right`` (K, 2n) and
     ``is_right_on_judged`` (K, examples that accuracy is measured on) which they classify correctly.
     ``attacks`` are the scores of each attack. ``seeds`` are those of the trainings.
+    ``rebuilt`` is what inversion found on several models.
     """
 
     inside: Bools
@@ -59,6 +62,7 @@ class Ensemble:
     is_right_on_judged: Bools
     attacks: Mapping[str, Judged]
     seeds: tuple[int, ...]
+    rebuilt: Sequence[Rebuilt] = ()
 
 
 def train_ensemble(
@@ -77,9 +81,14 @@ def train_ensemble(
     attacks = config.attacks.of_recipe
 
     judged: Split = getattr(splits, config.measure.accuracy_on)
-    looks = [look(target, examples, judged, attacks, splits.pool)]
-    for model in train_each(recipe, examples, inside[1:], others, target.device):
+    looks: list[Look] = []
+    inverter = Inverter(config, examples, splits.pool)
+    for number, model in enumerate(
+        itertools.chain([target], train_each(recipe, examples, inside[1:], others, target.device))
+    ):
         looks.append(look(model, examples, judged, attacks, splits.pool))
+        if number < config.measure.inversion_models > 1:
+            inverter.invert(model, inside[number])
 
     return Ensemble(
         inside=inside,
@@ -88,6 +97,7 @@ def train_ensemble(
         is_right_on_judged=np.stack([look.is_right_on_judged for look in looks]),
         attacks={name: attack_all(name, attack, looks, inside) for name, attack in attacks.items()},
         seeds=(sub_seed(config.seed, "target"), *others),
+        rebuilt=inverter.results(),
     )
 
 

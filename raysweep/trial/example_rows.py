@@ -41,6 +41,11 @@ def of_recipe(
     for figure, cells in _of_membership(config, attacks, judged, inside):
         yield _row(figure, cells, ids)
 
+    best = counting_inversion(config, [rebuilt.row for rebuilt in ensemble.rebuilt])
+    for rebuilt in ensemble.rebuilt:
+        if rebuilt.row is best:
+            yield _row("inversion_mse", rebuilt.errors, rebuilt.examples)
+
 
 def of_target(
     config: TrialConfig,

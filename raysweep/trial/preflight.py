@@ -60,6 +60,7 @@ def check_data(config: TrialConfig, splits: Splits) -> None:
     _check_known(config, splits)
     if config.measure is not None:
         check_population(splits)
+        _check_inversion_models(config, splits)
         check_canaries(splits, config.measure.canaries)
 
 
@@ -133,6 +134,19 @@ def _check_pool(config: TrialConfig, splits: Splits) -> None:
                 got=len(splits.pool),
                 remedy="enlarge dataset.pool",
             )
+
+
+def _check_inversion_models(config: TrialConfig, splits: Splits) -> None:
+    """Raise :class:`DataError` if decoders would learn from examples that models trained on."""
+    assert config.measure is not None
+    n = len(splits.members)
+    if config.measure.inversion_models > 1 and len(splits.nonmembers) < n:
+        raise DataError(
+            f"measure.inversion_models trains on the {n:,} members and as many nonmembers, because "
+            "the pool is the attacker's own",
+            got=len(splits.nonmembers),
+            remedy=f"enlarge dataset.nonmembers to {n:,}, or leave measure.inversion_models out",
+        )
 
 
 def _check_known(config: TrialConfig, splits: Splits) -> None:

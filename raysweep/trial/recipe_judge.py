@@ -44,7 +44,7 @@ def judge_recipe(
     ensemble = train_ensemble(config, splits, recipe, target)
     rows = [_row(config, ensemble, name, judged) for name, judged in ensemble.attacks.items()]
     return OfRecipe(
-        attacks=tuple(rows),
+        attacks=(*rows, *(rebuilt.row for rebuilt in ensemble.rebuilt)),
         examples=tuple(example_rows.of_recipe(config, splits, ensemble, rows)),
         subsets=(
             *subset_judge.of_recipe(config, splits, ensemble, rows),

@@ -152,12 +152,20 @@ def strongest_at(
 
 
 def counting_inversion(config: TrialConfig, attacks: Sequence[AttackRecord]) -> AttackRecord | None:
-    """Return the row of the inversion that counts: the least error at the layer that counts."""
+    """Return the row of the inversion that counts: the least error at the layer that counts.
+
+    Where several models were attacked, it is that of all of them.
+    """
     layer = config.attacks.inversion_mse
     if layer is None:  # only whole classes are rebuilt, and a grey image has the least error there
         return None
     rebuilt = [row for row in attacks if row.family == "inversion" and row.layer == layer]
-    errors = [(row.mse, number) for number, row in enumerate(rebuilt) if row.mse is not None]
+    most = max((row.models for row in rebuilt), default=1)
+    errors = [
+        (row.mse, number)
+        for number, row in enumerate(rebuilt)
+        if row.mse is not None and row.models == most
+    ]
     return rebuilt[min(errors)[1]] if errors else None
 
 
