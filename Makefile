@@ -75,7 +75,7 @@ bench: $(STAMP)  ## reproduce the figures of README.md and the benchmarks page
 	$(BIN)/python -m benchmarks.precision --json
 	$(BIN)/python -m benchmarks.private_training --json
 	$(BIN)/python -m benchmarks.trial --full --json
-	$(BIN)/python -m benchmarks.shadows --json
+	$(BIN)/python -m benchmarks.ensemble --json
 	$(BIN)/python -m benchmarks.overhead --json
 	$(BIN)/python -m benchmarks.memory --json
 	$(BIN)/python -m benchmarks.growth --full --json

@@ -1,12 +1,14 @@
-"""Compare training sixteen shadow models at once with training them one after the other.
+"""Compare training K models of one recipe at once with training them one after the other.
 
-python -m benchmarks.shadows [--json] [--repeats 5]: real digits, one thread, the quickstart's
-model, training and sizes. Both ways run in turn in one process. `packing_speedup` is without a
-defence, the others with one. `largest_difference` is between weights after all epochs in float32.
+python -m benchmarks.ensemble [--json] [--models 16] [--repeats 5]: real digits, the quickstart's
+model, training and sizes, processor time of one thread. `packed_over_one` is the time of K models
+at once over that of one model, without a defence; the others have one. Both ways run in turn in one
+process. `largest_difference` is between the weights after all epochs in float32.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
@@ -16,51 +18,65 @@ import torch
 import raysweep
 from benchmarks.common import finish, options, spread
 from raysweep import data
+from raysweep.data import Split
 from raysweep.training.packing import Packing
+from raysweep.training.target import TrainedTarget
 from raysweep.trial.preflight import recipe_of
 
 SPACE = "search_spaces/quickstart.yaml"
-SHADOWS = 16
 CASES: dict[str, dict[str, Any]] = {
-    "packing": {},
-    "packing_dropout_l2": {"dropout": 0.3, "l2": 1e-3},
-    "packing_dp": {"epsilon": 8.0},
+    "packed_over_one": {},
+    "packed_over_one_dropout_l2": {"dropout": 0.3, "l2": 1e-3},
+    "packed_over_one_private": {"target_epsilon": 8.0},
+    "packed_over_one_private_dropout": {"target_epsilon": 8.0, "dropout": 0.3},
 }
 
 
+def draw_members(pool: Split, n: int, k: int) -> list[Split]:
+    """Return ``k`` random halves of ``n`` examples."""
+    orders = [np.random.default_rng(number).permutation(len(pool)) for number in range(k)]
+    return [pool.rows(order[:n]) for order in orders]
+
+
+def train_both_ways(packing: Packing, k: int) -> tuple[float, float]:
+    """Return the time of all ``k`` at once over that of one, and the weights' difference."""
+    start = time.process_time()
+    alone = list(packing.train_one_by_one())
+    middle = time.process_time()
+    together = packing.train()
+    end = time.process_time()
+    return k * (end - middle) / (middle - start), largest_difference(alone, together)
+
+
+def largest_difference(alone: list[TrainedTarget], together: list[TrainedTarget]) -> float:
+    """Return the largest difference of two weights of models that should be equal."""
+    return max(
+        float((p - q).detach().abs().max())
+        for a, b in zip(alone, together, strict=True)
+        for p, q in zip(a.model.parameters(), b.model.parameters(), strict=True)
+    )
+
+
 def main() -> None:
-    """Train the shadows both ways, and print speed-ups and differences."""
+    """Train K models both ways, and print ratios and differences."""
     parser = options(__doc__)
+    parser.add_argument("--models", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    space, cpu = raysweep.load_space(SPACE), torch.device("cpu")
-    config = space.baseline()
-    splits = data.load(config.dataset, seed=config.seed)
+    space, k = raysweep.load_space(SPACE), arguments.models
+    splits = data.load(space.baseline().dataset, seed=space.baseline().seed)
+    members = draw_members(splits.pool, len(splits.members), k)
 
-    result: dict[str, Any] = {"shadows": SHADOWS}
+    result: dict[str, Any] = {"models": k}
     for name, values in CASES.items():
         recipe = recipe_of(space.config(values), splits)
-        orders = [np.random.default_rng(k).permutation(len(splits.pool)) for k in range(SHADOWS)]
-        members = [splits.pool.rows(order[: len(splits.members)]) for order in orders]
-        packing = Packing(recipe, members, list(range(SHADOWS)), cpu)
-        assert packing.is_faster
+        packing = Packing(recipe, members, list(range(k)), torch.device("cpu"))
         packing.train()  # warm up
-        ratios, gaps = [], []
-        for _ in range(arguments.repeats):
-            start = time.perf_counter()
-            alone = list(packing.train_one_by_one())
-            middle = time.perf_counter()
-            together = packing.train()
-            ratios.append((middle - start) / (time.perf_counter() - middle))
-            gaps += [
-                float((p - q).detach().abs().max())
-                for a, b in zip(alone, together, strict=True)
-                for p, q in zip(a.model.parameters(), b.model.parameters(), strict=True)
-            ]
-        result |= {f"{name}_speedup": spread(ratios)["median"]}
-        result |= {f"{name}_speedup_spread": spread(ratios)}
-        result |= {f"{name}_largest_difference": max(gaps)}
+        pairs = [train_both_ways(packing, k) for _ in range(arguments.repeats)]
+        result[name] = spread([ratio for ratio, _ in pairs])
+        result[f"{name}_largest_difference"] = max(difference for _, difference in pairs)
+        print(name, result[name]["median"], file=sys.stderr, flush=True)
 
     finish(result, as_json=arguments.json)
 

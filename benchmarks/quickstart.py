@@ -36,7 +36,8 @@ def start_gaps(out: str) -> list[float]:
     trials = raysweep.load(out).trials.sort_values("started_at")
     clock = pd.to_datetime(trials["started_at"])
     began = (clock - clock.min()).dt.total_seconds()
-    ended = began + trials["train_seconds"] + trials["attack_seconds"]
+    parts = ["train_seconds", "ensemble_seconds", "attack_seconds"]
+    ended = began + trials[parts].sum(axis=1)
     gaps = began.to_numpy()[1:] - ended.to_numpy()[:-1]
     return [float(gap) for gap in gaps]
 
@@ -49,7 +50,7 @@ def accuracies(epsilon: float) -> list[float]:
             SPACE,
             {"seed": seed, "attacks": {"membership": ["loss"]}, "objectives": {"accuracy": "max"}},
         )
-        record = raysweep.run_trial(space.config({"epsilon": epsilon})).trial
+        record = raysweep.run_trial(space.config({"target_epsilon": epsilon})).trial
         assert record.accuracy is not None
         reached.append(record.accuracy)
     return reached
