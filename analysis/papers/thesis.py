@@ -14,6 +14,7 @@ from raysweep.records.results import Results
 
 SMALL = "thesis_small"
 DECODER = "thesis_decoder_small"
+TIMES = "thesis_times_small"
 MEASURES = {
     "accuracy": "accuracy",
     "attack_auc": "membership AUC",
@@ -46,6 +47,13 @@ def layer_table(results: Results) -> pd.DataFrame:
     table = table[table["scenario"].isin(list(SCENARIOS))]
     shown = [name for name in INTERMEDIATE if name in table]
     return table.assign(intermediate=table[shown].mean(axis=1))
+
+
+def timed_table(stores: Sequence[Results]) -> pd.DataFrame:
+    """Return :func:`layer_table` of the first store with the training times of the last."""
+    keys = ["dataset", "scenario", "seed"]
+    table, times = layer_table(stores[0]), layer_table(stores[-1])
+    return table.drop(columns="train_seconds").merge(times[[*keys, "train_seconds"]], on=keys)
 
 
 def changes(

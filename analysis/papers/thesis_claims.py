@@ -95,10 +95,10 @@ def judge_claims(table: pd.DataFrame) -> pd.DataFrame:
 
 def main() -> None:
     """Print each claim and its verdict; write and draw them."""
-    (results,), out = paper.open_results(__doc__, thesis.SMALL)
-    claims = judge_claims(thesis.layer_table(results))
+    stores, out = paper.open_results(__doc__, thesis.SMALL, thesis.TIMES)
+    claims = judge_claims(thesis.timed_table(stores))
 
-    print(paper.scale_line(results))
+    print(paper.scale_line(stores[0]))
     paper.print_table(claims.round(2), "Claims as published, and our change in %")
     print("\n" + ", ".join(f"{k}: {v}" for k, v in claims["verdict"].value_counts().items()))
     shown = claims.dropna(subset="change")

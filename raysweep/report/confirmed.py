@@ -105,11 +105,17 @@ def _curses(rows: pd.DataFrame) -> list[str]:
 
 
 def _stronger(finished: pd.DataFrame) -> list[str]:
-    """Return how the membership figures of claims on one model differ from the confirmed ones."""
+    """Return why more is found than claims of fewer models said."""
     known = [name for name in figures_in(list(finished.columns)) if name in OF_MEMBERSHIP]
     is_measured = any(finished[f"{name}_confirmed"].notna().any() for name in known)
-    if not is_measured or (finished["claimed_models"] > 1).all():
+    claimed, models = int(finished["claimed_models"].min()), int(finished["models"].max())
+    if not is_measured or claimed >= models:
         return []
+    if claimed > 1:
+        return [
+            f"Membership was claimed of {claimed} models and is confirmed of {models}: attacks "
+            "with more references find more, so that a part of those differences is no curse."
+        ]
     return [
         "Membership was claimed of one model and is confirmed of many, each attacked with the "
         "others as references: more is found, which is no curse."

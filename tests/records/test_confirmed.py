@@ -102,7 +102,11 @@ def test_a_claim_of_many_models_is_compared_with_many(tmp_path):
     rows = compare(*record_both(tmp_path / "out", text + "measure: {models: 4}\n"))
     assert set(rows["claimed_models"]) == {4}
     assert rows["attack_auc_again"].tolist() == rows["attack_auc_confirmed"].tolist()
-    assert not any("which is no curse" in line for line in shown.sentences(rows))
+    assert not any("is no curse" in line for line in shown.sentences(rows))
+
+    fewer = rows.assign(claimed_models=2)
+    (line,) = [line for line in shown.sentences(fewer) if "is no curse" in line]
+    assert "claimed of 2 models and is confirmed of 4" in line
 
 
 def test_the_share_on_the_front_is_one_of_resamples(both, rows):
