@@ -10,16 +10,25 @@ from math import isfinite
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from raysweep import data
 from raysweep.attacks.metrics import FPRS, nonmembers_for
+from raysweep.config.plain_text import printable
 from raysweep.data import Dataset, Splits
-from raysweep.records.columns import AttackRecord, EpochRecord, TrialRecord, TrialResult
+from raysweep.records.columns import (
+    AttackRecord,
+    EpochRecord,
+    SubsetRecord,
+    TrialRecord,
+    TrialResult,
+)
 from raysweep.records.guarantee import guarantee_line
 from raysweep.records.trial_config import TrialConfig
 from raysweep.report.cautions import DP_REMEDY
 from raysweep.report.comparison import auc_text, ends_of, percent_text, with_interval
 from raysweep.report.output import as_json
+from raysweep.report.subsets import cells, left_out, sentences
 
 
 def trial_json(result: TrialResult) -> str:
@@ -28,6 +37,7 @@ def trial_json(result: TrialResult) -> str:
         "trial": result.trial.row(),
         "attacks": [dataclasses.asdict(record) for record in result.attacks],
         "epochs": [dataclasses.asdict(record) for record in result.epochs],
+        "subsets": [dataclasses.asdict(record) for record in result.subsets],
     }
     return as_json(rows)
 
@@ -89,6 +99,7 @@ def print_trial(result: TrialResult, config: TrialConfig) -> None:
             print(line)
     if record.models is not None:
         _print_recipe(console, record, of_recipe, config)
+        _print_subsets(console, result.subsets)
     if inversion:
         console.print(_inversions([a for a in inversion if a.models == 1]))
         if several := [a for a in inversion if a.models > 1]:
@@ -120,6 +131,28 @@ def _print_recipe(
     console.print(_memberships(attacks))
     for line in (*_what_counts(record, attacks, config), *_rates(record, config)):
         print(line)
+
+
+MOST_SUBSETS = 3  # classes, and subgroups, that are printed
+
+
+def _print_subsets(console: Console, subsets: Sequence[SubsetRecord]) -> None:
+    """Print the classes and subgroups with the highest AUCs, and the canaries."""
+    rows = [dataclasses.asdict(record) for record in subsets]
+    if not rows:
+        return
+    headings, lines = cells(rows, MOST_SUBSETS)
+    table = Table()
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if number else "left")
+    for line in lines:
+        table.add_row(*(Text(printable(cell)) for cell in line))
+    console.print(table)
+    missing = left_out(rows, MOST_SUBSETS)
+    if missing:
+        print(f"{missing} with lower AUCs are in --json.")
+    for sentence in sentences(rows):
+        print(printable(sentence))
 
 
 WHAT_MSE_SAYS = (

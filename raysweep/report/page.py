@@ -25,6 +25,7 @@ from raysweep.report.html import Html, element, join, table
 from raysweep.report.ledger_section import ledger_section
 from raysweep.report.promises import promises
 from raysweep.report.selection import Material, sample, statements
+from raysweep.report.subsets_section import subsets_section
 
 STYLE = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
 
@@ -56,6 +57,7 @@ def page(material: Material, pictures: Sequence[Picture]) -> str:
         ("inversion", "What inversion rebuilds", _inversions(pictures)),
         ("faces", "Which faces are recognised", _recognition(material)),
         ("members", "How well members are recognised", _members(material, pictures)),
+        ("found", "Who is found", subsets_section(material)),
         ("promise", "What is promised", _promises(material)),
         ("ledger", "The ledger", ledger_section(material)),
         ("commands", "How to run a configuration again", _commands(material)),
