@@ -84,6 +84,31 @@ MISTAKES = {
         "defences: {random_crop: 8}\nseed: 3",
         "`defences`: `random_crop` must be below the image's smaller side, 8, got 8; take at most",
     ),
+    "canaries without models": (
+        "seed: 3",
+        "measure: {canaries: {duplicated: 20}}\nseed: 3",
+        "set `models` too",
+    ),
+    "a kind of canary that is none": (
+        "seed: 3",
+        "measure: {models: 4, canaries: {duplicate: 20}}\nseed: 3",
+        "unknown key 'duplicate'",
+    ),
+    "more canaries than half of the population": (
+        "seed: 3",
+        "measure: {models: 4, canaries: {duplicated: 62}}\nseed: 3",
+        "at most half of the 240 examples of the population",
+    ),
+    "a subgroup of one": (
+        DATASET,
+        "{name: npz, path: alone.npz}",
+        "subgroup alone has a single example",
+    ),
+    "subgroups that do not pair": (
+        DATASET,
+        "{name: npz, path: short.npz}",
+        "subgroups must pair with labels, got (59,) and (60,)",
+    ),
     "an axis over DP with BatchNorm": (
         MODEL,
         "{name: 'theirs:normed'}",
@@ -111,6 +136,9 @@ def broken_files(call):
     )
     np.savez("floats.npz", features=np.zeros((60, 4)), labels=np.linspace(0, 1, 60))
     np.savez("gap.npz", features=np.zeros((60, 4)), labels=np.arange(60) % 2 * 2)
+    for name, bands in (("alone", ["alone", *59 * ["many"]]), ("short", 59 * ["many"])):
+        rows = {"features": np.zeros((60, 4)), "labels": np.arange(60) % 2}
+        np.savez(f"{name}.npz", **rows, subgroups=bands)
     Path("images/cat").mkdir(parents=True)
     Image.new("L", (8, 8)).save("images/cat/good.png")
     Path("images/cat/torn.png").write_bytes(b"\x89PNG torn")

@@ -233,7 +233,27 @@ def _audit(results: Results, row: Mapping[str, Any]) -> dict[str, Any]:
         "could_have_found": f"a perfect attack would have shown epsilon >= "
         f"{_largest_bound(n_members, n_nonmembers):.2g}: less says little",
         "mechanism": "raysweep selftest SPACE inserts canaries into the private step itself",
+        **_canaries(results, row),
     }
+
+
+def _canaries(results: Results, row: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the trial's canaries, if any, have to do with its epsilon."""
+    subsets = results.of("subsets", {str(row["trial_id"])})
+    canaries = subsets[(subsets["kind"] == "canary") & subsets["n"].notna()]
+    if canaries.empty:
+        return {}
+    kinds = ", ".join(
+        f"{n:,.0f} {kind}" for kind, n in zip(canaries["subset"], canaries["n"], strict=True)
+    )
+    text = f"{kinds}: in models of their own, and not held against the curve"
+    pairs = canaries.loc[canaries["records"] == 2, "tpr_bound_at_fpr_0_1"].dropna()
+    if len(pairs):
+        text += (
+            "; a duplicated one is two records, of which any attacker finds at most "
+            f"{100 * pairs.iloc[0]:.3g} % at 10 % false alarms"
+        )
+    return {"canaries": text}
 
 
 def _largest_bound(n_members: int, n_nonmembers: int, *, alpha: float = 0.025) -> float:

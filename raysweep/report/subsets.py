@@ -10,6 +10,7 @@ from itertools import compress
 from math import inf
 
 from raysweep.attacks.metrics import FPRS
+from raysweep.config.plain_text import counted
 from raysweep.report.comparison import ends_of, with_interval
 from raysweep.report.findings import Row
 
@@ -60,11 +61,11 @@ def _listed(rows: Sequence[Row], kind: str, most: int) -> list[Row]:
 def left_out(rows: Sequence[Row], most: int) -> str:
     """Return how many classes and subgroups a table of ``most`` does not list; "" if none."""
     counts = {
-        plural: sum(row["kind"] == kind for row in rows) - most
-        for kind, plural in PLURALS.items()
+        kind: sum(row["kind"] == kind for row in rows) - most
+        for kind in PLURALS
         if kind != "canary"
     }
-    parts = [f"{count:,} {plural}" for plural, count in counts.items() if count > 0]
+    parts = [counted(n, kind, PLURALS[kind]) for kind, n in counts.items() if n > 0]
     return " and ".join(parts)
 
 

@@ -11,6 +11,7 @@ import raysweep
 from raysweep.cli import app
 from raysweep.defences.dpsgd import accounting, tradeoff
 from raysweep.errors import SpaceError, StoreError
+from raysweep.records.columns import SubsetRecord
 from raysweep.records.store import Store
 from raysweep.records.tables import pack
 from raysweep.report import build
@@ -56,6 +57,27 @@ def folder(trials, tmp_path):
 
 def private_id(trials):
     return trials[1][1].trial.trial_id
+
+
+def test_canaries_stand_in_the_ledger_with_the_bound_of_two_records(trials, tmp_path):
+    space, (_, private, _) = trials
+    bounds = {"mislabelled": (1, 0.2), "duplicated": (2, 0.3456)}
+    canaries = [
+        SubsetRecord(
+            trial_id=private.trial.trial_id,
+            kind="canary",
+            subset=kind,
+            n=40,
+            models=8,
+            records=records,
+            tpr_bound_at_fpr_0_1=bound,
+        )
+        for kind, (records, bound) in bounds.items()
+    ]
+    path = written(tmp_path / "out", space, [replace(private, subsets=tuple(canaries))])
+    text = ledger_of(raysweep.load(path), private.trial.trial_id).to_text()
+    assert "40 mislabelled, 40 duplicated: in models of their own, and not held against" in text
+    assert "two records, of which any attacker finds at most 34.6 % at 10 % false alarms" in text
 
 
 def test_the_ledger_names_every_assumption(trials, folder):
