@@ -108,7 +108,8 @@ def check_here(space: Space) -> list[str]:
         user_function(config.model.name, "model")
 
     loaded = check_space(space, preflight.check, only_here=True)
-    remarks = [f"note: {note}" for note in (*_of_data(loaded), *_large_batches(space, loaded))]
+    told = (*_of_data(loaded), *_large_batches(space, loaded), *_unmeasured(space, loaded))
+    remarks = [f"note: {note}" for note in told]
     if config.dataset.find() is None:
         remarks.append(f"warning: data set {config.dataset.name!r} is not on this machine yet")
     try:
@@ -130,6 +131,14 @@ def _large_batches(space: Space, loaded: dict[str, Splits]) -> Iterator[str]:
         )
 
 
+def _unmeasured(space: Space, loaded: dict[str, Splits]) -> Iterator[str]:
+    """Yield which classes and subgroups of the space as it stands have no figures of their own."""
+    config = space.config()
+    splits = loaded.get(deal_key(config.dataset, config.seed))
+    if splits is not None:
+        yield from preflight.unmeasured(config, splits)
+
+
 def notes(space: Space, loaded: dict[str, Splits]) -> list[str]:
     """Return what a sweep says of its data before it starts, and of settings nobody has stated.
 
@@ -137,7 +146,8 @@ def notes(space: Space, loaded: dict[str, Splits]) -> list[str]:
     """
     settings = space.private_settings() if space.has_private_defaults else ""
     defaults = [f"training with DP-SGD: {settings}"] if settings else []
-    return [*_of_data(loaded), *defaults, *_large_batches(space, loaded)]
+    batches = _large_batches(space, loaded)
+    return [*_of_data(loaded), *defaults, *batches, *_unmeasured(space, loaded)]
 
 
 def _of_data(loaded: dict[str, Splits]) -> list[str]:

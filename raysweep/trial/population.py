@@ -6,6 +6,10 @@ module does not import torch.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -53,6 +57,24 @@ def population(splits: Splits) -> Split:
     nonmembers = nonmembers.rows(np.arange(min(n, len(nonmembers))))
     outsiders = concatenate(nonmembers, pool.rows(np.arange(n - len(nonmembers))))
     return concatenate(splits.members, outsiders)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Partition:
+    """What parts all examples: ``of`` gives the number of each example's name."""
+
+    kind: Literal["class", "subgroup"]
+    names: Sequence[str]
+    of: Callable[[Split], NDArray[np.int64]]
+
+
+def partitions(splits: Splits) -> Iterator[Partition]:
+    """Yield the classes, and the subgroups if the data have any."""
+    names = splits.classes or tuple(map(str, range(splits.members.n_classes)))
+    yield Partition(kind="class", names=names, of=lambda examples: examples.labels)
+    subgroups = splits.subgroups
+    if subgroups is not None:
+        yield Partition(kind="subgroup", names=subgroups.names, of=subgroups.of)
 
 
 def halves(n: int, n_models: int, *, seed: int) -> NDArray[np.bool_]:

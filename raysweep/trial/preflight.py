@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import ceil
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from raysweep.attacks.metrics import TAIL_FNR, nonmembers_for
 from raysweep.config.registry import suggestion
@@ -13,7 +15,7 @@ from raysweep.defences.dpsgd import check_expected_batch
 from raysweep.errors import DataError, ModelError
 from raysweep.records.trial_config import TrialConfig
 from raysweep.trial.canary_population import check_canaries
-from raysweep.trial.population import check_population
+from raysweep.trial.population import check_population, partitions, population
 
 if TYPE_CHECKING:
     from raysweep.training.recipe import Recipe
@@ -29,6 +31,8 @@ NEEDED = {
     "tail": ("members", nonmembers_for(TAIL_FNR)),
 }
 """Objective -> how many examples of which split, over all models, measure it."""
+
+MOST_NAMED = 5  # classes or subgroups in a note
 
 LEAST_POOL = 50  # examples that a decoder is fitted on, a fifth of which choose between decoders
 
@@ -83,6 +87,26 @@ def check_objectives(names: Sequence[str], config: TrialConfig, splits: Splits) 
             got=models * n,
             remedy=remedy,
         )
+
+
+def unmeasured(config: TrialConfig, splits: Splits) -> Iterator[str]:
+    """Yield which classes and which subgroups are too small for figures of their own.
+
+    Of fewer than 2 LEAST examples in the population one of two models has fewer than LEAST.
+    """
+    if config.measure is None:
+        return
+    examples = population(splits)
+    for kind in partitions(splits):
+        counts = np.bincount(kind.of(examples), minlength=len(kind.names))
+        named = zip(kind.names, counts, strict=True)
+        few = [f"{name} ({count:,})" for name, count in named if count < 2 * LEAST]
+        if few:
+            more = ", ..." if len(few) > MOST_NAMED else ""
+            yield (
+                f"figures by {kind.kind} need at least {2 * LEAST} examples of the population: "
+                f"none of {', '.join(few[:MOST_NAMED])}{more}"
+            )
 
 
 def check_here(config: TrialConfig) -> None:

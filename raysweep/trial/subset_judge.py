@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,28 +11,16 @@ from numpy.typing import NDArray
 from raysweep.attacks import intervals, recipe_metrics
 from raysweep.attacks.metrics import FPRS, nonmembers_for
 from raysweep.config import sub_seed
-from raysweep.data import Split, Splits
+from raysweep.data import Splits
 from raysweep.records.columns import AttackRecord, SubsetRecord
 from raysweep.records.trial_config import TrialConfig
 from raysweep.training.signals import Floats
 from raysweep.trial.ensemble import Ensemble
-from raysweep.trial.population import population
+from raysweep.trial.population import partitions, population
 from raysweep.trial.preflight import LEAST
 from raysweep.trial.verdict import strongest_at
 
 Bools = NDArray[np.bool_]
-
-Codes = NDArray[np.int64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Kind:
-    """Names, and the number of that of each example: of the population and of those judged."""
-
-    kind: Literal["class", "subgroup"]
-    names: Sequence[str]
-    population: Codes
-    judged: Codes
 
 
 def of_recipe(
@@ -44,11 +31,13 @@ def of_recipe(
     name, _ = strongest_at(config, attacks, "auc")
     scores = None if name is None else ensemble.attacks[name].scores
     seed = sub_seed(config.seed, "ensemble", "subsets")
-    for kind in _kinds(splits, population(splits), getattr(splits, config.measure.accuracy_on)):
-        chosen = [kind.population == number for number in range(len(kind.names))]
+    examples, judged_on = population(splits), getattr(splits, config.measure.accuracy_on)
+    for kind in partitions(splits):
+        codes, judged = kind.of(examples), kind.of(judged_on)
+        chosen = [codes == number for number in range(len(kind.names))]
         n_measured = sum(missing_members(ensemble.inside[:, some]) is None for some in chosen)
         for number, some in enumerate(chosen):
-            found = accuracy(ensemble.is_right_on_judged[:, kind.judged == number])
+            found = accuracy(ensemble.is_right_on_judged[:, judged == number])
             if scores is not None:
                 level = 1 - 0.05 / max(1, n_measured)
                 found = _joined(found, membership(scores, ensemble.inside, some, seed=seed))
@@ -58,25 +47,11 @@ def of_recipe(
                 kind=kind.kind,
                 subset=kind.names[number],
                 n=int(some.sum()),
-                n_judged=int((kind.judged == number).sum()),
+                n_judged=int((judged == number).sum()),
                 models=len(ensemble.inside),
                 attack=name,
                 **found,
             )
-
-
-def _kinds(splits: Splits, examples: Split, judged: Split) -> Iterator[_Kind]:
-    """Yield the classes, and the subgroups if the data have any."""
-    names = splits.classes or tuple(map(str, range(examples.n_classes)))
-    yield _Kind(kind="class", names=names, population=examples.labels, judged=judged.labels)
-    subgroups = splits.subgroups
-    if subgroups is not None:
-        yield _Kind(
-            kind="subgroup",
-            names=subgroups.names,
-            population=subgroups.of(examples),
-            judged=subgroups.of(judged),
-        )
 
 
 def accuracy(is_right: Bools) -> dict[str, Any]:

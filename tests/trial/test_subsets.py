@@ -15,7 +15,7 @@ from raysweep.records.results import load
 from raysweep.records.store import Store
 from raysweep.records.tables import pack
 from raysweep.space.parsing import parse_space
-from raysweep.trial import subset_judge
+from raysweep.trial import preflight, subset_judge
 from raysweep.trial.ensemble import Judged
 from raysweep.trial.population import halves, population
 from raysweep.trial.run import run_trial
@@ -104,6 +104,14 @@ def test_a_subset_with_few_examples_has_no_figures_and_says_why(trial):
     needed = metrics.nonmembers_for(0.01)
     assert most.tpr_at_fpr_0_1 is not None
     assert f"needs {needed:,} decisions on nonmembers, and there are" in most.reason
+
+
+def test_what_will_have_no_figures_is_said_before_anything_runs(config, dealt, trial):
+    (note,) = preflight.unmeasured(config, dealt)
+    assert (
+        note == "figures by subgroup need at least 20 examples of the population: none of few (5)"
+    )
+    assert [r.subset for r in trial.subsets if r.auc is None] == ["few"]
 
 
 def test_the_rows_are_stored_and_read_again(trial, tmp_path):

@@ -1,5 +1,7 @@
 """What the page and the terminal say of classes, subgroups and canaries."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conftest import SMALL
@@ -76,6 +78,24 @@ def test_a_table_lists_the_highest_aucs_and_all_canaries_without_empty_columns()
     ]
     assert lines[0] == ["class 8", "50", "0.580 [0.53, 0.63]"]
     assert (left_out(rows, 3), left_out(rows, 10)) == ("7 classes", "")
+
+
+def test_names_of_a_stranger_stay_text(folder, tmp_path, capsys):
+    path, space, results = folder
+    name = "<img src=x>[red]\x1b]0;owned\x07"
+    first, *others = results[0].subsets
+    hostile = replace(
+        results[0],
+        subsets=(replace(first, subset=name, kind=name), replace(first, subset=name), *others),
+    )
+    (tmp_path / "space.yaml").write_text((path / "space.yaml").read_text())
+    Store(str(tmp_path)).write(pack(hostile))
+    build.write([str(tmp_path)], tmp_path / "report.html")
+    assert "class &lt;img src=x&gt;[red]" in (tmp_path / "report.html").read_text()
+    print_trial(replace(hostile, subsets=(replace(first, subset=name),)), space.baseline())
+    printed = capsys.readouterr().out
+    assert "[red]" in printed
+    assert "\x1b]0;" not in printed
 
 
 @pytest.fixture(scope="module")
