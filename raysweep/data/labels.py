@@ -85,8 +85,8 @@ def _numbered(
     if column.shape != (n,):
         raise DataError(f"{where}: {what}s must pair with labels, got {column.shape} and {(n,)}")
 
-    missing = [row for row, value in enumerate(column.tolist()) if value is None or value != value]
-    if missing:
+    missing = _missing(given, what)
+    if len(missing):
         which = counted(len(missing), "example has", "examples have")
         raise DataError(f"{where}: {which} no {what}, the first in row {missing[0]}", remedy=remedy)
     try:
@@ -94,6 +94,13 @@ def _numbered(
     except TypeError:
         raise DataError(f"{where}: {what}s must be all numbers or all texts") from None
     return values, codes.reshape(-1)
+
+
+def _missing(given: Any, what: str) -> NDArray[np.int64]:
+    """Return the rows without a value. Made to texts, a missing value would be the text nan."""
+    import pandas as pd
+
+    return np.flatnonzero(pd.isna(to_array(given, what)))
 
 
 def _one_column(given: Any, what: str) -> NDArray[Any]:

@@ -1,12 +1,15 @@
 """Subgroups: a column of a user's data by which figures are told apart."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from raysweep import data
 from raysweep.data import Dataset
+from raysweep.data.labels import check_groups, check_subgroups
 from raysweep.errors import DataError
 
 N = 200
@@ -104,6 +107,32 @@ def test_subgroups_change_neither_the_deal_nor_the_names_of_earlier_trials(table
 def test_bad_subgroups_are_refused_by_name(npz, subgroups, rule):
     with pytest.raises(DataError, match=rule):
         data.load(npz(subgroups), seed=0)
+
+
+MISSING = {
+    "a text": np.array(["a", None] * (N // 2), dtype=object),
+    "a number": np.append(np.arange(N - 1) % 2, np.nan),
+    "a text of pandas": pd.Series(["a", pd.NA] * (N // 2), dtype="string"),
+    "a whole number of pandas": pd.Series([1, pd.NA] * (N // 2), dtype="Int64"),
+    "a category": pd.Series(["a", None] * (N // 2)).astype("category"),
+    "a text as NaN": np.array(["a", np.nan] * (N // 2), dtype=object),
+}
+
+
+@pytest.mark.parametrize("check", [check_groups, check_subgroups])
+@pytest.mark.parametrize("values", MISSING.values(), ids=MISSING)
+def test_a_missing_value_is_refused_in_whatever_form_it_comes(check, values):
+    with pytest.raises(DataError, match=r"no (sub)?group, the first in row (1|199);"):
+        check(values, N, "mine")
+
+
+def test_a_missing_cell_of_a_table_is_no_subgroup_called_nan(table):
+    lines = Path(table["path"]).read_text().splitlines()
+    for row in (5, 9):
+        lines[row] = lines[row].rpartition(",")[0] + ","
+    Path(table["path"]).write_text("\n".join(lines))
+    with pytest.raises(DataError, match="2 examples have no subgroup, the first in row 4"):
+        data.load(table, seed=0)
 
 
 def test_a_column_that_is_not_there_is_refused_with_those_that_are(table):
