@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import chi2
 
 from raysweep.defences.dpsgd import accounting
-from raysweep.defences.dpsgd.selection import epsilon_of_choice
+from raysweep.defences.dpsgd.selection import draw_number, epsilon_of_choice, gamma_of_mean
 
 RULE = {"delta": 1e-5, "sample_rate": 0.25, "steps": 120}
 
@@ -26,6 +27,19 @@ def noise_for(epsilon):
 )
 def test_the_figures_of_one_run_are_reproduced(epsilon, mean, distribution, published):
     found = epsilon_of_choice(noise_for(epsilon), mean=mean, distribution=distribution, **RULE)
+    assert found == pytest.approx(published, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("mean", "distribution", "published"),
+    [(10, "geometric", 5.05), (100, "geometric", 6.38), (9.2, "logarithmic", 4.25)],
+)
+def test_published_figures_of_a_training_on_mnist_are_reproduced(mean, distribution, published):
+    """Noise 1.1, batches of 256 of 60,000 examples, 60 epochs: 2.60 for one training."""
+    rule = {"delta": 1e-5, "sample_rate": 256 / 60_000, "steps": 14_100}
+    one, _ = accounting.epsilon_spent(1.1, accountant="rdp", **rule)
+    assert one == pytest.approx(2.60, rel=0.01)
+    found = epsilon_of_choice(1.1, mean=mean, distribution=distribution, **rule)
     assert found == pytest.approx(published, rel=0.01)
 
 
@@ -54,3 +68,27 @@ def test_more_trials_cost_more_and_a_logarithmic_number_costs_less():
     ]
     assert np.all(np.diff(costs) > 0)
     assert epsilon_of_choice(noise, mean=10, distribution="logarithmic", **RULE) < costs[1]
+
+
+def chances(distribution, mean, n):
+    k = np.arange(1, n + 1)
+    if distribution == "geometric":
+        return (1 - 1 / mean) ** (k - 1) / mean
+    gamma = gamma_of_mean(mean)
+    return (1 - gamma) ** k / (k * -np.log(gamma))
+
+
+@pytest.mark.parametrize("distribution", ["geometric", "logarithmic"])
+@pytest.mark.parametrize("mean", [1.5, 9.2, 40])
+def test_the_number_of_trainings_follows_its_law(distribution, mean):
+    law = chances(distribution, mean, 200_000)
+    assert law.sum() == pytest.approx(1, abs=1e-9)
+    assert law @ np.arange(1, len(law) + 1) == pytest.approx(mean, rel=1e-6)
+
+    n = 20_000
+    drawn = np.array([draw_number(distribution, mean) for _ in range(n)])
+    expected = n * law[: int((n * law >= 20).sum())]
+    found = np.bincount(drawn)[1 : len(expected) + 1]
+    expected = np.append(expected, n - expected.sum())
+    found = np.append(found, n - found.sum())
+    assert chi2.sf(((found - expected) ** 2 / expected).sum(), len(found) - 1) > 1e-6

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from functools import lru_cache
+from math import floor, log, log1p
 from typing import Literal
 
 from raysweep.defences.dpsgd.accounting import ORDERS
@@ -12,6 +14,37 @@ Distribution = Literal["geometric", "logarithmic"]
 
 SHAPES: dict[Distribution, float] = {"geometric": 1.0, "logarithmic": 0.0}
 """Law of the number of trainings -> its shape as a truncated negative binomial law."""
+
+
+def draw_number(distribution: Distribution, mean: float) -> int:
+    """Return a number >= 1 drawn from ``distribution`` by the operating system's entropy.
+
+    Of the logarithmic law the chance of k is proportional to (1 - gamma)**k / k.
+    """
+    uniform = secrets.SystemRandom().random()
+    if distribution == "geometric":
+        return 1 + floor(log1p(-uniform) / log1p(-1 / mean))
+
+    gamma, number = gamma_of_mean(mean), 1
+    chance = (1 - gamma) / -log(gamma)
+    while uniform >= chance and chance > 0:
+        uniform -= chance
+        chance *= (1 - gamma) * number / (number + 1)
+        number += 1
+    return number
+
+
+@lru_cache(maxsize=16)
+def gamma_of_mean(mean: float) -> float:
+    """Return the parameter of the logarithmic law of this mean > 1, in (0, 1)."""
+    low, high = 0.0, 1.0
+    for _ in range(200):
+        gamma = (low + high) / 2
+        if (1 / gamma - 1) / -log(gamma) > mean:
+            low = gamma
+        else:
+            high = gamma
+    return high
 
 
 @lru_cache(maxsize=256)
