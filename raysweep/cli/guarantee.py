@@ -18,8 +18,8 @@ def ledger(
     as_json: AsJson = False,
 ) -> None:
     """Print what a trial's epsilon promises, and to whom."""
+    from raysweep.records.ledger import ledger_of
     from raysweep.records.results import load
-    from raysweep.report.ledger import ledger_of
     from raysweep.report.output import as_json as to_json
 
     found = ledger_of(load(folder), trial)

@@ -103,6 +103,8 @@ def explain(error: pydantic.ValidationError) -> SpaceError:
     rule = first["msg"].removeprefix("Value error, ")
     if len(path) > 1 and path[-1] in ("int", "float"):  # pydantic's names for one of two types
         path, rule = path[:-1], "Input should be a valid number"
+    if len(path) > 1 and path[-1] == "constrained-int":
+        path = path[:-1]
 
     if first["type"] == "missing":
         if isinstance(path[-1], int):  # a list of fixed length

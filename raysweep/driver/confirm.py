@@ -23,6 +23,7 @@ from raysweep.records.columns import BASELINE
 from raysweep.records.conditions import meeting, parse_conditions
 from raysweep.records.confirmed import FOLDER, write_confirmed
 from raysweep.records.folder import SPACE
+from raysweep.records.guarantee import is_private_choice
 from raysweep.records.pareto import leading
 from raysweep.records.results import Results, load
 from raysweep.records.store import Store
@@ -72,6 +73,11 @@ def confirm(
     results = load(folder)
     store = results.stores[0]
     store.folder.refuse_link(FOLDER)
+    if is_private_choice(results.documents[0]):
+        raise StoreError(
+            f"{store.path} holds a private choice, and to confirm it would train other models of "
+            "the same records and release figures that no epsilon covers"
+        )
 
     with Lock(store, say=say):
         chosen = _choose(results, where, top)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import time
 from collections.abc import Callable
 
@@ -11,12 +12,23 @@ from raysweep.driver.lock import Lock
 from raysweep.driver.proposals import Proposals
 from raysweep.errors import StoreBusy, StoreError
 from raysweep.records import compaction
+from raysweep.records.results import Results
+from raysweep.records.standing import Standing
 from raysweep.records.store import Store
 from raysweep.records.tables import Packed
 
 PAUSE = 0.5  # seconds between attempts to write
 
 MESSAGE_INTERVAL = 15.0  # seconds between messages
+
+
+def write_front(store: Store) -> Standing:
+    """Write the front beside the records, and return it with what could be told apart."""
+    standing = Results(store.path).standing()
+    buffer = io.BytesIO()
+    standing.front.to_parquet(buffer)
+    store.folder.write_bytes(buffer.getvalue(), "front.parquet")
+    return standing
 
 
 class Recorder:

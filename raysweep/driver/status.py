@@ -7,6 +7,7 @@ from typing import Any
 
 from raysweep.config.plain_text import counted
 from raysweep.driver.lock import Lock
+from raysweep.records.guarantee import is_private_choice
 from raysweep.records.results import Results
 from raysweep.records.seeds import average_seeds
 
@@ -19,7 +20,8 @@ def status(results: Results) -> dict[str, Any]:
     """
     trials = results.measured(["started_at"])
     count = Counter(trials["status"])
-    asked = int(results.documents[0]["sampler"]["trials"])
+    document = results.documents[0]
+    asked = 1 if is_private_choice(document) else int(document["sampler"]["trials"])
     front = results.objectives.front(average_seeds(trials))
     best = {
         name: (front[name].max() if direction == "max" else front[name].min())

@@ -212,7 +212,7 @@ def _study(space: Space, seed: int, journal: Path | None) -> optuna.Study:
 
 def _sampler(space: Space, seed: int) -> optuna.samplers.BaseSampler:
     """Return the sampler of a space, or a random one for a study that is only shown."""
-    population = max(4, min(50, space.sampler.trials // 4))
+    population = max(4, min(50, space.sampler.n_recorded // 4))
     samplers = optuna.samplers
     if space.sampler.name == "tpe":
         return samplers.TPESampler(seed=seed)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import io
 import json
 import os
 import time
@@ -30,16 +29,17 @@ from raysweep.driver.counting import count_trials
 from raysweep.driver.interrupts import catch_interrupts, silence_tune
 from raysweep.driver.lock import Lock
 from raysweep.driver.preflight import check_space, notes
+from raysweep.driver.private_choice import check_folder, choose_privately, refuse_options
 from raysweep.driver.progress import Progress
 from raysweep.driver.proposals import Proposals
-from raysweep.driver.recorder import Recorder
+from raysweep.driver.recorder import Recorder, write_front
 from raysweep.driver.scratch import scratch_folder
 from raysweep.driver.standings import Standings
 from raysweep.driver.worker_environment import refuse_foreign
 from raysweep.errors import StoreError
 from raysweep.records import compaction
 from raysweep.records.data_hashes import keep_hashes
-from raysweep.records.results import Results, records
+from raysweep.records.results import records
 from raysweep.records.standing import Standing
 from raysweep.records.store import Store
 from raysweep.records.summary import Summary
@@ -80,7 +80,10 @@ def sweep(
 
     ``out`` is ``space.name`` below the folder RAYSWEEP_RESULTS or ``results`` by default.
     ``time_budget`` is in seconds, and so is ``patience``, the longest wait for a folder that takes
-    no records. Ctrl-C stops cleanly; the same call continues.
+    no records. Ctrl-C stops cleanly; the same call continues. Where the space has a random number
+    of trials, a private choice is made in this process and its winner alone is written, see
+    :mod:`raysweep.driver.private_choice`; ``out`` must then be new, and only ``console`` may be
+    given besides.
 
     Raises:
         StoreError: ``out`` holds another sweep, or cannot be written.
@@ -92,20 +95,32 @@ def sweep(
     console = console or Console(stderr=True)
     store = Store(out or f"{os.environ.get('RAYSWEEP_RESULTS', 'results')}/{space.name}")
     store.refuse_links()
+    is_private_choice = space.sampler.law is not None
+    if is_private_choice:
+        refuse_options(
+            trials=trials,
+            max_concurrent=max_concurrent,
+            address=address,
+            time_budget=time_budget,
+            retry_failed=retry_failed,
+        )
+        check_folder(store)
     loaded = _preflight(space, here=address is None)
     for note in notes(space, loaded):
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
 
     say = functools.partial(console.print, markup=False, soft_wrap=True)
     with Lock(store, say=say) as lock:
+        if is_private_choice:
+            return choose_privately(space, store, loaded, say=say)
         _write_space(store, space)
         keep_hashes(store, loaded)
-        total = count_trials(space, trials or space.sampler.trials)
+        total = count_trials(space, trials or space.sampler.n_recorded)
         run = _open_run(space, store, lock, total, retry_failed=retry_failed, patience=patience)
         if run.missing:
             run.start(loaded, address, max_concurrent, time_budget, console, began)
 
-        standing = _write_front(store)
+        standing = write_front(store)
         if run.recorder.error is not None:
             raise run.recorder.error
         return run.summary(store.path, standing)
@@ -143,15 +158,6 @@ def _write_space(store: Store, space: Space) -> None:
                 "restore the space, or give another --out (nothing was changed)"
             )
     store.folder.write_bytes(yaml.safe_dump(resolved, sort_keys=False).encode(), "space.yaml")
-
-
-def _write_front(store: Store) -> Standing:
-    """Write the front beside the records, and return it with what could be told apart."""
-    standing = Results(store.path).standing()
-    buffer = io.BytesIO()
-    standing.front.to_parquet(buffer)
-    store.folder.write_bytes(buffer.getvalue(), "front.parquet")
-    return standing
 
 
 def _open_run(

@@ -27,6 +27,24 @@ def neighbours_of(row: Mapping[str, Any]) -> str | None:
     return row.get("neighbours") or "zero_out"
 
 
+def is_private_choice(document: Mapping[str, Any]) -> bool:
+    """Return whether the number of trials of a space, as plain values, is drawn at random."""
+    sampler = document.get("sampler")
+    return isinstance(sampler, dict) and isinstance(sampler.get("trials"), dict)
+
+
+CHOSEN = (
+    "This epsilon is of the whole choice: the best of a number of trainings that was drawn from a "
+    "{distribution} law of mean {mean:g} and told to nobody. It covers the configuration, the "
+    "weights and the accuracy of the winner. To train the configuration again spends more."
+)
+
+
+def choice_line(document: Mapping[str, Any]) -> str:
+    """Return what the epsilon of a private choice covers; empty for any other space."""
+    return CHOSEN.format(**document["sampler"]["trials"]) if is_private_choice(document) else ""
+
+
 def unit_of(row: Mapping[str, Any]) -> str:
     """Return whose records the epsilon of a row of ``trials`` covers."""
     records, epsilon = row.get("group_records"), row.get("epsilon_per_group")

@@ -15,6 +15,7 @@ from raysweep.errors import SpaceError, StoreError
 from raysweep.records.conditions import Condition, meeting, parse_constraints
 from raysweep.records.data_hashes import refuse_other_data
 from raysweep.records.folder import SPACE
+from raysweep.records.guarantee import is_private_choice
 from raysweep.records.objectives import OBJECTIVES, REQUIREMENTS, Objectives
 from raysweep.records.seeds import average_seeds
 from raysweep.records.standing import Standing, standing
@@ -38,6 +39,12 @@ class Results:
         keys = (str(key) for document in self.documents for key in document.get("search") or {})
         seeds = ["seed"] if len({document.get("seed") for document in self.documents}) > 1 else []
         self.axes: list[str] = list(dict.fromkeys([*keys, *seeds]))
+        if len(paths) > 1 and any(map(is_private_choice, self.documents)):
+            raise StoreError(
+                "a private choice is released alone: to compare it with other sweeps is another "
+                "choice, which its epsilon does not cover",
+                remedy="give its folder by itself",
+            )
         sweeps = zip(self.stores, self.documents, strict=True)
         for (first, one), (second, other) in itertools.combinations(sweeps, 2):
             _check_comparable(first.path, one, second.path, other)

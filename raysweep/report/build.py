@@ -22,10 +22,10 @@ from raysweep.errors import SpaceError, StoreError
 from raysweep.records.conditions import parse_conditions
 from raysweep.records.folder import Folder
 from raysweep.records.guarantee import neighbours_of
+from raysweep.records.ledger_parts import mechanism_of
 from raysweep.records.objectives import Objectives
 from raysweep.records.results import load
 from raysweep.report import charts, confirmed, descriptions, figures, findings
-from raysweep.report.ledger import mechanism_of
 from raysweep.report.output import write_files
 from raysweep.report.page import Picture, page
 from raysweep.report.selection import Material, gather, sample, setting_values

@@ -7,9 +7,9 @@ from typing import Any
 
 from raysweep.errors import StoreError
 from raysweep.records.guarantee import neighbours_of
+from raysweep.records.ledger import Ledger, cell, ledger
 from raysweep.records.results import records
 from raysweep.report.html import Html, element, join
-from raysweep.report.ledger import Ledger, cell, ledger
 from raysweep.report.selection import Material
 
 

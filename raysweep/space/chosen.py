@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from raysweep.records.choice import Choice
-from raysweep.records.guarantee import guarantee_line, neighbours_of
+from raysweep.records.guarantee import choice_line, guarantee_line, neighbours_of
 from raysweep.records.results import Results, records
 from raysweep.records.trial_config import stored_settings
 from raysweep.space.space import fixed_space
@@ -41,13 +41,14 @@ class Chosen:
         """Return the trial, its figures and its space as plain values."""
         neighbours = neighbours_of(self.row)
         guarantee = {} if neighbours is None else {"neighbours": neighbours}
-        figures = {**self.figures(), **guarantee}
+        choice = {"choice": line} if (line := choice_line(self.results.documents[0])) else {}
+        figures = {**self.figures(), **guarantee, **choice}
         return {"trial_id": self.row["trial_id"], **figures, "space": self.space()}
 
     def to_yaml(self) -> str:
         """Return the space as YAML, under a comment with the figures and what epsilon is for."""
-        guarantee = guarantee_line(self.row)
-        comment = f"# {self}\n" + (f"# {guarantee}\n" if guarantee else "")
+        lines = [str(self), guarantee_line(self.row), choice_line(self.results.documents[0])]
+        comment = "".join(f"# {line}\n" for line in lines if line)
         return f"{comment}{yaml.safe_dump(self.space(), sort_keys=False)}"
 
     def __str__(self) -> str:

@@ -37,7 +37,7 @@ def describe(space: Space) -> dict[str, Any]:
     }
     return {
         "name": space.name,
-        "trials": space.sampler.trials,
+        "trials": space.to_plain()["sampler"]["trials"],
         "sampler": space.sampler.name,
         "grid_points": space.size() if space.axes else None,
         "axes": axes,
@@ -53,7 +53,7 @@ def to_text(description: Mapping[str, Any]) -> str:
     """Return a description as lines for a terminal."""
     points = description["grid_points"]
     grid = "" if points is None else f", {counted(points, 'grid point')}"
-    lines = [f"{counted(description['trials'], 'trial')} by {description['sampler']}{grid}"]
+    lines = [f"{_number(description['trials'])} by {description['sampler']}{grid}"]
     lines += [f"  {key}: {axis}" for key, axis in description["axes"].items()]
 
     scenarios = description["scenarios"]
@@ -69,6 +69,14 @@ def to_text(description: Mapping[str, Any]) -> str:
     if description["constraints"]:
         lines.append(f"  constraints: {', '.join(description['constraints'])}")
     return "\n".join(lines)
+
+
+def _number(trials: Any) -> str:
+    """Return a fixed number of trials, or the law of a random one, in words."""
+    if not isinstance(trials, dict):
+        return counted(trials, "trial")
+    law = f"of a {trials['distribution']} law, mean {trials['mean']:g}"
+    return f"one winner, chosen privately from a random number of trials {law},"
 
 
 def catalogue(what: str) -> dict[str, str]:

@@ -24,6 +24,7 @@ from raysweep.space import scenarios
 from raysweep.space.axes import Axis
 from raysweep.space.mistakes import check_whole
 from raysweep.space.objectives import parse_objectives, rung_objectives
+from raysweep.space.private_choice import check_private_choice, without_attacks
 from raysweep.space.settings import SAMPLERS, Pruning, Resources, Sampler
 from raysweep.space.shipped import find_space, shipped_spaces
 from raysweep.space.space import Space, check_axis_name, set_key
@@ -110,6 +111,7 @@ def _check_space(document: dict[str, Any]) -> Space:
         rule = "`name` must be letters, digits, dots, dashes and underscores"
         raise SpaceError(rule, got=name, place=["name"])
 
+    document = without_attacks(document)
     config = TrialConfig.parse(document)
     pruning = None
     if document.get("pruning") is not None:
@@ -134,6 +136,7 @@ def _check_space(document: dict[str, Any]) -> Space:
         document = {**space.document, "training": {**(document.get("training") or {}), **private}}
         space = dataclasses.replace(space, document=document)
     _check_sampler(space)
+    check_private_choice(space)
     _check_extremes(space)
     _check_pruning(space)
     return space
@@ -150,6 +153,9 @@ def _choose_group_norm(space: Space) -> Space:
     has_choice = "norm" in space.config().model.settings and "norm" not in model and not varies
     if not has_choice or not space.may_be_private:
         return space
+    if space.sampler.law is not None:  # every trial is private, and none is a scenario
+        document = {**space.document, "model": {**model, "norm": "group"}}
+        return dataclasses.replace(space, document=document)
 
     added = {"batch_norm": {"model.norm": "batch", "target_epsilon": inf, "noise_multiplier": 0.0}}
     document = {**space.document, "model": {**model, "norm": "group"}}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import ceil, inf
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 from annotated_types import Ge, Gt, Le, Lt
@@ -11,6 +12,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from raysweep.config import durations
+from raysweep.config.registry import build
+from raysweep.errors import SpaceError
 
 SAMPLERS: dict[str, str] = {
     "tpe": "tree-structured Parzen estimators, fitted to the finished trials (default)",
@@ -24,17 +27,56 @@ SAMPLERS: dict[str, str] = {
 
 
 @dataclass(frozen=True, kw_only=True)
+class RandomTrials:
+    """A number of trials that is drawn at random and told to nobody.
+
+    The best of so many trainings with DP-SGD is one private choice, see
+    :mod:`raysweep.space.private_choice`.
+    """
+
+    distribution: Annotated[
+        Literal["geometric", "logarithmic"],
+        Field(description="law of the number; logarithmic costs less, and is more often 1"),
+    ] = "geometric"
+    mean: Annotated[float, Gt(1), Le(10_000), Field(description="mean of the number")] = 40.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sampler:
     """How configurations are proposed, and how many trials there are."""
 
     name: Annotated[str, Field(description="how the next configuration is chosen")] = "tpe"
     trials: Annotated[
-        int, Gt(0), Field(description="trials in all; the undefended baseline is one of them")
+        Annotated[int, Gt(0)] | RandomTrials,
+        Field(
+            description="trials in all; the undefended baseline is one of them. A mapping of "
+            "`distribution` (geometric, logarithmic) and `mean` is a number drawn at random"
+        ),
     ] = 40
     seed: Annotated[
         Annotated[int, Ge(0)] | None,
         Field(description="seed of the proposals; null: `seed` of the space"),
     ] = None
+
+    @property
+    def law(self) -> RandomTrials | None:
+        """The law of a random number of trials; None where the number is fixed."""
+        return self.trials if isinstance(self.trials, RandomTrials) else None
+
+    @property
+    def n_recorded(self) -> int:
+        """How many trials a sweep records: one, the winner, where their number is random."""
+        return self.trials if isinstance(self.trials, int) else 1
+
+    @pydantic.field_validator("trials", mode="wrap")
+    @classmethod
+    def _parse_law(cls, trials: Any, check: Callable[[Any], Any]) -> Any:
+        if not isinstance(trials, dict):
+            return check(trials)
+        try:
+            return build(RandomTrials, trials)
+        except SpaceError as error:
+            raise error.under("trials") from None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,8 @@ class PrivacySpent:
 
     It holds for the released weights only. ``neighbours`` names the data sets that it compares, see
     NEIGHBOURS in :mod:`raysweep.records.guarantee`. ``is_repeatable`` says whether noise and
-    batches came from a seed: then it holds only against those who do not know the seed.
+    batches came from a seed: then it holds only against those who do not know the seed. ``choice``
+    says of what trainings these weights are the best, where the epsilon is that of the choice.
     """
 
     epsilon: float
@@ -37,6 +38,7 @@ class PrivacySpent:
     clipping: str
     neighbours: str = "zero_out"
     is_repeatable: bool = True
+    choice: str | None = None
 
 
 class Mechanism(Protocol):

@@ -44,6 +44,12 @@ BOUNDS = (
 """Those on what the promise means, which stand beside it."""
 
 
+NO_CHOICE = (
+    "The figures in this card come from the training examples themselves, and no epsilon covers "
+    "them, nor a choice among several trained models by such figures."
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trained:
     """What a trial trained, and on which data: ``target.model`` is the module.
@@ -207,7 +213,7 @@ def _card(file: str, weights: bytes, trained: Trained, result: TrialResult) -> d
         "privacy": {**_privacy(trained.target.privacy, trained.config), **_filled(record, BOUNDS)},
         "data": {
             "dataset": record.dataset,
-            "data_hash": splits.data_hash,
+            "data_hash": None if record.split_hash is None else splits.data_hash,
             "split": record.split,
             "split_hash": record.split_hash,
             "sizes": splits.sizes,
@@ -245,7 +251,5 @@ def _privacy(spent: PrivacySpent | None, config: TrialConfig) -> Mapping[str, An
         "noise": "seed" if spent.is_repeatable else "operating system",
         "statement": "The weights by themselves are (epsilon, delta)-differentially private: data "
         f"sets are compared that differ in {NEIGHBOURS[spent.neighbours]}. An {PER_RECORD}. "
-        f"{noise} The figures in "
-        "this card come from the training examples themselves, and no epsilon covers them, nor a "
-        "choice among several trained models by such figures.",
+        f"{noise} {spent.choice or NO_CHOICE}",
     }

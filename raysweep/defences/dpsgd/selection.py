@@ -16,6 +16,12 @@ SHAPES: dict[Distribution, float] = {"geometric": 1.0, "logarithmic": 0.0}
 """Law of the number of trainings -> its shape as a truncated negative binomial law."""
 
 
+SETTINGS = (
+    "the best of a {distribution} number of trainings, mean {mean:g}, by RDP (Papernot and "
+    "Steinke 2022)"
+)
+
+
 def draw_number(distribution: Distribution, mean: float) -> int:
     """Return a number >= 1 drawn from ``distribution`` by the operating system's entropy.
 

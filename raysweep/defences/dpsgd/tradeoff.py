@@ -8,7 +8,7 @@ dp-accounting, rounded against us by its connected dots (Doroshenko et al. 2022)
 from __future__ import annotations
 
 from functools import lru_cache
-from math import inf
+from math import exp, inf
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -111,6 +111,20 @@ def most_found(
     return float(np.clip(np.minimum(low, high), 0, 1).min())
 
 
+def bounds_of(epsilon: float, delta: float) -> dict[str, float]:
+    """Return the columns on what any attacker can reach that follow from (epsilon, delta) alone."""
+    found = {}
+    for rate in RATES:
+        most = min(exp(epsilon) * rate + delta, 1 - exp(-epsilon) * (1 - delta - rate), 1.0)
+        found[column_of(rate)] = most
+    return found
+
+
+def column_of(rate: float) -> str:
+    """Return the name of the column of a bound at a false-positive rate."""
+    return f"tpr_bound_at_fpr_{str(rate).replace('.', '_')}"
+
+
 def curve(
     noise: float, *, sample_rate: float, steps: int, records: int = 1, n: int = 200
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -124,10 +138,7 @@ def columns(spent: PrivacySpent, group_records: int | None) -> dict[str, Any]:
     """Return the columns of a trial on what any attacker can reach, and on a group's epsilon."""
     rule: dict[str, Any] = {"sample_rate": spent.sample_rate, "steps": spent.steps}
     noise = spent.noise_multiplier
-    bounds = {
-        f"tpr_bound_at_fpr_{str(rate).replace('.', '_')}": most_found(rate, noise, **rule)
-        for rate in RATES
-    }
+    bounds = {column_of(rate): most_found(rate, noise, **rule) for rate in RATES}
     if group_records is None:
         return bounds
     of_group = spent.epsilon

@@ -12,10 +12,10 @@ from raysweep.cli import app
 from raysweep.defences.dpsgd import accounting, tradeoff
 from raysweep.errors import SpaceError, StoreError
 from raysweep.records.columns import SubsetRecord
+from raysweep.records.ledger import ledger_of
 from raysweep.records.store import Store
 from raysweep.records.tables import pack
 from raysweep.report import build
-from raysweep.report.ledger import ledger_of
 from raysweep.space.parsing import parse_space
 from raysweep.trial.run import run_trial
 

@@ -1,0 +1,135 @@
+"""The ledger of a trial: what its epsilon promises, under which assumptions, and what not.
+
+The order is that of the pyramid in NIST SP 800-226 (Near et al. 2025), from the promise at the top
+to what it stands on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from raysweep.config.plain_text import one_line
+from raysweep.config.registry import suggestion
+from raysweep.errors import SpaceError
+from raysweep.records import ledger_parts as parts_of
+from raysweep.records.guarantee import is_private_choice, neighbours_of
+from raysweep.records.results import Results, records
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ledger:
+    """The ledger of one trial. ``parts`` are its sections, heading -> name -> value."""
+
+    trial_id: str
+    summary: str
+    parts: Mapping[str, Mapping[str, Any]]
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the ledger as plain values."""
+        return {"trial_id": self.trial_id, "summary": self.summary, **self.parts}
+
+    def to_text(self) -> str:
+        """Return the ledger for a terminal."""
+        lines = [f"trial {self.trial_id}: {self.summary}"]
+        for heading, entries in self.parts.items():
+            lines += ["", heading.replace("_", " ").capitalize()]
+            for name, value in entries.items():
+                values = value if isinstance(value, list) else [value]
+                label = name.replace("_", " ")
+                lines += [f"  {label}: {cell(part)}" for part in values]
+        return "\n".join(lines) + "\n"
+
+
+def cell(value: Any) -> str:
+    """Return a value of a ledger as text."""
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return "unknown" if value is None else one_line(str(value), most=1000)
+
+
+def ledger_of(results: Results, trial: str) -> Ledger:
+    """Return the ledger of a trial, named by its id or by the beginning of it.
+
+    Raises:
+        SpaceError: no trial, or more than one, has such an id; the nearest is named.
+
+    """
+    return ledger(results, _row(results, trial))
+
+
+def _row(results: Results, trial: str) -> dict[str, Any]:
+    ids = results.rows(["trial_id"])["trial_id"].tolist()
+    found = [one for one in ids if trial and one.startswith(trial)]
+    if len(found) != 1:
+        what = "no trial has the id" if not found else f"{len(found)} trials have an id that begins"
+        hint = suggestion(trial, found or ids[:20])
+        raise SpaceError(f"--trial: {what} {trial!r}{hint}")
+    return records(results.rows(trials={found[0]}))[0]
+
+
+def ledger(results: Results, row: Mapping[str, Any]) -> Ledger:
+    """Return the ledger of a row of ``trials`` of ``results``."""
+    attacks = results.of("attacks", {str(row["trial_id"])})
+    document = results.documents[0]
+    return ledger_of_row(
+        row,
+        attacks=records(attacks),
+        document=document,
+        n_trials=len(results.rows(["trial_id"])),
+        from_system=is_private_choice(document),
+    )
+
+
+def ledger_of_row(
+    row: Mapping[str, Any],
+    *,
+    attacks: Sequence[Mapping[str, Any]],
+    document: Mapping[str, Any] | None = None,
+    n_trials: int = 1,
+    from_system: bool,
+) -> Ledger:
+    """Return the ledger of a row of ``trials``, its ``attacks`` being rows of ``attacks``.
+
+    ``document`` is the space of the sweep of ``n_trials`` trials that it is of; None where it ran
+    alone. ``from_system`` says that noise and batches came from the operating system.
+    """
+    trial_id = str(row["trial_id"])
+    if row["status"] == "failed":
+        error = one_line(str(row["error"]), most=500)
+        summary = f"failed, so no model was released and nothing is promised ({error})"
+        return Ledger(trial_id=trial_id, summary=summary, parts={})
+
+    audit, neighbours = parts_of.audit(row, attacks), neighbours_of(row)
+    if neighbours is None:
+        summary = "trained without DP-SGD: nothing is promised, and no attacker is bounded"
+        return Ledger(trial_id=trial_id, summary=summary, parts={"audit": audit})
+
+    parts_of.mechanism_of(row)  # raises where a stranger's record holds no numbers
+    of_choice = document is not None and is_private_choice(document)
+    not_covered = parts_of.NOT_COVERED_BY_CHOICE if of_choice else parts_of.NOT_COVERED
+    parts = {
+        "promise": parts_of.promise(row, of_choice=of_choice),
+        "unit": parts_of.unit(row, neighbours),
+        "what_any_attacker_can_reach": parts_of.reach(row, of_choice=of_choice),
+        "mechanism": parts_of.mechanism(row),
+        "public_quantities": parts_of.public(row, neighbours),
+        "audit": audit,
+        "randomness": parts_of.randomness(row, from_system=from_system),
+        "selection": parts_of.selection(row, document, n_trials),
+        "not_covered": {"beside": list(not_covered)},
+        "trust": {
+            "model": "central: whoever trains sees all records, and only the released weights are "
+            "protected"
+        },
+    }
+    return Ledger(trial_id=trial_id, summary=_summary(row, of_choice), parts=parts)
+
+
+def _summary(row: Mapping[str, Any], of_choice: bool) -> str:
+    of = " of the whole choice" if of_choice else ""
+    pruned = " (pruned: of the epochs that it was trained for)" if row["status"] == "pruned" else ""
+    return f"epsilon {row['epsilon']:.4g} at delta {row['delta']:g}{of} for one record{pruned}"
