@@ -14,7 +14,7 @@ from raysweep.config.plain_text import one_line
 from raysweep.config.registry import suggestion
 from raysweep.errors import SpaceError
 from raysweep.records import ledger_parts as parts_of
-from raysweep.records.guarantee import is_private_choice, neighbours_of
+from raysweep.records.guarantee import choice_line, is_private_choice, neighbours_of
 from raysweep.records.results import Results, records
 
 
@@ -78,7 +78,8 @@ def ledger(results: Results, row: Mapping[str, Any]) -> Ledger:
     return ledger_of_row(
         row,
         attacks=records(attacks),
-        document=document,
+        choice=choice_line(document) or None,
+        sweep=document,
         n_trials=len(results.rows(["trial_id"])),
         from_system=is_private_choice(document),
     )
@@ -88,14 +89,16 @@ def ledger_of_row(
     row: Mapping[str, Any],
     *,
     attacks: Sequence[Mapping[str, Any]],
-    document: Mapping[str, Any] | None = None,
+    choice: str | None = None,
+    sweep: Mapping[str, Any] | None = None,
     n_trials: int = 1,
     from_system: bool,
 ) -> Ledger:
     """Return the ledger of a row of ``trials``, its ``attacks`` being rows of ``attacks``.
 
-    ``document`` is the space of the sweep of ``n_trials`` trials that it is of; None where it ran
-    alone. ``from_system`` says that noise and batches came from the operating system.
+    ``choice`` says what its epsilon covers where that is of a private choice. ``sweep`` is the
+    space of the sweep of ``n_trials`` trials that it is of; None where it ran alone.
+    ``from_system`` says that noise and batches came from the operating system.
     """
     trial_id = str(row["trial_id"])
     if row["status"] == "failed":
@@ -109,7 +112,7 @@ def ledger_of_row(
         return Ledger(trial_id=trial_id, summary=summary, parts={"audit": audit})
 
     parts_of.mechanism_of(row)  # raises where a stranger's record holds no numbers
-    of_choice = document is not None and is_private_choice(document)
+    of_choice = choice is not None
     not_covered = parts_of.NOT_COVERED_BY_CHOICE if of_choice else parts_of.NOT_COVERED
     parts = {
         "promise": parts_of.promise(row, of_choice=of_choice),
@@ -119,7 +122,7 @@ def ledger_of_row(
         "public_quantities": parts_of.public(row, neighbours),
         "audit": audit,
         "randomness": parts_of.randomness(row, from_system=from_system),
-        "selection": parts_of.selection(row, document, n_trials),
+        "selection": parts_of.selection(row, choice, sweep, n_trials),
         "not_covered": {"beside": list(not_covered)},
         "trust": {
             "model": "central: whoever trains sees all records, and only the released weights are "

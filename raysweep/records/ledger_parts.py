@@ -8,7 +8,7 @@ from typing import Any
 
 from raysweep.config.plain_text import counted
 from raysweep.errors import StoreError
-from raysweep.records.guarantee import NEIGHBOURS, choice_line, is_private_choice
+from raysweep.records.guarantee import NEIGHBOURS
 from raysweep.records.trial_config import setting, stored_settings
 
 NOT_COVERED = (
@@ -181,17 +181,17 @@ def randomness(row: Mapping[str, Any], *, from_system: bool) -> dict[str, Any]:
 
 
 def selection(
-    row: Mapping[str, Any], document: Mapping[str, Any] | None, n_trials: int
+    row: Mapping[str, Any], choice: str | None, sweep: Mapping[str, Any] | None, n_trials: int
 ) -> dict[str, Any]:
     """Return what the choice of the trial cost, or why it is not covered.
 
-    ``document`` is the space of the sweep of ``n_trials`` trials; None where a trial ran alone.
+    See :func:`raysweep.records.ledger.ledger_of_row` for the arguments.
     """
-    if document is None:
+    if choice is not None:
+        return {"among_trials": f"covered. {choice}"}
+    if sweep is None:
         return {"among_trials": OF_ONE_TRAINING}
-    if is_private_choice(document):
-        return {"among_trials": f"covered. {choice_line(document)}"}
-    reasons = "; ".join(_reasons(document))
+    reasons = "; ".join(_reasons(sweep))
     why = NOT_COVERED_BY_SELECTION.format(trials=counted(n_trials, "trial"), why=reasons)
     return {"among_trials": why, "would_cost": _cost_of_choice(row, n_trials)}
 

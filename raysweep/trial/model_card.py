@@ -20,7 +20,8 @@ class ModelCard(Mapping[str, Any]):
     """The card of a saved model, a mapping of what ``model.json`` holds.
 
     Its keys are ``trial_id``, ``saved_at``, ``weights``, ``inputs``, ``outputs``, ``figures``,
-    ``attacks``, ``privacy``, ``data``, ``configuration``, ``versions`` and ``device``.
+    ``attacks``, ``privacy``, ``ledger``, ``data``, ``configuration``, ``versions`` and
+    ``device``.
     """
 
     def __init__(self, content: Any) -> None:

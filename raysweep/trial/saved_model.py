@@ -23,6 +23,7 @@ from raysweep.errors import ModelError, SpaceError, StoreError
 from raysweep.records.columns import AttackRecord, TrialRecord, TrialResult
 from raysweep.records.folder import replace_file
 from raysweep.records.guarantee import NEIGHBOURS
+from raysweep.records.ledger import ledger_of_row
 from raysweep.records.provenance import now
 from raysweep.records.trial_config import TrialConfig
 from raysweep.training.loop import isolated_rng
@@ -211,6 +212,7 @@ def _card(file: str, weights: bytes, trained: Trained, result: TrialResult) -> d
         "figures": _filled(record, FIGURES),
         "attacks": [_filled(attack) for attack in result.attacks],
         "privacy": {**_privacy(trained.target.privacy, trained.config), **_filled(record, BOUNDS)},
+        "ledger": _ledger(trained.target.privacy, result),
         "data": {
             "dataset": record.dataset,
             "data_hash": None if record.split_hash is None else splits.data_hash,
@@ -222,6 +224,17 @@ def _card(file: str, weights: bytes, trained: Trained, result: TrialResult) -> d
         "versions": json.loads(record.versions),
         "device": record.device,
     }
+
+
+def _ledger(spent: PrivacySpent | None, result: TrialResult) -> dict[str, Any]:
+    """Return the ledger of the trial as plain values; without DP-SGD it says so."""
+    found = ledger_of_row(
+        result.trial.row(),
+        attacks=[vars(attack) for attack in result.attacks],
+        choice=None if spent is None else spent.choice,
+        from_system=spent is not None and not spent.is_repeatable,
+    )
+    return found.to_plain()
 
 
 def _filled(record: TrialRecord | AttackRecord, names: Sequence[str] = ()) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from raysweep.records.columns import TrialRecord
 from raysweep.records.ledger import ledger_of
 from raysweep.space.parsing import parse_space
 
+SGD = {"optimizer": "sgd", "momentum": 0.9}
+
 SPACE = {
     "name": "choice",
     "dataset": {
@@ -28,8 +30,8 @@ SPACE = {
         "test": 60,
     },
     "model": {"name": "softmax"},
-    "training": {"epochs": 1, "private": {"batch_size": 60, "learning_rate": 1.0}},
-    "defences": {"target_epsilon": 2},
+    "training": {"epochs": 8, "private": {"batch_size": 60, "learning_rate": 1.0, **SGD}},
+    "defences": {"target_epsilon": 20},
     "search": {"max_grad_norm": {"low": 0.5, "high": 2}},
     "sampler": {"name": "random", "trials": {"distribution": "geometric", "mean": 1.5}},
 }
@@ -53,7 +55,7 @@ def folder(tmp_path_factory):
     [
         ({"sampler": {"trials": {"mean": 40}}}, "sampler tpe does not draw"),
         ({"sampler": {"name": "random", "seed": 1, "trials": {}}}, "a seed tells"),
-        ({"pruning": {"grace_epochs": 1}, "training": {"epochs": 4}}, "pruning looks at other"),
+        ({"pruning": {"grace_epochs": 1}, "training": {"epochs": 8}}, "pruning looks at other"),
         ({"scenarios": {"one": {"l2": 0.1}}}, "scenarios are not drawn by a law"),
         ({"measure": {"models": 4}}, "`measure` trains other models"),
         ({"attacks": {"membership": ["loss"]}}, "attacks read the members"),
@@ -103,11 +105,11 @@ def test_every_place_prints_the_epsilon_of_the_whole(folder):
     rule = {name: row[name] for name in ("delta", "sample_rate")} | {"steps": int(row["steps"])}
     law = {"mean": 1.5, "distribution": "geometric"}
     whole = epsilon_of_choice(row["noise_multiplier"], **law, **rule)
-    assert row["epsilon"] == whole > 2
+    assert row["epsilon"] == whole > 20
 
     found = ledger_of(raysweep.load(str(folder)), row["trial_id"])
     assert found.to_plain()["promise"]["epsilon"] == whole
-    assert found.to_plain()["promise"]["epsilon_of_one_training_by_pld"] < 2
+    assert found.to_plain()["promise"]["epsilon_of_one_training_by_pld"] < 20.1
     assert f"epsilon {whole:.4g} at delta 1e-05 of the whole choice" in found.summary
     assert "covered. This epsilon is of the whole choice" in found.to_text()
     assert "Validation examples" in found.to_text()

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import os
 import sys
 
 import numpy as np
@@ -15,6 +16,8 @@ import raysweep
 from raysweep import cli
 from raysweep.data.published import read_tumours
 from raysweep.errors import DataError, ModelError, PrivacyError, SpaceError, StoreError
+from raysweep.records.tables import pack
+from raysweep.records.trial_config import TrialConfig
 from raysweep.space.parsing import parse_space
 
 FAST = SMALL.replace("  inversion: {activation_decoder: {decoders: [ridge]}}\n", "")
@@ -72,6 +75,56 @@ def test_secure_noise_gives_other_weights_each_time_and_a_seed_the_same(private)
     assert not torch.equal(weights(first), weights(second))
     assert first.target.privacy == second.target.privacy
     assert not first.target.privacy.is_repeatable
+
+
+def test_the_card_holds_the_ledger_of_the_trial(private, tmp_path):
+    trained, result = private
+    raysweep.save_model(tmp_path / "m.safetensors", trained, result)
+    found = json.loads((tmp_path / "m.json").read_text())["ledger"]
+    assert found["trial_id"] == result.trial.trial_id
+    assert found["promise"]["epsilon"] == result.trial.epsilon
+    assert found["mechanism"]["noise_multiplier"] == result.trial.noise_multiplier
+    assert "sampler" not in found["selection"]["among_trials"]
+    assert "chosen by the results of other trainings" in found["selection"]["among_trials"]
+    assert "a generator of the seed 3" in found["randomness"]["noise_and_batches"]
+    assert "held against the curve" in found["audit"]["attacks"]
+
+
+def test_a_card_without_dp_says_that_nothing_is_promised(tmp_path):
+    trained, result = trial()
+    raysweep.save_model(tmp_path / "m.safetensors", trained, result)
+    found = json.loads((tmp_path / "m.json").read_text())["ledger"]
+    assert "without DP-SGD: nothing is promised" in found["summary"]
+
+
+def test_with_secure_noise_nothing_that_is_stored_repeats_the_noise(tmp_path, monkeypatch):
+    """Neither the bytes that the system gave, nor a seed from which they follow."""
+    given, urandom = [], os.urandom
+
+    def kept(n):
+        given.append(urandom(n))
+        return given[-1]
+
+    monkeypatch.setattr(os, "urandom", kept)
+    trained, result = trial(at={"epsilon": 8}, secure_noise=True)
+    monkeypatch.undo()
+    raysweep.save_model(tmp_path / "m.safetensors", trained, result)
+    packed = pack(result)
+    files = [path.read_bytes() for path in tmp_path.iterdir()] + [*packed.files.values()]
+    assert len(given) > 10
+    assert not any(some[:8] in file for some in given for file in files)
+
+    card = json.loads((tmp_path / "m.json").read_text())
+    assert card["privacy"]["is_repeatable"] is False
+    assert (
+        "operating system, and nothing is stored"
+        in card["ledger"]["randomness"]["noise_and_batches"]
+    )
+    for secure_noise in (False, True):  # whoever runs the card's configuration again
+        again = TrialConfig.from_json(json.dumps(card["configuration"]))
+        kept = []
+        raysweep.run_trial(again, on_target=kept.append, secure_noise=secure_noise)
+        assert not torch.equal(weights(kept[0]), weights(trained))
 
 
 def test_secure_noise_without_dp_is_refused():
