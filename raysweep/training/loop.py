@@ -16,6 +16,7 @@ from raysweep.data import Split
 from raysweep.errors import TrainingDiverged
 from raysweep.training import signals
 from raysweep.training.devices import autocast, channels_last
+from raysweep.training.frozen import Read, split_frozen
 from raysweep.training.optimizers import Optimizer, make_adam, make_sgd
 from raysweep.training.recipe import EVALUATION_BATCH, Companion, PrivacySpent, Recipe
 from raysweep.training.target import TrainedTarget, compute_logits, pixels
@@ -88,12 +89,18 @@ def train(
     examples = pixels(x[:EVALUATION_BATCH], members)
     channels_last(model, examples[:1])
 
+    def read(rows: Tensor) -> Tensor:
+        return pixels(x[rows.to(device)], members)
+
     mechanism = recipe.mechanism(len(members))
     if secure_noise:
         mechanism.draw_from_system()
     optimizer = make_optimizer(training, model.parameters())
     mechanism.check(model, examples)
-    forward = mechanism.attach(model, examples, seeds=[sub_seed(seed, "noise")])
+    trained, inputs_of = _trained_part(recipe, model, read, len(members), device)
+    if trained is not model:
+        examples = inputs_of(torch.arange(min(EVALUATION_BATCH, len(members))))
+    forward = mechanism.attach(trained, examples, seeds=[sub_seed(seed, "noise")])
     if recipe.memory_parts > 1:
         mechanism.divide(recipe.memory_parts)
 
@@ -101,11 +108,12 @@ def train(
     with isolated_rng(sub_seed(seed, "forward"), device):
         for number in range(1, training.epochs + 1):
             model.train()
+            trained.train()
             tally = _Tally()
 
             for batch in mechanism.batches(order):
                 rows = batch.to(device)
-                inputs = pixels(x[rows], members)
+                inputs = inputs_of(rows)
                 if recipe.augment is not None:
                     inputs = recipe.augment(inputs)
                 if companion is not None:
@@ -126,6 +134,23 @@ def train(
     privacy = mechanism.privacy_spent()
     mechanism.release()
     return evaluate_target(model, members, privacy, device, batch=recipe.evaluation_batch)
+
+
+def _trained_part(
+    recipe: Recipe, model: nn.Module, read: Read, n: int, device: torch.device
+) -> tuple[nn.Module, Read]:
+    """Return the model without its frozen part, and what gives the inputs of the rest.
+
+    With augmentation the inputs change, so that nothing can be computed once.
+    """
+    if recipe.augment is not None:
+        return model, read
+    with isolated_rng(0, device):
+        part = split_frozen(model, read, n, batch=recipe.evaluation_batch)
+    if part is None:
+        return model, read
+    rest, features = part
+    return rest, lambda rows: features[rows]
 
 
 def evaluate_target(
