@@ -42,7 +42,6 @@ def selftest(
     """
     from raysweep import data
     from raysweep.config.yaml import parse_pairs
-    from raysweep.report.output import as_json as to_json
     from raysweep.space.parsing import load_space
     from raysweep.trial.selftest import selftest as examine
 
@@ -54,6 +53,8 @@ def selftest(
 
     findings = examine(config, data.load(config.dataset, seed=config.seed), seed=seed)
     if as_json:
+        from raysweep.report.output import as_json as to_json  # here, because it loads pandas
+
         print(to_json([asdict(finding) for finding in findings]), end="")
     else:
         for finding in findings:

@@ -6,16 +6,18 @@ import operator
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from raysweep.config.own_class import is_own_key
 from raysweep.config.registry import suggestion
 from raysweep.errors import SpaceError
 from raysweep.records.tables import numeric_columns
+
+if TYPE_CHECKING:  # it takes half a second to import, and a space only parses conditions
+    import pandas as pd
 
 
 def parse_conditions(texts: Sequence[str], axes: Sequence[str] = ()) -> list[Condition]:

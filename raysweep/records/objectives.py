@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from raysweep.config.registry import suggestion
 from raysweep.errors import SpaceError
 from raysweep.records.conditions import Condition, column_name
 from raysweep.records.pareto import front_mask, hypervolume
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Direction = Literal["max", "min"]
 
@@ -127,6 +129,7 @@ class Objectives:
     >>> objectives = Objectives.parse({"accuracy": "max", "attack_auc": "min"})
     >>> objectives == Objectives.of("accuracy", "attack_auc")
     True
+    >>> import pandas as pd
     >>> trials = pd.DataFrame({
     ...     "trial_id": ["a", "b", "c"],
     ...     "status": "ok",
