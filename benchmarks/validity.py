@@ -5,7 +5,9 @@ shifted normal scores, whose true AUC, TPR and advantage are known; the share of
 the 95 % interval holds the truth. `null`: real targets on digits whose "members" and "nonmembers"
 are random halves of examples that no model has seen, judged by the default attacks; the share of
 the repeats in which the interval of each attack holds 0.5, and the strongest attack's AUC beside
-its null. `memoriser`: scores that give every member away.
+its null. `memoriser`: scores that give every member away. `selftest`: what `raysweep selftest`
+shows of the right code with the quickstart's network, and how often it finds anything
+(--audits 200, 5 minutes more).
 """
 
 from __future__ import annotations
@@ -28,9 +30,11 @@ from raysweep.attacks import intervals, metrics
 from raysweep.attacks.contract import Knowledge
 from raysweep.attacks.shadows import TrainedShadow, train_shadows
 from raysweep.records.columns import AttackRecord
+from raysweep.space.parsing import load_space
 from raysweep.training.loop import train
 from raysweep.trial import preflight, verdict
 from raysweep.trial.membership_judge import judge_membership
+from raysweep.trial.selftest import audited, selftest
 
 AUCS = [
     (0.0, 200, 200),
@@ -56,6 +60,9 @@ TPRS = [
 
 STRONGEST = [(0.0, 4), (0.8, 4), (0.9, 8)]
 """(correlation of the attacks' scores, number of attacks)."""
+
+CLAIMED = (1.0, 2.0, 4.0, 8.0)
+"""The epsilons at which the self-test is tried."""
 
 Floats = NDArray[np.float64]
 
@@ -197,6 +204,32 @@ def memoriser() -> dict[str, Any]:
     return {"auc": metrics.auc_interval(scores, truth), "tpr_at_fpr_0_01": rate.tpr}
 
 
+def audits(runs: int) -> dict[str, Any]:
+    """Return what the self-test of the right code shows at each epsilon, over ``runs`` seeds.
+
+    ``above`` counts the runs whose canaries show more than is claimed, and ``flagged`` those in
+    which any test fails: the limits are 0, and 1 in 1,000.
+    """
+    found: dict[str, Any] = {}
+    for claimed in CLAIMED:
+        config = load_space("quickstart").config({"target_epsilon": claimed})
+        splits = data.load(config.dataset, seed=config.seed)
+        shown = [audited(config, splits, seed=seed) for seed in range(runs)]
+        wrong = [
+            finding.name
+            for seed in range(runs)
+            for finding in selftest(config, splits, seed=seed)
+            if not finding.is_right
+        ]
+        found[f"epsilon {claimed:g}"] = {
+            "shown": spread([one.shown for one in shown]),
+            "could_have_shown": shown[0].could_have_shown,
+            "above": sum(one.shown > one.claimed for one in shown),
+            "flagged": wrong,
+        }
+    return found
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the calibration of every instrument."""
     parser = options(__doc__)
@@ -204,12 +237,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=400, help="without a leak, in all")
     parser.add_argument("--targets", type=int, default=20, help="trained for the repeats")
     parser.add_argument("--epochs", type=int, default=30, help="of each target")
+    parser.add_argument("--audits", type=int, default=0, help="self-tests at each epsilon")
     given = parser.parse_args(arguments)
 
     result = {
         "coverage": coverage(given.draws),
         "null": null(given.repeats, n_targets=given.targets, epochs=given.epochs),
         "memoriser": memoriser(),
+        "selftest": audits(given.audits) if given.audits else "not run: give --audits 200",
     }
     finish(result, as_json=given.json)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import ndtr
 from torch import Tensor, nn
 
 from raysweep.attacks.intervals import least_rate, most_rate
@@ -147,9 +148,17 @@ def audit(
 
 
 def _best_threshold(said: NDArray[np.float64], coins: NDArray[np.bool_]) -> float:
-    """Return the threshold above which scores separate the coins best."""
-    order, inside, outside = np.sort(said), np.sort(said[coins]), np.sort(said[~coins])
-    found = len(inside) - np.searchsorted(inside, order, side="right")
-    alarms = len(outside) - np.searchsorted(outside, order, side="right")
+    """Return the threshold that separates the coins best if scores of each are normal.
+
+    Rates are those of normal distributions with the mean and the deviation of the scores: the
+    counts themselves would be the best at a threshold by chance.
+    """
+    order, inside, outside = np.sort(said), said[coins], said[~coins]
+
+    def above(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        spread = scores.std() + 1e-300
+        return np.asarray(len(scores) * ndtr((scores.mean() - order) / spread))
+
+    found, alarms = above(inside), above(outside)
     shown = separation(found, len(inside), alarms, len(outside), alpha=ALPHA)
     return float(order[shown.argmax()]) if shown.max() > 0 else float(np.median(said))

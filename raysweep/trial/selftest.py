@@ -71,6 +71,16 @@ def selftest(config: TrialConfig, splits: Splits, *, seed: int) -> list[Finding]
     ]
 
 
+def audited(config: TrialConfig, splits: Splits, *, seed: int) -> Audit:
+    """Return what canaries alone show of the configuration's private step, as numbers.
+
+    Raises:
+        PrivacyError: as :func:`selftest`.
+
+    """
+    return _Step(config, splits, seed=seed).audit()
+
+
 class _Step:
     """The private step of a configuration, and the tests of it."""
 
@@ -117,6 +127,11 @@ class _Step:
         return mechanism
 
     def canaries(self) -> Finding:
+        """Return what canaries show of the mechanism, in words."""
+        found = self.audit()
+        return Finding(name="canaries", is_right=not found.is_broken, text=_of_audit(found))
+
+    def audit(self) -> Audit:
         """Return what canaries show of the mechanism."""
         model = self.model()
         parameters = [p for p in model.parameters() if p.requires_grad]
@@ -130,8 +145,7 @@ class _Step:
         mechanism.clip_by(canaries)
         coins = torch.randint(2, (m,), generator=torch.Generator().manual_seed(seed + 1))
         said = run(mechanism, canaries, parameters, coins, epochs=self.epochs, seed=seed)
-        found = audit(said, coins.numpy() > 0, mechanism.privacy_spent(), level=LEVEL, seed=seed)
-        return Finding(name="canaries", is_right=not found.is_broken, text=_of_audit(found))
+        return audit(said, coins.numpy() > 0, mechanism.privacy_spent(), level=LEVEL, seed=seed)
 
     def batches(self) -> Finding:
         """Return whether batches are Poisson samples: each size varies as a binomial number."""

@@ -9,7 +9,21 @@ from benchmarks import validity
 
 @pytest.mark.slow
 def test_the_instruments_are_calibrated(capsys):
-    validity.main(["--json", "--draws", "60", "--repeats", "40", "--targets", "2", "--epochs", "5"])
+    validity.main(
+        [
+            "--json",
+            "--draws",
+            "60",
+            "--repeats",
+            "40",
+            "--targets",
+            "2",
+            "--epochs",
+            "5",
+            "--audits",
+            "2",
+        ]
+    )
     found = json.loads(capsys.readouterr().out)
 
     assert all(share >= 0.85 for share in found["coverage"].values())
@@ -22,3 +36,7 @@ def test_the_instruments_are_calibrated(capsys):
 
     assert found["memoriser"]["auc"][0] == found["memoriser"]["tpr_at_fpr_0_01"][0] == 1.0
     assert found["memoriser"]["tpr_at_fpr_0_01"][2] == 1.0
+
+    assert [*found["selftest"]] == [f"epsilon {claimed}" for claimed in (1, 2, 4, 8)]
+    for of_claim in found["selftest"].values():
+        assert (of_claim["shown"]["n"], of_claim["above"], of_claim["flagged"]) == (2, 0, [])
