@@ -44,7 +44,8 @@ def rehearse(recipe: Recipe, module: nn.Module, members: Split, name: str) -> No
         )
 
     with isolated_rng(0, torch.device("cpu")):
-        recipe.build_model(members.shape, members.n_classes)  # refuses the same module again
+        again = recipe.build_model(members.shape, members.n_classes)  # refuses the same module
+        _refuse_other(module, again, name)
         x, y = members.tensors(torch.device("cpu"))
         examples = pixels(x[:EVALUATION_BATCH], members)
         channels_last(module, examples[:1])
@@ -52,6 +53,22 @@ def rehearse(recipe: Recipe, module: nn.Module, members: Split, name: str) -> No
             with _in_words(name, f"in evaluation mode on a batch of {size}"), torch.no_grad():
                 module.eval()(examples[:size].clone())
         _rehearse_steps(recipe, module.train(), examples, y, members, name)
+
+
+def _refuse_other(module: nn.Module, again: nn.Module, name: str) -> None:
+    """Raise :class:`ModelError` unless two modules have the same parameters and buffers."""
+    one, other = ({key: _form(v) for key, v in m.state_dict().items()} for m in (module, again))
+    for key in {**one, **other}:
+        if one.get(key) != other.get(key):
+            raise ModelError(
+                f"model {name!r} is another one when it is built again: {key!r} is "
+                f"{one.get(key, 'missing')}, then {other.get(key, 'missing')}",
+                remedy="build it from shape, n_classes and the parameters alone",
+            )
+
+
+def _form(value: object) -> str:
+    return f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else "no tensor"
 
 
 def _rehearse_steps(

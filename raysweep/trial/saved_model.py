@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as parse_weights
 from safetensors.torch import save as format_weights
-from torch import nn
+from torch import Tensor, nn
 
 from raysweep.config import sub_seed, to_plain
 from raysweep.data import PER_RECORD, Splits
@@ -116,6 +116,13 @@ def save_model(path: str | os.PathLike[str], trained: Trained, result: TrialResu
     _refuse_unmoved(trained)
 
     state = trained.target.model.state_dict()
+    for name, value in state.items():
+        if not isinstance(value, Tensor):
+            raise ModelError(
+                f"the model cannot be rebuilt from a file: its state {name!r} is no tensor",
+                got=type(value).__name__,
+                remedy="leave get_extra_state out, or keep it in a buffer",
+            )
     weights = format_weights(  # copies, because tied weights are refused
         {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()},
         metadata={"trial_id": trained.config.trial_id},
