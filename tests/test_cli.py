@@ -296,7 +296,7 @@ def test_validate_prints_the_number_of_trials_and_the_axes(call):
     code, out, _ = call("validate", "small.yaml")
     assert code == 0
     assert "5 trials by random" in out
-    assert "epsilon: {'low': 2" in out
+    assert "epsilon: {low: 2" in out
     assert (
         "training with DP-SGD: optimizer sgd, learning_rate 1.0, momentum 0.0, batch_size 60" in out
     )

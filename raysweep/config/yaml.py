@@ -40,6 +40,7 @@ class Document:
         if len(text) > MAX_CHARACTERS:
             raise SpaceError(f"a search space has at most {MAX_CHARACTERS:,} characters ({name})")
 
+        self._constructor = yaml.constructor.SafeConstructor()
         node = _compose(text, name)
         self.value: Any = None if node is None else self._read(node, ())
 
@@ -74,9 +75,11 @@ class Document:
 
     def rename_places(self, names: Mapping[str, str]) -> None:
         """Record the line of every place under the new ``names`` (old -> new) of its keys too."""
+        older = {*names}
         renamed = {
             tuple(names.get(str(part), part) for part in path): line
             for path, line in self._lines.items()
+            if not older.isdisjoint(path)
         }
         self._lines = renamed | self._lines
 
@@ -95,7 +98,7 @@ class Document:
 
         assert isinstance(node, yaml.ScalarNode)
         try:
-            return _scalar(node)
+            return _scalar(node, self._constructor)
         except (ValueError, LookupError) as error:
             reason = str(error).partition(";")[0]
             raise self.locate(
@@ -133,7 +136,7 @@ def _compose(text: str, name: str) -> yaml.Node | None:
         raise SpaceError(f"this is not YAML: {problem} ({name}{line})") from None
 
 
-def _scalar(node: yaml.ScalarNode) -> Any:
+def _scalar(node: yaml.ScalarNode, constructor: Any) -> Any:
     """Return the value of a scalar as in YAML, except that ``1e-6`` and ``inf`` are numbers."""
     text = node.value
     if node.tag.endswith(":str") and not node.style:  # plain: not in quotes
@@ -141,7 +144,7 @@ def _scalar(node: yaml.ScalarNode) -> Any:
             return float(text)
         if _INFINITY.fullmatch(text):
             return float(text.replace(".", ""))
-    return yaml.constructor.SafeConstructor().construct_object(node)
+    return constructor.construct_object(node)
 
 
 def scalar(text: str) -> Any:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from raysweep import data
 from raysweep.config.user_function import is_reference, user_function
@@ -14,12 +14,18 @@ from raysweep.records.trial_config import TrialConfig
 from raysweep.space.space import Space
 from raysweep.trial import preflight
 
+T = TypeVar("T")
+
 Check = Callable[[TrialConfig, Splits], None]
 
 NUMBER = re.compile(r"(?<![\w'.-])\d[\d.,]*(e-?\d+)?")
 """A number by itself: those in names stay."""
 
 MOST_TRIED = 20  # values of an axis that are tried on the model: each takes a few steps
+
+LIKE_A_RANGE = 5  # of a longer list of numbers: the least, the largest, and some between
+
+MOST_SCENARIOS = 100  # that are all tried; of more, MOST_TRIED are
 
 
 def check_space(space: Space, check: Check, *, only_here: bool = False) -> dict[str, Splits]:
@@ -82,11 +88,33 @@ def _to_try(space: Space) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
         unseeded = {key: value for key, value in values.items() if key != "seed"}
         groups.setdefault(place, {})[repr(unseeded)] = unseeded
 
+    named = [place for place in groups if place[0] == "scenarios"]
+    if len(named) > MOST_SCENARIOS:
+        for place in set(named).difference(_some(named, MOST_TRIED)):
+            del groups[place]
+
     for place, group in groups.items():
-        points, last = list(group.values()), len(group) - 1
-        n = min(len(points), MOST_TRIED)
-        for i in range(n):
-            yield place, points[round(i * last / max(1, n - 1))]
+        points, most = list(group.values()), MOST_TRIED
+        if len(points) > MOST_TRIED and all(map(_is_number, points)):
+            points.sort(key=_number)
+            most = LIKE_A_RANGE
+        for values in _some(points, most):
+            yield place, values
+
+
+def _some(items: Sequence[T], most: int) -> list[T]:
+    """Return at most ``most`` items, evenly from the first to the last."""
+    n, last = min(len(items), most), len(items) - 1
+    return [items[round(i * last / max(1, n - 1))] for i in range(n)]
+
+
+def _number(values: Mapping[str, Any]) -> Any:
+    """Return the one value in ``values``; None if it holds another number of them."""
+    return next(iter(values.values())) if len(values) == 1 else None
+
+
+def _is_number(values: Mapping[str, Any]) -> bool:
+    return isinstance(_number(values), int | float)
 
 
 def _together(mistakes: list[str]) -> str:

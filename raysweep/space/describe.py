@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from raysweep import defences, models
@@ -12,6 +12,8 @@ from raysweep.config.registry import fields
 from raysweep.data.sources import SOURCES
 from raysweep.space.settings import SAMPLERS
 from raysweep.space.space import Space
+
+MOST_NAMED = 20  # values of an axis, and scenarios, that are named in a terminal
 
 YOUR_OWN = {
     "datasets": "package.module:function",
@@ -54,11 +56,11 @@ def to_text(description: Mapping[str, Any]) -> str:
     points = description["grid_points"]
     grid = "" if points is None else f", {counted(points, 'grid point')}"
     lines = [f"{_number(description['trials'])} by {description['sampler']}{grid}"]
-    lines += [f"  {key}: {axis}" for key, axis in description["axes"].items()]
+    lines += [f"  {key}: {_axis_text(axis)}" for key, axis in description["axes"].items()]
 
     scenarios = description["scenarios"]
     if scenarios:
-        names = ", ".join(dict.fromkeys(scenarios))
+        names = _list_text(list(dict.fromkeys(scenarios)))
         lines.append(f"  scenarios: {names} ({counted(len(scenarios), 'trial')})")
     if description["rungs"]:
         lines.append(f"  pruning after epochs {', '.join(map(str, description['rungs']))}")
@@ -77,6 +79,18 @@ def _number(trials: Any) -> str:
         return counted(trials, "trial")
     law = f"of a {trials['distribution']} law, mean {trials['mean']:g}"
     return f"one winner, chosen privately from a random number of trials {law},"
+
+
+def _axis_text(axis: Mapping[str, Any]) -> str:
+    """Return an axis as text: {low: 1, high: 2}."""
+    parts = {**axis, "values": f"[{_list_text(axis['values'])}]"} if "values" in axis else axis
+    return "{" + ", ".join(f"{key}: {value}" for key, value in parts.items()) + "}"
+
+
+def _list_text(items: Sequence[Any]) -> str:
+    """Return the first of many items as text, and how many there are."""
+    text = ", ".join(str(item) for item in items[:MOST_NAMED])
+    return text if len(items) <= MOST_NAMED else f"{text} ... {len(items):,} in all"
 
 
 def catalogue(what: str) -> dict[str, str]:

@@ -48,12 +48,12 @@ class Space:
             changed.add("defences")  # early stopping depends on the epochs of training
 
         document: dict[str, Any] = {block: {} for block in changed}
-        document |= {k: copy.deepcopy(v) for k, v in self._fixed.items() if k in changed}
+        document |= {k: v for k, v in self._fixed.items() if k in changed}
         for key, value in present.items():
             counts = self.is_whole(key) and isinstance(value, float)
             value = round(value) if counts else value
             if is_own_key(key):
-                document["defences"][key] = value
+                document["defences"] = {**document["defences"], key: value}
             else:
                 set_key(document, key, value)
 
@@ -247,14 +247,17 @@ def check_axis_name(key: str, place: Sequence[str]) -> None:
 
 
 def set_key(document: dict[str, Any], key: str, value: Any) -> tuple[str, ...]:
-    """Set a dotted key and return its place. A bare key of a defence belongs to ``defences``."""
+    """Set a dotted key and return its place. A bare key of a defence belongs to ``defences``.
+
+    The blocks on the way are copied, because other documents may share them.
+    """
     path = _path(key)
     inner = document
     for part in path[:-1]:
         block = inner.get(part)
-        if not isinstance(block, dict):
-            # A list of attacks' names is shorthand for a mapping without parameters.
-            inner[part] = {name: {} for name in block} if isinstance(block, list) else {}
+        # A list of attacks' names is shorthand for a mapping without parameters.
+        names = block if isinstance(block, list) else ()
+        inner[part] = {**block} if isinstance(block, dict) else {name: {} for name in names}
         inner = inner[part]
     inner[path[-1]] = value
     return tuple(path)
