@@ -56,6 +56,9 @@ All threads share one arena: each trial runs in its own thread, and an arena of 
 100 MiB a trial. oneDNN caches few plans, because Poisson batches have hundreds of sizes.
 """
 
+TOKEN = re.compile("token|unauthenticated|unauthorized", re.IGNORECASE)
+"""What Ray writes when a token is missing or wrong."""
+
 GRACE = 20.0  # seconds that nodes of a cluster which lacks a resource have to join
 
 MOST_DEALS = 32
@@ -195,8 +198,8 @@ def _explain(error: Exception, address: str | None) -> ClusterError:
     if re.search("version mismatch", text, re.IGNORECASE):
         rule = f"Ray at {address!r} has other versions than this machine ({text})"
         return ClusterError(rule, remedy="install the same Python and Ray on both sides")
-    if re.search("token|unauthenticated|unauthorized", text, re.IGNORECASE):
-        rule = f"Ray at {address!r} does not accept the token of this machine ({reason})"
+    if TOKEN.search(text):
+        rule = f"Ray at {address!r} does not accept the token of this machine"
         remedy = "export RAY_AUTH_MODE=token, and copy ~/.ray/auth_token from its head"
         return ClusterError(rule, remedy=remedy)
     return ClusterError(
@@ -236,16 +239,43 @@ class _Fixed(list[str]):
 
 
 def _check_address(address: str) -> None:
-    """Raise :class:`OSError` when nothing accepts connections at ``address``.
+    """Raise an error when nothing accepts connections at ``address``, or Ray refuses our token.
 
-    ray.init would try for minutes, and then exit.
+    ray.init would try for minutes and then exit, or try 20 times and forget the reason.
     """
     from ray._private.services import canonicalize_bootstrap_address
 
+    raylet: Any = importlib.import_module("ray._raylet")
     host_port = None if "://" in address else canonicalize_bootstrap_address(address)
-    if host_port is not None:
-        host, _, port = host_port.rpartition(":")
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    if host_port is None:
+        return
+    host, _, port = host_port.rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+
+    if os.environ.get("RAY_AUTH_MODE") == "token":  # without a token the client would exit
+        setup: Any = importlib.import_module(
+            "ray._private.authentication.authentication_token_setup"
+        )
+        setup.ensure_token_if_auth_enabled(None, create_token_if_missing=False)
+    try:
+        with _silent_stderr():
+            raylet.GcsClient(address=host_port)
+    except Exception as error:  # ray.init says more of others
+        if TOKEN.search(str(error)):
+            raise
+
+
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Keep what Ray's C++ code writes, past Python's sys.stderr, out of the terminal."""
+    before = os.dup(2)
+    try:
+        with open(os.devnull, "w") as null:
+            os.dup2(null.fileno(), 2)
+            yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
 
 
 @contextlib.contextmanager

@@ -110,6 +110,40 @@ def test_a_wrong_token_other_versions_and_no_cluster_are_three_messages(text, me
     assert re.search(message, str(_explain(RuntimeError(text), "host:1")))
 
 
+GUARDED = """
+import sys
+from benchmarks.nodes import Nodes
+
+with Nodes(workers=0) as nodes:
+    print(nodes.address, flush=True)
+    sys.stdin.read()
+"""
+
+TOKENS = [
+    {"RAY_AUTH_MODE": "token"},  # and no token in the home
+    {"RAY_AUTH_TOKEN": "1" * 64},
+]
+
+
+def test_a_cluster_with_another_token_is_told_from_one_that_is_not_there(tmp_path, monkeypatch):
+    (tmp_path / "small.yaml").write_text(ONE_EPOCH)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    command = [sys.executable, "-c", GUARDED]
+    env = os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=env) as cluster:
+        address = cluster.stdout.readline().strip()
+        for variables in TOKENS:
+            for name, value in variables.items():
+                monkeypatch.setenv(name, value)
+            code, _, err = run("sweep", "small.yaml", "--address", address, cwd=tmp_path)
+            assert code == 2, err
+            last = err.splitlines()[-1]
+            assert last.startswith(f"error: Ray at '{address}' does not accept the token"), err
+            assert "gcs_client" not in err
+        cluster.communicate("")
+
+
 def test_a_user_without_a_name_and_a_home_gets_a_cache_and_a_name(monkeypatch):
     def unknown(_):
         raise KeyError("uid not found")
