@@ -32,6 +32,7 @@ from raysweep.driver.preflight import check_space, notes
 from raysweep.driver.private_choice import check_folder, choose_privately, refuse_options
 from raysweep.driver.progress import Progress
 from raysweep.driver.proposals import Proposals
+from raysweep.driver.ray_death import end_with_ray, ray_death
 from raysweep.driver.recorder import Recorder, write_front
 from raysweep.driver.scratch import scratch_folder
 from raysweep.driver.standings import Standings
@@ -214,6 +215,8 @@ class _StopCondition:
         """Return how the sweep ends when it stops now, None when it is to go on."""
         if self.interrupted():
             return "interrupted"
+        if ray_death() is not None:
+            return "without Ray"
         if self.deadline is not None and time.monotonic() > self.deadline:
             return "out of time"
         return None
@@ -244,6 +247,7 @@ class _Run:
         deadline = None if time_budget is None else time.monotonic() + time_budget
 
         with (
+            end_with_ray(console),
             ray_session(address, self.space, console) as gpu,
             catch_interrupts() as interrupted,
             Progress(
@@ -258,6 +262,8 @@ class _Run:
             self._run_trials(loaded, gpu, max_concurrent, condition, progress)
             self.ended = condition.reason() or "done"
             progress.update(0, force=True)
+            if (death := ray_death()) is not None:
+                raise death
 
     def _run_trials(
         self,

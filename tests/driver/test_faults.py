@@ -207,3 +207,22 @@ def test_a_worker_that_dies_while_it_takes_a_trial_costs_that_trial_an_attempt(f
     trials = load(str(folder / "out")).trials
     assert sorted(trials["attempts"]) == [1, 1, 1, 2]
     assert "died" in trials.loc[trials["attempts"] == 2, "retries"].item()
+
+
+@pytest.mark.parametrize("part", ["raylet", "gcs_server"])
+def test_a_ray_that_dies_ends_the_sweep_with_one_message_and_the_same_command_continues(
+    folder, part
+):
+    args = ("sweep", "small.yaml", "--out", "out", "--trials")
+    process = start(*args, "200", cwd=folder)
+    wait_for_trials(folder / "out", 2, process)
+    children = psutil.Process(process.pid).children()
+    next(child for child in children if child.name() == part).kill()
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 2, err
+    last = err.splitlines()[-1]
+    assert last.startswith(f"error: Ray on this machine has died (its process {part}); give the")
+    before = finished(folder / "out")
+    code, out, err = run(*args, str(len(before) + 1), cwd=folder)
+    assert (code, f"{len(before) + 1} trials, 0 failed" in out) == (0, True), err
+    assert before.items() <= finished(folder / "out").items()
