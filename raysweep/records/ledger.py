@@ -73,11 +73,12 @@ def _row(results: Results, trial: str) -> dict[str, Any]:
 
 def ledger(results: Results, row: Mapping[str, Any]) -> Ledger:
     """Return the ledger of a row of ``trials`` of ``results``."""
-    attacks = results.of("attacks", {str(row["trial_id"])})
+    ids = {str(row["trial_id"])}
     document = results.documents[0]
     return ledger_of_row(
         row,
-        attacks=records(attacks),
+        attacks=records(results.of("attacks", ids)),
+        subsets=records(results.of("subsets", ids)),
         choice=choice_line(document) or None,
         sweep=document,
         n_trials=len(results.rows(["trial_id"])),
@@ -89,12 +90,13 @@ def ledger_of_row(
     row: Mapping[str, Any],
     *,
     attacks: Sequence[Mapping[str, Any]],
+    subsets: Sequence[Mapping[str, Any]] = (),
     choice: str | None = None,
     sweep: Mapping[str, Any] | None = None,
     n_trials: int = 1,
     from_system: bool,
 ) -> Ledger:
-    """Return the ledger of a row of ``trials``, its ``attacks`` being rows of ``attacks``.
+    """Return the ledger of a row of ``trials``, given its rows of ``attacks`` and ``subsets``.
 
     ``choice`` says what its epsilon covers where that is of a private choice. ``sweep`` is the
     space of the sweep of ``n_trials`` trials that it is of; None where it ran alone.
@@ -106,7 +108,7 @@ def ledger_of_row(
         summary = f"failed, so no model was released and nothing is promised ({error})"
         return Ledger(trial_id=trial_id, summary=summary, parts={})
 
-    audit, neighbours = parts_of.audit(row, attacks), neighbours_of(row)
+    audit, neighbours = parts_of.audit(row, attacks, subsets), neighbours_of(row)
     if neighbours is None:
         summary = "trained without DP-SGD: nothing is promised, and no attacker is bounded"
         return Ledger(trial_id=trial_id, summary=summary, parts={"audit": audit})

@@ -139,7 +139,11 @@ def public(row: Mapping[str, Any], neighbours: str) -> dict[str, Any]:
     }
 
 
-def audit(row: Mapping[str, Any], attacks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def audit(
+    row: Mapping[str, Any],
+    attacks: Sequence[Mapping[str, Any]],
+    subsets: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
     """Return what attacked the training, and what the attacks could have found at most."""
     alone = [a for a in attacks if a["family"] == "membership" and a["models"] == 1]
     judged = [a for a in alone if a["n_members"] and a["n_nonmembers"]]
@@ -157,7 +161,24 @@ def audit(row: Mapping[str, Any], attacks: Sequence[Mapping[str, Any]]) -> dict[
         "could_have_found": f"a perfect attack would have shown epsilon >= "
         f"{_largest_bound(n_members, n_nonmembers):.2g}: less says little",
         "mechanism": "raysweep selftest SPACE inserts canaries into the private step itself",
+        **_canaries(subsets),
     }
+
+
+def _canaries(subsets: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return what the trial's canaries, if any, have to do with its epsilon."""
+    canaries = [one for one in subsets if one["kind"] == "canary" and one["n"] is not None]
+    if not canaries:
+        return {}
+    kinds = ", ".join(f"{one['n']:,.0f} {one['subset']}" for one in canaries)
+    text = f"{kinds}: in models of their own, and not held against the curve"
+    bounds = (one["tpr_bound_at_fpr_0_1"] for one in canaries if one["records"] == 2)
+    for bound in [bound for bound in bounds if bound is not None][:1]:
+        text += (
+            "; a duplicated one is two records, of which any attacker finds at most "
+            f"{100 * bound:.3g} % at 10 % false alarms"
+        )
+    return {"canaries": text}
 
 
 def _largest_bound(n_members: int, n_nonmembers: int, *, alpha: float = 0.025) -> float:

@@ -238,6 +238,7 @@ def _ledger(spent: PrivacySpent | None, result: TrialResult) -> dict[str, Any]:
     found = ledger_of_row(
         result.trial.row(),
         attacks=[vars(attack) for attack in result.attacks],
+        subsets=[vars(subset) for subset in result.subsets],
         choice=None if spent is None else spent.choice,
         from_system=spent is not None and not spent.is_repeatable,
     )
