@@ -65,7 +65,7 @@ def test_every_import_is_declared(folder):
 def test_every_dependency_of_the_package_is_imported():
     names = packages_distributions()
     used = {normal(owner) for _, top in imported("raysweep") for owner in names.get(top, ())}
-    assert declared() <= used
+    assert declared() <= used | {"opacus"}  # dpsgd.accounting reads two of its files by their path
 
 
 def pinned(name):

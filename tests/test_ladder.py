@@ -26,7 +26,6 @@ IMPORTED_IN = {
     "ray": {"driver"},
     "optuna": {"driver"},
     "optuna_dashboard": {"driver"},
-    "opacus": {"defences.dpsgd"},
     "dp_accounting": {"defences.dpsgd"},
     "torchvision": {"data"},
     "sklearn": {"data"},

@@ -1,6 +1,6 @@
 """DP-SGD by target epsilon or by noise multiplier (Abadi et al. 2016).
 
-Only this package imports Opacus.
+Only this package reads the accountants of Opacus, without the rest of it.
 """
 
 from __future__ import annotations
