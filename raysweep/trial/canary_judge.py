@@ -71,15 +71,5 @@ def of_canaries(
 
 def _bounds(spent: PrivacySpent | None, records: int) -> dict[str, Any]:
     """Return how many records a canary is, and what any attacker finds of so many under DP-SGD."""
-    columns: dict[str, Any] = {"records": records}
-    if spent is None:
-        return columns
-    for rate in tradeoff.RATES:
-        columns[f"tpr_bound_at_fpr_{str(rate).replace('.', '_')}"] = tradeoff.most_found(
-            rate,
-            spent.noise_multiplier,
-            sample_rate=spent.sample_rate,
-            steps=spent.steps,
-            records=records,
-        )
-    return columns
+    bounds = {} if spent is None else tradeoff.bounds_on(spent, records=records)
+    return {"records": records, **bounds}

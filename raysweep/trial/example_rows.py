@@ -44,7 +44,7 @@ def of_recipe(
     best = counting_inversion(config, [rebuilt.row for rebuilt in ensemble.rebuilt])
     for rebuilt in ensemble.rebuilt:
         if rebuilt.row is best:
-            yield _row("inversion_mse", rebuilt.errors, rebuilt.examples)
+            yield _row_of_units("inversion_mse", rebuilt.errors, rebuilt.examples)
 
 
 def of_target(
@@ -128,12 +128,17 @@ def _of_ppv(cells: Floats, fpr: float, *, prior: float) -> Floats:
 
 
 def _row(figure: str, cells: Floats, examples: Any) -> ExampleRow:
-    """Return the row of a figure from its parts (K, n): of pairs of models, and of examples."""
+    """Return the row of a figure from its parts (K, n): of models, and of examples."""
     units = recipe_metrics.by_pair(cells) if len(cells) > 1 else cells
+    return _row_of_units(figure, units, examples)
+
+
+def _row_of_units(figure: str, units: Floats, examples: Any) -> ExampleRow:
+    """Return the row of a figure from its parts (units, n): of pairs of models, or of one model."""
     order = np.argsort(examples)
     return ExampleRow(
         figure=figure,
         of_models=units.mean(axis=1),
         example=np.asarray(examples)[order],
-        of_examples=cells.mean(axis=0)[order],
+        of_examples=units.mean(axis=0)[order],
     )

@@ -39,10 +39,9 @@ WITHOUT_INTERVAL = (
 
 @dataclass(frozen=True, kw_only=True)
 class Rebuilt:
-    """An attack on the models of a recipe: its row, and the errors (models, n) of n ``examples``.
+    """An attack on the models of a recipe: its row, and the errors (pairs, n) of n ``examples``.
 
-    A model's error of an example that it was not trained on is that of the model's complement,
-    which was: the two halves of a pair are rebuilt once each.
+    Of the two models of a pair, each rebuilds the examples that it was trained on.
     """
 
     row: AttackRecord
@@ -123,7 +122,7 @@ def _combine(
         converged=all(record.converged for record in records),
         seconds=sum(record.seconds or 0.0 for record in records),
     )
-    return Rebuilt(row=row, errors=np.repeat(errors, 2, axis=0), examples=ids)
+    return Rebuilt(row=row, errors=errors, examples=ids)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -136,12 +136,24 @@ def curve(
 
 def columns(spent: PrivacySpent, group_records: int | None) -> dict[str, Any]:
     """Return the columns of a trial on what any attacker can reach, and on a group's epsilon."""
-    rule: dict[str, Any] = {"sample_rate": spent.sample_rate, "steps": spent.steps}
-    noise = spent.noise_multiplier
-    bounds = {column_of(rate): most_found(rate, noise, **rule) for rate in RATES}
     if group_records is None:
-        return bounds
+        return bounds_on(spent)
     of_group = spent.epsilon
     if group_records > 1:
-        of_group = epsilon_by_pld(noise, delta=spent.delta, records=group_records, **rule)
-    return {**bounds, "epsilon_per_group": of_group}
+        of_group = epsilon_by_pld(
+            spent.noise_multiplier,
+            delta=spent.delta,
+            sample_rate=spent.sample_rate,
+            steps=spent.steps,
+            records=group_records,
+        )
+    return {**bounds_on(spent), "epsilon_per_group": of_group}
+
+
+def bounds_on(spent: PrivacySpent, *, records: int = 1) -> dict[str, Any]:
+    """Return the columns on what any attacker finds of ``records`` records of one person."""
+    rule: dict[str, Any] = {"sample_rate": spent.sample_rate, "steps": spent.steps}
+    return {
+        column_of(rate): most_found(rate, spent.noise_multiplier, records=records, **rule)
+        for rate in RATES
+    }
