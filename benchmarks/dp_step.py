@@ -124,7 +124,7 @@ def relative_error() -> float:
 
 def measure(variant: str) -> float:
     """Run ``variant`` in a process of its own and return its figure."""
-    from raysweep.driver.cluster import ALLOCATION
+    from raysweep.driver.worker_environment import ALLOCATION
 
     allocation = {} if variant == "opacus" else ALLOCATION
     done = subprocess.run(

@@ -199,9 +199,12 @@ from ray._raylet import GcsClient
 GcsClient(address=sys.argv[1]).internal_kv_put(b"key", b"owned", True, b"test")
 '''
 with ray_session(None, raysweep.load_space("small.yaml"), Console(stderr=True)):
-    ray.get(ray.remote(lambda: None).remote())  # a worker listens too
+    has_trial = ray.remote(lambda: "raysweep.trial.run" in sys.modules)
+    print(json.dumps(ray.get(has_trial.remote())))  # a worker listens too
     listening = set()
-    for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    print(json.dumps([" ".join(process.cmdline()) for process in processes]))
+    for process in processes:
         for c in process.net_connections(kind="inet"):
             if c.status == psutil.CONN_LISTEN:
                 listening.add((process.name(), c.laddr.ip))
@@ -216,7 +219,7 @@ with ray_session(None, raysweep.load_space("small.yaml"), Console(stderr=True)):
 
 
 @pytest.mark.ray
-def test_ray_listens_on_this_machine_only_and_requires_a_token(tmp_path):
+def test_ray_listens_here_only_requires_a_token_and_starts_what_a_sweep_needs(tmp_path):
     (tmp_path / "small.yaml").write_text(SMALL)
     done = subprocess.run(
         [sys.executable, "-c", OWN_RAY],
@@ -226,7 +229,11 @@ def test_ray_listens_on_this_machine_only_and_requires_a_token(tmp_path):
         check=True,
         timeout=200,
     )
-    listening, owner, stranger = map(json.loads, done.stdout.splitlines()[-3:])
+    lines = map(json.loads, done.stdout.splitlines()[-5:])
+    has_trial, commands, listening, owner, stranger = lines
+    assert has_trial, "a worker has not imported the trial before it is asked to"
+    assert any("raylet" in command for command in commands)
+    assert not [c for c in commands if re.search(r"/(monitor|log_monitor|dashboard)\.py", c)]
     assert listening, "nothing listens: the test looked at the wrong processes"
     assert {address for _, address in listening} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}, (
         listening

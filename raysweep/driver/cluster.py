@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib
 import json
 import logging
@@ -12,6 +11,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from rich.console import Console
 from raysweep import data
 from raysweep.config.plain_text import one_line
 from raysweep.driver.designs import DESIGNS
+from raysweep.driver.local_ray import local_processes
 from raysweep.driver.surroundings import made_fit, remedy_for
 from raysweep.driver.worker_environment import worker_environment
 from raysweep.errors import ClusterError
@@ -41,20 +42,6 @@ RAY_SETTINGS = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths start at the user's folder
 }
 """Environment variables of the driver. A variable that the user has set keeps its value."""
-
-ALLOCATION = {
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": str(2**34),
-    "MALLOC_TOP_PAD_": str(2**26),
-    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "32",
-}
-"""Environment variables of the workers that limit page faults and memory.
-
-glibc keeps the memory that a step frees, because the page faults cost a third of a private step.
-All threads share one arena: each trial runs in its own thread, and an arena of its own would keep
-100 MiB a trial. oneDNN caches few plans, because Poisson batches have hundreds of sizes.
-"""
 
 TOKEN = re.compile("token|unauthenticated|unauthorized", re.IGNORECASE)
 """What Ray writes when a token is missing or wrong."""
@@ -93,9 +80,17 @@ def _add_deals(deals: dict[str, Any], config: TrialConfig, loaded: Mapping[str, 
             deals[key] = ray.put(data.load(dataset, seed=config.seed) if splits is None else splits)
 
 
+@dataclass(frozen=True)
+class Session:
+    """The Ray of a sweep: the GPU share of a trial, and whether it was started for the sweep."""
+
+    gpu: float
+    is_ours: bool
+
+
 @contextlib.contextmanager
-def ray_session(address: str | None, space: Space, console: Console) -> Iterator[float]:
-    """Join the cluster at ``address``, or start Ray on this machine; yield a trial's GPU share.
+def ray_session(address: str | None, space: Space, console: Console) -> Iterator[Session]:
+    """Join the cluster at ``address``, or start Ray on this machine.
 
     If Ray already runs in this process, it is used, and not stopped at the end.
 
@@ -119,7 +114,8 @@ def ray_session(address: str | None, space: Space, console: Console) -> Iterator
             if address is not None:
                 _wait_for_nodes(space, console)
             where = "this machine" if address is None else "the largest node"
-            yield space.resources.gpu if _may_grow() else _gpu_share(space, console, where)
+            gpu = space.resources.gpu if _may_grow() else _gpu_share(space, console, where)
+            yield Session(gpu, is_ours=address is None and not was_running)
         finally:
             if not was_running:
                 ray.shutdown()
@@ -179,9 +175,8 @@ def _start(address: str | None, space: Space, console: Console, options: Mapping
     with (
         worker_environment(space, elsewhere=not is_local) as environment,
         console.status(status),
-        _as_processes_of_ours() if is_local else contextlib.nullcontext(),
+        local_processes(environment.pop("env_vars")) if is_local else contextlib.nullcontext(),
     ):
-        environment["env_vars"] |= ALLOCATION
         try:
             _connect(address, environment, options)
         except Exception as error:  # Ray has no common error for what can go wrong here
@@ -276,28 +271,6 @@ def _silent_stderr() -> Iterator[None]:
     finally:
         os.dup2(before, 2)
         os.close(before)
-
-
-@contextlib.contextmanager
-def _as_processes_of_ours() -> Iterator[None]:
-    """Patch Ray so that it binds to 127.0.0.1 only, in a process group of its own.
-
-    Otherwise Ray replaces that address by the machine's address in its network, and other machines
-    can connect. A SIGTERM to the driver's group, as `timeout` and batch systems send it, would end
-    Ray first, and the driver would wait a minute for it. Where the kernel ends Ray with the driver,
-    nothing is left behind.
-    """
-    from ray._private import utils
-
-    services: Any = importlib.import_module("ray._private.services")
-    resolve, popen = services.resolve_ip_for_localhost, services.ConsolePopen
-    services.resolve_ip_for_localhost = lambda host: host
-    if utils.detect_fate_sharing_support():
-        services.ConsolePopen = functools.partial(popen, process_group=0)
-    try:
-        yield
-    finally:
-        services.resolve_ip_for_localhost, services.ConsolePopen = resolve, popen
 
 
 def _gpu_share(space: Space, console: Console, where: str) -> float:

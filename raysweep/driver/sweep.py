@@ -24,7 +24,7 @@ import yaml
 from rich.console import Console
 
 from raysweep.data.published import cache_folder
-from raysweep.driver.cluster import put_deals, ray_session
+from raysweep.driver.cluster import Session, put_deals, ray_session
 from raysweep.driver.counting import count_trials
 from raysweep.driver.interrupts import catch_interrupts, silence_tune
 from raysweep.driver.lock import Lock
@@ -248,7 +248,7 @@ class _Run:
 
         with (
             end_with_ray(console),
-            ray_session(address, self.space, console) as gpu,
+            ray_session(address, self.space, console) as session,
             catch_interrupts() as interrupted,
             Progress(
                 console,
@@ -259,7 +259,7 @@ class _Run:
             ) as progress,
         ):
             condition = _StopCondition(interrupted, deadline)
-            self._run_trials(loaded, gpu, max_concurrent, condition, progress)
+            self._run_trials(loaded, session, max_concurrent, condition, progress)
             self.ended = condition.reason() or "done"
             progress.update(0, force=True)
             if (death := ray_death()) is not None:
@@ -268,7 +268,7 @@ class _Run:
     def _run_trials(
         self,
         loaded: Mapping[str, Splits],
-        gpu: float,
+        session: Session,
         max_concurrent: int | None,
         condition: _StopCondition,
         progress: Progress,
@@ -288,7 +288,7 @@ class _Run:
         callback = tune_hooks.RecordCallback(record, progress, time_limit=time_limit)
         with scratch_folder() as scratch:
             tuner = tune.Tuner(
-                self._trainable(loaded, gpu),
+                self._trainable(loaded, session.gpu),
                 tune_config=tune.TuneConfig(
                     search_alg=tune_hooks.ProposalSearcher(self.proposals),
                     scheduler=tune_hooks.Pruner(self.standings) if self.standings else None,
@@ -305,7 +305,7 @@ class _Run:
                     failure_config=tune.FailureConfig(max_failures=MAX_RETRIES),
                 ),
             )
-            with silence_tune(), tune_controller.install():
+            with silence_tune(), tune_controller.install(session.is_ours):
                 tuner.fit()
 
     def _trainable(self, loaded: Mapping[str, Splits], gpu: float) -> Any:

@@ -22,6 +22,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import ray
 import ray.tune.experiment.trial
 import ray.tune.tune
 from ray.air.execution._internal import RayActorManager
@@ -29,6 +30,7 @@ from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
 from ray.air.execution.resources import PlacementGroupResourceManager, ResourceRequest
 from ray.exceptions import RayActorError, RayTaskError
 from ray.tune import Callback, registry
+from ray.tune.execution.class_cache import _ActorClassCache
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.progress_reporter import TrialProgressCallback
@@ -73,8 +75,25 @@ class Workers(RayActorManager):
         super()._actor_task_failed(tracked_actor_task, exception)
 
 
+class PlainActors(_ActorClassCache):
+    """Asks for workers with the variables of Ray's own environment.
+
+    Tune gives its workers some variables of the driver once more. Workers of a Ray that the driver
+    has started have them already, and only for workers without variables of their own can those
+    that wait be taken.
+    """
+
+    def get(self, trainable_cls: type) -> Any:
+        """Return the class of the workers that run ``trainable_cls``."""
+        if trainable_cls not in self._cache:
+            self._cache[trainable_cls] = ray.remote(trainable_cls)
+        return self._cache[trainable_cls]
+
+
 class Controller(TuneController):
     """Gives free workers to trials without one, and requests trials before it stops a worker."""
+
+    is_ray_ours = False
 
     def __init__(self, *, callbacks: list[Callback], **options: Any) -> None:
         # Tune's own progress report is not shown, and it would keep every trial in memory.
@@ -82,6 +101,8 @@ class Controller(TuneController):
         super().__init__(callbacks=callbacks, **options)
         self._places = Places()
         self._actor_manager = Workers(self._places)
+        if self.is_ray_ours:
+            self._class_cache = PlainActors()  # type: ignore[no-untyped-call]
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
@@ -151,13 +172,16 @@ class Controller(TuneController):
 
 
 @contextlib.contextmanager
-def install() -> Iterator[None]:
-    """Patch Tune, which has no option for it, to use :class:`Controller`."""
+def install(is_ray_ours: bool) -> Iterator[None]:
+    """Patch Tune, which has no option for it, to use :class:`Controller`.
+
+    With ``is_ray_ours``, Ray was started by this process and has its variables.
+    """
     loop: Any = ray.tune.tune
     trial: Any = ray.tune.experiment.trial
     find, check = registry.get_trainable_cls, registry.validate_trainable
 
-    loop.TuneController = Controller
+    loop.TuneController = type("Controller", (Controller,), {"is_ray_ours": is_ray_ours})
     trial.get_trainable_cls = functools.cache(find)
     trial.validate_trainable = functools.cache(check)
     try:

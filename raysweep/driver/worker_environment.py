@@ -21,6 +21,20 @@ from raysweep.errors import StoreError
 from raysweep.records.trial_config import stored_settings
 from raysweep.space.space import Space
 
+ALLOCATION = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str(2**34),
+    "MALLOC_TOP_PAD_": str(2**26),
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "32",
+}
+"""Environment variables of the workers that limit page faults and memory.
+
+glibc keeps the memory that a step frees, because the page faults cost a third of a private step.
+All threads share one arena: each trial runs in its own thread, and an arena of its own would keep
+100 MiB a trial. oneDNN caches few plans, because Poisson batches have hundreds of sizes.
+"""
+
 REFERENCE = re.compile(r'"[\w.]+:\w+(\.\w+)?"')
 
 NOT_COPIED = {"__pycache__", "results", "venv", "site-packages"}
@@ -44,7 +58,8 @@ def worker_environment(space: Space, *, elsewhere: bool) -> Iterator[dict[str, A
     folders are copied to each node if the space names a function of the user.
     `ray job submit --working-dir` has already copied them.
     """
-    environment: dict[str, Any] = {"env_vars": {"PYTHONPATH": os.pathsep.join(_python_path())}}
+    variables = ALLOCATION | {"PYTHONPATH": os.pathsep.join(_python_path())}
+    environment: dict[str, Any] = {"env_vars": variables}
     if not REFERENCE.search(json.dumps(space.to_plain())):
         yield environment
         return

@@ -10,7 +10,8 @@ from conftest import SMALL
 from driver.sweeps import run
 
 from raysweep.data.published import cache_folder
-from raysweep.driver.cluster import _as_processes_of_ours, _explain
+from raysweep.driver.cluster import _explain
+from raysweep.driver.local_ray import local_processes
 from raysweep.driver.surroundings import made_fit, remedy_for
 from raysweep.records.results import load
 
@@ -161,7 +162,7 @@ def test_a_user_without_a_name_and_a_home_gets_a_cache_and_a_name(monkeypatch):
 def test_a_signal_to_the_drivers_group_does_not_end_ray_before_the_driver():
     from ray._private import services
 
-    with _as_processes_of_ours():
+    with local_processes({}):
         process = services.ConsolePopen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
         assert os.getpgid(process.pid) == process.pid != os.getpgrp()
