@@ -198,7 +198,7 @@ import sys
 from ray._raylet import GcsClient
 GcsClient(address=sys.argv[1]).internal_kv_put(b"key", b"owned", True, b"test")
 '''
-with ray_session(None, raysweep.load_space("small.yaml"), Console(stderr=True)):
+with ray_session(None, raysweep.load_space("small.yaml"), Console(stderr=True), at_once=1):
     has_trial = ray.remote(lambda: "raysweep.trial.run" in sys.modules)
     print(json.dumps(ray.get(has_trial.remote())))  # a worker listens too
     listening = set()
@@ -233,6 +233,7 @@ def test_ray_listens_here_only_requires_a_token_and_starts_what_a_sweep_needs(tm
     has_trial, commands, listening, owner, stranger = lines
     assert has_trial, "a worker has not imported the trial before it is asked to"
     assert any("raylet" in command for command in commands)
+    assert sum("ray::" in command for command in commands if "Agent" not in command) == 1
     assert not [c for c in commands if re.search(r"/(monitor|log_monitor|dashboard)\.py", c)]
     assert listening, "nothing listens: the test looked at the wrong processes"
     assert {address for _, address in listening} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}, (

@@ -89,8 +89,10 @@ class Session:
 
 
 @contextlib.contextmanager
-def ray_session(address: str | None, space: Space, console: Console) -> Iterator[Session]:
-    """Join the cluster at ``address``, or start Ray on this machine.
+def ray_session(
+    address: str | None, space: Space, console: Console, *, at_once: int
+) -> Iterator[Session]:
+    """Join the cluster at ``address``, or start Ray on this machine for ``at_once`` trials at most.
 
     If Ray already runs in this process, it is used, and not stopped at the end.
 
@@ -109,7 +111,7 @@ def ray_session(address: str | None, space: Space, console: Console) -> Iterator
     with made_fit(here=address is None and not was_running) as options:
         if not was_running or address is not None:
             console.print("starting Ray" if address is None else "joining the cluster of Ray")
-            _start(address, space, console, options)
+            _start(address, space, console, options, at_once)
         try:
             if address is not None:
                 _wait_for_nodes(space, console)
@@ -162,7 +164,13 @@ def _node_resources() -> list[dict[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def _start(address: str | None, space: Space, console: Console, options: Mapping[str, Any]) -> None:
+def _start(
+    address: str | None,
+    space: Space,
+    console: Console,
+    options: Mapping[str, Any],
+    at_once: int,
+) -> None:
     """Join the cluster at ``address``, or start Ray on this machine alone.
 
     Raises:
@@ -175,8 +183,11 @@ def _start(address: str | None, space: Space, console: Console, options: Mapping
     with (
         worker_environment(space, elsewhere=not is_local) as environment,
         console.status(status),
-        local_processes(environment.pop("env_vars")) if is_local else contextlib.nullcontext(),
+        contextlib.ExitStack() as stack,
     ):
+        if is_local:
+            variables, cpus = environment.pop("env_vars"), space.resources.cpu
+            stack.enter_context(local_processes(variables, cpus=cpus, at_once=at_once))
         try:
             _connect(address, environment, options)
         except Exception as error:  # Ray has no common error for what can go wrong here

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib
 import os
 from collections.abc import Iterator, Mapping
@@ -15,13 +14,15 @@ UNUSED = ("start_monitor", "start_log_monitor", "start_api_server")
 Nothing of a sweep asks them, and they take a third of Ray's start and most of its end.
 """
 
+PRESTARTED = "--num_prestart_python_workers="
+"""The option of a raylet that says how many workers start with it: one for each core by default."""
 
 PRELOADED = {"RAY_preload_python_modules": "raysweep.driver.preloaded"}
 """The variable in which Ray's workers read what to import as they start."""
 
 
 @contextlib.contextmanager
-def local_processes(variables: Mapping[str, str]) -> Iterator[None]:
+def local_processes(variables: Mapping[str, str], *, cpus: float, at_once: int) -> Iterator[None]:
     """Patch Ray so that it binds to 127.0.0.1 only, in a process group of its own.
 
     Otherwise Ray replaces that address by the machine's address in its network, and other machines
@@ -31,7 +32,7 @@ def local_processes(variables: Mapping[str, str]) -> Iterator[None]:
 
     Ray's processes get the environment ``variables``. Workers can then start, and import what a
     trial needs, before the first trial asks for one. Those with variables of a runtime environment
-    cannot.
+    cannot. As many start as trials of ``cpus`` cores run at the same time, at most ``at_once``.
     """
     from ray._private import node, utils
 
@@ -39,12 +40,25 @@ def local_processes(variables: Mapping[str, str]) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(_environment({**variables, **PRELOADED}))
         stack.enter_context(_replaced(services, "resolve_ip_for_localhost", lambda host: host))
-        if utils.detect_fate_sharing_support():
-            popen = functools.partial(services.ConsolePopen, process_group=0)
-            stack.enter_context(_replaced(services, "ConsolePopen", popen))
+        options = {"process_group": 0} if utils.detect_fate_sharing_support() else {}
+
+        def start(command: list[str], *arguments: Any, **given: Any) -> Any:
+            command = [_limit_workers(part, cpus, at_once) for part in command]
+            return popen(command, *arguments, **given, **options)
+
+        popen = services.ConsolePopen
+        stack.enter_context(_replaced(services, "ConsolePopen", start))
         for name in UNUSED:
             stack.enter_context(_replaced(node.Node, name, lambda *_, **__: None))
         yield
+
+
+def _limit_workers(argument: str, cpus: float, at_once: int) -> str:
+    """Return an argument of one of Ray's processes, with no more workers than trials need."""
+    option, _, n_cores = argument.rpartition("=")
+    if f"{option}=" != PRESTARTED:
+        return argument
+    return f"{PRESTARTED}{min(at_once, int(int(n_cores) / cpus))}"
 
 
 @contextlib.contextmanager

@@ -245,10 +245,11 @@ class _Run:
     ) -> None:
         """Start or join Ray, and run the missing trials. The clock counts from ``began``."""
         deadline = None if time_budget is None else time.monotonic() + time_budget
+        at_once = min(self.missing, max_concurrent or self.missing)
 
         with (
             end_with_ray(console),
-            ray_session(address, self.space, console) as session,
+            ray_session(address, self.space, console, at_once=at_once) as session,
             catch_interrupts() as interrupted,
             Progress(
                 console,

@@ -11,7 +11,7 @@ from driver.sweeps import run
 
 from raysweep.data.published import cache_folder
 from raysweep.driver.cluster import _explain
-from raysweep.driver.local_ray import local_processes
+from raysweep.driver.local_ray import PRESTARTED, _limit_workers, local_processes
 from raysweep.driver.surroundings import made_fit, remedy_for
 from raysweep.records.results import load
 
@@ -162,10 +162,19 @@ def test_a_user_without_a_name_and_a_home_gets_a_cache_and_a_name(monkeypatch):
 def test_a_signal_to_the_drivers_group_does_not_end_ray_before_the_driver():
     from ray._private import services
 
-    with local_processes({}):
+    with local_processes({}, cpus=1, at_once=1):
         process = services.ConsolePopen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
         assert os.getpgid(process.pid) == process.pid != os.getpgrp()
     finally:
         process.communicate(b"\n")
     assert services.ConsolePopen.__name__ == "ConsolePopen"
+
+
+@pytest.mark.parametrize(
+    ("cpus", "at_once", "workers"), [(1, 100, 64), (4, 100, 16), (0.5, 200, 128), (4, 3, 3)]
+)
+def test_as_many_workers_start_with_ray_as_trials_run_at_once(cpus, at_once, workers):
+    argument = f"{PRESTARTED}64"
+    assert _limit_workers(argument, cpus, at_once) == f"{PRESTARTED}{workers}"
+    assert _limit_workers("--node_ip_address=127.0.0.1", cpus, at_once).endswith("127.0.0.1")
