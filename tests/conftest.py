@@ -1,5 +1,6 @@
 """Settings and fixtures of all tests: warnings are errors, and shared state may not change."""
 
+import os
 import random
 import sys
 
@@ -13,6 +14,7 @@ from raysweep.driver import sweep  # noqa: F401 - imported here because Ray's im
 from raysweep.space.parsing import parse_space
 
 torch.set_num_threads(1)
+os.environ.setdefault("RAY_worker_niceness", "0")  # workers wait for no other tests
 settings.register_profile("busy", deadline=None)  # the machine may be busy with other work
 settings.load_profile("busy")
 
