@@ -3,11 +3,13 @@
 python -m benchmarks.ensemble [--json] [--models 16] [--repeats 5]: real digits, the quickstart's
 model, training and sizes, processor time of one thread. `packed_over_one` is the time of K models
 at once over that of one model, without a defence; the others have one. Both ways run in turn in one
-process. `largest_difference` is between the weights after all epochs in float32.
+process, which allocates memory as the workers of a sweep do. `largest_difference` is between the
+weights after all epochs in float32.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import Any
@@ -19,6 +21,7 @@ import raysweep
 from benchmarks.common import finish, options, spread
 from raysweep import data
 from raysweep.data import Split
+from raysweep.driver.worker_environment import ALLOCATION
 from raysweep.training.packing import Packing
 from raysweep.training.target import TrainedTarget
 from raysweep.trial.preflight import recipe_of
@@ -57,12 +60,20 @@ def largest_difference(alone: list[TrainedTarget], together: list[TrainedTarget]
     )
 
 
+def allocate_as_workers_do() -> None:
+    """Start this process again with the workers' variables, which are read once, at its start."""
+    if not ALLOCATION.items() <= os.environ.items():
+        command = [sys.executable, "-m", "benchmarks.ensemble", *sys.argv[1:]]
+        os.execve(sys.executable, command, {**os.environ, **ALLOCATION})
+
+
 def main() -> None:
     """Train K models both ways, and print ratios and differences."""
     parser = options(__doc__)
     parser.add_argument("--models", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
+    allocate_as_workers_do()
     torch.set_num_threads(1)
     space, k = raysweep.load_space(SPACE), arguments.models
     splits = data.load(space.baseline().dataset, seed=space.baseline().seed)

@@ -59,7 +59,7 @@ class PackedModels(nn.Module):
                 mask = torch.zeros_like(x)  # padding gets no draws of the generator
                 for k, (n, generator) in enumerate(zip(counts, self._generators, strict=True)):
                     mask[k, :n] = leaf.mask(x[k, :n], generator)
-                x = x * (mask / leaf.keep)
+                x = x * mask.div_(leaf.keep)
         return x
 
 
@@ -175,7 +175,7 @@ class Packing:
         mechanism.attach(packed, examples, seeds=[sub_seed(seed, "noise") for seed in self._seeds])
 
         orders = [torch.Generator().manual_seed(sub_seed(s, "batches")) for s in self._seeds]
-        model_rows = torch.arange(len(models), device=self._device)[:, None]
+        first_rows = n * torch.arange(len(models), device=self._device)[:, None]
         for number in range(1, training.epochs + 1):
             loss_sum = 0.0
 
@@ -184,8 +184,9 @@ class Packing:
                 counts = [len(batch) for batch in batches]
 
                 optimizer.zero_grad()
-                loss = _packed_loss(packed, recipe, y[model_rows, rows], counts, is_real)
-                inputs = pixels(x[model_rows, rows], self._members[0])
+                labels = _rows(y, first_rows + rows)
+                loss = _packed_loss(packed, recipe, labels, counts, is_real)
+                inputs = pixels(_rows(x, first_rows + rows), self._members[0])
                 loss_sum += float(mechanism.gradients(loss, inputs).sum())
                 if recipe.penalty is not None:
                     recipe.penalty(packed).backward()
@@ -214,6 +215,11 @@ class Packing:
 
     def _generator(self, seed: int, name: str) -> torch.Generator:
         return torch.Generator(device=self._device).manual_seed(sub_seed(seed, name))
+
+
+def _rows(x: Tensor, numbers: Tensor) -> Tensor:
+    """Return rows of (K, n, *shape) by their numbers in all K * n rows, several times faster."""
+    return x.flatten(0, 1).index_select(0, numbers.flatten()).view(*numbers.shape, *x.shape[2:])
 
 
 def _packed_loss(

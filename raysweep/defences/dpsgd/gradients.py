@@ -119,8 +119,10 @@ class PrivateGradients:
         parts = x.split(self._physical) if len(x) > 0 else ()  # an empty batch is noise alone
         losses = [self._clipping.add(loss, part) for part in parts]
         for parameter, clipped_sum in self._clipping.take():
-            mean = (clipped_sum + self._noise_like(parameter)) / self._divisor
-            parameter.grad = torch.empty_like(parameter).copy_(mean)  # in the parameter's layout
+            mean = (clipped_sum + self._noise_like(parameter)).div_(self._divisor)
+            if mean.stride() != parameter.stride():
+                mean = torch.empty_like(parameter).copy_(mean)
+            parameter.grad = mean
         self._steps += 1
         return torch.cat(losses) if losses else x.new_empty(0)
 
@@ -131,11 +133,10 @@ class PrivateGradients:
         device, dtype, noise = parameter.device, parameter.dtype, self._noise
         if self._from_system:
             return system_normal(noise, parameter.shape, device=device, dtype=dtype)
-        draws = [
-            torch.normal(0.0, noise, shape, generator=generator, device=device, dtype=dtype)
-            for generator in self._generators
-        ]
-        return torch.stack(draws) if packed else draws[0]
+        draws = torch.empty(len(self._generators), *shape, device=device, dtype=dtype)
+        for draw, generator in zip(draws, self._generators, strict=True):
+            draw.normal_(0.0, noise, generator=generator)
+        return draws if packed else draws[0]
 
     def privacy_spent(self) -> PrivacySpent:
         """Return the privacy spent by the steps taken so far."""
