@@ -136,6 +136,15 @@ class Packing:
     @property
     def is_faster(self) -> bool:
         """Whether the models can be trained at once, and faster than one by one."""
+        if not self.is_possible:
+            return False
+        model = self._build_model(self._members[0], self._seeds[0])
+        n_weights = sum(parameter.numel() for parameter in model.parameters())
+        return n_weights * self._recipe.training.batch_size <= MAX_MULTIPLICATIONS
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether the models can be trained at once."""
         recipe = self._recipe
         sizes = {len(split) for split in self._members}
         if len(self._members) < 2 or len(sizes) > 1:
@@ -146,10 +155,6 @@ class Packing:
             return False
 
         model = self._build_model(self._members[0], self._seeds[0])
-        n_weights = sum(parameter.numel() for parameter in model.parameters())
-        if n_weights * recipe.training.batch_size > MAX_MULTIPLICATIONS:
-            return False
-
         return pack([model, model], [torch.Generator()] * 2) is not None
 
     def train_one_by_one(self) -> Iterator[TrainedTarget]:
