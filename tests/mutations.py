@@ -35,7 +35,7 @@ from raysweep.trial.run import run_trial
 
 ROOT = Path(__file__).parent.parent
 
-SLOWEST = 2.0  # seconds of this process that an answer may take; six commands read a folder
+SLOWEST = 2.0  # seconds of this process that an answer may take
 
 SPACES = sorted((ROOT / "search_spaces").glob("*.yaml"))
 
@@ -161,20 +161,25 @@ def _change_cells(rng, path):
         pq.write_table(pa.Table.from_pylist(rows), path)
 
 
+COMMANDS = 8  # that read a results folder
+
+
 def use_folder(folder, number):
-    """Do with a results folder what a command does: `front`, `best`, `report`, start of `sweep`."""
+    """Do with a results folder what one of COMMANDS does; the last is the start of `sweep`."""
     from raysweep import cli
 
-    if number == 5:
-        start_sweep(folder)
-        return
     commands = (
         ["front", folder],
         ["front", folder, "--format", "csv", "--all"],
         ["front", folder, "--format", "json"],
         ["best", folder, "--where", "accuracy >= 0.1"],
         ["report", folder, "--out", f"{folder}/report.html"],
+        ["status", folder],
+        ["ledger", folder, "--trial", SPACE_OF_RESULTS.config({"dropout": 0.1}).trial_id[:6]],
     )
+    if number == len(commands):
+        start_sweep(folder)
+        return
     with contextlib.redirect_stdout(io.StringIO()) as out:
         cli.app(commands[number], standalone_mode=False)
     assert "\x1b" not in out.getvalue(), "an escape sequence was printed"
@@ -227,54 +232,67 @@ def _renamed(result, config, number):
 
 
 def answers(kind, n, seed):
-    """Yield what each of ``n`` mutations is, the seconds of its answer, and a traceback or ""."""
+    """Yield what each answer to ``n`` mutations is, its seconds, and a traceback or "".
+
+    A space has one answer, a folder one of each command that reads it.
+    """
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory() as name:
         original = Path(name) / "original"
         if kind == "folders":
             write_results(original)
+            for command in range(COMMANDS):  # what they import is not the answer
+                use_folder(str(original), command)
         for number in range(n):
             before = rng.getrandbits(32)
-            one, began = random.Random(before), time.process_time()
-            text = crash = ""
-            try:
-                if kind == "spaces":
-                    text = mutated_space(one)
-                    use_space(text)
-                else:
-                    _try_folder(one, original, Path(name) / f"{number}")
-            except (RaysweepError, SystemExit):
-                pass
-            except Exception:
-                crash = traceback.format_exc()
-            seconds = time.process_time() - began
-            yield f"{kind} {number} (seed {before}): {seconds:.1f} s\n{text}", seconds, crash
+            one = random.Random(before)
+            what = f"{kind} {number} (seed {before})"
+            if kind == "spaces":
+                text = mutated_space(one)
+                yield _answer(f"{what}\n{text}", use_space, text)
+            else:
+                yield from _folder_answers(what, one, original, Path(name) / f"{number}")
 
 
-def failures(kind, n, seed):
-    """Yield a text about each of ``n`` mutations that crashed or took too long."""
-    longest = SLOWEST * (6 if kind == "folders" else 1)
-    for what, seconds, crash in answers(kind, n, seed):
-        if crash or seconds > longest:
-            yield what + crash
-
-
-def _try_folder(rng, original, folder):
+def _folder_answers(what, rng, original, folder):
+    """Yield the answer of each command to one mutated folder."""
     shutil.copytree(original, folder)
     try:
         mutate_folder(rng, folder)
-        for number in range(6):
-            with contextlib.suppress(RaysweepError, SystemExit):
-                use_folder(str(folder), number)
+        for command in range(COMMANDS):
+            yield _answer(f"{what}, command {command}", use_folder, str(folder), command)
     finally:
         shutil.rmtree(folder)
 
 
+def _answer(what, use, *arguments):
+    """Return what an answer is, the seconds that it took, and a traceback or ""."""
+    crash, began = "", time.process_time()
+    try:
+        use(*arguments)
+    except (RaysweepError, SystemExit):
+        pass
+    except Exception:
+        crash = traceback.format_exc()
+    return what, time.process_time() - began, crash
+
+
+def failures(kind, n, seed):
+    """Yield a text about each answer to ``n`` mutations that crashed or took too long."""
+    for what, seconds, crash in answers(kind, n, seed):
+        if crash or seconds > SLOWEST:
+            yield f"{what}: {seconds:.1f} s\n{crash}"
+
+
 if __name__ == "__main__":
     kind, n = sys.argv[1], int(sys.argv[2])
-    found = list(answers(kind, n, seed=int(sys.argv[3]) if len(sys.argv) > 3 else 0))
-    crashes = [what + crash for what, _, crash in found if crash]
-    slowest, most, _ = max(found, key=lambda one: one[1])
-    end = f"{n} {kind}, {len(crashes)} tracebacks; the slowest took {most:.2f} s:\n{slowest}"
-    sys.stdout.write("\n\n".join([*crashes, end]))
-    raise SystemExit(bool(crashes) or most > SLOWEST * (6 if kind == "folders" else 1))
+    n_crashes, slowest, most = 0, "", 0.0
+    for what, seconds, crash in answers(kind, n, int(sys.argv[3]) if len(sys.argv) > 3 else 0):
+        slowest, most = max((slowest, most), (what, seconds), key=lambda one: one[1])
+        n_crashes += bool(crash)
+        if crash or seconds > SLOWEST:
+            sys.stdout.write(f"{what}: {seconds:.1f} s\n{crash}\n")
+            sys.stdout.flush()
+    end = f"{n} {kind}, {n_crashes} tracebacks; the slowest took {most:.2f} s:\n{slowest}\n"
+    sys.stdout.write(end)
+    raise SystemExit(n_crashes > 0 or most > SLOWEST)
