@@ -5,13 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from raysweep.errors import ClusterError
+
 SESSION = len("/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
+
+MIB = 2**20
+
+LEAST_ROOM = 50  # MiB of a temporary folder in which a sweep can begin
 
 LONGEST_SOCKET = 107 if sys.platform.startswith("linux") else 103  # bytes of a socket's path
 
@@ -23,6 +30,7 @@ REMEDIES = {
     "Not a directory": "set RAY_TMPDIR and HOME to folders that you can write",
     "No such file": "set RAY_TMPDIR and HOME to folders that exist",
     "Too many open files": "raise the limit (ulimit -n 65536)",
+    "timed out": "this machine is too busy: end other programs, then give the command again",
 }
 """Part of Ray's message -> what helps."""
 
@@ -47,11 +55,17 @@ def made_fit(*, here: bool) -> Iterator[dict[str, Any]]:
 
     Sockets cannot have long paths, so below a long TMPDIR Ray's sessions go to /tmp. Ray keeps its
     token in the home; without one that can be written the token is in the environment alone.
+
+    Raises:
+        ClusterError: Ray cannot put its sessions where they belong. Ray itself says so after
+            minutes, or never.
+
     """
     if not here:
         yield {}
         return
 
+    _check_temporary_folder()
     added: dict[str, str] = {}
     if not is_writable_home():
         added["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
@@ -65,6 +79,24 @@ def made_fit(*, here: bool) -> Iterator[dict[str, Any]]:
     finally:
         for name in added:
             os.environ.pop(name, None)
+
+
+def _check_temporary_folder() -> None:
+    folder = temporary_folder()
+    if is_too_long():
+        if not may_move():
+            rule = f"Ray's sockets need a shorter path than {folder}"
+            raise ClusterError(rule, remedy=REMEDIES["AF_UNIX"])
+        folder = "/tmp"
+    if not os.access(folder, os.W_OK):
+        raise ClusterError(f"Ray cannot write in {folder}", remedy=REMEDIES["Read-only"])
+    free = shutil.disk_usage(folder).free // MIB
+    if free < LEAST_ROOM:
+        raise ClusterError(
+            f"Ray needs at least {LEAST_ROOM} MiB in {folder} for its sessions",
+            got=free,
+            remedy=remedy_for("No space left"),
+        )
 
 
 def is_too_long() -> bool:

@@ -13,6 +13,7 @@ from raysweep.data.published import cache_folder
 from raysweep.driver.cluster import _explain
 from raysweep.driver.local_ray import PRESTARTED, _limit_workers, local_processes
 from raysweep.driver.surroundings import made_fit, remedy_for
+from raysweep.errors import ClusterError
 from raysweep.records.results import load
 
 pytestmark = pytest.mark.timeout(600)
@@ -143,6 +144,21 @@ def test_a_cluster_with_another_token_is_told_from_one_that_is_not_there(tmp_pat
             assert last.startswith(f"error: Ray at '{address}' does not accept the token"), err
             assert "gcs_client" not in err
         cluster.communicate("")
+
+
+def test_a_temporary_folder_that_ray_cannot_use_is_refused_before_ray_starts(tmp_path, monkeypatch):
+    monkeypatch.setattr("raysweep.driver.surroundings.LEAST_ROOM", 2**40)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with pytest.raises(ClusterError, match="needs at least .* MiB in .*; make room in"):
+        made_fit(here=True).__enter__()
+    with made_fit(here=False) as options:  # a cluster's own folders are elsewhere
+        assert options == {}
+
+    long = tmp_path / ("d" * 100)
+    long.mkdir()
+    monkeypatch.setenv("RAY_TMPDIR", str(long))
+    with pytest.raises(ClusterError, match="a shorter path than .*; set RAY_TMPDIR"):
+        made_fit(here=True).__enter__()
 
 
 def test_a_user_without_a_name_and_a_home_gets_a_cache_and_a_name(monkeypatch):
