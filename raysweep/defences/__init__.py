@@ -104,11 +104,13 @@ class Defences(Mapping[str, float | str]):
                     f"unknown defence {key!r}{suggestion(str(key), valid)}", place=[key]
                 )
 
-        given = {kind: {k: renamed[k] for k in fields(kind) if k in renamed} for kind in DEFENCES}
-        built = [build(kind, some) if some else _off(kind) for kind, some in given.items()]
-        built = [_off(type(d)) if d.is_neutral else d for d in built]
+        given: dict[type[Any], dict[str, Any]] = {}
+        for key in renamed:
+            if key in valid:
+                given.setdefault(valid[key], {})[key] = renamed[key]
+        built = [build(kind, given[kind]) for kind in DEFENCES if kind in given]
         own = own_defences({key: value for key, value in renamed.items() if is_own_key(key)})
-        return cls.of(*built, *own)
+        return cls.of(*(d for d in built if not d.is_neutral), *own)
 
     @classmethod
     def of(cls, *given: Defence) -> Defences:
@@ -275,12 +277,13 @@ def descriptions() -> dict[str, str]:
 
 def _refuse_broken_privacy(built: tuple[Defence, ...]) -> None:
     """Raise :class:`SpaceError` if DP-SGD is combined with a defence that breaks it."""
-    if not Defences(built).is_private:
+    if not any(isinstance(d, DPSGD) and not d.is_neutral for d in built):
         return
 
-    for defence, (_, settings) in zip(built, Defences(built).parts(), strict=True):
+    for place, defence in enumerate(built):
         reason = _breaks_privacy(defence)
         if reason is not None and not defence.is_neutral:
+            _, settings = list(Defences(built).parts())[place]
             key = next(iter(settings))
             rule = f"`{key}` breaks the guarantee of DP-SGD: {reason}"
             raise SpaceError(rule, remedy="sweep one or the other", place=[key])

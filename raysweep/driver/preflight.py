@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Sequence
 
 from raysweep import data
 from raysweep.config.user_function import is_reference, user_function
 from raysweep.data import Splits, deal_key
+from raysweep.driver.tried import tried
 from raysweep.errors import ModelError, RaysweepError
 from raysweep.records.trial_config import TrialConfig
 from raysweep.space.space import Space
 from raysweep.trial import preflight
 
-T = TypeVar("T")
-
 Check = Callable[[TrialConfig, Splits], None]
 
 NUMBER = re.compile(r"(?<![\w'.-])\d[\d.,]*(e-?\d+)?")
 """A number by itself: those in names stay."""
-
-MOST_TRIED = 20  # values of an axis that are tried on the model: each takes a few steps
-
-LIKE_A_RANGE = 5  # of a longer list of numbers: the least, the largest, and some between
-
-MOST_SCENARIOS = 100  # that are all tried; of more, MOST_TRIED are
 
 
 def check_space(space: Space, check: Check, *, only_here: bool = False) -> dict[str, Splits]:
@@ -55,13 +47,14 @@ def check_space(space: Space, check: Check, *, only_here: bool = False) -> dict[
     check_one(space.baseline())
     mistakes: list[tuple[RaysweepError, Sequence[str]]] = []
     told: set[str] = set()
-    for place, values in _to_try(space):
-        try:
-            check_one(space.config(values))
-        except RaysweepError as error:
-            if told.isdisjoint(keys := _keys(error, place)):  # once, at its first place
-                mistakes.append((error, place))
-            told |= keys
+    for one in tried(space)[0]:
+        for values in one.points:
+            try:
+                check_one(space.config(values))
+            except RaysweepError as error:
+                if told.isdisjoint(keys := _keys(error, one.place)):  # once, at its first place
+                    mistakes.append((error, one.place))
+                told |= keys
     if mistakes:
         first, _ = mistakes[0]
         lines = [f"`{'.'.join(place)}`: {error}" for error, place in mistakes]
@@ -76,45 +69,6 @@ def _keys(error: RaysweepError, place: Sequence[str]) -> set[str]:
     """
     where = ".".join(place) if place[0] == "scenarios" else "search"
     return {str(error), f"{where}: {NUMBER.sub('#', str(error))}"}
-
-
-def _to_try(space: Space) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
-    """Yield the configurations that are tried with the data and the model, without their seeds.
-
-    Of the many values of an axis or a scenario MOST_TRIED are tried, from the first to the last.
-    """
-    groups: dict[tuple[str, ...], dict[str, dict[str, Any]]] = {}
-    for place, values in space.extremes():
-        unseeded = {key: value for key, value in values.items() if key != "seed"}
-        groups.setdefault(place, {})[repr(unseeded)] = unseeded
-
-    named = [place for place in groups if place[0] == "scenarios"]
-    if len(named) > MOST_SCENARIOS:
-        for place in set(named).difference(_some(named, MOST_TRIED)):
-            del groups[place]
-
-    for place, group in groups.items():
-        points, most = list(group.values()), MOST_TRIED
-        if len(points) > MOST_TRIED and all(map(_is_number, points)):
-            points.sort(key=_number)
-            most = LIKE_A_RANGE
-        for values in _some(points, most):
-            yield place, values
-
-
-def _some(items: Sequence[T], most: int) -> list[T]:
-    """Return at most ``most`` items, evenly from the first to the last."""
-    n, last = min(len(items), most), len(items) - 1
-    return [items[round(i * last / max(1, n - 1))] for i in range(n)]
-
-
-def _number(values: Mapping[str, Any]) -> Any:
-    """Return the one value in ``values``; None if it holds another number of them."""
-    return next(iter(values.values())) if len(values) == 1 else None
-
-
-def _is_number(values: Mapping[str, Any]) -> bool:
-    return isinstance(_number(values), int | float)
 
 
 def _together(mistakes: list[str]) -> str:
@@ -136,8 +90,8 @@ def check_here(space: Space) -> list[str]:
         user_function(config.model.name, "model")
 
     loaded = check_space(space, preflight.check, only_here=True)
-    told = (*_of_data(loaded), *_large_batches(space, loaded), *_unmeasured(space, loaded))
-    remarks = [f"note: {note}" for note in told]
+    told = [*_of_data(loaded), *_large_batches(space, loaded), *_unmeasured(space, loaded)]
+    remarks = [f"note: {note}" for note in (*told, *tried(space)[1] * bool(loaded))]
     if config.dataset.find() is None:
         remarks.append(f"warning: data set {config.dataset.name!r} is not on this machine yet")
     try:
@@ -175,7 +129,7 @@ def notes(space: Space, loaded: dict[str, Splits]) -> list[str]:
     settings = space.private_settings() if space.has_private_defaults else ""
     defaults = [f"training with DP-SGD: {settings}"] if settings else []
     batches = _large_batches(space, loaded)
-    return [*_of_data(loaded), *defaults, *batches, *_unmeasured(space, loaded)]
+    return [*_of_data(loaded), *defaults, *batches, *_unmeasured(space, loaded), *tried(space)[1]]
 
 
 def _of_data(loaded: dict[str, Splits]) -> list[str]:

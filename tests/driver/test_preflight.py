@@ -3,7 +3,7 @@
 import pytest
 from conftest import SMALL
 
-from raysweep.driver.preflight import check_space
+from raysweep.driver.preflight import check_here, check_space
 from raysweep.space.parsing import parse_space
 
 DROPOUT = "dropout: {low: 0.0, high: 0.5}"
@@ -38,6 +38,24 @@ def test_a_hundred_scenarios_are_all_tried_and_of_more_twenty(n, expected):
     found = {config.defences["l2"] for config in tried(text)} - {0.0}
     assert {1 / n, 1.0} <= found
     assert len(found) == expected
+
+
+def test_the_first_of_each_kind_is_tried_where_not_all_are():
+    deep = [[i + 1] for i in range(500)] + [[8, 8]] + [[i + 1] for i in range(500, 1000)]
+    found = {tuple(c.model.settings["hidden"]) for c in tried(of_axis("model.hidden", deep))}
+    assert (8, 8) in found
+    lines = "".join(f"\n  s{i}: {{l2: {(i + 1) / 1000}}}" for i in range(1000))
+    other = f"{lines}\n  odd: {{label_smoothing: 0.25}}{lines.replace('  s', '  t')}\n"
+    assert 0.25 in {c.defences["label_smoothing"] for c in tried(f"{SMALL}scenarios:{other}")}
+
+
+def test_what_was_not_tried_is_told_by_number():
+    notes = check_here(parse_space(of_axis("l2", [(i + 1) / 1000 for i in range(1000)]), "x.yaml"))
+    assert any("`search.l2`: 5 of 1,000 values were tried" in note for note in notes)
+    lines = "".join(f"\n  s{i}: {{l2: {(i + 1) / 1000}}}" for i in range(1000))
+    notes = check_here(parse_space(f"{SMALL}scenarios:{lines}\n", "x.yaml"))
+    assert any("`scenarios`: 20 of 1,000 were tried" in note for note in notes)
+    assert not any("were tried" in note for note in check_here(parse_space(SMALL, "x.yaml")))
 
 
 def of_axis(key, values):
