@@ -523,18 +523,28 @@ def test_validate_and_list_print_json(call):
     assert (code, "less AUC than rmia" in out) == (0, True)
 
 
+@pytest.mark.parametrize("args", [["validate", "small.yaml"], ["list", "models"], ["schema"]])
+def test_a_result_goes_to_a_file_in_the_form_that_its_name_says(call, args, tmp_path):
+    code, printed, _ = call(*args)
+    assert code == 0
+    for name in ("a.txt", "a.json"):
+        assert call(*args, "--out", str(tmp_path / name))[:2] == (0, "")
+    assert (tmp_path / "a.txt").read_text() == printed
+    assert json.loads((tmp_path / "a.json").read_text()) == json.loads(call(*args, "--json")[1])
+
+
 def test_shared_options_are_the_same_on_every_command():
     commands = typer.main.get_command(cli.app).commands
     found = {}
     for name, command in commands.items():
         for option in command.params:
             found.setdefault(option.name, {})[name] = (option.opts, option.metavar, option.help)
-    for name, said in {"where": 4, "everything": 3, "as_json": 12, "settings": 4}.items():
+    for name, said in {"where": 4, "everything": 4, "as_json": 14, "settings": 4}.items():
         assert len(found[name]) == said, name
         assert len({str(how) for how in found[name].values()}) == 1, name
-    assert {*found["everything"]} == {"front", "best", "report"}
-    assert {*found["where"]} == {"front", "best", "report", "confirm"}
-    assert {*found["out"]} == {"sweep", "trial", "front", "best", "report"}
+    assert {*found["everything"]} == {*found["where"]} == {"front", "best", "report", "confirm"}
+    assert {*found["as_json"]} == {*commands} - {"init", "dashboard"}
+    assert {*found["out"]} == {*found["as_json"]} - {"confirm"}  # it writes to DIR/confirm
     assert all(opts == ["--out"] for opts, _, _ in found["out"].values())
 
 

@@ -35,6 +35,7 @@ from raysweep.cli.options import (
     Trials,
     Where,
 )
+from raysweep.cli.result import put
 from raysweep.cli.wrong_use import WRONG_USE, told
 from raysweep.errors import RaysweepError, SpaceError
 
@@ -86,16 +87,17 @@ def init(folder: Annotated[str, typer.Argument(help="The folder to write.")]) ->
 
 
 @app.command()
-def validate(space: SpaceFile, settings: Settings = None, as_json: AsJson = False) -> None:
+def validate(
+    space: SpaceFile, settings: Settings = None, as_json: AsJson = False, out: OutFile = None
+) -> None:
     """Check a search space, and its data if they are on this machine."""
     from raysweep.driver.preflight import check_here
-    from raysweep.report.output import as_json as to_json
     from raysweep.space.describe import describe, to_text
 
     loaded = _space(space, settings)
     remarks = check_here(loaded)
     found = describe(loaded)
-    print(to_json(found) if as_json else f"{space}: valid. {to_text(found)}\n", end="")
+    put(found, f"{space}: valid. {to_text(found)}\n", as_json=as_json, out=out)
     for remark in remarks:
         print(remark, file=sys.stderr)
 
@@ -195,14 +197,13 @@ def trial(
 
 
 @app.command()
-def status(folder: Folder, as_json: AsJson = False) -> None:
+def status(folder: Folder, as_json: AsJson = False, out: OutFile = None) -> None:
     """Print how far a sweep is, also while it runs."""
     from raysweep.driver import status as progress
     from raysweep.records.results import load
-    from raysweep.report.output import as_json as to_json
 
     state = progress.status(load(folder))
-    print(to_json(state) if as_json else f"{progress.to_text(state)}\n", end="")
+    put(state, f"{progress.to_text(state)}\n", as_json=as_json, out=out)
 
 
 @app.command()
@@ -246,8 +247,6 @@ def best(
     from raysweep.records.choice import choose
     from raysweep.records.conditions import parse_conditions
     from raysweep.records.results import load
-    from raysweep.report.output import as_json as to_json
-    from raysweep.report.output import write_output
     from raysweep.space.chosen import Chosen
 
     results = load(*folders)
@@ -259,7 +258,7 @@ def best(
         asked = " and ".join(where or [])
         print(f"no trial fits {asked}; the nearest:\n  {chosen}", file=sys.stderr)
         raise typer.Exit(1)
-    write_output(to_json(chosen.to_plain()) if as_json else chosen.to_yaml(), out)
+    put(chosen.to_plain(), chosen.to_yaml(), as_json=as_json, out=out)
 
 
 @app.command()
@@ -267,6 +266,7 @@ def report(
     folders: Folders,
     where: Where = None,
     everything: Everything = False,
+    as_json: AsJson = False,
     out: Page = "report.html",
 ) -> None:
     """Write an HTML page about a sweep.
@@ -277,7 +277,8 @@ def report(
     from raysweep.report.build import write
 
     page, *pictures = write(folders, out, where=where or (), everything=everything)
-    print(f"Report: {page}, and {counted(len(pictures), 'figure')} beside it")
+    text = f"Report: {page}, and {counted(len(pictures), 'figure')} beside it\n"
+    put({"page": page, "figures": pictures}, text, as_json=as_json, out=None)
 
 
 app.command()(confirm)

@@ -9,6 +9,7 @@ import typer
 from raysweep.cli.options import (
     Address,
     AsJson,
+    Everything,
     Folder,
     MaxConcurrent,
     RetryFailed,
@@ -23,6 +24,7 @@ def confirm(
         int, typer.Option(metavar="K", help="Models of each configuration: even, at least 4.")
     ] = 32,
     where: Where = None,
+    everything: Everything = False,
     top: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="At most N configurations, spread over the front."),
@@ -48,6 +50,7 @@ def confirm(
         folder,
         models=models,
         where=where or (),
+        everything=everything,
         top=top,
         max_concurrent=max_concurrent,
         address=address,

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from raysweep.cli.options import AsJson, Folder, Settings, SpaceFile
+from raysweep.cli.options import AsJson, Folder, OutFile, Settings, SpaceFile
+from raysweep.cli.result import put
 
 
 def ledger(
@@ -16,14 +17,14 @@ def ledger(
         str, typer.Option(metavar="ID", help="The trial: its id, or the beginning of it.")
     ],
     as_json: AsJson = False,
+    out: OutFile = None,
 ) -> None:
     """Print what a trial's epsilon promises, and to whom."""
     from raysweep.records.ledger import ledger_of
     from raysweep.records.results import load
-    from raysweep.report.output import as_json as to_json
 
     found = ledger_of(load(folder), trial)
-    print(to_json(found.to_plain()) if as_json else found.to_text(), end="")
+    put(found.to_plain(), found.to_text(), as_json=as_json, out=out)
 
 
 def selftest(
@@ -35,6 +36,7 @@ def selftest(
     settings: Settings = None,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of canaries and noise.")] = 0,
     as_json: AsJson = False,
+    out: OutFile = None,
 ) -> None:
     """Test whether DP-SGD keeps its guarantee with a space's model.
 
@@ -52,33 +54,28 @@ def selftest(
         config = loaded.config({**given, "target_epsilon": 4.0})
 
     findings = examine(config, data.load(config.dataset, seed=config.seed), seed=seed)
-    if as_json:
-        from raysweep.report.output import as_json as to_json  # here, because it loads pandas
-
-        print(to_json([asdict(finding) for finding in findings]), end="")
-    else:
-        for finding in findings:
-            print(f"{'ok  ' if finding.is_right else 'FAIL'}  {finding.name}: {finding.text}")
+    lines = [f"{'ok  ' if f.is_right else 'FAIL'}  {f.name}: {f.text}\n" for f in findings]
+    put([asdict(f) for f in findings], "".join(lines), as_json=as_json, out=out)
     raise typer.Exit(0 if all(finding.is_right for finding in findings) else 1)
 
 
 def load(
     model: Annotated[str, typer.Argument(help="A model that `trial --save` wrote (.safetensors).")],
     as_json: AsJson = False,
+    out: OutFile = None,
 ) -> None:
     """Check a saved model and its card, and print what it is.
 
     Python gives the module itself: raysweep.load_model(FILE).
     """
-    from raysweep.report.output import as_json as to_json
     from raysweep.trial.saved_model import load_model
 
     module, card = load_model(model)
-    if as_json:
-        print(to_json(dict(card)), end="")
-        return
     n_weights = sum(parameter.numel() for parameter in module.parameters())
     privacy, figures = card["privacy"], card["figures"]
-    print(f"{model}: trial {card.trial_id}, {n_weights:,} parameters, SHA-256 {card.sha256}")
-    print(f"inputs {card.shape}, {card.n_classes} classes, accuracy {figures.get('accuracy')}")
-    print(f"epsilon {privacy.get('epsilon')}: {privacy.get('statement')}")
+    text = (
+        f"{model}: trial {card.trial_id}, {n_weights:,} parameters, SHA-256 {card.sha256}\n"
+        f"inputs {card.shape}, {card.n_classes} classes, accuracy {figures.get('accuracy')}\n"
+        f"epsilon {privacy.get('epsilon')}: {privacy.get('statement')}\n"
+    )
+    put(dict(card), text, as_json=as_json, out=out)

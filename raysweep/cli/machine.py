@@ -7,35 +7,41 @@ from typing import Annotated
 
 import typer
 
-from raysweep.cli.options import AsJson, Catalogue, Folder
+from raysweep.cli.options import AsJson, Catalogue, Folder, OutFile
+from raysweep.cli.result import put
 
 
 def list_(
-    what: Annotated[Catalogue, typer.Argument(help="What to list.")], as_json: AsJson = False
+    what: Annotated[Catalogue, typer.Argument(help="What to list.")],
+    as_json: AsJson = False,
+    out: OutFile = None,
 ) -> None:
     """List data sets, models, defences, attacks or samplers."""
-    from raysweep.report.output import as_json as to_json
     from raysweep.space.describe import catalogue, catalogue_text
 
-    print(to_json(catalogue(what)) if as_json else catalogue_text(what), end="")
+    put(catalogue(what), catalogue_text(what), as_json=as_json, out=out)
 
 
-def schema() -> None:
-    """Print the JSON Schema of search spaces, for editors."""
+def schema(as_json: AsJson = False, out: OutFile = None) -> None:
+    """Print the JSON Schema of search spaces, for editors.
+
+    It is JSON also without --json, indented.
+    """
     import json
 
     from raysweep.space.schema import schema as make
 
-    print(json.dumps(make(), indent=2))
+    found = make()
+    text = f"{json.dumps(found, indent=2)}\n"
+    put(found, text, as_json=as_json, out=out)
 
 
-def doctor(as_json: AsJson = False) -> None:
+def doctor(as_json: AsJson = False, out: OutFile = None) -> None:
     """Check this machine: versions, devices, folders, Ray, data."""
     from raysweep.driver.doctor import examine, to_text
-    from raysweep.report.output import as_json as to_json
 
     findings = examine()
-    print(to_json(list(map(asdict, findings))) if as_json else to_text(findings), end="")
+    put(list(map(asdict, findings)), to_text(findings), as_json=as_json, out=out)
     raise typer.Exit(1 if any(finding.is_serious for finding in findings) else 0)
 
 

@@ -26,7 +26,7 @@ Everything = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 OutFile = Annotated[
     str | None,
-    typer.Option("--out", metavar="FILE", help="Write to a file, local or s3://, and print less."),
+    typer.Option("--out", metavar="FILE", help="Write to a file, local or s3://."),
 ]
 
 # Of `sweep`.

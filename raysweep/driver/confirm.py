@@ -44,6 +44,7 @@ def confirm(
     *,
     models: int = MODELS,
     where: Sequence[str] = (),
+    everything: bool = False,
     top: int | None = None,
     max_concurrent: int | None = None,
     address: str | None = None,
@@ -56,9 +57,10 @@ def confirm(
 
     Of each configuration ``models`` models are trained with other seeds on other halves of the
     sweep's members and outsiders, and their accuracy is that on the test split. With ``where`` the
-    front is that of the trials that meet every condition, and at most ``top`` of it, spread over
-    it, are confirmed. The records go to ``folder``/confirm, with a comparison of what was claimed
-    and what was confirmed in confirmed.parquet. Ctrl-C stops cleanly; the same call continues.
+    front is that of the trials that meet every condition, ``everything`` includes collapsed models
+    and attacks without convergence, and at most ``top`` of it, spread over it, are confirmed. The
+    records go to ``folder``/confirm, with a comparison of what was claimed and what was confirmed
+    in confirmed.parquet. Ctrl-C stops cleanly; the same call continues.
 
     Raises:
         StoreError: the folder holds no sweep that can be confirmed, or another confirmation of it.
@@ -80,7 +82,7 @@ def confirm(
         )
 
     with Lock(store, say=say):
-        chosen = _choose(results, where, top)
+        chosen = _choose(results, where, top, everything=everything)
         configs = dict(zip(chosen["trial_id"], chosen["config"], strict=True))
         space = confirmation_space(results.documents[0], configs, measure, place=store.path)
         out = f"{store.path}/{FOLDER}"
@@ -110,7 +112,9 @@ def _measure(models: int) -> Measure:
         raise SpaceError(f"--models: {error}") from None
 
 
-def _choose(results: Results, where: Sequence[str], top: int | None) -> pd.DataFrame:
+def _choose(
+    results: Results, where: Sequence[str], top: int | None, *, everything: bool
+) -> pd.DataFrame:
     """Return the rows of the configurations to confirm: those of the front, and the baseline.
 
     Raises:
@@ -119,7 +123,7 @@ def _choose(results: Results, where: Sequence[str], top: int | None) -> pd.DataF
     """
     path, conditions = results.stores[0].path, parse_conditions(where, results.axes)
     compared = results.compared([condition.column for condition in conditions])
-    front = results.front(where=conditions)
+    front = results.front(where=conditions, everything=everything)
     if front.empty:
         reason = empty_front(meeting(compared, conditions), conditions)
         raise StoreError(f"{path} has nothing to confirm: {reason}")
