@@ -140,6 +140,8 @@ class Folder:
                 content = bytes(self.fs.cat_file(name, end=LARGEST_FILE + 1))
             except FileNotFoundError as error:
                 missing = error
+            except NotADirectoryError as error:  # the folder is a file
+                missing = FileNotFoundError(str(error))
             else:
                 if len(content) > LARGEST_FILE:
                     rule = f"{name} has more than {LARGEST_FILE:,} bytes"

@@ -320,7 +320,7 @@ class Store:
         name = f"{self.path}/{SPACE}"
         try:
             document = Document(self.folder.read_bytes(SPACE).decode(), name).value
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             raise StoreError(
                 f"{self.path} is not a results folder (it holds no {SPACE})",
                 remedy="give the --out folder of a sweep",

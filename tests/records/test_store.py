@@ -163,6 +163,12 @@ def test_a_folder_without_a_space_is_refused(tmp_path):
         load(str(tmp_path))
 
 
+def test_a_file_in_place_of_a_results_folder_is_told_as_one(tmp_path):
+    (tmp_path / "space.yaml").write_text("name: x\n")
+    with pytest.raises(StoreError, match=r"space.yaml is not a results folder"):
+        load(f"{tmp_path}/space.yaml")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="uses /dev/full")
 def test_a_full_disk_is_an_error_and_the_records_stay(store, monkeypatch):
     store.write(result("a"))
