@@ -18,7 +18,7 @@ from raysweep import cli
 from raysweep.driver.preflight import notes
 from raysweep.errors import StoreError
 from raysweep.records.store import Store
-from raysweep.report.output import write_output
+from raysweep.report.output import check_output, write_output
 from raysweep.space.parsing import parse_space
 from raysweep.space.schema import schema
 from raysweep.trial import preflight
@@ -585,3 +585,14 @@ def test_an_output_that_is_a_folder_is_told_as_such(tmp_path):
         StoreError, match=r"the output cannot be written to .*f.csv \(Is a directory\)"
     ):
         write_output("x", str(tmp_path / "f.csv"))
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_the_trial(call, tmp_path):
+    (tmp_path / "file").write_text("x")
+    for out, why in {f"{tmp_path}/": "Is a directory", f"{tmp_path}/file/x.json": ""}.items():
+        code, printed, err = call("trial", "small.yaml", "--out", out)
+        assert (code, printed) == (2, "")
+        assert f"the output cannot be written to {out} ({why}" in err
+        assert "epoch" not in err
+    check_output(str(tmp_path / "new/x.json"))
+    check_output(None)

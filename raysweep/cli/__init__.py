@@ -171,10 +171,11 @@ def trial(
 
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")  # read when torch is loaded
     from raysweep.report.one_trial import TrialStatus, load_and_tell, print_trial, trial_json
-    from raysweep.report.output import write_output
+    from raysweep.report.output import check_output, write_output
     from raysweep.trial.run import run_trial
     from raysweep.trial.saved_model import Trained, card_path, check_path, save_model
 
+    check_output(out)
     if save:
         check_path(save, others=[out])
     trained: list[Trained] = []

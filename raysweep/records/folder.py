@@ -228,6 +228,8 @@ class Folder:
 
     def _unreachable(self, verb: str, why: str) -> StoreError:
         problem = f"results folder {self.path} cannot be {verb} ({why})"
+        if self.is_local and os.path.isfile(self.full()):
+            return StoreError(f"{self.path} is a file, not a folder", remedy="give another --out")
         if verb == "read":
             return StoreError(problem, remedy="check the path, the network and the credentials")
         return StoreError(

@@ -33,9 +33,30 @@ def write_output(content: str | bytes, out: str | None) -> None:
         sys.stdout.buffer.flush()
         return
 
-    parent, _, name = out.rpartition("/")
-    folder = Folder(parent or ("/" if out.startswith("/") else "."))
+    folder, name = _place(out)
     write_files(folder, {name: content}, f"the output cannot be written to {out}")
+
+
+def check_output(out: str | None) -> None:
+    """Raise :class:`StoreError` if a local file cannot be written, before there is what to write.
+
+    It makes the folder.
+    """
+    if out is None or not _place(out)[0].is_local:
+        return
+    folder, name = _place(out)
+    problem = f"the output cannot be written to {out}"
+    if not name or os.path.isdir(out):
+        raise StoreError(f"{problem} (Is a directory)", remedy="give another --out")
+    write_files(folder, {}, problem)
+    if not os.access(folder.full(), os.W_OK):
+        raise StoreError(f"{problem} (Permission denied)", remedy="give another --out")
+
+
+def _place(out: str) -> tuple[Folder, str]:
+    """Return the folder and the name of a file on any path."""
+    parent, _, name = out.rpartition("/")
+    return Folder(parent or ("/" if out.startswith("/") else ".")), name
 
 
 def write_files(folder: Folder, files: Mapping[str, bytes], problem: str) -> None:

@@ -167,6 +167,8 @@ def test_a_file_in_place_of_a_results_folder_is_told_as_one(tmp_path):
     (tmp_path / "space.yaml").write_text("name: x\n")
     with pytest.raises(StoreError, match=r"space.yaml is not a results folder"):
         load(f"{tmp_path}/space.yaml")
+    with pytest.raises(StoreError, match=r"space.yaml is a file, not a folder; give another --out"):
+        Store(f"{tmp_path}/space.yaml").folder.write_bytes(b"x", "lock.json")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="uses /dev/full")
