@@ -164,8 +164,9 @@ def trial(
     from raysweep.config.yaml import parse_pairs
 
     loaded = _space(space, settings)
+    given = parse_pairs(at, "--at")
     try:
-        config = loaded.config(parse_pairs(at, "--at"))
+        config = loaded.config(given)
     except SpaceError as error:
         raise SpaceError(f"--at: {error}") from None
 

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 
 import fsspec
+from fsspec.registry import known_implementations
 
 from raysweep.errors import StoreError
 
@@ -94,6 +95,10 @@ class Folder:
             self.fs, self._root = fsspec.filesystem("file"), self.path
             self.is_local = True
             return
+        scheme, sign, rest = self.path.partition(":/")
+        if sign and not rest.startswith("/") and scheme in known_implementations:
+            remedy = f"write {scheme}://{rest}, or ./{self.path} for a folder here"
+            raise StoreError(f"{self.path} has one slash after {scheme}:", remedy=remedy)
         try:
             self.fs, self._root = fsspec.core.url_to_fs(self.path, use_listings_cache=False)
         except (ValueError, ImportError) as error:

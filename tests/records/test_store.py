@@ -163,6 +163,14 @@ def test_a_folder_without_a_space_is_refused(tmp_path):
         load(str(tmp_path))
 
 
+def test_an_address_with_one_slash_is_no_local_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StoreError, match="write s3://bucket/x, or ./s3:/bucket/x"):
+        Folder("s3:/bucket/x")
+    assert Folder("./s3:/bucket/x").is_local
+    assert Folder("lr:/bucket/x").is_local
+
+
 def test_a_file_in_place_of_a_results_folder_is_told_as_one(tmp_path):
     (tmp_path / "space.yaml").write_text("name: x\n")
     with pytest.raises(StoreError, match=r"space.yaml is not a results folder"):
