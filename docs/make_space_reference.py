@@ -128,6 +128,8 @@ ordinary examples do not change.
 OBJECTIVE_TEXT = """\
 Without this block the objectives are `accuracy`, `attack_auc` if the space has a membership attack,
 and `inversion_mse` if it has an inversion attack. An objective needs an attack that measures it.
+Where `attacks.prior` lists several priors, each has an objective named after it, such as
+`ppv_at_prior_0.1: min`.
 """
 
 PRUNING_TEXT = """\

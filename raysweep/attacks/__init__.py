@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,8 +53,8 @@ INVERSION: dict[str, type[Any]] = {"activation_decoder": ActivationDecoder, "mi_
 
 DEFAULT_KNOWN_SHARE = 0.5
 
-DEFAULT_PRIOR = 0.01
-"""The share of members among those whom an attacker asks about: one in a hundred."""
+DEFAULT_PRIORS = (0.01,)
+"""The shares of members among those whom an attacker asks about: one in a hundred."""
 
 
 DEFAULT_ATTACKS: dict[str, Any] = {
@@ -70,8 +70,8 @@ class Attacks:
     ``attack_auc`` is "strongest", "mean" or the name of a membership attack. ``inversion_mse`` is
     the layer whose reconstruction error counts, None if only whole classes are rebuilt.
     ``known_share``, in (0, 1), is the share of members and of nonmembers whose status attackers
-    know, None if no attack uses it. ``prior``, in (0, 1), is the share of members among those whom
-    an attacker asks about, of which the column ``ppv`` is made.
+    know, None if no attack uses it. ``prior`` are shares of members, in (0, 1), among those whom an
+    attacker asks about: the column ``ppv`` is at the first, and each of several has its own.
     """
 
     membership: Mapping[str, MembershipAttack]
@@ -79,7 +79,7 @@ class Attacks:
     attack_auc: str
     inversion_mse: str | None
     known_share: float | None = None
-    prior: float = DEFAULT_PRIOR
+    prior: tuple[float, ...] = DEFAULT_PRIORS
 
     @classmethod
     def parse(cls, settings: Mapping[str, Any]) -> Attacks:
@@ -103,14 +103,15 @@ class Attacks:
             attack_auc=_parse_attack_auc(given, membership),
             inversion_mse=_parse_inversion_mse(given, inversion),
             known_share=_parse_known_share(given, membership),
-            prior=_parse_share(given.get("prior", DEFAULT_PRIOR), "prior"),
+            prior=_parse_priors(given.get("prior", DEFAULT_PRIORS[0])),
         )
 
     @functools.cached_property
     def settings(self) -> dict[str, Any]:
         """The whole ``attacks`` block as plain values, every default filled in."""
         share = {} if self.known_share is None else {"known_share": self.known_share}
-        prior = {} if self.prior == DEFAULT_PRIOR else {"prior": self.prior}
+        first, *more = self.prior
+        prior = {} if self.prior == DEFAULT_PRIORS else {"prior": [first, *more] if more else first}
         return {
             "membership": {name: _parameters(attack) for name, attack in self.membership.items()},
             "inversion": {name: _parameters(attack) for name, attack in self.inversion.items()},
@@ -248,8 +249,25 @@ def _parse_known_share(given: Mapping[str, Any], membership: Mapping[str, Any]) 
     return _parse_share(given.get("known_share", DEFAULT_KNOWN_SHARE), "known_share")
 
 
-def _parse_share(given: Any, name: str) -> float:
-    """Return a share between 0 and 1, both excluded."""
+def _parse_share(given: Any, name: str, *, place: Sequence[str] = ()) -> float:
+    """Return a share between 0 and 1, both excluded; ``place`` is where it stands, if not there."""
     if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < 1:
-        raise SpaceError(f"`{name}` must be between 0 and 1", got=given, place=[name])
+        raise SpaceError(f"`{name}` must be between 0 and 1", got=given, place=place or [name])
     return float(given)
+
+
+def _parse_priors(given: Any) -> tuple[float, ...]:
+    """Return the priors that a number, or a list of them, states."""
+    if not isinstance(given, list):
+        return (_parse_share(given, "prior"),)
+    if not given:
+        raise SpaceError(
+            "`prior` must be a number or a list of them",
+            got=given,
+            remedy="write [0.01, 0.1], or leave it out for 0.01",
+            place=["prior"],
+        )
+    return tuple(
+        _parse_share(one, f"prior[{number}]", place=("prior", str(number)))
+        for number, one in enumerate(given)
+    )

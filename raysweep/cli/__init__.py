@@ -221,13 +221,12 @@ def front(
 
     Several sweeps with the same data and attacks have one front.
     """
-    from raysweep.records.conditions import parse_conditions
     from raysweep.records.results import load
     from raysweep.report.output import form_of, format_rows, write_output
     from raysweep.report.terminal import print_front_of
 
     results = load(*folders)
-    conditions = parse_conditions(where or [], results.axes)
+    conditions = results.conditions(where or [])
     form = "json" if as_json else form_of(out, format)
     if form == "table":
         print_front_of(results, everything=everything, where=conditions)
@@ -247,12 +246,11 @@ def best(
 ) -> None:
     """Print the best configuration as a space for `raysweep trial`."""
     from raysweep.records.choice import choose
-    from raysweep.records.conditions import parse_conditions
     from raysweep.records.results import load
     from raysweep.space.chosen import Chosen
 
     results = load(*folders)
-    conditions = parse_conditions(where or [], results.axes)
+    conditions = results.conditions(where or [])
     trials = results.compared(["error", *(condition.column for condition in conditions)])
     choice = choose(trials, results.objectives, conditions, by, everything=everything)
     chosen = Chosen(results, choice)

@@ -20,7 +20,7 @@ from raysweep.driver.lock import Lock
 from raysweep.driver.sweep import sweep
 from raysweep.errors import SpaceError, StoreError
 from raysweep.records.columns import BASELINE
-from raysweep.records.conditions import meeting, parse_conditions
+from raysweep.records.conditions import meeting
 from raysweep.records.confirmed import FOLDER, write_confirmed
 from raysweep.records.folder import SPACE
 from raysweep.records.guarantee import is_private_choice
@@ -121,7 +121,7 @@ def _choose(
         StoreError: there is none, or the sweep cannot be confirmed.
 
     """
-    path, conditions = results.stores[0].path, parse_conditions(where, results.axes)
+    path, conditions = results.stores[0].path, results.conditions(where)
     compared = results.compared([condition.column for condition in conditions])
     front = results.front(where=conditions, everything=everything)
     if front.empty:

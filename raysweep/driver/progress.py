@@ -16,17 +16,12 @@ from rich.table import Table
 from raysweep.config.durations import duration
 from raysweep.config.plain_text import printable
 from raysweep.driver.time_left import TimeLeft
-from raysweep.records.objectives import OBJECTIVES, Objectives
+from raysweep.records.objectives import Objectives, objective
 from raysweep.records.seeds import average_seeds
 
 REFRESH = 0.5  # seconds between redraws of the live table
 
-BEST = {"accuracy": "best accuracy"} | {
-    name: f"{'least' if objective.direction == 'min' else 'highest'} {objective.label}"
-    for name, objective in OBJECTIVES.items()
-    if name not in ("accuracy", "epsilon", "train_seconds")
-}
-"""Objective -> the name of its best figure so far. Each may come from another trial."""
+UNSHOWN = ("epsilon", "train_seconds")  # objectives whose best figure says nothing of a sweep
 
 LINE_INTERVAL = 10.0  # seconds between lines where there is no terminal
 
@@ -121,17 +116,25 @@ class Progress:
         """
         if len(rows) != self._n_measured:
             self._n_measured = len(rows)
-            names = [name for name in self._objectives.names if name in BEST]
-            self._measured = dict.fromkeys((BEST[name] for name in names), "-")
+            names = [name for name in self._objectives.names if name not in UNSHOWN]
+            self._measured = dict.fromkeys(map(_best_label, names), "-")
             size, volume = 0, 0.0
             if rows:
                 frame = average_seeds(pd.DataFrame(rows))
                 eligible = frame[self._objectives.eligible(frame)]
-                self._measured |= {BEST[name]: _best(eligible, name) for name in names}
+                self._measured |= {_best_label(name): _best(eligible, name) for name in names}
                 size = len(self._objectives.front(frame))
                 volume = self._objectives.hypervolume(frame)
             self._measured |= {"front": str(size), "hypervolume": f"{volume:.5f}"}
         return self._measured
+
+
+def _best_label(name: str) -> str:
+    """Return the name of the best figure so far. Each may come from another trial."""
+    if name == "accuracy":
+        return "best accuracy"
+    figure = objective(name)
+    return f"{'least' if figure.direction == 'min' else 'highest'} {figure.label}"
 
 
 def _best(trials: pd.DataFrame, name: str) -> str:
@@ -139,5 +142,5 @@ def _best(trials: pd.DataFrame, name: str) -> str:
     values = trials[name].dropna()
     if values.empty:
         return "-"
-    best = values.max() if OBJECTIVES[name].direction == "max" else values.min()
+    best = values.max() if objective(name).direction == "max" else values.min()
     return f"{best:.{4 if name == 'inversion_mse' else 3}f}"

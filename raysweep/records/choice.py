@@ -13,7 +13,8 @@ from raysweep.config.plain_text import one_line
 from raysweep.config.registry import suggestion
 from raysweep.errors import SpaceError, StoreError
 from raysweep.records.conditions import Condition, column_name
-from raysweep.records.objectives import OBJECTIVES, Objectives
+from raysweep.records.objectives import OBJECTIVES, Objectives, is_objective, objective
+from raysweep.records.priors import prior_of
 from raysweep.records.results import records
 
 
@@ -44,8 +45,9 @@ def choose(
 
     """
     by = column_name(by)
-    if by not in OBJECTIVES:
-        raise SpaceError(f"--by {by!r} is not an objective{suggestion(by, OBJECTIVES)}")
+    if not is_objective(by) or by not in trials:
+        known = [*OBJECTIVES, *(name for name in map(str, trials) if prior_of(name))]
+        raise SpaceError(f"--by {by!r} is not an objective{suggestion(by, known)}")
     eligible = objectives.eligible(trials, everything=everything)
     fit = trials[eligible & trials[by].notna()]
     if fit.empty:
@@ -53,7 +55,7 @@ def choose(
         raise StoreError(f"no trial can be chosen: {why}", remedy=remedy)
 
     values = Objectives.of(by).comparable(fit)[:, 0]
-    losses = -values if OBJECTIVES[by].direction == "max" else values
+    losses = -values if objective(by).direction == "max" else values
     meets, shortfall = np.ones(len(fit), dtype=bool), np.zeros(len(fit))
     for condition in conditions:
         meets &= condition.fits(fit)

@@ -26,7 +26,11 @@ BASELINE = 0
 
 @dataclass(frozen=True, kw_only=True)
 class TrialRecord:
-    """One row of ``trials``. ``defences`` becomes a column for each key of a defence."""
+    """One row of ``trials``.
+
+    ``defences`` becomes a column for each key of a defence, and ``ppv_at_priors`` one for each
+    figure of several priors, see :mod:`raysweep.records.priors`.
+    """
 
     trial_id: str
     recipe: str | None = None
@@ -82,6 +86,7 @@ class TrialRecord:
     ppv_low: float | None = None
     ppv_high: float | None = None
     ppv_fpr: float | None = None
+    ppv_at_priors: Mapping[str, float] = field(default_factory=dict)
     tail: float | None = None
     tail_low: float | None = None
     tail_high: float | None = None
@@ -119,13 +124,13 @@ class TrialRecord:
     started_at: str | None = None
 
     def row(self) -> dict[str, Any]:
-        """Return the record as one flat row, with a column for each defence's key.
+        """Return the record as one flat row, with a column for each key of its mappings.
 
         ``noise_multiplier`` and ``accountant`` are those of the training, not those asked for.
         """
         row = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        del row["defences"]
-        return {**self.defences, **row}
+        del row["defences"], row["ppv_at_priors"]
+        return {**self.defences, **row, **self.ppv_at_priors}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,22 +14,26 @@ from numpy.typing import NDArray
 from raysweep.config.own_class import is_own_key
 from raysweep.config.registry import suggestion
 from raysweep.errors import SpaceError
+from raysweep.records.priors import PREFIX
 from raysweep.records.tables import numeric_columns
 
 if TYPE_CHECKING:  # it takes half a second to import, and a space only parses conditions
     import pandas as pd
 
 
-def parse_conditions(texts: Sequence[str], axes: Sequence[str] = ()) -> list[Condition]:
+def parse_conditions(
+    texts: Sequence[str], axes: Sequence[str] = (), at_priors: Sequence[str] = ()
+) -> list[Condition]:
     """Return the conditions in ``texts``, each on a column of ``trials`` that holds numbers.
 
-    Among the ``axes`` of a sweep those of own defences have columns, too.
+    Among the ``axes`` of a sweep those of own defences have columns, too. ``at_priors`` are those
+    of its several priors.
 
     Raises:
         SpaceError: a text is not a condition, or its column does not exist or holds no numbers.
 
     """
-    columns = [*numeric_columns("trials"), *filter(is_own_key, axes)]
+    columns = [*numeric_columns("trials"), *filter(is_own_key, axes), *at_priors]
     conditions = [parse_condition(text, columns) for text in texts]
     if "seed" in axes and any(condition.column == "seed" for condition in conditions):
         raise SpaceError(
@@ -40,8 +44,10 @@ def parse_conditions(texts: Sequence[str], axes: Sequence[str] = ()) -> list[Con
     return conditions
 
 
-def parse_constraints(given: object) -> tuple[Condition, ...]:
+def parse_constraints(given: object, at_priors: Sequence[str] = ()) -> tuple[Condition, ...]:
     """Return the conditions of a space's ``constraints``, a list of texts; none for None.
+
+    ``at_priors`` are the columns of several priors of the space.
 
     Raises:
         SpaceError: it is no list of conditions on columns of ``trials`` that hold numbers.
@@ -56,7 +62,7 @@ def parse_constraints(given: object) -> tuple[Condition, ...]:
             remedy="write [accuracy >= 0.8]",
             place=["constraints"],
         )
-    columns, found = numeric_columns("trials"), []
+    columns, found = [*numeric_columns("trials"), *at_priors], []
     for number, text in enumerate(given):
         try:
             found.append(parse_condition(text, columns, of="`constraints`:"))
@@ -130,8 +136,10 @@ def column_name(name: str) -> str:
 
     >>> column_name("tpr_at_fpr_0.001")
     'tpr_at_fpr_0_001'
+    >>> column_name("ppv_at_prior_0.1_high")
+    'ppv_at_prior_0_1_high'
     """
-    return name.replace(".", "_") if name.startswith("tpr_at_fpr_") else name
+    return name.replace(".", "_") if name.startswith(("tpr_at_fpr_", PREFIX)) else name
 
 
 def parse_condition(text: str, columns: list[str], *, of: str = "--where") -> Condition:

@@ -20,8 +20,9 @@ from raysweep.config import sub_seed
 from raysweep.errors import StoreError
 from raysweep.records.accuracy import accuracy_interval
 from raysweep.records.columns import BASELINE
-from raysweep.records.objectives import OBJECTIVES, OF_MEMBERSHIP
+from raysweep.records.objectives import OBJECTIVES, OF_MEMBERSHIP, is_of_membership, objective
 from raysweep.records.pairs import Pairs
+from raysweep.records.priors import prior_of
 from raysweep.records.results import Results, records
 from raysweep.records.store import Store
 from raysweep.records.trial_config import (
@@ -73,8 +74,7 @@ def figures_of(results: Results) -> list[str]:
 
     Epsilon and seconds are none: epsilon is the same again, and no seconds are claimed.
     """
-    compared = (*OF_MEMBERSHIP, "accuracy", "inversion_mse")
-    others = [name for name in results.objectives.names if name in compared]
+    others = filter(is_of_membership, results.objectives.names)
     return list(dict.fromkeys([*ALWAYS, "inversion_mse", *others]))
 
 
@@ -165,12 +165,12 @@ def _beside(
     ``own`` is the figure of one model alone. A claim of one model is compared with that: the
     others tell it nothing, and to measure more of a leak is no curse.
     """
-    is_alike = figure not in OF_MEMBERSHIP or (claim.get("models") or 1) > 1
+    is_alike = not is_of_membership(figure) or (claim.get("models") or 1) > 1
     again = row[figure] if is_alike else own
     claimed = claim.get(figure)
     curse = None
     if again is not None and claimed is not None:
-        sign = 1 if OBJECTIVES[figure].direction == "max" else -1
+        sign = 1 if objective(figure).direction == "max" else -1
         curse = sign * (claimed - again)
     return {
         **_with_ends(f"{figure}_claimed", figure, claim),
@@ -268,7 +268,9 @@ def _columns(names: Sequence[str]) -> Iterator[tuple[str, pa.DataType]]:
 
 def figures_in(names: Sequence[str]) -> list[str]:
     """Return the figures that the columns of a comparison are of."""
-    return [name for name in OBJECTIVES if f"{name}_claimed" in names]
+    claimed = [name.removesuffix("_claimed") for name in names if name.endswith("_claimed")]
+    at_priors = [name for name in claimed if prior_of(name) is not None]
+    return [*(name for name in OBJECTIVES if name in claimed), *at_priors]
 
 
 def beside_baseline(row: Mapping[str, Any], figure: str) -> str:
@@ -279,7 +281,7 @@ def beside_baseline(row: Mapping[str, Any], figure: str) -> str:
     low, high = (row.get(f"{figure}_difference_{end}") for end in ("low", "high"))
     if low is None or high is None or not (low > 0 or high < 0):
         return ""
-    return "better" if (low > 0) == (OBJECTIVES[figure].direction == "max") else "worse"
+    return "better" if (low > 0) == (objective(figure).direction == "max") else "worse"
 
 
 def mean_curses(rows: pd.DataFrame) -> dict[str, float]:

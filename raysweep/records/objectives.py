@@ -13,6 +13,7 @@ from raysweep.config.registry import suggestion
 from raysweep.errors import SpaceError
 from raysweep.records.conditions import Condition, column_name
 from raysweep.records.pareto import front_mask, hypervolume
+from raysweep.records.priors import is_at_prior, prior_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +75,7 @@ OBJECTIVES = {
     "ppv": Objective(
         direction="min",
         label="PPV",
-        description="members among those called members, where `attacks.prior` are members",
+        description="members among those called members, at the first of `attacks.prior`",
         worst=1.0,
     ),
     "tail": Objective(
@@ -108,13 +109,38 @@ OBJECTIVES = {
         description="duration of the training",
     ),
 }
-"""Every objective there is."""
+"""Every objective but the PPV at each of several priors, see :func:`objective`."""
 
 OF_MEMBERSHIP = (
     *("attack_auc", "tpr_at_fpr_0_001", "tpr_at_fpr_0_01", "tpr_at_fpr_0_1"),
     *("advantage", "ppv", "tail", "always_found"),
 )
 """The objectives that say how well members are recognised."""
+
+
+def is_objective(name: str) -> bool:
+    """Return whether there is an objective with a name."""
+    return name in OBJECTIVES or prior_of(name) is not None
+
+
+def objective(name: str) -> Objective:
+    """Return the objective with a name, such as `ppv_at_prior_0_1`."""
+    prior = prior_of(name)
+    if prior is None:
+        return OBJECTIVES[name]
+    return Objective(
+        direction="min",
+        label=f"PPV at a prior of {100 * prior:g} %",
+        description=f"members among those called members, where {100 * prior:g} % are members",
+        chance=prior,
+        worst=1.0,
+    )
+
+
+def is_of_membership(name: str) -> bool:
+    """Return whether a figure says how well members are recognised."""
+    return name in OF_MEMBERSHIP or is_at_prior(name)
+
 
 REQUIREMENTS = {"collapsed": False, "inversion_converged": True}
 """Column -> the value that a finished trial must have there to stand on a front."""
@@ -159,7 +185,7 @@ class Objectives:
 
         """
         for name in map(column_name, names):
-            if name not in OBJECTIVES:
+            if not is_objective(name):
                 raise SpaceError(f"unknown objective {name!r}{suggestion(name, OBJECTIVES)}")
         return cls(tuple(map(column_name, names)))
 
@@ -181,19 +207,19 @@ class Objectives:
                 cls.of(str(name))
             except SpaceError as error:
                 raise error.under(*place) from None
-            wanted = OBJECTIVES[column_name(name)].direction
+            wanted = objective(column_name(name)).direction
             if direction != wanted:
                 raise SpaceError(f"`{name}` must be `{wanted}`", got=direction, place=place)
         return cls.of(*document)
 
     def to_plain(self) -> dict[str, Direction]:
         """Return name -> direction, the form of a search space in YAML."""
-        return {name: OBJECTIVES[name].direction for name in self.names}
+        return {name: objective(name).direction for name in self.names}
 
     @property
     def directions(self) -> tuple[Direction, ...]:
         """The direction of each objective, in the order of the names."""
-        return tuple(OBJECTIVES[name].direction for name in self.names)
+        return tuple(objective(name).direction for name in self.names)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -220,7 +246,7 @@ class Objectives:
         """
         columns = []
         for name in self.names:
-            values, chance = np.asarray(figures[name], dtype=np.float64), OBJECTIVES[name].chance
+            values, chance = np.asarray(figures.get(name), dtype=np.float64), objective(name).chance
             if chance is not None:
                 values = np.maximum(values, chance)
             if name == "inversion_mse":
@@ -265,7 +291,7 @@ class Objectives:
         corner = {
             name: float(seen[name]) if worst is None else worst
             for name in self.names
-            for worst in [OBJECTIVES[name].worst]
+            for worst in [objective(name).worst]
         }
         if "accuracy" in corner and len(classes):
             corner["accuracy"] = 1 / float(classes.iloc[0])

@@ -12,11 +12,12 @@ import pandas as pd
 
 from raysweep.config.plain_values import flatten
 from raysweep.errors import SpaceError, StoreError
-from raysweep.records.conditions import Condition, meeting, parse_constraints
+from raysweep.records.conditions import Condition, meeting, parse_conditions, parse_constraints
 from raysweep.records.data_hashes import refuse_other_data
 from raysweep.records.folder import SPACE
 from raysweep.records.guarantee import is_private_choice
 from raysweep.records.objectives import OBJECTIVES, REQUIREMENTS, Objectives
+from raysweep.records.priors import stated_columns
 from raysweep.records.seeds import average_seeds
 from raysweep.records.standing import Standing, standing
 from raysweep.records.store import Store
@@ -39,6 +40,7 @@ class Results:
         keys = (str(key) for document in self.documents for key in document.get("search") or {})
         seeds = ["seed"] if len({document.get("seed") for document in self.documents}) > 1 else []
         self.axes: list[str] = list(dict.fromkeys([*keys, *seeds]))
+        self.at_priors: list[str] = stated_columns(*self.documents)
         if len(paths) > 1 and any(map(is_private_choice, self.documents)):
             raise StoreError(
                 "a private choice is released alone: to compare it with other sweeps is another "
@@ -99,7 +101,10 @@ class Results:
     def measured(self, columns: Sequence[str] = ()) -> pd.DataFrame:
         """Return the columns that a front depends on, and some more ``columns``, of all trials."""
         names = dict.fromkeys(
-            [*DECISIVE, *OBJECTIVES, *self.objectives.columns, "recipe", "seed", *columns]
+            [
+                *(*DECISIVE, *OBJECTIVES, *self.at_priors, *self.objectives.columns),
+                *("recipe", "seed", *columns),
+            ]
         )
         return self._with_recipes(self.rows(list(names)))
 
@@ -117,6 +122,15 @@ class Results:
             texts = self.rows(["config"]).set_index("trial_id")["config"]
             recipes = recipes.map(texts.map(recipe_of))
         return trials.assign(recipe=trials["recipe"].where(~missing, recipes))
+
+    def conditions(self, texts: Sequence[str]) -> list[Condition]:
+        """Return the conditions in ``texts``, each on a column of ``trials`` that holds numbers.
+
+        Raises:
+            SpaceError: a text is not a condition, or its column does not exist or holds no numbers.
+
+        """
+        return parse_conditions(texts, self.axes, self.at_priors)
 
     @property
     def attacks(self) -> pd.DataFrame:
@@ -193,7 +207,7 @@ class Results:
 
 def _parse_objectives(path: str, document: Mapping[str, Any]) -> Objectives:
     try:
-        constraints = parse_constraints(document.get("constraints"))
+        constraints = parse_constraints(document.get("constraints"), stated_columns(document))
         objectives = Objectives.parse(document["objectives"])
         return dataclasses.replace(objectives, constraints=constraints)
     except SpaceError as error:

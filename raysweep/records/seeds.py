@@ -9,6 +9,7 @@ import pandas as pd
 
 from raysweep.attacks import intervals
 from raysweep.records.objectives import OF_MEMBERSHIP
+from raysweep.records.priors import prior_of
 
 MEANS = (
     "epsilon",
@@ -54,10 +55,12 @@ def _average(group: pd.DataFrame) -> dict[str, Any]:
     if len(finished) < 2:
         return row
 
-    for name in (name for name in MEANS if name in group):
+    at_priors = [name for name in map(str, group) if prior_of(name) is not None]
+    with_ends = {*WITH_ENDS, *at_priors}
+    for name in (name for name in (*MEANS, *at_priors) if name in group):
         values = finished[name].to_numpy(dtype=float, na_value=np.nan)
         row[name] = float(np.mean(values))
-        if name in WITH_ENDS and f"{name}_low" in group and np.isfinite(values).all():
+        if name in with_ends and f"{name}_low" in group and np.isfinite(values).all():
             _, low, high = intervals.of_mean(values)
             row[f"{name}_low"], row[f"{name}_high"] = max(0.0, low), min(1.0, high)
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from raysweep.attacks.intervals import Interval
 from raysweep.records.columns import BASELINE
-from raysweep.records.objectives import OBJECTIVES, OF_MEMBERSHIP, Objectives
+from raysweep.records.objectives import Objectives, is_of_membership, objective
 from raysweep.records.pairs import Pairs, groups
 from raysweep.records.pareto import leading
 
@@ -42,7 +42,7 @@ class Standing:
     def leak(self) -> str | None:
         """The objective that says how much leaks: the first of membership, else the inversion."""
         names = self.objectives.names
-        of_membership = [name for name in names if name in OF_MEMBERSHIP]
+        of_membership = filter(is_of_membership, names)
         return next((name for name in (*of_membership, "inversion_mse") if name in names), None)
 
     @property
@@ -72,7 +72,7 @@ class Standing:
         if self.leak is None:
             return str(near["trial_id"].iloc[0])
         values = Objectives.of(self.leak).comparable(near)[:, 0]
-        losses = -values if OBJECTIVES[self.leak].direction == "max" else values
+        losses = -values if objective(self.leak).direction == "max" else values
         return str(near["trial_id"].iloc[int(np.nanargmin(losses))])
 
     @property
@@ -94,7 +94,7 @@ class Standing:
         gap = None if self.leak is None else self.gap_to_baseline(trial, self.leak)
         if gap is None or self.leak is None:
             return False
-        return gap.low > 0 if OBJECTIVES[self.leak].direction == "max" else gap.high < 0
+        return gap.low > 0 if objective(self.leak).direction == "max" else gap.high < 0
 
     def models_to_tell(self, trial: str) -> int | None:
         """Return about how many models would tell the leak of a trial from the undefended one's."""

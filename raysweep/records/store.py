@@ -32,6 +32,7 @@ from raysweep.config.yaml import Document
 from raysweep.defences import rename_older_in_space
 from raysweep.errors import SpaceError, StoreError
 from raysweep.records.folder import SPACE, FileGone, Folder, require_file
+from raysweep.records.priors import is_at_prior
 from raysweep.records.tables import SCHEMAS, Packed, row_of, to_parquet
 
 MERGED = "merged-"  # the names of files with many trials begin with it; no trial_id does
@@ -48,10 +49,11 @@ def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     return column if column.type == kind else column.cast(kind)
 
 
-def _with_own_keys(schema: pa.Schema, found: pa.Schema, asked: Collection[str] | None) -> pa.Schema:
-    """Return ``schema`` with the columns of own defences that a file has, or those ``asked``."""
+def _with_own(schema: pa.Schema, found: pa.Schema, asked: Collection[str] | None) -> pa.Schema:
+    """Return ``schema`` with the columns of a space's own that a file has, or those ``asked``."""
     for column in found:
-        if is_own_key(column.name) and (asked is None or column.name in asked):
+        is_own = is_own_key(column.name) or is_at_prior(column.name)
+        if is_own and column.name not in schema.names and (asked is None or column.name in asked):
             kind = pa.string() if pa.types.is_string(column.type) else pa.float64()
             schema = schema.append(pa.field(column.name, kind))
     return schema
@@ -245,7 +247,13 @@ class Store:
         schema = SCHEMAS[table]
         if columns is not None:
             chosen = [name for name in schema.names if name in {"trial_id", *columns}]
-            schema = pa.schema([schema.field(name) for name in chosen])
+            at_priors = filter(is_at_prior, dict.fromkeys(columns))
+            schema = pa.schema(
+                [
+                    *(schema.field(name) for name in chosen),
+                    *(pa.field(name, pa.float64()) for name in at_priors),
+                ]
+            )
 
         wanted = None if trials is None else pa.array(trials, pa.string())
         parts = [
@@ -290,7 +298,7 @@ class Store:
             if wanted is not None and not _holds(file, wanted):
                 return schema.empty_table()
 
-            schema = _with_own_keys(schema, file.schema_arrow, asked)
+            schema = _with_own(schema, file.schema_arrow, asked)
             # Threads are not worth it for so small a file, and they may abort Python's exit.
             content_rows = file.read([c for c in schema.names if c in present], use_threads=False)
             columns = [

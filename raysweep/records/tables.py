@@ -36,6 +36,9 @@ PLAIN = {"compression": "none", "use_dictionary": False, "write_statistics": Fal
 LISTS = PLAIN | {"compression": "zstd"}
 """How a file of few rows with long lists is written: a quarter as large."""
 
+MAPPINGS = ("defences", "ppv_at_priors")
+"""The fields of a trial's record that become a column for each key."""
+
 ARROW = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_()}
 
 
@@ -47,7 +50,7 @@ def _arrow_type(hint: Any) -> pa.DataType:
 
 def _schema_of(record: type[Any]) -> pa.Schema:
     hints = typing.get_type_hints(record)
-    columns = {name: _arrow_type(hint) for name, hint in hints.items() if name != "defences"}
+    columns = {name: _arrow_type(hint) for name, hint in hints.items() if name not in MAPPINGS}
     return pa.schema(list(columns.items()))
 
 
@@ -152,8 +155,10 @@ def tables_of(result: TrialResult) -> dict[str, pa.Table]:
 
 
 def row_of(trial: TrialRecord) -> pa.Table:
-    """Return the table of one row in ``trials``, with a column for each key of an own defence."""
+    """Return the table of one row in ``trials``, with the columns of its own mappings."""
     schema = SCHEMAS["trials"]
+    for name in trial.ppv_at_priors:
+        schema = schema.append(pa.field(name, pa.float64()))
     for key, value in trial.defences.items():
         if is_own_key(key):
             schema = schema.append(pa.field(key, _arrow_type(type(value))))

@@ -19,7 +19,6 @@ import pandas as pd
 
 from raysweep.attacks import metrics
 from raysweep.errors import SpaceError, StoreError
-from raysweep.records.conditions import parse_conditions
 from raysweep.records.folder import Folder
 from raysweep.records.guarantee import neighbours_of
 from raysweep.records.ledger_parts import mechanism_of
@@ -56,7 +55,7 @@ def write(
     parent, name = place_of_page(str(out))
     folder = Folder(parent)
     results = load(*folders)
-    conditions = parse_conditions(where, results.axes)
+    conditions = results.conditions(where)
     material = gather(results, where=conditions, everything=everything)
     pictures = list(draw(material))
 

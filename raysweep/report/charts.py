@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from raysweep.report.figures import LABELS, use_log_scale
+from raysweep.report.figures import LABELS, label_of, use_log_scale
 from raysweep.report.findings import BEST_WITH_DP, RECOMMENDED, UNDEFENDED, has_role
 
 MEDIANS = {"without DP": ("black", "s"), "DP-SGD": ("#b86e00", "o")}
@@ -91,7 +91,7 @@ def by_setting(
                 fontweight="bold",
             )
 
-        last.set_xlabel(plain(LABELS.get(axis, axis.replace("_", " "))), labelpad=18)
+        last.set_xlabel(plain(label_of(axis)), labelpad=18)
         figure.suptitle(plain(axis), fontsize="large", fontweight="bold")
         legend = _legend(kinds_of(drawn))
         figure.legend(handles=legend, loc="outside lower center", ncols=2, frameon=False)
@@ -161,7 +161,7 @@ def _draw_panel(
     for place in aside:
         axes.axvline(place, color="lightgrey", linewidth=8, alpha=0.5, zorder=0)
 
-    axes.set_ylabel(LABELS.get(y, y).partition(" (")[0])
+    axes.set_ylabel(label_of(y).partition(" (")[0])
     if y == "epsilon":
         use_log_scale(axes, "y")
     if y == "attack_auc":

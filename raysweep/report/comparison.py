@@ -13,7 +13,7 @@ import numpy as np
 from raysweep.attacks.intervals import Interval
 from raysweep.config.plain_text import counted
 from raysweep.records.accuracy import accuracy_interval
-from raysweep.records.objectives import OBJECTIVES, OF_MEMBERSHIP
+from raysweep.records.objectives import is_of_membership, objective
 from raysweep.records.results import records
 from raysweep.records.standing import Standing
 from raysweep.report import findings
@@ -83,7 +83,7 @@ def _claim(stand: Standing, chosen: Row, base: Row) -> str:
         is_chosen = any(row["trial_id"] == chosen["trial_id"] for row in sure)
         return _leaks_less(stand, chosen if is_chosen else sure[0], base, n_sure=len(sure))
 
-    label = OBJECTIVES[stand.leak].label
+    label = objective(stand.leak).label
     if stand.pairs is None:
         return (
             "These records cannot be compared example by example: a difference is one only where "
@@ -104,7 +104,7 @@ def _claim(stand: Standing, chosen: Row, base: Row) -> str:
 def _leaks_less(stand: Standing, row: Row, base: Row, *, n_sure: int) -> str:
     """Return the sentence that claims an improvement, with the intervals that allow it."""
     assert stand.leak is not None
-    name, trial = OBJECTIVES[stand.leak].label, str(row["trial_id"])
+    name, trial = objective(stand.leak).label, str(row["trial_id"])
     gap = stand.gap_to_baseline(trial, stand.leak)
     cost = stand.gap_to_baseline(trial, "accuracy")
     others = f" So do {counted(n_sure - 1, 'other')} on the front." if n_sure > 1 else ""
@@ -148,7 +148,7 @@ def _recommended(stand: Standing, chosen: Row) -> str:
     alone = "" if stand.of_recipes else " Each is one model: other seeds may recommend another."
     return (
         f"{text}. The accuracy of {counted(near, 'trial')} on the front cannot be told from the "
-        f"highest, and of these it has the best {OBJECTIVES[stand.leak].label}: "
+        f"highest, and of these it has the best {objective(stand.leak).label}: "
         f"{figure_text(chosen, stand.leak)}.{alone}"
     )
 
@@ -159,7 +159,7 @@ def figure_text(row: Row, name: str) -> str:
         return auc_text(row)
     if name == "inversion_mse":
         return inversion_text(row)
-    return percent_text(row, name) if name in OF_MEMBERSHIP else f"{row[name]:.3g}"
+    return percent_text(row, name) if is_of_membership(name) else f"{row[name]:.3g}"
 
 
 def _signed(gap: Interval | None, digits: int) -> str:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from raysweep.config.plain_text import counted
 from raysweep.records.confirmed import beside_baseline, figures_in, mean_curses
-from raysweep.records.objectives import OBJECTIVES, OF_MEMBERSHIP, Objectives
+from raysweep.records.objectives import Objectives, is_of_membership, objective
 from raysweep.records.results import records
 from raysweep.report.comparison import with_interval
 
@@ -34,7 +34,7 @@ def shown_figures(rows: pd.DataFrame, objectives: Objectives) -> list[str]:
 
 def headings(figures: Sequence[str], labels: Mapping[str, str]) -> list[str]:
     """Return the headings of a table of :func:`cells`; ``labels`` are those of claimed figures."""
-    pairs = ((labels.get(name, OBJECTIVES[name].label), CONFIRMED_HEADING) for name in figures)
+    pairs = ((labels.get(name, objective(name).label), CONFIRMED_HEADING) for name in figures)
     return ["trial", "epsilon", *(heading for pair in pairs for heading in pair), "stays"]
 
 
@@ -92,7 +92,7 @@ def _curses(rows: pd.DataFrame) -> list[str]:
     """Return by how much the claims were too good, on average over the configurations."""
     means = mean_curses(rows)
     parts = [
-        f"{OBJECTIVES[name].label} {abs(mean):.{4 if name == 'inversion_mse' else 3}f} too "
+        f"{objective(name).label} {abs(mean):.{4 if name == 'inversion_mse' else 3}f} too "
         f"{'bad' if mean < 0 else 'good'}"
         for name, mean in means.items()
     ]
@@ -106,7 +106,7 @@ def _curses(rows: pd.DataFrame) -> list[str]:
 
 def _stronger(finished: pd.DataFrame) -> list[str]:
     """Return why more is found than claims of fewer models said."""
-    known = [name for name in figures_in(list(finished.columns)) if name in OF_MEMBERSHIP]
+    known = [name for name in figures_in(list(finished.columns)) if is_of_membership(name)]
     is_measured = any(finished[f"{name}_confirmed"].notna().any() for name in known)
     claimed, models = int(finished["claimed_models"].min()), int(finished["models"].max())
     if not is_measured or claimed >= models:
@@ -171,8 +171,8 @@ def _draw(axes: Axes, drawn: pd.DataFrame, name: str) -> None:
         axes.errorbar(value, heights, xerr=bars, fmt="none", ecolor=colour, elinewidth=1.4)
         axes.plot(value, heights, linestyle="", color=colour, label=kind, **look)
 
-    better = "more" if OBJECTIVES[name].direction == "max" else "less"
-    axes.set_xlabel(f"{OBJECTIVES[name].label} ({better} is better)")
+    better = "more" if objective(name).direction == "max" else "less"
+    axes.set_xlabel(f"{objective(name).label} ({better} is better)")
     axes.locator_params("x", nbins=5)
     if name == "attack_auc":
         axes.axvline(0.5, color="grey", linestyle=":", linewidth=1.2, zorder=1)
@@ -184,7 +184,7 @@ def description(rows: pd.DataFrame, figures: Sequence[str]) -> str:
     for name in figures:
         values = rows[f"{name}_confirmed"].dropna()
         if len(values):
-            label = OBJECTIVES[name].label
+            label = objective(name).label
             parts.append(f"{label} from {values.min():.3g} to {values.max():.3g}")
     n = counted(len(rows), "configuration")
     return f"Claimed and confirmed figures of {n}, with intervals. Confirmed: {', '.join(parts)}."

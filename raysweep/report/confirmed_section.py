@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from raysweep.config.plain_text import counted
-from raysweep.records.objectives import OBJECTIVES
+from raysweep.records.objectives import objective
 from raysweep.report import confirmed
 from raysweep.report.html import Html, element, join, table
 from raysweep.report.selection import Material
@@ -15,7 +15,7 @@ def section(material: Material, figure: Html) -> Html:
     if rows is None:
         return Html("")
     figures = confirmed.shown_figures(rows, material.objectives)
-    labels = {name: f"{OBJECTIVES[name].label} claimed" for name in figures}
+    labels = {name: f"{objective(name).label} claimed" for name in figures}
     headings, cells = confirmed.headings(figures, labels), confirmed.cells(rows, figures)
 
     notes = confirmed.sentences(rows)

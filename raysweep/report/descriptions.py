@@ -10,7 +10,7 @@ import pandas as pd
 
 from raysweep.config.plain_text import counted
 from raysweep.records.columns import BASELINE
-from raysweep.records.objectives import OBJECTIVES
+from raysweep.records.objectives import is_objective, objective
 
 GLOSSARY = {
     "member, nonmember": "an example that trained the model, and one that did not: a stranger.",
@@ -102,7 +102,7 @@ def layers(errors: pd.DataFrame, floors: Mapping[str, float]) -> str:
 
 
 def _word(name: str) -> str:
-    return OBJECTIVES[name].label if name in OBJECTIVES else name
+    return objective(name).label if is_objective(name) else name
 
 
 def _range(rows: pd.DataFrame, name: str) -> str:

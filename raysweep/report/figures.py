@@ -19,14 +19,22 @@ from matplotlib.lines import Line2D
 
 from raysweep.config.plain_text import counted
 from raysweep.records.columns import BASELINE
-from raysweep.records.objectives import OBJECTIVES, Objectives
+from raysweep.records.objectives import Objectives, is_objective, objective
 from raysweep.records.results import Results
 
-LABELS = {name: objective.label for name, objective in OBJECTIVES.items()} | {
+LABELS = {
     "attack_auc": "attack AUC (a guess: about 0.5)",
     "inversion_mse": "inversion MSE (higher = rebuilt worse)",
     "train_seconds": "training time (s)",
 }
+
+
+def label_of(name: str) -> str:
+    """Return what an axis of a figure says of an objective or of a setting."""
+    if name in LABELS:
+        return LABELS[name]
+    return objective(name).label if is_objective(name) else name.replace("_", " ")
+
 
 PALETTE = "viridis"
 
@@ -143,7 +151,7 @@ def _draw_pair(
     star = {"marker": "*", "s": 380, "color": "crimson", "edgecolor": "black", "zorder": 4}
     if is_baseline.any():
         sns.scatterplot(drawn[is_baseline], x=x, y=y, ax=axes, legend=False, **star)
-    axes.set(xlabel=LABELS.get(x, x), ylabel=LABELS.get(y, y))
+    axes.set(xlabel=label_of(x), ylabel=label_of(y))
     # Epsilon is on a log scale. On the other axes, more ticks would overlap in a narrow panel.
     if x == "epsilon" and _epsilon_norm(drawn[x]) is not None:
         use_log_scale(axes, "x")
@@ -157,7 +165,7 @@ def _draw_pair(
     if "attack_auc" in (x, y):
         line = axes.axvline if x == "attack_auc" else axes.axhline
         line(0.5, color="grey", linestyle=":", linewidth=1.2, zorder=1)
-    _point_to_better(axes, OBJECTIVES[x].direction, OBJECTIVES[y].direction)
+    _point_to_better(axes, objective(x).direction, objective(y).direction)
 
 
 def _draw_intervals(axes: Axes, shown: pd.DataFrame, x: str, y: str) -> None:

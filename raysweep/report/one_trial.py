@@ -24,6 +24,7 @@ from raysweep.records.columns import (
     TrialResult,
 )
 from raysweep.records.guarantee import guarantee_line
+from raysweep.records.priors import figures_at
 from raysweep.records.trial_config import TrialConfig
 from raysweep.report.cautions import DP_REMEDY
 from raysweep.report.comparison import auc_text, ends_of, percent_text, with_interval
@@ -205,7 +206,7 @@ def _what_counts(
 
 def _rates(record: TrialRecord, config: TrialConfig) -> Iterator[str]:
     """Yield the rates that count, each of the attack that finds most there."""
-    row = dataclasses.asdict(record)
+    row = record.row()
     rates = [
         f"{100 * fpr:g} % FPR {percent_text(row, f'tpr_at_fpr_{label}')}"
         for label, fpr in FPRS.items()
@@ -214,11 +215,13 @@ def _rates(record: TrialRecord, config: TrialConfig) -> Iterator[str]:
     if rates:
         yield f"Members found, by the attack that finds most: at {', at '.join(rates)}."
     if record.ppv is not None and record.ppv_fpr is not None:
-        yield (
-            f"If {100 * config.attacks.prior:g} % of those asked about were members, "
-            f"{percent_text(row, 'ppv')} of those called members would be (at "
-            f"{100 * record.ppv_fpr:g} % FPR)."
-        )
+        known = figures_at(config.attacks.prior)
+        for name in [one for one in known if len(known) == 1 or one != "ppv"]:
+            yield (
+                f"If {100 * known[name]:g} % of those asked about were members, "
+                f"{percent_text(row, name)} of those called members would be (at "
+                f"{100 * record.ppv_fpr:g} % FPR)."
+            )
     if record.tail is not None:
         yield f"Tail of the losses: {percent_text(row, 'tail')} (about 2 % without a leak)."
     if record.always_found is not None:

@@ -85,7 +85,7 @@ def gather(
     """
     keys = settings(results)
     columns = [key for key in keys if key in SCHEMAS["trials"].names or is_own_key(key)]
-    columns += [condition.column for condition in where]
+    columns += [*results.at_priors, *(condition.column for condition in where)]
     trials = results.measured([*findings.COLUMNS, *columns])
     selected = meeting(average_seeds(trials), where)
 

@@ -8,7 +8,8 @@ from typing import Any
 from raysweep.attacks import Attacks
 from raysweep.errors import SpaceError
 from raysweep.records.conditions import parse_constraints
-from raysweep.records.objectives import OF_MEMBERSHIP, Objectives
+from raysweep.records.objectives import Objectives, is_of_membership
+from raysweep.records.priors import columns_at, figures_at, is_at_prior, prior_of
 from raysweep.records.trial_config import TrialConfig
 
 
@@ -27,7 +28,8 @@ def parse_objectives(given: Any, config: TrialConfig, constraints: Any = None) -
         if remedy:
             rule = f"objective {name!r} needs an attack that measures it: {remedy}"
             raise SpaceError(rule, place=("objectives", name))
-    return dataclasses.replace(chosen, constraints=parse_constraints(constraints))
+    own = columns_at(config.attacks.prior)
+    return dataclasses.replace(chosen, constraints=parse_constraints(constraints, own))
 
 
 def _what_measures(name: str, config: TrialConfig) -> str:
@@ -36,7 +38,7 @@ def _what_measures(name: str, config: TrialConfig) -> str:
     if name == "inversion_mse":
         layered = any(layer for attack in attacks.inversion.values() for layer in attack.layers)
         return "" if layered else "name one under attacks.inversion"
-    if name not in OF_MEMBERSHIP:
+    if not is_of_membership(name):
         return ""
 
     if not attacks.membership:
@@ -44,6 +46,9 @@ def _what_measures(name: str, config: TrialConfig) -> str:
     if not attacks.counted:
         white_box = ", ".join(attacks.membership)
         return f"{white_box} is white-box: set attacks.attack_auc to count it"
+    if is_at_prior(name) and name not in figures_at(attacks.prior):
+        several = ", ".join(f"{prior:g}" for prior in (attacks.prior[0], prior_of(name)) if prior)
+        return f"add its prior to the list attacks.prior, such as [{several}]"
     if name == "always_found" and measure is None:
         return "add `measure: {models: 16}`, of whose models it is a figure"
     if name == "advantage" and not attacks.with_threshold(of_recipe=measure is not None):
@@ -65,5 +70,5 @@ def rung_objectives(objectives: Objectives, attacks: Attacks) -> Objectives:
     (black-box).
     """
     skipped = set() if attacks.inversion_mse == "output" else {"inversion_mse"}
-    names = ("tail" if name in OF_MEMBERSHIP else name for name in objectives.names)
+    names = ("tail" if is_of_membership(name) else name for name in objectives.names)
     return Objectives.of(*(name for name in dict.fromkeys(names) if name not in skipped))

@@ -57,8 +57,10 @@ ATTACK_DESCRIPTIONS = {
     "attack_auc": "`strongest`, `mean` (both of the black-box attacks), or one attack by name",
     "inversion_mse": "the layer whose reconstruction error counts",
     "known_share": "share of members and nonmembers that an attacker knows; not judged on",
-    "prior": "share of members among those whom an attacker asks about, for the figure `ppv`",
+    "prior": "share of members among those whom an attacker asks about; or a list of shares",
 }
+
+SHARE = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
 
 REFERENCE = {"type": "string", "pattern": r"^[\w.]+:\w+$", "description": "package.module:function"}
 
@@ -75,6 +77,14 @@ OWN_DEFENCE = {
 }
 
 
+AT_PRIOR = {
+    r"^ppv_at_prior_0[._]\d+$": {
+        "const": "min",
+        "description": "`ppv` at that one of several priors in `attacks.prior`",
+    }
+}
+
+
 def schema() -> dict[str, Any]:
     """Return the schema (draft 2020-12), made from the dataclasses that check a space."""
     axis = _json_schema(Axis)
@@ -87,12 +97,15 @@ def schema() -> dict[str, Any]:
         "inversion": _family(INVERSION),
         "attack_auc": {"type": "string"},
         "inversion_mse": {"type": "string"},
-        "known_share": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
-        "prior": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1, "default": 0.01},
+        "known_share": dict(SHARE),
+        "prior": {
+            "anyOf": [SHARE, {"type": "array", "items": SHARE, "minItems": 1}],
+            "default": 0.01,
+        },
     }
     objectives = {
-        name: {"const": objective.direction, "description": objective.description}
-        for name, objective in OBJECTIVES.items()
+        name: {"const": one.direction, "description": one.description}
+        for name, one in OBJECTIVES.items()
     }
 
     blocks: dict[str, Any] = {
@@ -105,7 +118,7 @@ def schema() -> dict[str, Any]:
         "scenarios": {"type": "object", "additionalProperties": {"type": "object"}},
         "attacks": _object(_describe(attacks, ATTACK_DESCRIPTIONS)),
         "measure": {**_object(_properties(Measure)), "required": ["models"]},
-        "objectives": _object(objectives),
+        "objectives": _object(objectives, own=AT_PRIOR),
         "constraints": {"type": "array", "items": {"type": "string"}},
         "sampler": _object(sampler),
         "pruning": _object(_properties(Pruning)),
@@ -174,7 +187,7 @@ def _describe(properties: Mapping[str, Any], texts: Mapping[str, str]) -> dict[s
 def _object(
     properties: Mapping[str, Any], *, own: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Return the schema of a mapping; ``own`` is that of keys which name a class of the user."""
+    """Return the schema of a mapping; ``own`` (pattern -> schema) is that of a space's own keys."""
     block = {"type": "object", "properties": dict(properties), "additionalProperties": False}
     return block if own is None else {**block, "patternProperties": dict(own)}
 

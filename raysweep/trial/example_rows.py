@@ -16,6 +16,7 @@ from raysweep.attacks import metrics, parts, recipe_metrics
 from raysweep.attacks.metrics import FPRS, TAIL_FNR
 from raysweep.data import Splits
 from raysweep.records.columns import AttackRecord, ExampleRow, ReconstructionRows, ScoreRows
+from raysweep.records.priors import figures_at
 from raysweep.records.trial_config import TrialConfig
 from raysweep.training import signals
 from raysweep.training.signals import Floats
@@ -111,7 +112,8 @@ def _of_membership(
             least = least or (cells, fpr)
             yield f"tpr_at_fpr_{label}", cells
     if least is not None:
-        yield "ppv", _of_ppv(*least, prior=config.attacks.prior)
+        for figure, prior in figures_at(config.attacks.prior).items():
+            yield figure, _of_ppv(*least, prior=prior)
 
     winner, _ = strongest_at(config, attacks, "advantage")
     thresholds = None if winner is None else judged[winner][1]

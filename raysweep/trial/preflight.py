@@ -15,6 +15,7 @@ from raysweep.data import Splits
 from raysweep.defences import Defences
 from raysweep.defences.dpsgd import DPSGD, check_expected_batch
 from raysweep.errors import DataError, ModelError
+from raysweep.records.priors import is_at_prior
 from raysweep.records.trial_config import TrialConfig
 from raysweep.trial.canary_population import check_canaries
 from raysweep.trial.population import check_population, partitions, population
@@ -74,7 +75,8 @@ def check_objectives(names: Sequence[str], config: TrialConfig, splits: Splits) 
     """Raise :class:`DataError` if the examples are too few to measure an objective."""
     models = 1 if config.measure is None else config.measure.models
     for name in names:
-        of, needed = NEEDED.get(name, ("nonmembers", 0))
+        figure = "ppv" if is_at_prior(name) else name
+        of, needed = NEEDED.get(figure, ("nonmembers", 0))
         n = len(splits.members) if models > 1 else _judged(of, config, splits)
         if models * n >= needed:
             continue

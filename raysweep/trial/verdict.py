@@ -16,6 +16,7 @@ from raysweep.attacks.metrics import FPRS
 from raysweep.config import sub_seed
 from raysweep.defences.dpsgd import tradeoff
 from raysweep.records.columns import AttackRecord, ScoreRows
+from raysweep.records.priors import figures_at, is_at_prior
 from raysweep.records.trial_config import TrialConfig
 from raysweep.training.signals import Floats
 from raysweep.trial.membership_judge import seed_of, tie_seed
@@ -134,9 +135,17 @@ def rates_that_count(
     if winner is not None:
         columns |= advantage(winner, level).columns("advantage")
     if known:
-        fpr = min(known)
-        found = (metrics.ppv(share, fpr, config.attacks.prior) for share in known[fpr])
-        columns |= Interval(*found).columns("ppv") | {"ppv_fpr": fpr}
+        columns |= _ppv_columns(config.attacks.prior, min(known), known[min(known)])
+    return columns
+
+
+def _ppv_columns(priors: Sequence[float], fpr: float, tpr: Interval) -> dict[str, Any]:
+    """Return the columns of the PPV at each prior, where a rate ``tpr`` is reached at ``fpr``."""
+    columns: dict[str, Any] = {"ppv_fpr": fpr, "ppv_at_priors": {}}
+    for name, prior in figures_at(priors).items():
+        found = Interval(*(metrics.ppv(share, fpr, prior) for share in tpr)).columns(name)
+        into = columns["ppv_at_priors"] if is_at_prior(name) else columns
+        into |= found
     return columns
 
 

@@ -283,6 +283,24 @@ def test_an_objective_that_no_attack_measures_is_refused():
         ("objectives: {tpr_at_fpr_0.001: max}\n", "must be `min`"),
         ("attacks: {membership: [loss], prior: 1.0}\n", "`attacks.prior` must be between 0 and 1"),
         ("attacks: {membership: [loss], prior: 0}\n", "`attacks.prior` must be between 0 and 1"),
+        (
+            "attacks: {membership: [loss], prior: [0.1, 1.5]}\n",
+            "`prior[1]` must be between 0 and 1, got 1.5",
+        ),
+        ("attacks: {membership: [loss], prior: [0.1, .nan]}\n", "must be between 0 and 1, got nan"),
+        ("attacks: {membership: [loss], prior: ['0.1']}\n", "must be between 0 and 1"),
+        ("attacks: {membership: [loss], prior: []}\n", "must be a number or a list of them"),
+        (
+            "attacks: {membership: [loss], prior: [0.01, 0.2]}\nobjectives: {ppv_at_prior_0.1: min}\n",
+            "add its prior to the list attacks.prior, such as [0.01, 0.1]",
+        ),
+        (
+            "attacks: {membership: [loss], prior: [0.01, 0.2]}\n"
+            "constraints: [ppv_at_prior_0.1 <= 0.5]\n",
+            "unknown column 'ppv_at_prior_0_1'; did you mean 'ppv_at_prior_0_01'?",
+        ),
+        ("objectives: {ppv_at_prior_0.1_low: min}\n", "unknown objective"),
+        ("objectives: {ppv_at_prior_1.1: min}\n", "unknown objective"),
     ],
 )
 def test_objectives_of_membership_need_what_measures_them(extra, message):
