@@ -70,6 +70,9 @@ bench: $(STAMP)  ## reproduce the figures of README.md and the benchmarks page
 	$(BIN)/python -m benchmarks.cli --json
 	$(BIN)/python -m benchmarks.fashion_mnist --json
 	$(BIN)/python -m benchmarks.membership --json
+	$(BIN)/python -m benchmarks.recipes --json
+	$(BIN)/python -m benchmarks.claims --json
+	$(BIN)/python -m benchmarks.limits --json
 	$(BIN)/python -m benchmarks.validity --json
 	$(BIN)/python -m benchmarks.dp_step --json
 	$(BIN)/python -m benchmarks.precision --json

@@ -36,6 +36,12 @@ def select_epsilon(trials: pd.DataFrame, epsilon: float) -> pd.DataFrame:
     return trials[trials["target_epsilon"] == epsilon]
 
 
+def without_references(attacks: pd.DataFrame) -> list[float]:
+    """Return the highest AUC of each trial's attacks that compare with no other model."""
+    alone = attacks[(attacks["family"] == "membership") & (attacks["attack"] != "rmia")]
+    return [float(auc) for auc in alone.groupby("trial_id")["auc"].max()]
+
+
 def layer_errors(trials: pd.DataFrame, attacks: pd.DataFrame) -> dict[str, Any]:
     """Return the reconstruction error of each layer of the undefended target, and the floors."""
     is_inversion = attacks["trial_id"].isin(trials["trial_id"]) & (attacks["family"] == "inversion")
@@ -58,7 +64,7 @@ def main() -> None:
     arguments = parser.parse_args()
     relu, relu_attacks = frames("fashion_relu", arguments.results)
     tanh, _ = frames("fashion_tanh", arguments.results)
-    overfitted, _ = frames("fashion_overfitted", arguments.results)
+    overfitted, overfitted_attacks = frames("fashion_overfitted", arguments.results)
     private = select_epsilon(tanh, 1.0)
     inside = (private["attack_auc_low"] <= 0.5) & (private["attack_auc_high"] >= 0.5)
 
@@ -69,6 +75,8 @@ def main() -> None:
         "train_accuracy_overfitted": spread(overfitted["train_accuracy"].tolist()),
         "accuracy_overfitted": spread(overfitted["accuracy"].tolist()),
         "attack_auc_overfitted": spread(overfitted["attack_auc"].tolist()),
+        "auc_without_references_overfitted": spread(without_references(overfitted_attacks)),
+        "tpr_at_fpr_0_01_overfitted": spread(overfitted["tpr_at_fpr_0_01"].tolist()),
         "strongest_attack_overfitted": overfitted["strongest_attack"].value_counts().to_dict(),
         "attack_auc_at_epsilon_1": spread(private["attack_auc"].tolist()),
         "seeds_whose_interval_holds_one_half_at_epsilon_1": int(inside.sum()),
