@@ -22,13 +22,10 @@ def test_of_one_pair_of_models_nothing_is_claimed():
 
 
 def test_limits_are_conditions_of_best_on_figures_and_on_ends_of_intervals():
-    by_figure, by_ends = (
-        parse_conditions(limits.conditions(by_ends=ends)[1::2]) for ends in (False, True)
-    )
+    texts = (limits.conditions(0.8, 0.6, by_ends=ends) for ends in (False, True))
+    by_figure, by_ends = map(parse_conditions, texts)
     assert [str(one) for one in by_figure] == ["accuracy >= 0.8", "attack_auc <= 0.6"]
     assert [one.column for one in by_ends] == ["accuracy_low", "attack_auc_high"]
-    assert limits.obeys({"accuracy": 0.8, "attack_auc": 0.6})
-    assert not limits.obeys({"accuracy": 0.9, "attack_auc": 0.61})
     assert load_space(limits.SPACE).objectives.names == ("accuracy", "attack_auc")
 
 
@@ -37,4 +34,4 @@ def test_each_recipe_is_a_valid_configuration(target):
     for defences in recipes.CASES[target].values():
         config = recipes.space(target, 16).config(defences)
         assert {key: config.defences[key] for key in defences} == defences
-        assert list(config.attacks.of_recipe) == ["loss", "rmia", "lira"]
+        assert list(config.attacks.of_recipe) == recipes.ATTACKS[target]
