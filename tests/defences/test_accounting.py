@@ -10,7 +10,8 @@ from dp_accounting.pld import privacy_loss_distribution as pld
 from dp_accounting.rdp import RdpAccountant
 from scipy.special import logsumexp
 
-from raysweep.defences.dpsgd import accounting
+from raysweep.config.training import PrivateTraining, Training
+from raysweep.defences.dpsgd import DPSGD, accounting
 
 DELTA = 1e-5
 
@@ -83,6 +84,16 @@ def test_noise_by_prv_spends_what_was_asked_and_epsilon_is_that_of_plds(epsilon)
 )
 def test_noise_by_prv_spends_what_was_asked_over_the_whole_range(rate, steps, epsilon):
     check_prv(epsilon, rate, steps)
+
+
+@pytest.mark.parametrize("epsilon", [99.9, 101, 110, 124, 130])
+def test_a_budget_about_the_end_of_prv_is_spent(epsilon):
+    """PRV has no answer above 100, and there RDP solves the noise and says what it spends."""
+    training = Training(epochs=2, private=PrivateTraining(sample_rate=0.5, expected_batch=50))
+    mechanism = DPSGD(target_epsilon=epsilon)._mechanism(100, training)
+    spent = mechanism._account(4, "layerwise")
+    assert 0.99 * epsilon < spent.epsilon <= epsilon
+    assert spent.accountant == ("prv" if epsilon < 100 else "rdp")
 
 
 def check_prv(epsilon, rate, steps):

@@ -155,10 +155,11 @@ class DPSGD:
         Before the last planned step it is that of RDP or of all planned steps, whichever is less:
         both hold, and PRV would take a second for each epoch.
         """
-        from raysweep.defences.dpsgd.accounting import epsilon_spent
+        from raysweep.defences.dpsgd.accounting import accountant_of_target, epsilon_spent
 
         spent = partial(epsilon_spent, noise, delta=self.delta, sample_rate=sample_rate)
-        of_all = spent(steps=max(steps, planned), accountant=self.accountant)
+        accountant = accountant_of_target(self.target_epsilon, self.accountant)
+        of_all = spent(steps=max(steps, planned), accountant=accountant)
         return of_all if steps >= planned else min(of_all, spent(steps=steps, accountant="rdp"))
 
     def check(self, splits: Splits) -> None:

@@ -191,6 +191,14 @@ def epsilon_spent(
     return epsilon, used
 
 
+def accountant_of_target(epsilon: float, accountant: AccountantName) -> AccountantName:
+    """Return the accountant by which noise for a target epsilon is solved, and spent.
+
+    Both must be the same one: PRV finds a tenth less in noise that RDP solved.
+    """
+    return "rdp" if PRV_LIMIT < epsilon < inf else accountant
+
+
 @lru_cache(maxsize=4096)
 def solve_noise(
     epsilon: float,
@@ -226,7 +234,7 @@ def solve_noise(
     # The whole orders are fast and bound the noise from above for the next, slower search.
     noise = _root(by_whole_orders, epsilon, low, high)
     noise = _root(by_rdp, epsilon, noise / 2, noise)
-    if accountant == "prv" and PRV_LEAST <= epsilon <= PRV_LIMIT:
+    if accountant_of_target(epsilon, accountant) == "prv" and epsilon >= PRV_LEAST:
         noise = _lowered(
             lambda noise: _prv_epsilon(noise, sample_rate, steps, delta), epsilon, noise
         )
