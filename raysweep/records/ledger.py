@@ -6,16 +6,18 @@ to what it stands on.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from raysweep.config.plain_text import one_line
-from raysweep.config.registry import suggestion
 from raysweep.errors import SpaceError
 from raysweep.records import ledger_parts as parts_of
 from raysweep.records.guarantee import choice_line, is_private_choice, neighbours_of
 from raysweep.records.results import Results, records
+
+MOST_NAMED = 5  # trials that are named where none, or more than one, has the id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +68,15 @@ def _row(results: Results, trial: str) -> dict[str, Any]:
     found = [one for one in ids if trial and one.startswith(trial)]
     if len(found) != 1:
         what = "no trial has the id" if not found else f"{len(found)} trials have an id that begins"
-        hint = suggestion(trial, found or ids[:20])
+        nearest = sorted(found or ids, key=lambda one: -_likeness(one, trial))
+        hint = f"; the nearest: {', '.join(nearest[:MOST_NAMED])}" if nearest else ""
         raise SpaceError(f"--trial: {what} {trial!r}{hint}")
     return records(results.rows(trials={found[0]}))[0]
+
+
+def _likeness(trial_id: str, beginning: str) -> float:
+    """Return how much the first letters of an id are like ``beginning``, in [0, 1]."""
+    return difflib.SequenceMatcher(None, trial_id[: len(beginning)], beginning).ratio()
 
 
 def ledger(results: Results, row: Mapping[str, Any]) -> Ledger:

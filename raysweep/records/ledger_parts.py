@@ -155,23 +155,30 @@ def audit(
     )
     is_held = row.get("neighbours") is not None  # older records were not
     held = ", held against the curve at 99.9 %" if is_held else ""
+    of_models = [a for a in attacks if a["family"] == "membership" and a["models"] > 1]
+    models = (
+        f"; on {of_models[0]['models']:,.0f} models of the recipe: "
+        f"{', '.join(a['attack'] for a in of_models)}{held}"
+        if of_models
+        else ""
+    )
     return {
         "attacks": f"{', '.join(a['attack'] for a in judged)}, on {n_members:,} members and "
-        f"{n_nonmembers:,} nonmembers{held}",
+        f"{n_nonmembers:,} nonmembers{held}{models}",
         "could_have_found": f"a perfect attack would have shown epsilon >= "
         f"{_largest_bound(n_members, n_nonmembers):.2g}: less says little",
         "mechanism": "raysweep selftest SPACE inserts canaries into the private step itself",
-        **_canaries(subsets),
+        **_canaries(subsets, held),
     }
 
 
-def _canaries(subsets: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def _canaries(subsets: Sequence[Mapping[str, Any]], held: str) -> dict[str, str]:
     """Return what the trial's canaries, if any, have to do with its epsilon."""
     canaries = [one for one in subsets if one["kind"] == "canary" and one["n"] is not None]
     if not canaries:
         return {}
     kinds = ", ".join(f"{one['n']:,.0f} {one['subset']}" for one in canaries)
-    text = f"{kinds}: in models of their own, and not held against the curve"
+    text = f"{kinds}: in models of their own{held}"
     bounds = (one["tpr_bound_at_fpr_0_1"] for one in canaries if one["records"] == 2)
     for bound in [bound for bound in bounds if bound is not None][:1]:
         text += (
@@ -238,7 +245,7 @@ def _reasons(document: Mapping[str, Any]) -> Iterator[str]:
     name = sampler.get("name", "tpe")
     if name not in ("random", "qmc", "grid"):
         yield f"sampler {name} follows earlier results"
-    yield f"the number of trials is fixed at {sampler.get('trials', 40)}"
+    yield "the number of trials is fixed, or open to whoever runs the sweep"
     if document.get("pruning"):
         yield "pruning looks at other trials"
     yield "a front or a report shows more than one winner"

@@ -15,6 +15,7 @@ from raysweep.records.trial_config import TrialConfig
 from raysweep.training.recipe import Recipe
 from raysweep.training.target import TrainedTarget
 from raysweep.trial.canary_population import plant, planted_halves
+from raysweep.trial.claim import refuse_broken_claim, rows_of_models
 from raysweep.trial.ensemble import Look, attack_all, look, train_each
 from raysweep.trial.population import population
 from raysweep.trial.subset_judge import membership
@@ -36,6 +37,10 @@ def of_canaries(
     They are none of the recipe's other models, so that no other figure knows of a canary. The
     attack is that with the highest AUC on ordinary examples. LiRA takes the variance of each kind
     for itself. ``target`` is the trial's own model, of the same recipe.
+
+    Raises:
+        PrivacyError: the attack finds more canaries than epsilon allows.
+
     """
     assert config.measure is not None
     k, canaries, seed = config.measure.models, config.measure.canaries, config.seed
@@ -56,6 +61,9 @@ def of_canaries(
     for kind, rows in planted.canaries.items():
         scores = attack_all(name, attack, looks[kind], inside[:, rows]).scores
         figures_seed = sub_seed(seed, "canaries", "figures", kind)
+        held = rows_of_models(f"{name} on {kind} canaries", scores, inside[:, rows])
+        records = 2 if kind == "duplicated" else 1
+        refuse_broken_claim([held], target.privacy, records, seed=seed)
         every = np.ones(len(rows), dtype=bool)
         yield SubsetRecord(
             trial_id=config.trial_id,
@@ -65,7 +73,7 @@ def of_canaries(
             models=k,
             attack=name,
             **membership(scores, inside[:, rows], every, seed=figures_seed),
-            **_bounds(target.privacy, 2 if kind == "duplicated" else 1),
+            **_bounds(target.privacy, records),
         )
 
 

@@ -6,19 +6,21 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from raysweep.attacks.intervals import least_rate, most_rate
 from raysweep.config import sub_seed
 from raysweep.defences.dpsgd.tradeoff import RATES, most_found
 from raysweep.errors import PrivacyError
 from raysweep.records.columns import ScoreRows
+from raysweep.training.signals import Floats
 
 if TYPE_CHECKING:
     from raysweep.training.recipe import PrivacySpent
 
 
 LEVEL = 0.999
-"""How sure the bounds are, all of a trial together."""
+"""How sure the bounds of one call are, all together."""
 
 
 def refuse_broken_claim(
@@ -30,9 +32,10 @@ def refuse_broken_claim(
 ) -> None:
     """Raise :class:`PrivacyError` if an attack has found more members than epsilon allows.
 
-    Thresholds are chosen on one half of the examples and bounded on the other, by Clopper and
-    Pearson 1934. Where members come in groups, the bound is that of a whole group: an attack may
-    know a record by others of its group.
+    ``scores`` may be of several models, each with a score of each example. Thresholds are chosen on
+    one half of the examples and bounded on the other, by Clopper and Pearson 1934. Where members
+    come in groups, the bound is that of a whole group: an attack may know a record by others of its
+    group.
     """
     if spent is None:
         return
@@ -56,12 +59,24 @@ def refuse_broken_claim(
                 )
 
 
+def rows_of_models(attack: str, scores: Floats, inside: NDArray[np.bool_]) -> ScoreRows:
+    """Return the scores (K, n) of K models, of which ``inside`` says who is a member, as rows."""
+    k, n = scores.shape
+    return ScoreRows(
+        attack=f"{attack} of {k} models",
+        example=np.tile(np.arange(n), k),
+        member=inside.ravel(),
+        score=scores.ravel(),
+    )
+
+
 def _bounds(row: ScoreRows, n_attacks: int, *, seed: int) -> Iterator[tuple[float, float]]:
     """Yield a lower bound of the true-positive rate and an upper one of the false-positive rate.
 
     There is a pair for each of RATES.
     """
-    chosen = np.random.default_rng(seed).random(len(row.score)) < 0.5
+    examples, places = np.unique(row.example, return_inverse=True)
+    chosen = (np.random.default_rng(seed).random(len(examples)) < 0.5)[places]
     strangers = row.score[chosen & ~row.member]
     if len(strangers) == 0:
         return

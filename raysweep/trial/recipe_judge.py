@@ -19,6 +19,7 @@ from raysweep.training.recipe import Recipe
 from raysweep.training.target import TrainedTarget
 from raysweep.trial import example_rows, subset_judge
 from raysweep.trial.canary_judge import of_canaries
+from raysweep.trial.claim import refuse_broken_claim, rows_of_models
 from raysweep.trial.ensemble import Ensemble, Judged, train_ensemble
 from raysweep.trial.membership_judge import parameters_json, rate_columns
 from raysweep.trial.verdict import auc_that_counts, rates_that_count
@@ -37,11 +38,22 @@ class OfRecipe:
 def judge_recipe(
     config: TrialConfig, splits: Splits, recipe: Recipe, target: TrainedTarget
 ) -> OfRecipe:
-    """Return what the recipe's models show, ``target`` the first; nothing without `measure`."""
+    """Return what the recipe's models show, ``target`` the first; nothing without `measure`.
+
+    Raises:
+        PrivacyError: an attack finds more members than epsilon allows.
+
+    """
     if config.measure is None:
         return OfRecipe()
     start = time.perf_counter()
     ensemble = train_ensemble(config, splits, recipe, target)
+    refuse_broken_claim(
+        [rows_of_models(n, a.scores, ensemble.inside) for n, a in ensemble.attacks.items()],
+        target.privacy,
+        splits.group_records,
+        seed=config.seed,
+    )
     rows = [_row(config, ensemble, name, judged) for name, judged in ensemble.attacks.items()]
     return OfRecipe(
         attacks=(*rows, *(rebuilt.row for rebuilt in ensemble.rebuilt)),

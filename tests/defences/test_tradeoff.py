@@ -9,7 +9,7 @@ from raysweep.defences.dpsgd import accounting, tradeoff
 from raysweep.errors import PrivacyError
 from raysweep.records.columns import ScoreRows
 from raysweep.training.recipe import PrivacySpent
-from raysweep.trial.claim import refuse_broken_claim
+from raysweep.trial.claim import refuse_broken_claim, rows_of_models
 
 RATES = (0.001, 0.01, 0.1)
 
@@ -105,6 +105,20 @@ def test_an_attack_that_finds_more_than_epsilon_allows_fails_the_trial_with_both
         match=r"at least [\d.]+ % of the members at [\d.]+ % .*allows at most [\d.]+ %",
     ):
         refuse_broken_claim([scores(3)], spent(noise), None, seed=0)
+
+
+def test_attacks_on_several_models_are_held_against_the_curve_together():
+    """Each model alone has too few examples to tell."""
+    noise = accounting.solve_noise(1, delta=1e-5, accountant="rdp", **RULE)
+    rng = np.random.default_rng(0)
+    inside = np.array([rng.permutation(120) < 60 for _ in range(32)])
+    said = rng.normal(size=inside.shape) + 0.9 * inside
+    one = rows_of_models("rmia", said[:1], inside[:1])
+    refuse_broken_claim([one], spent(noise), None, seed=0)
+    every = rows_of_models("rmia", said, inside)
+    with pytest.raises(PrivacyError, match="'rmia of 32 models' finds at least"):
+        refuse_broken_claim([every], spent(noise), None, seed=0)
+    refuse_broken_claim([every], spent(noise), 100, seed=0)
 
 
 def test_records_of_one_group_may_give_each_other_away():
