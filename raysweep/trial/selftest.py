@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy.stats import chi2, norm
+from scipy.stats import chi2
+from scipy.stats import t as student
 from torch import Tensor, nn
 
 from raysweep.config import sub_seed
@@ -37,6 +38,9 @@ LEVEL = 1e-4
 
 CHECKED = 8
 """Members whose clipped gradients are summed alone and together."""
+
+MOST_DRAWN = 2_000_000
+"""About how many numbers of noise are drawn at most."""
 
 EPOCHS = 20
 """Epochs of batches whose sizes are tested."""
@@ -122,6 +126,7 @@ class _Step:
         if noise is not None:
             dpsgd = replace(dpsgd, target_epsilon=float("inf"), noise_multiplier=noise)
         self.epochs, self.divisor = epochs, private.expected_batch or 1
+        self.planned = epochs * ceil(1 / rate - 1e-9)
         recipe = plain_recipe(self.config.model.model.build, training)
         mechanism: PrivateGradients = dpsgd.apply(recipe, self.splits.reference).mechanism(n)  # type: ignore[assignment]
         return mechanism
@@ -129,7 +134,8 @@ class _Step:
     def canaries(self) -> Finding:
         """Return what canaries show of the mechanism, in words."""
         found = self.audit()
-        return Finding(name="canaries", is_right=not found.is_broken, text=_of_audit(found))
+        text = _of_audit(found, self.config.training.private.neighbours)
+        return Finding(name="canaries", is_right=not found.is_broken, text=text)
 
     def audit(self) -> Audit:
         """Return what canaries show of the mechanism."""
@@ -214,12 +220,13 @@ class _Step:
         parameters = [p for p in model.parameters() if p.requires_grad]
         mechanism.clip_by(Canaries(parameters, 1, self.norm, seed=0))
 
-        steps = max(2, min(50, ceil(5000 / sum(p.numel() for p in parameters))))
+        enough = ceil(MOST_DRAWN / sum(p.numel() for p in parameters))
+        steps = max(2, min(self.planned, enough))  # more would spend more than the target
         drawn = [_of_step(mechanism, parameters) for _ in range(steps)]
         sigma = mechanism.privacy_spent().noise_multiplier * self.norm / self.divisor
         yield _size_of_noise(drawn, sigma)
-        one, two = (torch.cat(step).double() / sigma for step in drawn[:2])
-        yield _shared(one, two, "noise of two steps", "noise between steps")
+        each = torch.stack([torch.cat(step) for step in drawn])
+        yield _shared(each, f"noise of {steps} steps", "noise between steps")
 
     def noise_of_packed_models(self) -> Iterator[Finding]:
         """Yield whether models that are trained at once have noise of their own, if they can be."""
@@ -233,9 +240,8 @@ class _Step:
         parameters = [*packed.parameters()]
         mechanism.clip_by(Canaries(parameters, 1, self.norm, seed=0))
         drawn = _of_step(mechanism, parameters, shape=True)
-        sigma = mechanism.privacy_spent().noise_multiplier * self.norm / self.divisor
-        one, two = (torch.cat([g[k].flatten() for g in drawn]).double() / sigma for k in (0, 1))
-        yield _shared(one, two, "noise of two models trained at once", "noise between models")
+        each = torch.cat([g.flatten(1) for g in drawn], dim=1)
+        yield _shared(each, "noise of two models trained at once", "noise between models")
 
     def buffers(self) -> Finding:
         """Return whether a step leaves every buffer as it was."""
@@ -279,18 +285,25 @@ def _size_of_noise(drawn: list[list[Tensor]], sigma: float) -> Finding:
     return Finding(name="noise", is_right=not wrong, text=text)
 
 
-def _shared(one: Tensor, two: Tensor, what: str, name: str) -> Finding:
-    """Return whether two draws of noise are uncorrelated."""
-    n = len(one)
-    correlation = float((one * two).mean())
-    most = float(norm.isf(LEVEL / 2)) / n**0.5 * 1.05
-    text = f"{what}: correlation {correlation:.3f} (allowed {most:.3f})"
-    return Finding(name=name, is_right=abs(correlation) < most, text=text)
+def _shared(each: Tensor, what: str, name: str) -> Finding:
+    """Return whether no two draws of noise, the rows of ``each``, are correlated.
+
+    The correlation of two draws without a common part follows Student's law (Fisher 1915).
+    """
+    n, d = each.shape
+    rows = each.double() / each.double().norm(dim=1, keepdim=True)
+    pairs = torch.triu(rows @ rows.T, diagonal=1)
+    largest = float(pairs.abs().max())
+    t = float(student.isf(LEVEL / (n * (n - 1)), d - 1))
+    most = t / (d - 1 + t**2) ** 0.5
+    text = f"{what}: largest correlation {largest:.3f} (allowed {most:.3f})"
+    return Finding(name=name, is_right=largest < most, text=text)
 
 
-def _of_audit(found: Audit) -> str:
+def _of_audit(found: Audit, neighbours: str) -> str:
     return (
-        f"{found.n:,} canaries show epsilon >= {found.shown:.2f}, claimed are {found.claimed:.2f}; "
-        f"the best attacker would have shown {found.could_have_shown:.2f} with so many, and a low "
-        "bound is no evidence of a small epsilon"
+        f"{found.n:,} canaries show epsilon >= {found.shown:.2f}, claimed are {found.claimed:.2f} "
+        f"(for one record, {neighbours}); the best attacker would have shown "
+        f"{found.could_have_shown:.2f} with so many, and a low bound is no evidence of a small "
+        "epsilon"
     )

@@ -29,6 +29,13 @@ attacks: {membership: [loss]}
 objectives: {accuracy: max, attack_auc: min}
 """
 
+SIZES = {"members": 100, "nonmembers": 20, "pool": 20, "validation": 30, "test": 20}
+
+
+def two_features():
+    labels = np.arange(300) % 2
+    return np.random.default_rng(0).normal(size=(300, 2)) + labels[:, None], labels
+
 
 @pytest.fixture(scope="module")
 def config():
@@ -47,6 +54,15 @@ def wrong(config, dealt, seed=0):
 def test_nothing_is_found_in_the_right_code(config, dealt):
     for seed in range(3):
         assert wrong(config, dealt, seed) == {}
+
+
+def test_a_model_of_few_parameters_is_tested_within_its_budget():
+    """More steps of noise than are planned would spend more than the target."""
+    space = SPACE.replace("{name: mlp, hidden: [64], activation: tanh}", "{name: softmax}")
+    config = parse_space(
+        space, "s.yaml", {"dataset": {"name": f"{__name__}:two_features", **SIZES}}
+    ).config()
+    assert wrong(config, data.load(config.dataset, seed=0)) == {}
 
 
 NAMES = [
@@ -111,6 +127,18 @@ def noise_used_again(monkeypatch):
     monkeypatch.setattr(PrivateGradients, "gradients", again)
 
 
+def noise_of_the_epoch_before(monkeypatch):
+    inner = PrivateGradients.gradients
+
+    def again(self, loss, x):
+        if self._steps % 4 == 0:
+            for number, generator in enumerate(self._generators):
+                generator.manual_seed(number)
+        return inner(self, loss, x)
+
+    monkeypatch.setattr(PrivateGradients, "gradients", again)
+
+
 def one_noise_for_packed_models(monkeypatch):
     draw = PrivateGradients._noise_like
 
@@ -146,6 +174,7 @@ MUTATIONS = {
     division_by_the_drawn_size: {"noise", "sums"},
     shuffled_batches: {"batches"},
     noise_used_again: {"noise between steps"},
+    noise_of_the_epoch_before: {"noise between steps"},
     one_noise_for_packed_models: {"noise between models"},
     a_layer_outside_the_clipping: {"clipping"},
 }
