@@ -24,7 +24,13 @@ NOT_COVERED = (
 NOT_COVERED_BY_CHOICE = (
     "Validation examples: the winner is chosen by the accuracy on them, and what is promised is "
     "promised to members.",
-    *NOT_COVERED[1:],
+    NOT_COVERED[1],
+    "Time and memory of the trainings, which follow the size of each drawn batch, and how many "
+    "trainings there were, which the time of the whole choice tells. A training that the time "
+    "limit or the machine ends counts, and loses.",
+    "A choice that was stopped by hand because it took long, and begun anew: the number of "
+    "trainings then no longer follows its law.",
+    *NOT_COVERED[3:],
 )
 
 NOT_COVERED_BY_SELECTION = (

@@ -4,10 +4,17 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import chi2
+from scipy.stats import binom, chi2
 
 from raysweep.defences.dpsgd import accounting
-from raysweep.defences.dpsgd.selection import draw_number, epsilon_of_choice, gamma_of_mean
+from raysweep.defences.dpsgd.selection import (
+    ORDERS_OF_GROUP,
+    _divergences,
+    draw_number,
+    epsilon_of_choice,
+    epsilon_of_group_choice,
+    gamma_of_mean,
+)
 
 RULE = {"delta": 1e-5, "sample_rate": 0.25, "steps": 120}
 
@@ -58,6 +65,35 @@ def test_a_geometric_number_costs_what_the_theorem_says(mean):
         best = min(best, of_choice + tail)
     found = epsilon_of_choice(noise, mean=mean, distribution="geometric", **RULE)
     assert found == pytest.approx(best, rel=0.01)
+
+
+@pytest.mark.parametrize("distribution", ["geometric", "logarithmic"])
+def test_a_group_of_one_record_costs_what_dp_accounting_says_of_a_record(distribution):
+    """It leaves out some orders between whole numbers, and finds a little more."""
+    noise, law = noise_for(2), {"mean": 10, "distribution": distribution}
+    found = epsilon_of_group_choice(noise, records=1, **law, **RULE)
+    assert found == pytest.approx(epsilon_of_choice(noise, **law, **RULE), rel=1e-3)
+
+
+def test_the_divergence_of_a_group_in_every_batch_is_that_of_two_normal_distributions():
+    """Mironov 2017: order times the squared distance over twice the variance."""
+    closed = 3**2 * np.array(ORDERS_OF_GROUP) / (2 * 5.0**2)
+    assert _divergences(5.0, 1.0, 3) == pytest.approx(closed, rel=1e-6)
+
+
+def test_the_divergence_of_a_group_is_the_sum_over_numbers_of_its_records_at_order_two():
+    noise, rate, k = 4.0, 0.25, np.arange(5)
+    chance = binom.pmf(k, 4, rate)
+    closed = np.log(chance @ np.exp(np.outer(k, k) / noise**2) @ chance)
+    assert _divergences(noise, rate, 4)[ORDERS_OF_GROUP.index(2.0)] == pytest.approx(closed)
+
+
+def test_a_choice_costs_a_person_more_than_a_record_and_too_large_groups_have_no_answer():
+    noise, law = noise_for(1), {"mean": 10, "distribution": "geometric"}
+    costs = [epsilon_of_group_choice(noise, records=k, **law, **RULE) for k in (1, 2, 4)]
+    assert np.all(np.diff(costs) > 0)
+    assert 2 * costs[0] < costs[1] < 4 * costs[0]
+    assert epsilon_of_group_choice(noise, records=1000, **law, **RULE) == math.inf
 
 
 def test_more_trials_cost_more_and_a_logarithmic_number_costs_less():

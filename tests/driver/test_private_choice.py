@@ -1,6 +1,7 @@
 """A private choice: rules, what is written, and the epsilon of the whole."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +10,8 @@ from typer.testing import CliRunner
 
 import raysweep
 from raysweep.cli import app
-from raysweep.defences.dpsgd.selection import epsilon_of_choice
+from raysweep.defences.dpsgd.selection import epsilon_of_choice, epsilon_of_group_choice
+from raysweep.driver import private_choice
 from raysweep.driver.confirm import confirm
 from raysweep.driver.private_choice import RELEASED
 from raysweep.errors import SpaceError, StoreError, TrainingDiverged
@@ -159,6 +161,69 @@ def test_a_choice_of_which_every_training_diverges_releases_nothing(tmp_path):
     with pytest.raises(TrainingDiverged, match="nothing is released"):
         raysweep.sweep(space_of(training=training), out=str(tmp_path / "out"))
     assert [path.name for path in (tmp_path / "out").iterdir()] == []
+
+
+OWN = """\
+import numpy as np
+from torch import nn
+
+def persons():
+    rng = np.random.default_rng(0)
+    labels = np.arange(400) % 2
+    return rng.normal(size=(400, 4)) + labels[:, None], labels, np.arange(400) // 4
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    name = f"own_{tmp_path.name}"
+    (tmp_path / f"{name}.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return name
+
+
+def test_a_persons_records_together_have_their_epsilon_through_the_choice(own, tmp_path):
+    sizes = {"members": 100, "nonmembers": 20, "pool": 20, "validation": 30, "test": 20}
+    dataset = {"name": f"{own}:persons", **sizes}
+    with pytest.raises(SpaceError, match="state `dataset.records_per_group`"):
+        raysweep.sweep(space_of(dataset=dataset), out=str(tmp_path / "without"))
+
+    space = space_of(
+        dataset={**dataset, "records_per_group": 2},
+        defences={"target_epsilon": 1, "accountant": "rdp"},
+    )
+    out = str(tmp_path / "out")
+    raysweep.sweep(space, out=out)
+    (row,) = raysweep.load(out).trials.to_dict("records")
+    rule = {"delta": 1e-5, "sample_rate": row["sample_rate"], "steps": int(row["steps"])}
+    of_two = epsilon_of_group_choice(
+        row["noise_multiplier"], records=2, mean=1.5, distribution="geometric", **rule
+    )
+    assert row["epsilon_per_group"] == of_two > 2 * row["epsilon"]
+    text = ledger_of(raysweep.load(out), row["trial_id"]).to_text()
+    assert f"epsilon per group: {of_two:.5g}" in text
+
+
+def test_a_training_over_the_time_limit_counts_and_loses(tmp_path):
+    space = space_of(resources={"time_limit": "0.01s"})
+    with pytest.raises(TrainingDiverged, match="nothing is released; the last: .*its time limit"):
+        raysweep.sweep(space, out=str(tmp_path / "out"))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == []
+    raysweep.sweep(space_of(resources={"time_limit": "1h"}), out=str(tmp_path / "other"))
+
+
+def test_a_training_that_fails_counts_and_loses_and_ends_nothing(tmp_path, monkeypatch):
+    trained, run = [], private_choice._train
+
+    def fails_at_first(config, loaded, resources):
+        limit = {"time_limit": "0.01s"} if not trained else {}
+        trained.append(run(config, loaded, replace(resources, **limit)))
+        return trained[-1]
+
+    monkeypatch.setattr(private_choice, "_train", fails_at_first)
+    monkeypatch.setattr("raysweep.defences.dpsgd.selection.draw_number", lambda *_: 2)
+    raysweep.sweep(space_of(), out=str(tmp_path / "out"))
+    assert [isinstance(one, str) for one in trained] == [True, False]
 
 
 def test_the_space_says_what_it_will_do_and_its_plain_values_are_it(tmp_path):

@@ -101,17 +101,17 @@ def _rdp_epsilon(
         if below + added <= least:
             rdp[i] = _one_step(noise, sample_rate, orders[i]) * steps
             least = min(least, rdp[i] + added)
-    return _converted(orders, rdp, delta)
+    return epsilon_at(orders, rdp, delta)
 
 
 @lru_cache(maxsize=4096)
 def _added(order: float, delta: float) -> float:
     """Return what the conversion to an epsilon at ``delta`` adds to the divergence at an order."""
-    return _converted((order,), 0.0, delta)
+    return epsilon_at((order,), 0.0, delta)
 
 
-def _converted(orders: tuple[float, ...], rdp: float | NDArray[np.float64], delta: float) -> float:
-    """Return the least epsilon at ``delta`` that the divergences at the orders give."""
+def epsilon_at(orders: tuple[float, ...], rdp: float | NDArray[np.float64], delta: float) -> float:
+    """Return the least epsilon at ``delta`` that Renyi divergences (n,) at orders give."""
     with _ignore_order_advice():
         return float(_opacus("rdp").get_privacy_spent(orders=list(orders), rdp=rdp, delta=delta)[0])
 

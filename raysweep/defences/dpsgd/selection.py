@@ -5,10 +5,14 @@ from __future__ import annotations
 import logging
 import secrets
 from functools import lru_cache
-from math import floor, log, log1p
+from math import comb, floor, inf, log, log1p, pi
 from typing import Literal
 
-from raysweep.defences.dpsgd.accounting import ORDERS
+import numpy as np
+from numpy.typing import NDArray
+
+from raysweep.defences.dpsgd.accounting import ORDERS, epsilon_at, epsilon_spent
+from raysweep.defences.dpsgd.tradeoff import LIMIT_OF_GROUP
 
 Distribution = Literal["geometric", "logarithmic"]
 
@@ -20,6 +24,8 @@ SETTINGS = (
     "the best of a {distribution} number of trainings, mean {mean:g}, by RDP (Papernot and "
     "Steinke 2022)"
 )
+
+ORDERS_OF_GROUP = tuple(order for order in ORDERS if order <= 64)
 
 
 def draw_number(distribution: Distribution, mean: float) -> int:
@@ -86,3 +92,56 @@ def epsilon_of_choice(
         return float(accountant.get_epsilon(delta))
     finally:
         logger.setLevel(level)
+
+
+@lru_cache(maxsize=256)
+def epsilon_of_group_choice(
+    noise: float,
+    *,
+    records: int,
+    delta: float,
+    sample_rate: float,
+    steps: int,
+    mean: float,
+    distribution: Distribution,
+) -> float:
+    """Return :func:`epsilon_of_choice` for ``records`` records of one person; inf: unknown."""
+    one, _ = epsilon_spent(
+        noise, delta=delta, sample_rate=sample_rate, steps=steps, accountant="rdp"
+    )
+    if records * one > LIMIT_OF_GROUP:
+        return inf
+
+    orders = np.array(ORDERS_OF_GROUP)
+    rdp = steps * _divergences(noise, sample_rate, records)
+    chance = 1 / mean if distribution == "geometric" else gamma_of_mean(mean)
+    shape = SHAPES[distribution]
+    of_choice = (1 + shape) * np.min((1 - 1 / orders) * rdp - log(chance) / orders)
+    return epsilon_at(ORDERS_OF_GROUP, rdp + log(mean) / (orders - 1) + of_choice, delta)
+
+
+def _divergences(noise: float, sample_rate: float, records: int) -> NDArray[np.float64]:
+    """Return the Renyi divergence of a step with ``records`` records from one without, by order.
+
+    At worst all their gradients are alike, and a binomial number of them is in the batch (Ganesh
+    2024). It is the larger of both directions, by the trapezium rule.
+    """
+    step = noise / max(16, 8 * records / noise)
+    end = ORDERS_OF_GROUP[-1] * records + 12 * noise
+    x = np.arange(-end, end, step)
+    density = -((x / noise) ** 2) / 2 - log(noise * (2 * pi) ** 0.5)
+
+    ratio = np.full(len(x), -inf)
+    for k in range(records + 1):
+        chance = comb(records, k) * sample_rate**k * (1 - sample_rate) ** (records - k)
+        if chance > 0:
+            ratio = np.logaddexp(ratio, log(chance) + k * (2 * x - k) / (2 * noise**2))
+
+    def divergence(order: float, power: float) -> float:
+        terms = density + power * ratio
+        most = float(terms.max())
+        return (most + log(float(np.exp(terms - most).sum()) * step)) / (order - 1)
+
+    return np.array(
+        [max(divergence(order, order), divergence(order, 1 - order)) for order in ORDERS_OF_GROUP]
+    )
