@@ -30,7 +30,7 @@ from raysweep.errors import (
     TrainingDiverged,
 )
 from raysweep.records.folder import SPACE
-from raysweep.records.guarantee import choice_line
+from raysweep.records.guarantee import choice_line, guarantee_line
 from raysweep.records.store import Store
 from raysweep.records.summary import Summary
 from raysweep.records.tables import pack
@@ -133,6 +133,8 @@ def choose_privately(
     )
     winner = _released(result, whole, _of_a_group(trained, law, result.trial.group_records))
     save_model(f"{store.path}/{MODEL}", trained, winner)
+    spent = f"epsilon {whole.epsilon:.4g} at delta {whole.delta:g}"
+    say(f"{spent}: {guarantee_line(winner.trial.row())}. {whole.choice}")
     store.write(pack(winner).with_number(number=1))
     document = json.loads(json.dumps(space.to_plain()))  # a copy without shared values
     store.folder.write_bytes(yaml.safe_dump(document, sort_keys=False).encode(), SPACE)

@@ -18,11 +18,11 @@ from safetensors.torch import save as format_weights
 from torch import Tensor, nn
 
 from raysweep.config import sub_seed, to_plain
-from raysweep.data import PER_RECORD, Splits
+from raysweep.data import Splits
 from raysweep.errors import ModelError, SpaceError, StoreError
 from raysweep.records.columns import AttackRecord, TrialRecord, TrialResult
 from raysweep.records.folder import replace_file
-from raysweep.records.guarantee import NEIGHBOURS
+from raysweep.records.guarantee import NEIGHBOURS, unit_of
 from raysweep.records.ledger import ledger_of_row
 from raysweep.records.provenance import now
 from raysweep.records.trial_config import TrialConfig
@@ -218,7 +218,7 @@ def _card(file: str, weights: bytes, trained: Trained, result: TrialResult) -> d
         "outputs": {"n_classes": splits.members.n_classes, "classes": splits.classes},
         "figures": _filled(record, FIGURES),
         "attacks": [_filled(attack) for attack in result.attacks],
-        "privacy": {**_privacy(trained.target.privacy, trained.config), **_filled(record, BOUNDS)},
+        "privacy": {**_privacy(trained.target.privacy, record), **_filled(record, BOUNDS)},
         "ledger": _ledger(trained.target.privacy, result),
         "data": {
             "dataset": record.dataset,
@@ -252,7 +252,7 @@ def _filled(record: TrialRecord | AttackRecord, names: Sequence[str] = ()) -> di
     return {name: value for name, value in row.items() if value is not None}
 
 
-def _privacy(spent: PrivacySpent | None, config: TrialConfig) -> Mapping[str, Any]:
+def _privacy(spent: PrivacySpent | None, record: TrialRecord) -> Mapping[str, Any]:
     """Return what is promised of the weights, as figures and as sentences."""
     if spent is None:
         return {"epsilon": "inf", "statement": "Trained without DP-SGD: nothing is promised."}
@@ -267,10 +267,10 @@ def _privacy(spent: PrivacySpent | None, config: TrialConfig) -> Mapping[str, An
     )
     return {
         **dataclasses.asdict(spent),
-        "target_epsilon": config.defences["target_epsilon"],
+        "target_epsilon": record.defences["target_epsilon"],
         "neighbours": f"{spent.neighbours}: {NEIGHBOURS[spent.neighbours]}",
         "noise": "seed" if spent.is_repeatable else "operating system",
         "statement": "The weights by themselves are (epsilon, delta)-differentially private: data "
-        f"sets are compared that differ in {NEIGHBOURS[spent.neighbours]}. An {PER_RECORD}. "
-        f"{noise} {spent.choice or NO_CHOICE}",
+        f"sets are compared that differ in {NEIGHBOURS[spent.neighbours]}. This epsilon is for "
+        f"{unit_of(record.row())}. {noise} {spent.choice or NO_CHOICE}",
     }

@@ -182,7 +182,7 @@ def own(tmp_path, monkeypatch):
     return name
 
 
-def test_a_persons_records_together_have_their_epsilon_through_the_choice(own, tmp_path):
+def test_a_persons_records_together_have_their_epsilon_through_the_choice(own, tmp_path, capsys):
     sizes = {"members": 100, "nonmembers": 20, "pool": 20, "validation": 30, "test": 20}
     dataset = {"name": f"{own}:persons", **sizes}
     with pytest.raises(SpaceError, match="state `dataset.records_per_group`"):
@@ -202,6 +202,12 @@ def test_a_persons_records_together_have_their_epsilon_through_the_choice(own, t
     assert row["epsilon_per_group"] == of_two > 2 * row["epsilon"]
     text = ledger_of(raysweep.load(out), row["trial_id"]).to_text()
     assert f"epsilon per group: {of_two:.5g}" in text
+
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"epsilon {row['epsilon']:.4g} at delta 1e-05: epsilon is for one record; for " in told
+    assert f"for one group of at most 2 records epsilon {of_two:.3g}; neighbours: zero_out" in told
+    _, card = raysweep.load_model(f"{out}/model.safetensors")
+    assert f"2 records epsilon {of_two:.3g}. Noise" in card["privacy"]["statement"]
 
 
 def test_a_training_over_the_time_limit_counts_and_loses(tmp_path):

@@ -63,7 +63,7 @@ def test_the_cards_figures_are_the_trials(private, tmp_path):
     assert [row["auc"] for row in card["attacks"]] == [row.auc for row in result.attacks]
     assert (privacy["epsilon"], privacy["target_epsilon"]) == (record.epsilon, 8)
     assert (privacy["delta"], privacy["noise"]) == (1e-5, "seed")
-    assert "`group` keeps a person in one split and does not make" in privacy["statement"]
+    assert "This epsilon is for one record. " in privacy["statement"]
     assert card["configuration"] == json.loads(record.config)
     assert (card["inputs"]["low"], card["inputs"]["high"]) == (0, 16)
 
