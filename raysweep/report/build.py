@@ -133,13 +133,14 @@ def _draw_settings(material: Material, drawn: pd.DataFrame) -> Iterator[Picture]
 
 
 def _draw_curves(material: Material) -> Iterator[Picture]:
-    """Yield the ROC curves of the strongest attacks on the trials that the page names."""
+    """Yield the ROC curves of the strongest attacks on the trials that the page names.
+
+    Scores are those of the trial's own model, also where a recipe is measured on several.
+    """
     scores = material.results.of("scores", material.picked)
     colours, curves, bands, floor = charts.colours(material.picks), {}, {}, 1.0
     bounds: dict[str, Curve] = {}
     for name, row in material.picks.items():
-        if row["models"] is not None:  # the scores are of one model, and the rates of all of them
-            continue
         attack_scores = scores[
             (scores["trial_id"] == row["trial_id"])
             & (scores["attack"] == row["strongest_attack"])
@@ -181,7 +182,10 @@ def _bound(name: str, row: Mapping[str, Any]) -> dict[str, Curve]:
 
 def _by_attack(material: Material, values: Mapping[str, T]) -> dict[str, T]:
     """Return the values by the name of a trial and of the strongest attack on it."""
-    attacks = {name: row["strongest_attack"] for name, row in material.picks.items()}
+    attacks = {
+        name: f"{row['strongest_attack']}{'' if row['models'] is None else ' on one model'}"
+        for name, row in material.picks.items()
+    }
     return {f"{name}: {attacks[name]}": value for name, value in values.items()}
 
 

@@ -221,9 +221,9 @@ def _members(material: Material, pictures: Sequence[Picture]) -> Html:
     note = (
         "Members found, while so many strangers are called members. Towards the left end of the "
         "figure hardly any stranger is: there, one person is harmed most. The bands hold the true "
-        "rate of each point 95 times in 100. A rate is missing where "
-        "fewer than ten strangers would be called members: 10 % needs 100 nonmembers, 1 % needs "
-        "1,000, and 0.1 % needs 10,000."
+        "rate of each point 95 times in 100. Curves are of one model, rates of all of a recipe. A "
+        "rate is missing where fewer than ten strangers would be called members: 10 % needs 100 "
+        "nonmembers, 1 % needs 1,000, and 0.1 % needs 10,000."
     )
     return join(figures, table("Members found", headings, rows) if rows else Html(""), _note(note))
 

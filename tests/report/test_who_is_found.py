@@ -120,6 +120,22 @@ def test_the_page_has_the_tables_of_the_undefended_and_the_recommended_trial(fol
     assert "They show the worst that a recipe does" in section
 
 
+def test_the_page_of_recipes_draws_the_curves_of_one_model_beside_what_epsilon_allows(
+    folder, tmp_path
+):
+    path, space, results = folder
+    private = run_trial(space.config({"target_epsilon": 8}))
+    first = replace(private, trial=replace(private.trial, accuracy=1.0))
+    (tmp_path / "space.yaml").write_text((path / "space.yaml").read_text())
+    for number, result in enumerate([results[0], first]):
+        Store(str(tmp_path)).write(pack(result).with_number(number=number))
+    written = build.write([str(tmp_path)], tmp_path / "report.html", everything=True)
+    assert f"{tmp_path}/report-roc.png" in [str(file) for file in written]
+    text = (tmp_path / "report.html").read_text()
+    assert "Curves are of one model, rates of all of a recipe" in text
+    assert "No attacker finds more than" in text
+
+
 def test_a_trial_prints_its_canaries_and_has_all_subsets_as_json(folder, capsys):
     _, space, results = folder
     print_trial(results[0], space.baseline())
