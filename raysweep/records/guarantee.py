@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
 
@@ -60,6 +60,24 @@ def guarantee_line(row: Mapping[str, Any]) -> str:
     if neighbours is None:
         return ""
     return f"epsilon is for {unit_of(row)}; neighbours: {neighbours} ({NEIGHBOURS[neighbours]})"
+
+
+def guarantee_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what the epsilons of several trials are for: relations first, then groups."""
+    of_one = [{**row, "group_records": None} for row in rows]
+    return [*sorted({guarantee_line(row) for row in of_one} - {""}), *group_line(rows)]
+
+
+def group_line(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a sentence on the epsilons of whole groups, if a private trial has groups."""
+    grouped = [row for row in rows if neighbours_of(row) and (row.get("group_records") or 1) > 1]
+    if not grouped:
+        return []
+    most = int(max(row["group_records"] for row in grouped))
+    ends = [float(row["epsilon_per_group"]) for row in grouped]
+    low, high = (f"{end:.3g}" for end in (min(ends), max(ends)))
+    spent = low if low == high else f"{low} to {high}"
+    return [f"For all records of one group together, at most {most:,}, epsilon is {spent}."]
 
 
 def _is_finite(value: float | None) -> bool:

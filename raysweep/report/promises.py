@@ -7,7 +7,7 @@ import pandas as pd
 
 from raysweep.config.plain_text import counted
 from raysweep.data import PER_RECORD
-from raysweep.records.guarantee import NEIGHBOURS, neighbours_of
+from raysweep.records.guarantee import NEIGHBOURS, group_line, neighbours_of
 from raysweep.records.results import records
 from raysweep.report.findings import most_common
 
@@ -53,15 +53,7 @@ def _relations(private: pd.DataFrame) -> list[str]:
     rows = records(private)
     found = sorted({neighbours_of(row) or "" for row in rows})
     sentences = [f"Neighbouring data sets ({name}): {NEIGHBOURS[name]}." for name in found]
-    grouped = [row for row in rows if (row.get("group_records") or 1) > 1]
-    if grouped:
-        most = int(max(row["group_records"] for row in grouped))
-        ends = [float(row["epsilon_per_group"]) for row in grouped]
-        low, high = (f"{end:.3g}" for end in (min(ends), max(ends)))
-        sentences.append(
-            f"For all records of one group together, at most {most:,}, epsilon is {low} to {high}."
-        )
-    return sentences
+    return [*sentences, *group_line(rows)]
 
 
 def _share_of(n: int, front: pd.DataFrame) -> str:

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from raysweep.config.plain_text import counted, one_line
 from raysweep.records.conditions import Condition, meeting
-from raysweep.records.guarantee import guarantee_line
+from raysweep.records.guarantee import guarantee_lines
 from raysweep.records.pareto import leading
 from raysweep.records.results import Results, records
 from raysweep.records.standing import Standing
@@ -181,9 +181,8 @@ def _guarantees(results: Results, shown: pd.DataFrame) -> list[str]:
     """Return what the epsilons of a table are for, a line for each kind of guarantee."""
     if not {"epsilon", "target_epsilon"} & {*shown, *results.axes}:
         return []
-    columns = ["trial_id", "epsilon", "neighbours"]
-    rows = results.rows(columns, trials=set(shown["trial_id"]))
-    return sorted({guarantee_line(row) for row in records(rows)} - {""})
+    columns = ["trial_id", "epsilon", "neighbours", "group_records", "epsilon_per_group"]
+    return guarantee_lines(records(results.rows(columns, trials=set(shown["trial_id"]))))
 
 
 def _spread(results: Results, front: pd.DataFrame, n: int) -> pd.DataFrame:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from raysweep.records.guarantee import guarantee_line
+from raysweep.records.guarantee import guarantee_line, guarantee_lines
 from raysweep.records.trial_config import TrialConfig
 from raysweep.report.one_trial import print_trial
 from raysweep.space.parsing import parse_space
@@ -64,3 +64,17 @@ def test_constants_of_the_space_give_add_or_remove(small_yaml):
     assert "for one record; neighbours: add_remove (one record added" in guarantee_line(
         record.row()
     )
+
+
+def test_a_table_of_trials_has_a_line_on_groups_beside_that_on_records(persons):
+    rows = []
+    for epsilon in (1, 2):
+        more = {"dataset.records_per_group": 2, "defences.target_epsilon": epsilon}
+        rows.append(run_trial(parse_space(persons, "p.yaml", more).config()).trial.row())
+    of_record, of_group = guarantee_lines([{"epsilon": math.inf, "neighbours": None}, *rows])
+    assert of_record.startswith("epsilon is for one record; neighbours: zero_out (")
+    low, high = (row["epsilon_per_group"] for row in rows)
+    assert of_group == (
+        f"For all records of one group together, at most 2, epsilon is {low:.3g} to {high:.3g}."
+    )
+    assert guarantee_lines([{"epsilon": math.inf, "neighbours": None}]) == []
