@@ -1,5 +1,6 @@
 """The PPV at several priors: figures, columns, objectives and conditions named after each."""
 
+import pyarrow.parquet as pq
 import pytest
 from conftest import SMALL
 from recorded import record_sweep
@@ -7,9 +8,12 @@ from recorded import record_sweep
 from raysweep.attacks import metrics
 from raysweep.errors import SpaceError
 from raysweep.records.choice import choose
+from raysweep.records.columns import TrialRecord, TrialResult
 from raysweep.records.objectives import Objectives
 from raysweep.records.priors import columns_at, figures_at
 from raysweep.records.results import load
+from raysweep.records.store import Store
+from raysweep.records.tables import pack
 from raysweep.space.parsing import parse_space
 
 MEASURED = SMALL.replace("  inversion: {activation_decoder: {decoders: [ridge]}}\n", "")
@@ -58,6 +62,19 @@ def test_a_prior_that_a_sweep_does_not_state_is_refused(sweep):
         sweep.conditions(["ppv_at_prior_0.3 <= 0.5"])
     with pytest.raises(SpaceError, match="not an objective; did you mean 'ppv_at_prior_0_2'"):
         choose(sweep.compared(), sweep.objectives, [], "ppv_at_prior_0.3")
+
+
+def test_a_sweep_whose_trials_all_failed_has_the_columns_too(tmp_path):
+    path = record_sweep(
+        tmp_path / "out", text("[0.01, 0.2]", "objectives: {ppv_at_prior_0.2: min}\n")
+    )
+    file = next((tmp_path / "out" / "trials").iterdir())
+    rows = pq.read_table(file)
+    failed = TrialRecord(trial_id=rows["trial_id"][0].as_py(), status="failed", error="none")
+    Store(path).write(pack(TrialResult(trial=failed)))
+    results = load(path)
+    assert results.trials["ppv_at_prior_0_2_high"].isna().all()
+    assert results.front().empty
 
 
 def test_who_finds_nobody_is_compared_as_the_prior():
