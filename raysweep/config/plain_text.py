@@ -20,7 +20,8 @@ def printable(text: object, *, most: int | None = LONGEST_LINE) -> str:
     ('?]0;owned?', 'aaa…')
     """
     lines = str(text).split("\n")
-    return "\n".join(_cut("".join(map(_seen, line)), most) for line in lines)
+    seen = (line if line.isprintable() else "".join(map(_seen, line)) for line in lines)
+    return "\n".join(_cut(line, most) for line in seen)
 
 
 def one_line(text: object, *, most: int | None = LONGEST_LINE) -> str:

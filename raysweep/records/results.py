@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from raysweep.config.plain_values import flatten
@@ -280,5 +281,13 @@ def load(*paths: str) -> Results:
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows of a frame as plain mappings, missing values as None."""
-    plain = frame.astype(object).where(frame.notna(), None)
-    return [{str(key): value for key, value in row.items()} for row in plain.to_dict("records")]
+    names = [str(name) for name in frame.columns]
+    columns = [_plain_values(column) for _, column in frame.items()]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _plain_values(column: pd.Series[Any]) -> list[Any]:
+    """Return the values of a column as Python's own, missing ones as None."""
+    values, gone = column.tolist(), column.isna().tolist()
+    native = (v.item() if isinstance(v, np.generic) else v for v in values)
+    return [None if is_gone else v for v, is_gone in zip(native, gone, strict=True)]
