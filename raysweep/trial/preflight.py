@@ -193,14 +193,11 @@ def _check_known(config: TrialConfig, splits: Splits) -> None:
             )
 
 
-def _with_fast_accountant(config: TrialConfig) -> TrialConfig:
-    """Return the configuration with an accountant that takes no time and refuses the same budgets.
-
-    What is tried depends on the amount of noise in nothing else.
-    """
-    in_order = config.defences.in_order
-    fast = (replace(d, accountant="rdp") if isinstance(d, DPSGD) else d for d in in_order)
-    return replace(config, defences=Defences.of(*fast))
+def _with_any_noise(config: TrialConfig, n: int) -> TrialConfig:
+    """Return the configuration with :meth:`DPSGD.with_any_noise` for ``n`` members."""
+    parts = config.defences.in_order
+    tried = (d.with_any_noise(config.training, n) if isinstance(d, DPSGD) else d for d in parts)
+    return replace(config, defences=Defences.of(*tried))
 
 
 def _check_model(config: TrialConfig, splits: Splits) -> None:
@@ -213,7 +210,8 @@ def _check_model(config: TrialConfig, splits: Splits) -> None:
     from raysweep.training.loop import isolated_rng
     from raysweep.trial.rehearsal import rehearse
 
-    recipe, members = recipe_of(_with_fast_accountant(config), splits), splits.members
+    members = splits.members
+    recipe = recipe_of(_with_any_noise(config, len(members)), splits)
     with isolated_rng(0, torch.device("cpu")):
         module = recipe.build_model(members.shape, members.n_classes)
 

@@ -91,8 +91,7 @@ class DPSGD:
 
         self.check_delta(n)
         check_expected_batch(training, n)
-        sample_rate = training.private_rate(n)
-        steps = training.epochs * ceil(1 / sample_rate - 1e-9)
+        sample_rate, steps = _plan(training, n)
 
         noise = self.noise_multiplier
         if self.target_epsilon < inf:
@@ -166,6 +165,23 @@ class DPSGD:
         """Raise :class:`PrivacyError` unless delta is below 1 / members."""
         self.check_delta(len(splits.members))
 
+    def with_any_noise(self, training: Training, n: int) -> DPSGD:
+        """Return the defence with an amount of noise that takes no time to find.
+
+        To try a model by it tells what the right noise does: it depends on it in nothing else.
+
+        Raises:
+            PrivacyError: no noise reaches the target epsilon.
+
+        """
+        if self.target_epsilon == inf:
+            return self
+        from raysweep.defences.dpsgd.accounting import check_reachable
+
+        sample_rate, steps = _plan(training.as_private(), n)
+        check_reachable(self.target_epsilon, delta=self.delta, sample_rate=sample_rate, steps=steps)
+        return replace(self, target_epsilon=inf, noise_multiplier=1.0)
+
     def check_delta(self, n: int) -> None:
         """Raise :class:`PrivacyError` unless delta < 1 / n.
 
@@ -177,6 +193,12 @@ class DPSGD:
                 got=self.delta,
                 remedy="lower delta",
             )
+
+
+def _plan(training: Training, n: int) -> tuple[float, int]:
+    """Return the sampling rate and the steps of a private training on ``n`` members."""
+    sample_rate = training.private_rate(n)
+    return sample_rate, training.epochs * ceil(1 / sample_rate - 1e-9)
 
 
 def check_expected_batch(training: Training, n: int) -> None:

@@ -199,6 +199,17 @@ def accountant_of_target(epsilon: float, accountant: AccountantName) -> Accounta
     return "rdp" if PRV_LIMIT < epsilon < inf else accountant
 
 
+def check_reachable(epsilon: float, *, delta: float, sample_rate: float, steps: int) -> None:
+    """Raise :class:`PrivacyError` unless a noise multiplier in NOISE_RANGE spends ``epsilon``."""
+    least, most = (_rdp_epsilon(x, sample_rate, steps, delta, WHOLE_ORDERS) for x in NOISE_RANGE)
+    if most > epsilon or least < epsilon:
+        raise PrivacyError(
+            f"DP-SGD: epsilon {epsilon} at delta {delta} cannot be met in "
+            f"{counted(steps, 'step')} by a noise multiplier in {NOISE_RANGE}",
+            remedy="change epsilon or delta, or train for another number of steps",
+        )
+
+
 @lru_cache(maxsize=4096)
 def solve_noise(
     epsilon: float,
@@ -223,14 +234,8 @@ def solve_noise(
     def by_whole_orders(noise: float) -> float:  # fast, and never below by_rdp
         return _rdp_epsilon(noise, sample_rate, steps, delta, WHOLE_ORDERS)
 
+    check_reachable(epsilon, delta=delta, sample_rate=sample_rate, steps=steps)
     low, high = NOISE_RANGE
-    if by_whole_orders(high) > epsilon or by_whole_orders(low) < epsilon:
-        raise PrivacyError(
-            f"DP-SGD: epsilon {epsilon} at delta {delta} cannot be met in "
-            f"{counted(steps, 'step')} by a noise multiplier in {NOISE_RANGE}",
-            remedy="change epsilon or delta, or train for another number of steps",
-        )
-
     # The whole orders are fast and bound the noise from above for the next, slower search.
     noise = _root(by_whole_orders, epsilon, low, high)
     noise = _root(by_rdp, epsilon, noise / 2, noise)
