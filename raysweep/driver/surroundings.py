@@ -69,6 +69,8 @@ def made_fit(*, here: bool) -> Iterator[dict[str, Any]]:
     added: dict[str, str] = {}
     if not is_writable_home():
         added["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    if not Path(os.path.expanduser("~")).is_absolute():
+        added["HOME"] = tempfile.gettempdir()  # which Ray's libraries look for when imported
     if not _has_user():
         added["LOGNAME"] = f"user-{os.getuid()}"
 

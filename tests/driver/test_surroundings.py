@@ -172,6 +172,8 @@ def test_a_user_without_a_name_and_a_home_gets_a_cache_and_a_name(monkeypatch):
     with made_fit(here=True):
         assert os.environ["LOGNAME"].startswith("user-")
         assert os.environ["RAY_AUTH_TOKEN"]
+        assert os.path.isabs(os.environ["HOME"])
+    assert "HOME" not in os.environ
     assert "LOGNAME" not in os.environ
 
 
