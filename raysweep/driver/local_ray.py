@@ -17,8 +17,15 @@ Nothing of a sweep asks them, and they take a third of Ray's start and most of i
 PRESTARTED = "--num_prestart_python_workers="
 """The option of a raylet that says how many workers start with it: one for each core by default."""
 
-PRELOADED = {"RAY_preload_python_modules": "raysweep.driver.preloaded"}
-"""The variable in which Ray's workers read what to import as they start."""
+EARLY_WORKERS = {
+    "RAY_preload_python_modules": "raysweep.driver.preloaded",
+    "RAY_idle_worker_killing_time_threshold_ms": "60000",
+}
+"""Variables in which Ray reads what workers import as they start, and how long they may wait.
+
+After one second, its default, Ray would end a worker between the moment in which Tune reserves a
+core and the moment in which its trial asks for a worker, and start another.
+"""
 
 
 @contextlib.contextmanager
@@ -38,7 +45,7 @@ def local_processes(variables: Mapping[str, str], *, cpus: float, at_once: int) 
 
     services: Any = importlib.import_module("ray._private.services")
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_environment({**variables, **PRELOADED}))
+        stack.enter_context(_environment({**variables, **EARLY_WORKERS}))
         stack.enter_context(_replaced(services, "resolve_ip_for_localhost", lambda host: host))
         options = {"process_group": 0} if utils.detect_fate_sharing_support() else {}
 

@@ -17,6 +17,7 @@ from raysweep.driver.private_choice import RELEASED
 from raysweep.errors import SpaceError, StoreError, TrainingDiverged
 from raysweep.records.columns import TrialRecord
 from raysweep.records.ledger import ledger_of
+from raysweep.records.tables import MAPPINGS
 from raysweep.space.parsing import parse_space
 
 SGD = {"optimizer": "sgd", "momentum": 0.9}
@@ -95,7 +96,7 @@ def test_the_folder_holds_the_winner_and_nothing_of_those_that_lost(folder):
     ]
     (row,) = results.trials.to_dict("records")
     assert (row["number"], row["status"]) == (1, "ok")
-    names = [name for name in TrialRecord.__dataclass_fields__ if name != "defences"]
+    names = [name for name in TrialRecord.__dataclass_fields__ if name not in MAPPINGS]
     told = {name for name in names if results.trials[name].notna().all()}
     assert {name for name in told if not name.startswith("tpr_bound")} <= ROW_ALONE
     for name in ("train_accuracy", "train_seconds", "started_at", "split_hash", "attack_auc"):

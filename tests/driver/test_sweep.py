@@ -283,15 +283,16 @@ def test_a_sweep_waits_for_a_results_folder_that_is_gone_for_a_while(folder):
 
 
 def test_a_results_folder_in_use_is_refused_with_the_process_number(folder):
-    process = start("sweep", "small.yaml", "--out", "out", cwd=folder)
+    process = start("sweep", "small.yaml", "--out", "out", "--trials", 500, cwd=folder)
     try:
         wait_for_trials(folder / "out", 1, process)
         code, _, err = run("sweep", "small.yaml", "--out", "out", cwd=folder)
         assert code == 2
         assert f"is in use by process {process.pid}" in err
     finally:
+        process.send_signal(signal.SIGINT)
         process.communicate(timeout=300)
-    assert process.returncode == 0
+    assert process.returncode == 130
 
 
 def test_a_sweep_ends_without_loss_when_the_folder_takes_no_records_for_too_long(folder):
