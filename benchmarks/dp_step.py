@@ -95,31 +95,15 @@ def raysweep_step(*, private: bool) -> float:
 def relative_error() -> float:
     """Return the relative difference of raysweep's and Opacus' clipped sums of one real batch."""
     import torch
-    import torch.nn.functional as F
-    from opacus import GradSampleModule
-    from opacus.optimizers import DPOptimizer
 
-    from raysweep.defences.dpsgd.choice import clipping
+    from benchmarks.opacus_step import sum_error
     from raysweep.models import NamedModel
 
     examples = members()
     x = torch.from_numpy(examples.pixels()[:BATCH])
     y = torch.from_numpy(examples.labels[:BATCH])
     torch.manual_seed(0)
-    model = NamedModel.parse({"name": "thesis_cnn"}).model.build((1, 28, 28), 10)
-
-    ours = clipping(model, x, 1.0)
-    ours.add(lambda part: F.cross_entropy(ours.forward(part), y, reduction="none"), x)
-    mine = torch.cat([total.flatten().clone() for _, total in ours.take()])
-    ours.release()
-
-    hooked: Any = GradSampleModule(model, loss_reduction="sum")
-    plain = torch.optim.SGD(model.parameters(), lr=0.0)
-    optimizer = DPOptimizer(plain, noise_multiplier=0.0, max_grad_norm=1.0, expected_batch_size=1)
-    F.cross_entropy(hooked(x), y, reduction="sum").backward()
-    optimizer.clip_and_accumulate()
-    theirs = torch.cat([p.summed_grad.flatten() for p in optimizer.params])
-    return float((mine - theirs).norm() / theirs.norm())
+    return sum_error(NamedModel.parse({"name": "thesis_cnn"}).model.build((1, 28, 28), 10), x, y)
 
 
 def measure(variant: str) -> float:

@@ -21,7 +21,6 @@ import sys
 import tempfile
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -33,12 +32,12 @@ from torch.nn import functional as F
 
 import raysweep
 from benchmarks.common import finish, options, spread
+from benchmarks.opacus_step import opacus_step, sum_error
 from benchmarks.trial import trials_per_minute
 from raysweep import data
 from raysweep.config import Training
 from raysweep.data import Split, Splits
 from raysweep.defences import Defences
-from raysweep.defences.dpsgd.choice import clipping
 from raysweep.driver.worker import _set_up_device
 from raysweep.errors import RaysweepError
 from raysweep.models import NamedModel
@@ -151,22 +150,6 @@ def batch(members: Split, n: int, device: torch.device) -> tuple[Tensor, Tensor]
     return pixels(x[:n], members), y[:n]
 
 
-def opacus_step(model: nn.Module, *, noise_multiplier: float) -> tuple[nn.Module, Any]:
-    """Return the model with Opacus' hooks, and the optimizer that clips what they find."""
-    from opacus import GradSampleModule
-    from opacus.optimizers import DPOptimizer
-
-    warnings.filterwarnings("ignore", message="Full backward hook is firing")
-    hooked: Any = GradSampleModule(model, loss_reduction="sum")
-    optimizer = DPOptimizer(
-        torch.optim.SGD(hooked.parameters(), lr=0.1),
-        noise_multiplier=noise_multiplier,
-        max_grad_norm=1.0,
-        expected_batch_size=1,
-    )
-    return hooked, optimizer
-
-
 def opacus_step_seconds(model: nn.Module, x: Tensor, y: Tensor) -> float:
     """Return the median of three steps of Opacus on one batch."""
     hooked, optimizer = opacus_step(model, noise_multiplier=1.0)
@@ -178,20 +161,6 @@ def opacus_step_seconds(model: nn.Module, x: Tensor, y: Tensor) -> float:
 
     step()
     return statistics.median(seconds_of(step, x.device) for _ in range(3))
-
-
-def sum_error(model: nn.Module, x: Tensor, y: Tensor) -> float:
-    """Return the relative difference of our clipped sum of one batch from Opacus'."""
-    ours = clipping(model, x, 1.0)
-    ours.add(lambda part: F.cross_entropy(ours.forward(part), y, reduction="none"), x)
-    mine = torch.cat([total.flatten().clone() for _, total in ours.take()])
-    ours.release()
-
-    hooked, optimizer = opacus_step(model, noise_multiplier=0.0)
-    F.cross_entropy(hooked(x), y, reduction="sum").backward()
-    optimizer.clip_and_accumulate()
-    theirs = torch.cat([p.summed_grad.flatten() for p in optimizer.params])
-    return float((mine - theirs).norm() / theirs.norm())
 
 
 def compare_steps(device: torch.device, *, quick: bool) -> dict[str, Any]:

@@ -5,13 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 
-def wants_json(as_json: bool, out: str | None) -> bool:
-    """Return whether a result is to be JSON: with --json, and in a file whose name says so."""
-    return as_json or (out or "").endswith(".json")
-
-
 def put(plain: Any, text: str, *, as_json: bool, out: str | None) -> None:
     """Print or write a result: ``plain`` values as one line of JSON, or ``text``.
+
+    A file whose name ends in .json gets JSON, too.
 
     Raises:
         StoreError: the file ``out`` cannot be written.
@@ -23,4 +20,5 @@ def put(plain: Any, text: str, *, as_json: bool, out: str | None) -> None:
     from raysweep.report.output import as_json as to_json  # here, because it imports pandas
     from raysweep.report.output import write_output
 
-    write_output(to_json(plain) if wants_json(as_json, out) else text, out)
+    is_json = as_json or (out or "").endswith(".json")
+    write_output(to_json(plain) if is_json else text, out)

@@ -22,6 +22,8 @@ MOST_SCENARIOS = 100  # that are all tried; of more, MOST are
 
 MOST_KINDS = 100  # texts, lists of other lengths or scenarios of other keys that are all tried
 
+WERE_TRIED = "were tried with the data and the model, the first, the last and each kind among them"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tried:
@@ -57,9 +59,6 @@ def tried(space: Space) -> tuple[list[Tried], list[str]]:
     n = len(named) - len(left_out)
     notes = [f"`scenarios`: {n:,} of {len(named):,} {WERE_TRIED}"] if left_out else []
     return found, [*notes, *_notes(found)]
-
-
-WERE_TRIED = "were tried with the data and the model, the first, the last and each kind among them"
 
 
 def _notes(found: Sequence[Tried]) -> Iterator[str]:

@@ -86,7 +86,7 @@ class TrialRecord:
     ppv_low: float | None = None
     ppv_high: float | None = None
     ppv_fpr: float | None = None
-    ppv_at_priors: Mapping[str, float] = field(default_factory=dict)
+    ppv_at_priors: Mapping[str, float | None] = field(default_factory=dict)
     tail: float | None = None
     tail_low: float | None = None
     tail_high: float | None = None

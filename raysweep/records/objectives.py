@@ -246,7 +246,7 @@ class Objectives:
         """
         columns = []
         for name in self.names:
-            values, chance = np.asarray(figures.get(name), dtype=np.float64), objective(name).chance
+            values, chance = np.asarray(figures[name], dtype=np.float64), objective(name).chance
             if chance is not None:
                 values = np.maximum(values, chance)
             if name == "inversion_mse":

@@ -9,6 +9,7 @@ import platform
 from functools import lru_cache
 
 from raysweep.records.columns import TrialRecord
+from raysweep.records.priors import columns_at
 from raysweep.records.trial_config import TrialConfig
 
 PACKAGES = ("raysweep", "torch", "opacus", "numpy", "ray", "optuna")
@@ -41,4 +42,5 @@ def failed_record(config: TrialConfig, error: str) -> TrialRecord:
         versions=versions(),
         node=platform.node(),
         started_at=now(),
+        ppv_at_priors=dict.fromkeys(columns_at(config.attacks.prior)),
     )

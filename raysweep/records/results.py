@@ -97,8 +97,6 @@ class Results:
         frame = self._frame("trials", names, trials)
         if len(self.stores) > 1:
             frame = frame.drop_duplicates("trial_id")
-        missing = [name for name in self.at_priors if columns is None and name not in frame]
-        frame = frame.assign(**dict.fromkeys(missing, float("nan")))  # where every trial failed
         return frame.sort_values(["number", "trial_id"], ignore_index=True)
 
     def measured(self, columns: Sequence[str] = ()) -> pd.DataFrame:

@@ -5,6 +5,7 @@ When a small network is trained alone, the processor is idle between its layers.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from math import isfinite
 
@@ -138,8 +139,7 @@ class Packing:
         """Whether the models can be trained at once, and faster than one by one."""
         if not self.is_possible:
             return False
-        model = self._build_model(self._members[0], self._seeds[0])
-        n_weights = sum(parameter.numel() for parameter in model.parameters())
+        n_weights = sum(parameter.numel() for parameter in self._first_model.parameters())
         return n_weights * self._recipe.training.batch_size <= MAX_MULTIPLICATIONS
 
     @property
@@ -154,8 +154,11 @@ class Packing:
         if recipe.memory_parts > 1 or recipe.training.precision != "fp32":
             return False
 
-        model = self._build_model(self._members[0], self._seeds[0])
-        return pack([model, model], [torch.Generator()] * 2) is not None
+        return pack([self._first_model] * 2, [torch.Generator()] * 2) is not None
+
+    @functools.cached_property
+    def _first_model(self) -> nn.Module:
+        return self._build_model(self._members[0], self._seeds[0])
 
     def train_one_by_one(self) -> Iterator[TrainedTarget]:
         """Yield the targets, trained one after the other."""
@@ -223,7 +226,7 @@ class Packing:
 
 
 def _rows(x: Tensor, numbers: Tensor) -> Tensor:
-    """Return rows of (K, n, *shape) by their numbers in all K * n rows, several times faster."""
+    """Return rows of (K, n, *shape) by their numbers in all K * n rows, by one index."""
     return x.flatten(0, 1).index_select(0, numbers.flatten()).view(*numbers.shape, *x.shape[2:])
 
 

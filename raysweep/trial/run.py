@@ -27,6 +27,7 @@ from raysweep.records.columns import (
     TrialRecord,
     TrialResult,
 )
+from raysweep.records.priors import columns_at
 from raysweep.records.provenance import failed_record, now, versions
 from raysweep.records.trial_config import TrialConfig
 from raysweep.training.devices import default_device
@@ -196,6 +197,7 @@ class _Trial:
     def _result(self, status: Status, **figures: Any) -> TrialResult:
         """Return all rows so far, with these ``figures`` in the row of ``trials``."""
         sizes: dict[str, Any] = {f"n_{name}": n for name, n in self.splits.sizes.items()}
+        unmeasured = {"ppv_at_priors": dict.fromkeys(columns_at(self.config.attacks.prior))}
         record = TrialRecord(
             trial_id=self.config.trial_id,
             recipe=self.config.recipe,
@@ -214,7 +216,7 @@ class _Trial:
             split_hash=self.splits.hash,
             n_classes=self.splits.members.n_classes,
             **sizes,
-            **figures,
+            **unmeasured | figures,
         )
 
         return TrialResult(

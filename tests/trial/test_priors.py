@@ -1,19 +1,24 @@
 """The PPV at several priors: figures, columns, objectives and conditions named after each."""
 
-import pyarrow.parquet as pq
+import io
+
 import pytest
 from conftest import SMALL
 from recorded import record_sweep
+from rich.console import Console
 
 from raysweep.attacks import metrics
+from raysweep.driver.progress import Progress
 from raysweep.errors import SpaceError
 from raysweep.records.choice import choose
-from raysweep.records.columns import TrialRecord, TrialResult
+from raysweep.records.columns import TrialResult
 from raysweep.records.objectives import Objectives
 from raysweep.records.priors import columns_at, figures_at
+from raysweep.records.provenance import failed_record
 from raysweep.records.results import load
 from raysweep.records.store import Store
 from raysweep.records.tables import pack
+from raysweep.records.trial_config import TrialConfig
 from raysweep.space.parsing import parse_space
 
 MEASURED = SMALL.replace("  inversion: {activation_decoder: {decoders: [ridge]}}\n", "")
@@ -68,13 +73,18 @@ def test_a_sweep_whose_trials_all_failed_has_the_columns_too(tmp_path):
     path = record_sweep(
         tmp_path / "out", text("[0.01, 0.2]", "objectives: {ppv_at_prior_0.2: min}\n")
     )
-    file = next((tmp_path / "out" / "trials").iterdir())
-    rows = pq.read_table(file)
-    failed = TrialRecord(trial_id=rows["trial_id"][0].as_py(), status="failed", error="none")
+    config = TrialConfig.from_json(load(path).trials["config"][0])
+    failed = failed_record(config, "none")
     Store(path).write(pack(TrialResult(trial=failed)))
     results = load(path)
     assert results.trials["ppv_at_prior_0_2_high"].isna().all()
     assert results.front().empty
+
+    console = Console(file=io.StringIO(), width=300)
+    rows = {str(number): failed.row() for number in range(2)}
+    with Progress(console, rows, total=2, objectives=results.objectives) as progress:
+        progress.update(0, force=True)
+    assert "least PPV at a prior of 20 % - | front 0 |" in console.file.getvalue()
 
 
 def test_who_finds_nobody_is_compared_as_the_prior():
