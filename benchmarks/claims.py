@@ -5,8 +5,8 @@ synthetic sweeps. The log-odds of all models are drawn, where examples differ in
 how well they are remembered, and models in confidence. Everything from there on is what a sweep
 does: `rmia` with references, the parts of each pair of models and example, the front, the intervals
 corrected for all recipes. The recipes of a sweep are identical, or one leaks less (`planted`).
-`claims` counts the sweeps of identical recipes whose report begins with an improvement, `found`
-those whose report names the planted one. It takes no training and two minutes.
+`claims` counts the sweeps of identical recipes whose report may name an improvement, `found`
+those whose report may name the planted one. It takes no training.
 """
 
 from __future__ import annotations
