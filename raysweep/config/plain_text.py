@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
 import unicodedata
+from typing import TextIO
 
 LONGEST_LINE = 500  # characters of one line in a terminal
 
@@ -36,6 +40,26 @@ def _seen(character: str) -> str:
 
 def _cut(line: str, most: int | None) -> str:
     return line if most is None or len(line) <= most else f"{line[: most - 1]}…"
+
+
+def broken(text: str, width: int) -> str:
+    r"""Return text with its lines broken at spaces, none longer than ``width`` unless a word is.
+
+    >>> broken("one two --three-four", 8)
+    'one two\n--three-four'
+    """
+    whole_words = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(map(whole_words.fill, text.split("\n")))
+
+
+def say(text: str, stream: TextIO | None = None) -> None:
+    """Print sentences on stdout or another stream; a terminal has its lines broken at spaces.
+
+    Other streams have a line whole, so that a program finds what it looks for.
+    """
+    stream = sys.stdout if stream is None else stream
+    is_terminal = stream.isatty()
+    print(broken(text, shutil.get_terminal_size().columns) if is_terminal else text, file=stream)
 
 
 def counted(n: int, one: str, many: str = "") -> str:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from raysweep.config.plain_text import counted
+from raysweep.config.plain_text import counted, say
 from raysweep.records.confirmed import FILE, FOLDER, read_confirmed
 from raysweep.records.results import Results, load, records
 from raysweep.records.summary import Summary
@@ -31,7 +31,7 @@ def print_confirmed(summary: Summary, results: Results) -> None:
         figures = confirmed.shown_figures(rows, results.objectives)
         _print_table(rows, figures)
         for sentence in confirmed.sentences(rows):
-            print(sentence)
+            say(sentence)
         counts = f"{counted(summary.ok, 'configuration')}, {summary.failed} failed"
         print(f"{counts}. Comparison: {results.stores[0].path}/{FOLDER}/{FILE}")
         picture = _draw(rows, figures, results)
@@ -42,7 +42,7 @@ def print_confirmed(summary: Summary, results: Results) -> None:
         print_failures(summary, load(summary.out))
     if summary.missing:
         missing = counted(summary.missing, "configuration is missing", "configurations are missing")
-        print(f"{summary.ended}: {missing}; the same command continues")
+        say(f"{summary.ended}: {missing}; the same command continues")
 
 
 def print_confirmed_json(summary: Summary, results: Results) -> None:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from raysweep import data
 from raysweep.attacks.metrics import FPRS, nonmembers_for
-from raysweep.config.plain_text import printable
+from raysweep.config.plain_text import printable, say
 from raysweep.data import Dataset, Splits
 from raysweep.records.columns import (
     AttackRecord,
@@ -71,24 +71,24 @@ def load_and_tell(dataset: Dataset, *, seed: int) -> Splits:
     """Return the splits of a data set; print what was read, left out and changed."""
     splits = data.load(dataset, seed=seed)
     for note in (splits.summary, *splits.notes):
-        print(f"note: {note}", file=sys.stderr)
+        say(f"note: {note}", sys.stderr)
     return splits
 
 
 def print_trial(result: TrialResult, config: TrialConfig) -> None:
     """Print the result of a trial of ``config``, with a row for each attack."""
     record = result.trial
-    print(
+    say(
         f"trial {record.trial_id} on {record.device}: {_accuracy(record)} "
         f"(train {record.train_accuracy:.3f}), epsilon {record.epsilon:.4g}, "
         f"{record.train_seconds:.1f} s training, {record.attack_seconds:.1f} s attacks"
     )
     if guarantee := guarantee_line(record.row()):
-        print(guarantee)
+        say(guarantee)
     if record.collapsed:
-        print("collapsed: its predictions say nothing about the labels, nor do attacks on it")
+        say("collapsed: its predictions say nothing about the labels, nor do attacks on it")
         if record.epsilon is not None and isfinite(record.epsilon):
-            print(f"remedy: {DP_REMEDY}")
+            say(f"remedy: {DP_REMEDY}")
 
     membership = [a for a in result.attacks if a.family == "membership" and a.models == 1]
     of_recipe = [a for a in result.attacks if a.family == "membership" and a.models > 1]
@@ -97,16 +97,16 @@ def print_trial(result: TrialResult, config: TrialConfig) -> None:
     if membership:
         console.print(_memberships(membership))
         for line in _beside_memberships(record, membership, config):
-            print(line)
+            say(line)
     if record.models is not None:
         _print_recipe(console, record, of_recipe, config)
         _print_subsets(console, result.subsets)
     if inversion:
         console.print(_inversions([a for a in inversion if a.models == 1]))
         if several := [a for a in inversion if a.models > 1]:
-            print(f"The members of {several[0].models} models, each rebuilt from its own:")
+            say(f"The members of {several[0].models} models, each rebuilt from its own:")
             console.print(_inversions(several))
-        print(WHAT_MSE_SAYS)
+        say(WHAT_MSE_SAYS)
 
 
 def _accuracy(record: TrialRecord) -> str:
@@ -125,13 +125,13 @@ def _print_recipe(
     """Print the attacks on the models of a recipe, and what counts."""
     if not attacks:
         return
-    print(
+    say(
         f"The recipe: {record.models} models, each trained on half of {record.population:,} "
         "examples and attacked with the others as references."
     )
     console.print(_memberships(attacks))
     for line in (*_what_counts(record, attacks, config), *_rates(record, config)):
-        print(line)
+        say(line)
 
 
 MOST_SUBSETS = 3  # classes, and subgroups, that are printed
@@ -151,9 +151,9 @@ def _print_subsets(console: Console, subsets: Sequence[SubsetRecord]) -> None:
     console.print(table)
     missing = left_out(rows, MOST_SUBSETS)
     if missing:
-        print(f"{missing} with lower AUCs are in --json.")
+        say(f"{missing} with lower AUCs are in --json.")
     for sentence in sentences(rows):
-        print(printable(sentence))
+        say(printable(sentence))
 
 
 WHAT_MSE_SAYS = (

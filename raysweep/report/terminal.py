@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from raysweep.config.plain_text import counted, one_line
+from raysweep.config.plain_text import broken, counted, one_line, say
 from raysweep.records.conditions import Condition, meeting
 from raysweep.records.guarantee import guarantee_lines
 from raysweep.records.pareto import leading
@@ -28,7 +28,7 @@ from raysweep.report.output import as_json
 
 MOST_ROWS = 100  # of a table that is not in a terminal
 
-LINES_AROUND = 9  # lines of a terminal that a table leaves for what stands above and below it
+LINES_OF_OTHERS = 12  # of a terminal: a table's head, what it leaves out, and the next prompt
 
 LEAST_ROWS = 5  # also where the terminal has room for fewer
 
@@ -41,8 +41,8 @@ WHAT_GROUPS = "group: its trials cannot be told from one another."
 def print_summary(summary: Summary, results: Results, name: str) -> None:
     """Print the front of a sweep that has ended, its counts, and how to continue it."""
     if summary.is_empty:
-        print(f"{summary.ended} before the first trial ended: {_missing(summary)}")
-        print("the same command continues; no record was written, so there is no front")
+        say(f"{summary.ended} before the first trial ended: {_missing(summary)}")
+        say("the same command continues; no record was written, so there is no front")
         return
 
     compared = results.compared()
@@ -58,7 +58,7 @@ def print_summary(summary: Summary, results: Results, name: str) -> None:
 
     print_failures(summary, results)
     if summary.missing:
-        print(f"{summary.ended}: {_missing(summary)}; the same command continues")
+        say(f"{summary.ended}: {_missing(summary)}; the same command continues")
 
 
 def print_failures(summary: Summary, results: Results) -> None:
@@ -66,7 +66,7 @@ def print_failures(summary: Summary, results: Results) -> None:
     if summary.failed:
         errors = results.rows(["status", "error"]).query("status == 'failed'")["error"]
         for error, count in errors.value_counts().head(3).items():
-            print(f"  {count} x {one_line(error)}", file=sys.stderr)
+            say(f"  {count} x {one_line(error)}", sys.stderr)
 
 
 def _missing(summary: Summary) -> str:
@@ -99,7 +99,7 @@ def print_front_of(results: Results, *, everything: bool, where: Sequence[Condit
     volume = results.objectives.hypervolume(trials)
     pruned = int((trials["status"] == "pruned").sum())
     count = counted(len(trials), "trial") + (f" ({pruned} pruned)" if pruned else "")
-    print(f"{len(front)} of {count}; hypervolume {volume:.5f} against {reference}")
+    say(f"{len(front)} of {count}; hypervolume {volume:.5f} against {reference}")
 
 
 def _axis_columns(results: Results) -> list[str]:
@@ -110,7 +110,7 @@ def _axis_columns(results: Results) -> list[str]:
 def _shown_axes(results: Results, front: pd.DataFrame) -> list[str]:
     """Return the columns of the axes; the number of seeds in place of an averaged seed."""
     is_averaged = "seeds" in front
-    axes = [*results.differing, *_axis_columns(results)]
+    axes = sorted([*results.differing, *_axis_columns(results)], key=lambda axis: axis != "epsilon")
     return ["seeds" if axis == "seed" and is_averaged else axis for axis in axes]
 
 
@@ -129,52 +129,87 @@ def print_front(
     there is room. A terminal shows as many rows as fit. ``options`` are those of `raysweep front`
     that give this front, and ``reason`` says why it is empty.
     """
-    if stand.front.empty:
-        print(reason)
-    else:
-        _print_table(results, stand.front, options)
-        for sentence in recommendation(stand):
-            print(sentence)
+    lines = [reason]
+    if not stand.front.empty:
+        console = Console(width=None if sys.stdout.isatty() else 120)
+        lines = [*_notes(results, stand.front), *recommendation(stand)]
+        shown = _spread(results, stand.front, _n_rows(console, lines))
+        _print_table(console, results, _with_settings(results, shown))
+        if len(shown) < len(stand.front):
+            folders = shlex.join(store.path for store in results.stores)
+            command = " ".join(["raysweep front", folders, *options, "--format csv"])
+            print(f"{len(shown)} of {len(stand.front)}, spread over the front. All:\n  {command}")
+
     warning = collapsed_with_dp(trials)
-    if warning:
-        print(f"warning: {warning}")
+    for line in [*lines, *[f"warning: {warning}"] * bool(warning)]:
+        say(line)
 
 
-def _print_table(results: Results, front: pd.DataFrame, options: Sequence[str]) -> None:
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    most = max(LEAST_ROWS, console.height - LINES_AROUND) if sys.stdout.isatty() else MOST_ROWS
-    shown = _spread(results, front, min(most, MOST_ROWS))
-    shown = _with_settings(results, shown)
+def _n_rows(console: Console, lines: Sequence[str]) -> int:
+    """Return how many rows of a table fit a terminal above ``lines`` and LINES_OF_OTHERS."""
+    if not sys.stdout.isatty():
+        return MOST_ROWS
+    below = sum(broken(line, console.width).count("\n") + 1 for line in lines)
+    room = console.height - below - LINES_OF_OTHERS
+    return min(MOST_ROWS, max(LEAST_ROWS, room))
 
-    axes = [name for name in _shown_axes(results, front) if name in shown]
+
+def _print_table(console: Console, results: Results, shown: pd.DataFrame) -> None:
+    axes = [name for name in _shown_axes(results, shown) if name in shown]
     names = list(dict.fromkeys(["trial_id", *axes, *results.objectives.names]))
     names += [name for name in ("front_share", "front_group") if name in shown]
-    names += ["strongest_attack"] if console.width >= 110 else []
+    columns = {name: [_cell(name, row) for row in records(shown)] for name in names}
+    left_out = _left_out(columns, axes, console.width)
+    if console.width >= 110:
+        columns["strongest_attack"] = [_cell("strongest_attack", row) for row in records(shown)]
+
     title = "The front: no trial beats these in every objective"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.collapse_padding = True
-    for name in names:
-        short = name.rpartition(":")[2]  # an own defence without its module
-        short = short if ":" in name else name.rpartition(".")[2]
-        heading = SHORT_HEADINGS.get(name, short.replace("_", " "))
-        table.add_column(heading, justify="right", no_wrap=name == "attack_auc")
-    for row in records(shown):
-        table.add_row(*(Text(_cell(name, row)) for name in names))
+    kept = {name: cells for name, cells in columns.items() if name not in left_out}
+    for name, cells in kept.items():
+        table.add_column(_heading(name), justify="right", min_width=_least_width(name, cells))
+    for row in zip(*kept.values(), strict=True):
+        table.add_row(*map(Text, row))
     console.print(table)
 
-    if len(shown) < len(front):
-        folders = shlex.join(store.path for store in results.stores)
-        command = " ".join(["raysweep front", folders, *options, "--format csv"])
-        print(f"{len(shown)} of {len(front)}, spread over the front. All of them: {command}")
+    if left_out:
+        headings = ", ".join(map(_heading, left_out))
+        say(f"Left out, as {console.width} columns are too few: {headings}. --format csv has all.")
+
+
+def _notes(results: Results, front: pd.DataFrame) -> Iterator[str]:
+    """Yield what to know of the columns of a table."""
     if "front_share" in front:
-        print(*[WHAT_STAYS, *[WHAT_GROUPS] * ("front_group" in front)])
+        yield " ".join([WHAT_STAYS, *[WHAT_GROUPS] * ("front_group" in front)])
     if "seeds" in front:
-        print("Figures are means over the seeds of each configuration.")
-    for line in _guarantees(results, shown):
-        print(line)
+        yield "Figures are means over the seeds of each configuration."
+    yield from _guarantees(results, front)
     if "inversion_mse" in results.objectives.names:
         floor = front["inversion_floor"].iloc[0]
-        print(f"The mean input, which sees no model, has an inversion MSE of {floor:.4f}.")
+        yield f"The mean input, which sees no model, has an inversion MSE of {floor:.4f}."
+
+
+def _heading(name: str) -> str:
+    short = name.rpartition(":")[2]  # an own defence without its module
+    short = short if ":" in name else name.rpartition(".")[2]
+    return SHORT_HEADINGS.get(name, short.replace("_", " "))
+
+
+def _least_width(name: str, cells: Sequence[str]) -> int:
+    """Return the letters that a column needs: those of its cells, and of the words of its head."""
+    return max(map(len, [*_heading(name).split(), *cells]))
+
+
+def _left_out(columns: Mapping[str, Sequence[str]], axes: Sequence[str], room: int) -> list[str]:
+    """Return the last axes, without which a table of ``columns`` fits ``room`` letters."""
+    space = sum(_least_width(*column) + 2 for column in columns.items())
+    left_out: list[str] = []
+    for axis in reversed(axes):
+        if space > room:
+            left_out.insert(0, axis)
+            space -= _least_width(axis, columns[axis]) + 2
+    return left_out
 
 
 def _guarantees(results: Results, shown: pd.DataFrame) -> list[str]:
