@@ -2,9 +2,9 @@
 
 python -m benchmarks.ensemble [--json] [--models 16] [--repeats 5]: real digits, the quickstart's
 model, training and sizes, processor time of one thread. `packed_over_one` is the time of K models
-at once over that of one model, without a defence; the others have one. Both ways run in turn in one
-process, which allocates memory as the workers of a sweep do. `largest_difference` is between the
-weights after all epochs in float32.
+at once over that of one model, without a defence; the others have one, and those of `cnn` train
+`thesis_cnn` with widths 8-16-32. Both ways run in turn in one process, which allocates memory as
+the workers of a sweep do. `largest_difference` is between the weights after all epochs in float32.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 
-import raysweep
 from benchmarks.common import finish, options, spread
 from raysweep import data
 from raysweep.data import Split
 from raysweep.driver.worker_environment import ALLOCATION
+from raysweep.space.parsing import load_space
 from raysweep.training.packing import Packing
 from raysweep.training.target import TrainedTarget
 from raysweep.trial.preflight import recipe_of
@@ -32,7 +32,10 @@ CASES: dict[str, dict[str, Any]] = {
     "packed_over_one_dropout_l2": {"dropout": 0.3, "l2": 1e-3},
     "packed_over_one_private": {"target_epsilon": 8.0},
     "packed_over_one_private_dropout": {"target_epsilon": 8.0, "dropout": 0.3},
+    "packed_over_one_cnn": {},
+    "packed_over_one_cnn_private": {"target_epsilon": 8.0},
 }
+CNN = {"model": {"name": "thesis_cnn", "widths": [8, 16, 32], "dense": 64}}
 
 
 def draw_members(pool: Split, n: int, k: int) -> list[Split]:
@@ -75,12 +78,13 @@ def main() -> None:
     arguments = parser.parse_args()
     allocate_as_workers_do()
     torch.set_num_threads(1)
-    space, k = raysweep.load_space(SPACE), arguments.models
-    splits = data.load(space.baseline().dataset, seed=space.baseline().seed)
+    dense, convolutional, k = load_space(SPACE), load_space(SPACE, CNN), arguments.models
+    splits = data.load(dense.baseline().dataset, seed=dense.baseline().seed)
     members = draw_members(splits.pool, len(splits.members), k)
 
     result: dict[str, Any] = {"models": k}
     for name, values in CASES.items():
+        space = convolutional if "_cnn" in name else dense
         recipe = recipe_of(space.config(values), splits)
         packing = Packing(recipe, members, list(range(k)), torch.device("cpu"))
         packing.train()  # warm up

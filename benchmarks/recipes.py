@@ -22,7 +22,7 @@ from raysweep.space.space import Space
 MNIST = """
 dataset: {name: mnist, members: 1000, nonmembers: 1000, pool: 2000, validation: 1000, test: 0}
 model: {name: mlp, hidden: [128], activation: tanh}
-training: {epochs: 30, batch_size: 32, learning_rate: 1e-3}
+training: {epochs: 30, batch_size: 64, learning_rate: 3e-3}
 """
 
 OVERFITTED = (

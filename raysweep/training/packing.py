@@ -18,24 +18,9 @@ from raysweep.errors import TrainingDiverged
 from raysweep.models.fast_layers import KEEPS_ORDER, FastDropout, FastSequential
 from raysweep.models.structure import is_known
 from raysweep.training.loop import evaluate_target, isolated_rng, make_optimizer, train
+from raysweep.training.packed_layers import BY_EXAMPLE, PACKED, may_be_packed
 from raysweep.training.recipe import EVALUATION_BATCH, Recipe
 from raysweep.training.target import TrainedTarget, pixels
-
-
-class PackedLinear(nn.Linear):
-    """The linear layers of K models as one layer: maps (K, n, in) to (K, n, out)."""
-
-    def __init__(self, layers: Sequence[nn.Linear]) -> None:
-        first = layers[0]
-        super().__init__(first.in_features, first.out_features, first.bias is not None, "meta")
-        self.weight = nn.Parameter(torch.stack([layer.weight.detach() for layer in layers]))
-        if first.bias is not None:
-            self.bias = nn.Parameter(torch.stack([layer.bias.detach() for layer in layers]))
-
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        if self.bias is None:
-            return x @ self.weight.mT
-        return torch.baddbmm(self.bias[:, None], x, self.weight.mT)
 
 
 class PackedModels(nn.Module):
@@ -54,24 +39,33 @@ class PackedModels(nn.Module):
         for leaf in self.leaves:
             if isinstance(leaf, nn.Flatten):
                 x = x.flatten(2)
+            elif isinstance(leaf, BY_EXAMPLE):
+                x = leaf(x.flatten(0, 1)).unflatten(0, x.shape[:2])
             elif not isinstance(leaf, FastDropout):
                 x = leaf(x)
             elif leaf.training:
-                mask = torch.zeros_like(x)  # padding gets no draws of the generator
-                for k, (n, generator) in enumerate(zip(counts, self._generators, strict=True)):
-                    mask[k, :n] = leaf.mask(x[k, :n], generator)
-                x = x * mask.div_(leaf.keep)
+                x = x * self._masks(leaf, x, counts).div_(leaf.keep)
         return x
+
+    def _masks(self, dropout: FastDropout, x: Tensor, counts: Sequence[int]) -> Tensor:
+        """Return each model's mask, in the order of draws of a model that is trained alone."""
+        masks = torch.zeros_like(x)  # padding gets no draws of the generator
+        for k, (n, generator) in enumerate(zip(counts, self._generators, strict=True)):
+            images = x[k, :n]
+            if images.dim() == 4:  # whose layout is channels last then
+                images = images.contiguous(memory_format=torch.channels_last)
+            masks[k, :n] = dropout.mask(images, generator)
+        return masks
 
 
 def pack(models: Sequence[nn.Module], generators: Sequence[torch.Generator]) -> PackedModels | None:
     """Return the models as one, or None if they have layers that cannot be packed."""
     rows = list(zip(*(_leaves(model) for model in models), strict=True))
-    kinds = (nn.Flatten, nn.Linear, FastDropout, *KEEPS_ORDER)
-    if not rows or any(type(row[0]) not in kinds for row in rows):
+    kinds = (nn.Flatten, FastDropout, *KEEPS_ORDER, *BY_EXAMPLE)
+    if not rows or not all(type(row[0]) in kinds or may_be_packed(row[0]) for row in rows):
         return None
 
-    leaves = [PackedLinear(row) if type(row[0]) is nn.Linear else row[0] for row in rows]
+    leaves = [PACKED[type(row[0])](row) if type(row[0]) in PACKED else row[0] for row in rows]
     return PackedModels(leaves, generators)
 
 
@@ -97,8 +91,8 @@ def _leaves(model: nn.Module) -> list[nn.Module]:
 MAX_MODELS = 16
 """Most models that are packed into one. More are no faster and take more memory."""
 
-MAX_MULTIPLICATIONS = 1_500_000
-"""Most multiplications of one model's forward pass for which packing is clearly faster."""
+MAX_MULTIPLICATIONS = 3_000_000
+"""Most multiplications of one model's forward pass of a batch for which packing pays on a CPU."""
 
 
 def train_all(
@@ -107,7 +101,7 @@ def train_all(
     """Return one target for each of ``members`` and its seed.
 
     Each is the target that :func:`~raysweep.training.loop.train` returns, up to rounding. Small
-    models of linear layers are trained many at once, and others one after the other.
+    models of known layers are trained many at once, and others one after the other.
     """
     return list(each_target(recipe, members, seeds=seeds, device=device))
 
@@ -136,11 +130,15 @@ class Packing:
 
     @property
     def is_faster(self) -> bool:
-        """Whether the models can be trained at once, and faster than one by one."""
-        if not self.is_possible:
-            return False
-        n_weights = sum(parameter.numel() for parameter in self._first_model.parameters())
-        return n_weights * self._recipe.training.batch_size <= MAX_MULTIPLICATIONS
+        """Whether the models are trained at once: where it was measured to be faster, and on a GPU.
+
+        A GPU waits between the layers of one small model even where a CPU is busy.
+        """
+        if not self.is_possible or self._device.type != "cpu":
+            return self.is_possible
+        example = pixels(self._members[0].tensors(self._device)[0][:1], self._members[0])
+        n_multiplications = count_multiplications(self._first_model, example)
+        return n_multiplications * self._recipe.training.batch_size <= MAX_MULTIPLICATIONS
 
     @property
     def is_possible(self) -> bool:
@@ -225,6 +223,26 @@ class Packing:
         return torch.Generator(device=self._device).manual_seed(sub_seed(seed, name))
 
 
+def count_multiplications(model: nn.Module, example: Tensor) -> int:
+    """Return the multiplications of a forward pass of ``example`` (1, *shape)."""
+    count = 0
+
+    def add(layer: nn.Module, _inputs: object, output: Tensor) -> None:
+        nonlocal count
+        n_pixels = output.shape[2:].numel()  # 1 of a linear layer
+        count += layer.get_parameter("weight").numel() * n_pixels
+
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+    hooks = [layer.register_forward_hook(add) for layer in layers]
+    was_training = model.training
+    with torch.no_grad():
+        model.eval()(example)
+    model.train(was_training)
+    for hook in hooks:
+        hook.remove()
+    return count
+
+
 def _rows(x: Tensor, numbers: Tensor) -> Tensor:
     """Return rows of (K, n, *shape) by their numbers in all K * n rows, by one index."""
     return x.flatten(0, 1).index_select(0, numbers.flatten()).view(*numbers.shape, *x.shape[2:])
@@ -235,13 +253,21 @@ def _packed_loss(
 ) -> Callable[[Tensor], Tensor]:
     """Return the loss function of one batch: inputs (K, n, *shape) to losses (K, n).
 
-    The loss of a row is 0 where ``is_real`` is 0.
+    The loss of a row is 0 where ``is_real`` is 0. Parts of a batch must come in order, as in
+    :func:`~raysweep.training.loop.train`.
     """
+    start = 0
 
     def loss(inputs: Tensor) -> Tensor:
-        logits = packed(inputs, counts)
-        losses = recipe.loss(logits.flatten(0, 1), labels.flatten())
-        return losses.view(labels.shape) * is_real
+        nonlocal start
+        n = inputs.shape[1]
+        part = slice(start, start + n)
+        counts_of_part = [min(max(0, count - start), n) for count in counts]
+        start += n
+
+        logits = packed(inputs, counts_of_part)
+        losses = recipe.loss(logits.flatten(0, 1), labels[:, part].flatten())
+        return losses.view(-1, n) * is_real[:, part]
 
     return loss
 

@@ -6,7 +6,9 @@ import torch
 
 from raysweep.config import Training
 from raysweep.defences import Defences
+from raysweep.defences.dpsgd import gradients
 from raysweep.models import MODELS
+from raysweep.models.fast_layers import FastDropout
 from raysweep.training import packing
 from raysweep.training.loop import train
 from raysweep.training.recipe import plain_recipe
@@ -18,6 +20,16 @@ DEFENDED = [
     {"noise_multiplier": 1.0, "dropout": 0.2},
 ]
 MLP = MODELS["mlp"](hidden=(32, 16), activation="tanh").build
+CNN = MODELS["thesis_cnn"](widths=(4, 8, 8), dense=16).build
+
+
+def normalised(shape, n_classes, dropout=0.0):
+    """A network with grouped convolutions, strides, GroupNorm, and pooling by means."""
+    first = torch.nn.Conv2d(shape[0], 8, 3, padding=1, bias=False)
+    second = torch.nn.Conv2d(8, 8, 3, stride=2, dilation=2, padding=2, groups=2)
+    layers = (first, torch.nn.GroupNorm(4, 8), torch.nn.Tanh(), FastDropout(dropout))
+    layers += (torch.nn.AvgPool2d(2), second, torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(2))
+    return torch.nn.Sequential(*layers, torch.nn.Flatten(), torch.nn.Linear(32, n_classes))
 
 
 @pytest.fixture
@@ -68,12 +80,60 @@ def test_after_one_step_in_float32_every_model_is_the_one_trained_alone(splits, 
     assert largest_gap(trainings.train(), trainings.train_one_by_one()) < 1e-5
 
 
-def test_only_several_small_models_of_linear_layers_are_packed(splits, cpu):
+@pytest.mark.parametrize("build", [CNN, normalised])
+@pytest.mark.parametrize("values", DEFENDED)
+@pytest.mark.usefixtures("float64")
+def test_convolutions_and_group_norms_trained_at_once_are_those_trained_alone(
+    splits, cpu, values, build
+):
+    trainings = make_packing(splits, values, cpu, build, n=3, optimizer="sgd")
+    assert trainings.is_possible
+    together, alone = trainings.train(), list(trainings.train_one_by_one())
+    assert largest_gap(together, alone) < 1e-5
+    assert largest_gap(together[:1], alone[1:2]) > 1e-3
+
+
+@pytest.mark.parametrize("build", [CNN, normalised])
+@pytest.mark.parametrize("values", DEFENDED)
+def test_after_one_step_in_float32_every_convolution_is_the_one_trained_alone(
+    splits, cpu, values, build
+):
+    # Adam's first step would divide a gradient that is 0 but for rounding by its own size.
+    options = {"n": 3, "epochs": 1, "batch_size": 100, "optimizer": "sgd"}
+    trainings = make_packing(splits, values, cpu, build, **options)
+    assert largest_gap(trainings.train(), trainings.train_one_by_one()) < 1e-5
+
+
+@pytest.mark.parametrize("build", [MLP, CNN])
+def test_a_private_step_in_several_physical_batches_is_the_one_trained_alone(
+    splits, cpu, build, monkeypatch
+):
+    values = {"noise_multiplier": 1.0, "dropout": 0.2}
+    trainings = make_packing(splits, values, cpu, build, n=3, epochs=1, batch_size=100)
+    whole = trainings.train()
+    monkeypatch.setattr(gradients, "PHYSICAL_BUDGET", {"cpu": 2**15, "cuda": 2**15})
+    together, alone = trainings.train(), list(trainings.train_one_by_one())
+    assert largest_gap(together, alone) < 1e-5
+    assert largest_gap(together, whole) > 1e-5  # dropout has drawn in another order
+
+
+def test_only_several_small_models_of_known_layers_are_packed(splits, cpu):
     assert make_packing(splits, {}, cpu).is_faster
+    assert make_packing(splits, {}, cpu, build=CNN).is_faster
     assert not make_packing(splits, {}, cpu, n=1).is_faster
     assert not make_packing(splits, {}, cpu, build=MODELS["mlp"](hidden=(3000,)).build).is_faster
     assert not make_packing(splits, {}, cpu, build=MODELS["thesis_cnn"]().build).is_faster
     assert not make_packing(splits, {}, cpu, build=user_model).is_faster
+    assert not make_packing(splits, {}, cpu, build=user_model).is_possible
+
+
+def test_multiplications_are_counted():
+    """Of the thesis' network on 8x8: kernels times pixels, and the dense layers' weights."""
+    convolutions = 9 * 4 * 64 + 9 * 4 * 8 * 16 + 9 * 8 * 8 * 4
+    with torch.random.fork_rng():
+        model = CNN((1, 8, 8), 10)
+    count = packing.count_multiplications(model, torch.zeros(1, 1, 8, 8))
+    assert count == convolutions + 8 * 16 + 16 * 10
 
 
 def user_model(shape, n_classes, dropout=0.0):

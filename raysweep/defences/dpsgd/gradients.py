@@ -116,7 +116,8 @@ class PrivateGradients:
 
     def gradients(self, loss: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """Set each ``p.grad`` to (clipped sum + noise) / divisor; return the losses."""
-        parts = x.split(self._physical) if len(x) > 0 else ()  # an empty batch is noise alone
+        axis = 1 if self._is_packed else 0  # of the examples
+        parts = x.split(self._physical, axis) if x.shape[axis] > 0 else ()  # empty: noise alone
         losses = [self._clipping.add(loss, part) for part in parts]
         for parameter, clipped_sum in self._clipping.take():
             mean = (clipped_sum + self._noise_like(parameter)).div_(self._divisor)
@@ -124,19 +125,23 @@ class PrivateGradients:
                 mean = torch.empty_like(parameter).copy_(mean)
             parameter.grad = mean
         self._steps += 1
-        return torch.cat(losses) if losses else x.new_empty(0)
+        return torch.cat(losses, axis) if losses else x.new_empty(0)
 
     def _noise_like(self, parameter: Tensor) -> Tensor:
         """Return noise in the shape of ``parameter``; packed models draw from their own seeds."""
-        packed = len(self._generators) > 1
-        shape = parameter.shape[1:] if packed else parameter.shape
+        shape = parameter.shape[1:] if self._is_packed else parameter.shape
         device, dtype, noise = parameter.device, parameter.dtype, self._noise
         if self._from_system:
             return system_normal(noise, parameter.shape, device=device, dtype=dtype)
         draws = torch.empty(len(self._generators), *shape, device=device, dtype=dtype)
         for draw, generator in zip(draws, self._generators, strict=True):
             draw.normal_(0.0, noise, generator=generator)
-        return draws if packed else draws[0]
+        return draws if self._is_packed else draws[0]
+
+    @property
+    def _is_packed(self) -> bool:
+        """Whether the model is several at once, with inputs (K, n, *shape)."""
+        return len(self._generators) > 1
 
     def privacy_spent(self) -> PrivacySpent:
         """Return the privacy spent by the steps taken so far."""

@@ -21,8 +21,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raysweep.training.packing import PackedLinear
-
 GROUPED = 32  # examples in one grouped convolution
 
 FEW_INPUTS = 32  # most inputs to an output pixel for which patches are faster than groups
@@ -51,15 +49,7 @@ class Rule(Protocol):
         """Yield each parameter with the sum of its gradients weighted by ``factors`` (n,)."""
 
 
-def rule_of(layer: nn.Module, x: Tensor) -> type[Rule] | None:
-    """Return the rule for a layer with the input ``x``, or None if there is none."""
-    if not all(p.requires_grad for p in layer.parameters(False)):
-        return None
-    kind = RULES.get(type(layer))
-    return kind if kind is not None and kind.fits(layer, x) else None
-
-
-def _squares(x: Tensor) -> Tensor:
+def row_squares(x: Tensor) -> Tensor:
     """Return the squared norm of every row of (..., k), in one pass."""
     norms: Tensor = torch.linalg.vector_norm(x, dim=-1)
     return norms.square()
@@ -84,42 +74,13 @@ class LinearRule:
     def squares(self) -> Tensor:
         """Return each example's squared gradient norm, (n,)."""
         bias = 0.0 if self._layer.bias is None else 1.0
-        return _squares(self._g) * (_squares(self._a) + bias)
+        return row_squares(self._g) * (row_squares(self._a) + bias)
 
     def sums(self, factors: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield weight and bias with their weighted sums."""
         yield self._layer.weight, (self._g * factors[:, None]).T @ self._a
         if self._layer.bias is not None:
             yield self._layer.bias, factors @ self._g
-
-
-class PackedLinearRule:
-    """The rule for ``PackedLinear``: K models together, (K, n, features)."""
-
-    def __init__(self, layer: PackedLinear, a: Tensor, g: Tensor) -> None:
-        self._layer, self._a, self._g = layer, a, g
-
-    @staticmethod
-    def fits(layer: PackedLinear, x: Tensor) -> bool:
-        """Return whether the rule applies to this input."""
-        return x.dim() == 3
-
-    @staticmethod
-    def bytes_per_example(layer: PackedLinear, in_shape: Shape, out_shape: Shape) -> int:
-        """Return the bytes of one model's examples: their outputs' weighted gradients."""
-        return 4 * math.prod(out_shape)
-
-    def squares(self) -> Tensor:
-        """Return each example's squared gradient norm, (K, n)."""
-        bias = 0.0 if self._layer.bias is None else 1.0
-        return _squares(self._g) * (_squares(self._a) + bias)
-
-    def sums(self, factors: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield weight and bias with their sums weighted by ``factors`` (K, n)."""
-        weighted = self._g * factors[..., None]
-        yield self._layer.weight, weighted.mT @ self._a
-        if self._layer.bias is not None:
-            yield self._layer.bias, weighted.sum(1)
 
 
 class GroupNormRule:
@@ -143,7 +104,7 @@ class GroupNormRule:
 
     def squares(self) -> Tensor:
         """Return each example's squared gradient norm, (n,)."""
-        return _squares(self._weight) + _squares(self._bias)
+        return row_squares(self._weight) + row_squares(self._bias)
 
     def sums(self, factors: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield weight and bias with their weighted sums."""
@@ -157,7 +118,7 @@ class ConvolutionRule:
     def __init__(self, layer: nn.Conv2d, a: Tensor, g: Tensor) -> None:
         self._layer, self._a, self._g = layer, a, g
         way = self._way(layer, tuple(a.shape[1:]), tuple(g.shape[1:]))
-        self._gradients = None if way == "gram" else _COMPUTE[way](layer, a, g)
+        self.gradients = None if way == "gram" else _COMPUTE[way](layer, a, g)
         self._biases = None if way == "gram" or layer.bias is None else g.sum((2, 3))
 
     @staticmethod
@@ -190,17 +151,17 @@ class ConvolutionRule:
 
     def squares(self) -> Tensor:
         """Return each example's squared gradient norm, (n,)."""
-        if self._gradients is None:
+        if self.gradients is None:
             return _gram_squares(self._layer, self._a, self._g)
-        squares = torch.cat([_squares(x) for x in self._gradients])
-        return squares if self._biases is None else squares + _squares(self._biases)
+        squares = torch.cat([row_squares(x) for x in self.gradients])
+        return squares if self._biases is None else squares + row_squares(self._biases)
 
     def sums(self, factors: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield weight and bias with their weighted sums."""
         layer = self._layer
-        if self._gradients is not None:
-            shares = factors.split([len(x) for x in self._gradients])
-            weight = sum(share @ x for share, x in zip(shares, self._gradients, strict=True))
+        if self.gradients is not None:
+            shares = factors.split([len(x) for x in self.gradients])
+            weight = sum(share @ x for share, x in zip(shares, self.gradients, strict=True))
             yield layer.weight, weight.view(layer.weight.shape)
             if layer.bias is not None and self._biases is not None:
                 yield layer.bias, factors @ self._biases
@@ -208,13 +169,15 @@ class ConvolutionRule:
 
         # Without per-example gradients, the sum is one backward pass of weighted gradients.
         scaled = self._g * factors[:, None, None, None]
-        weight, bias = _backward(layer, scaled, self._a, layer.weight, groups=layer.groups)
+        weight, bias = convolution_backward(
+            layer, scaled, self._a, layer.weight, groups=layer.groups
+        )
         yield layer.weight, weight
         if layer.bias is not None:
             yield layer.bias, bias
 
 
-def _backward(
+def convolution_backward(
     layer: nn.Conv2d, g: Tensor, a: Tensor, weight: Tensor, *, groups: int
 ) -> tuple[Tensor, Tensor]:
     """Return the gradients of a convolution's weight and bias."""
@@ -246,7 +209,9 @@ def _gradients_by_groups(layer: nn.Conv2d, a: Tensor, g: Tensor) -> list[Tensor]
         grouped_a, grouped_g = (
             x.reshape(1, GROUPED * x.shape[1], *x.shape[2:]) for x in (part_a, part_g)
         )
-        gradients, _ = _backward(layer, grouped_g, grouped_a, weight, groups=GROUPED * layer.groups)
+        gradients, _ = convolution_backward(
+            layer, grouped_g, grouped_a, weight, groups=GROUPED * layer.groups
+        )
         parts.append(gradients.view(GROUPED, -1))
     parts[-1] = parts[-1][: GROUPED - missing]
     return parts
@@ -306,11 +271,3 @@ def _pixel_products(x: Tensor) -> Tensor:
     n, _, height, width = x.shape
     pixels = x.flatten(2)
     return (pixels.mT @ pixels).view(n, height, width, height, width)
-
-
-RULES: dict[type[nn.Module], Any] = {
-    nn.Linear: LinearRule,
-    PackedLinear: PackedLinearRule,
-    nn.Conv2d: ConvolutionRule,
-    nn.GroupNorm: GroupNormRule,
-}

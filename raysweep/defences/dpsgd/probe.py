@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from raysweep.defences.dpsgd.chance import without_chance
-from raysweep.defences.dpsgd.layer_rules import RULES, Rule, rule_of
+from raysweep.defences.dpsgd.layer_rules import Rule
+from raysweep.defences.dpsgd.rules import RULES, rule_of
 from raysweep.models.structure import has_hooks
 
 
