@@ -106,6 +106,10 @@ def _left_out(trials: pd.DataFrame, objectives: Objectives, *, everything: bool)
             text: ok & trials[column].eq(not REQUIREMENTS[column])
             for column, text in MISSED.items()
         },
+        **{
+            f"did not meet the constraint {condition}": ok & ~condition.fits(trials)
+            for condition in objectives.constraints
+        },
         "spent more epsilon than was asked": trials["epsilon"] > 1.01 * trials["target_epsilon"],
         "needed more than one attempt (a worker, its node or its memory failed)": (
             trials["attempts"] > 1
@@ -117,7 +121,7 @@ def _left_out(trials: pd.DataFrame, objectives: Objectives, *, everything: bool)
     ]
     if left_out:
         which = counted(left_out, "finished trial is", "finished trials are")
-        lines.append(f"{which} left out of the front for such reasons.")
+        lines.append(f"{which} left out of the front for these reasons.")
     return lines
 
 

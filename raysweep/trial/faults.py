@@ -47,6 +47,13 @@ _MACHINE = re.compile(
 """What torch and Python write in a ``RuntimeError`` when the machine is at fault."""
 
 
+_OF_MACHINES: tuple[type[Exception], ...] = (
+    OSError,
+    getattr(torch, "AcceleratorError", OSError),  # before torch 2.8 it is a RuntimeError
+)
+"""Errors of the machine, though some of them are ValueErrors as well."""
+
+
 def machine_failure(error: Exception) -> MachineFailure | None:
     """Return an error of a trial as a failure of its machine; None if the configuration caused it.
 
@@ -76,7 +83,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _is_of_the_configuration(error: BaseException) -> bool:
-    if isinstance(error, OSError | torch.AcceleratorError):  # some are ValueErrors as well
+    if isinstance(error, _OF_MACHINES):
         return False
     is_vague = isinstance(error, RuntimeError)
     return isinstance(error, OF_THE_CONFIGURATION) and not (

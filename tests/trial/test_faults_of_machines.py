@@ -51,7 +51,7 @@ OF_MACHINES = [
     ),
     RuntimeError("CUDA error: an illegal memory access was encountered"),
     RuntimeError("CUDNN_STATUS_EXECUTION_FAILED"),
-    torch.AcceleratorError("an ECC error"),
+    getattr(torch, "AcceleratorError", RuntimeError)("CUDA error: an ECC error"),
     ray.exceptions.ObjectLostError("ff", None, ""),
     ray.exceptions.OwnerDiedError("ff", None, ""),
     ray.exceptions.RayActorError(),
