@@ -49,10 +49,11 @@ def rehearse(recipe: Recipe, module: nn.Module, members: Split, name: str) -> No
         x, y = members.tensors(torch.device("cpu"))
         examples = pixels(x[:EVALUATION_BATCH], members)
         channels_last(module, examples[:1])
+        channels_last(again, examples[:1])
         for size in (1, len(examples)):
             with _in_words(name, f"in evaluation mode on a batch of {size}"), torch.no_grad():
                 module.eval()(examples[:size].clone())
-        _rehearse_steps(recipe, module.train(), examples, y, members, name)
+        _rehearse_steps(recipe, module.train(), again.train(), examples, y, members, name)
 
 
 def _refuse_other(module: nn.Module, again: nn.Module, name: str) -> None:
@@ -72,9 +73,19 @@ def _form(value: object) -> str:
 
 
 def _rehearse_steps(
-    recipe: Recipe, module: nn.Module, examples: Tensor, y: Tensor, members: Split, name: str
+    recipe: Recipe,
+    module: nn.Module,
+    again: nn.Module,
+    examples: Tensor,
+    y: Tensor,
+    members: Split,
+    name: str,
 ) -> None:
-    """Take a step on a whole batch, on the last one and, under DP-SGD, on one and on none."""
+    """Take a step on a whole batch, on the last one and, under DP-SGD, on one and on none.
+
+    ``again`` is the same model, never called in training mode: what a first call keeps of its
+    batch is found there.
+    """
     training, n = recipe.training, len(members)
     mechanism = recipe.mechanism(n)
     whole = min(n, training.batch_size)
@@ -83,7 +94,7 @@ def _rehearse_steps(
     with _in_words(name, f"in training mode on a batch of {whole:,}"):
         _check_trains(module, examples[: min(whole, LARGEST)], members.n_classes, name)
     with _in_words(name, "before the first step"):
-        mechanism.check(module, examples)
+        mechanism.check(again, examples)
         forward = mechanism.attach(module, examples, seeds=[0])
 
     is_private = mechanism.privacy_spent() is not None

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from test_dpsgd import one_by_one, private_training, relative_error, seeded
 from users_models import KEEPS, MIXES, RIGHT, STOCHASTIC, prelu_cnn
 
+from raysweep.defences.dpsgd import gradients
 from raysweep.defences.dpsgd.choice import clipping
 from raysweep.defences.dpsgd.mixing import refuse_mixing
 from raysweep.errors import PrivacyError
@@ -71,9 +72,8 @@ def test_a_model_that_mixes_its_batch_is_refused(name, members):
 @pytest.mark.parametrize("name", list(KEEPS))
 def test_a_model_that_keeps_something_of_its_batches_is_refused(name, members):
     model = seeded(lambda: KEEPS[name](SHAPE, 10))
-    with pytest.raises(
-        PrivacyError, match="keeps something of earlier|'calls' changed in training"
-    ):
+    words = "keeps something of earlier|'calls' changed in training|its parameter '(bank|shift)'"
+    with pytest.raises(PrivacyError, match=words):
         refuse_mixing(model, members)
 
 
@@ -83,3 +83,9 @@ def test_empty_batches_train_without_calling_the_model(name, splits):
         {"noise_multiplier": 1.0}, RIGHT[name], splits, epochs=1, batch_size=2
     )
     assert target.privacy.steps == 60
+
+
+def test_a_frozen_parameter_that_training_changes_is_refused_at_its_end(splits, monkeypatch):
+    monkeypatch.setattr(gradients, "refuse_mixing", lambda *_: None)
+    with pytest.raises(PrivacyError, match="itself changed its parameter 'bank'"):
+        private_training({"epsilon": 8}, KEEPS["a mean in a frozen parameter"], splits, epochs=1)

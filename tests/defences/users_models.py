@@ -338,6 +338,45 @@ class Counter(Two):
         return super().forward(x)
 
 
+class Bank(Two):
+    """Keeps the mean of its batches in a frozen parameter that nothing reads."""
+
+    def __init__(self, shape, n):
+        super().__init__(shape, n)
+        self.bank = nn.Parameter(torch.zeros(16), requires_grad=False)
+
+    def hidden(self, h):
+        if self.training:
+            self.bank.data = 0.9 * self.bank.data + 0.1 * h.detach().mean(0)
+        return h
+
+
+class Prototype(Bank):
+    """The same, in a parameter that is trained and that evaluation reads."""
+
+    def __init__(self, shape, n):
+        super().__init__(shape, n)
+        self.bank.requires_grad_(True)
+
+    def hidden(self, h):
+        return super().hidden(h) if self.training else h - self.bank
+
+
+class ActNorm(Two):
+    """Sets its first values by the first batch that it sees in training."""
+
+    is_set = False
+
+    def __init__(self, shape, n):
+        super().__init__(shape, n)
+        self.shift = nn.Parameter(torch.zeros(16))
+
+    def hidden(self, h):
+        if self.training and not self.is_set:
+            self.shift.data, self.is_set = -h.detach().mean(0), True
+        return h + self.shift
+
+
 class MinMax(Two):
     def forward(self, x):
         return super().forward((x - x.min()) / (x.max() - x.min() + 1e-6))
@@ -364,4 +403,10 @@ MIXES = {
     "ranks": two(lambda self, h: h + h.argsort(0).argsort(0) / 16),
 }
 
-KEEPS = {"statistics in an attribute": Statistics, "a counter in a buffer": Counter}
+KEEPS = {
+    "statistics in an attribute": Statistics,
+    "a counter in a buffer": Counter,
+    "a mean in a frozen parameter": Bank,
+    "a mean in a trained parameter": Prototype,
+    "the first batch in a parameter": ActNorm,
+}

@@ -215,7 +215,7 @@ def test_a_buffer_that_carries_data_is_found_or_refused(config, dealt, monkeypat
         selftest(config, dealt, seed=0)
 
     monkeypatch.setattr(gradients, "refuse_mixing", lambda *_: None)
-    monkeypatch.setattr(gradients, "refuse_changed_buffers", lambda *_: None)
+    monkeypatch.setattr(gradients, "refuse_changed_tensors", lambda *_: None)
     assert "seen" in wrong(config, dealt)["buffers"]
 
 

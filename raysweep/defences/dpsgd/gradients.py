@@ -14,8 +14,8 @@ from raysweep.defences.dpsgd.choice import clipping
 from raysweep.defences.dpsgd.clipping import Clipping
 from raysweep.defences.dpsgd.layer_rules import GROUPED
 from raysweep.defences.dpsgd.mixing import (
-    copy_of_buffers,
-    refuse_changed_buffers,
+    copy_of_tensors,
+    refuse_changed_tensors,
     refuse_mixing,
 )
 from raysweep.defences.dpsgd.unsafe_layers import refuse_unsafe_layers
@@ -85,7 +85,7 @@ class PrivateGradients:
         ``seeds`` seed the noise, one for each packed model.
         """
         self._model = model
-        self._buffers = copy_of_buffers(model)
+        self._before = copy_of_tensors(model, trained=False)
         self._clipping: Clipping = clipping(model, examples, self._max_grad_norm)
         if self._precision != "fp32" and self._clipping.name == VmapClipping.name:
             raise PrivacyError(
@@ -152,11 +152,12 @@ class PrivateGradients:
         """Remove the hooks from the model.
 
         Raises:
-            PrivacyError: a buffer changed in training, so statistics were released without noise.
+            PrivacyError: a buffer or a frozen parameter changed in training, so statistics were
+                released without noise.
 
         """
         self._clipping.release()
-        refuse_changed_buffers(self._model, self._buffers)
+        refuse_changed_tensors(self._model, self._before)
 
 
 def _physical_batch(n: int) -> int:

@@ -23,18 +23,20 @@ def refuse_mixing(model: nn.Module, examples: Tensor) -> None:
 
     ``examples`` (n, *shape) are real members. Batches of several sizes, of members and of changed
     members, are compared with their examples alone, in training and in evaluation mode, without
-    chance. What the model keeps between two calls is found too.
+    chance. What the model keeps between two calls is found too: in an attribute by its logits, in
+    a buffer or a parameter by its values.
     """
-    buffers = copy_of_buffers(model)
+    before = copy_of_tensors(model)
     was_training = model.training
     try:
         with without_chance(examples.device):
             for training in (True, False):
                 model.train(training)
                 _refuse_memory(model, examples)
-                refuse_changed_buffers(model, buffers)
+                refuse_changed_tensors(model, before)
                 for batch in _batches(examples):
                     _compare(model, batch)
+                refuse_changed_tensors(model, before)
                 _refuse_gradients_of_others(model, examples[:5])
     finally:
         model.train(was_training)
@@ -136,18 +138,30 @@ def _refuse_memory(model: nn.Module, examples: Tensor) -> None:
         )
 
 
-def copy_of_buffers(model: nn.Module) -> dict[str, Tensor]:
-    """Return a copy of every buffer."""
-    return {name: buffer.clone() for name, buffer in model.named_buffers()}
+def copy_of_tensors(model: nn.Module, *, trained: bool = True) -> dict[str, Tensor]:
+    """Return a copy of every buffer and parameter; unless ``trained``, of those no step changes."""
+    kept: dict[str, Tensor] = {
+        name: p for name, p in model.named_parameters() if trained or not p.requires_grad
+    }
+    kept.update(model.named_buffers())
+    return {name: tensor.detach().clone() for name, tensor in kept.items()}
 
 
-def refuse_changed_buffers(model: nn.Module, before: dict[str, Tensor]) -> None:
-    """Raise :class:`PrivacyError` when a buffer is not what it was."""
-    for name, buffer in model.named_buffers():
+def refuse_changed_tensors(model: nn.Module, before: dict[str, Tensor]) -> None:
+    """Raise :class:`PrivacyError` when a buffer or a parameter of ``before`` is not what it was."""
+    buffers = dict(model.named_buffers())
+    for name, buffer in buffers.items():
         if name not in before or not _are_equal(buffer, before[name]):
             raise PrivacyError(
                 f"buffer {name!r} changed in training: it releases data without noise",
                 remedy="use layers that keep no statistics, such as GroupNorm",
+            )
+    for name, parameter in model.named_parameters():
+        if name in before and not _are_equal(parameter, before[name]):
+            raise PrivacyError(
+                f"the model itself changed its parameter {name!r} when it was called: it releases "
+                "data without noise",
+                remedy="let gradients alone change parameters",
             )
 
 
