@@ -21,6 +21,8 @@ from raysweep.training.optimizers import Optimizer, make_adam, make_sgd
 from raysweep.training.recipe import EVALUATION_BATCH, Companion, PrivacySpent, Recipe
 from raysweep.training.target import TrainedTarget, compute_logits, pixels
 
+LOWER = "lower the learning rate, or raise max_grad_norm with care"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
@@ -187,6 +189,7 @@ class _Tally:
 
     def __init__(self) -> None:
         self.loss_sum, self.n_right, self.n = 0.0, 0, 0
+        self._broken: tuple[int, int] | None = None  # of the first batch: without a loss, and all
 
     def loss_function(
         self,
@@ -219,16 +222,22 @@ class _Tally:
         return loss
 
     def add(self, losses: Tensor) -> None:
-        self.loss_sum += float(losses.sum())
+        total = float(losses.sum())
+        if self._broken is None and not isfinite(total):
+            self._broken = int((~losses.isfinite()).sum()), len(losses)
+        self.loss_sum += total
         self.n += len(losses)
 
     def epoch(self, number: int, model: nn.Module, privacy: PrivacySpent | None) -> Epoch:
         """Return the epoch with its mean loss and its share of right predictions."""
         if not isfinite(self.loss_sum):
-            raise TrainingDiverged(
-                f"the loss of epoch {number} is {self.loss_sum}",
-                remedy="lower the learning rate, or raise max_grad_norm with care",
-            )
+            rule, remedy = f"the loss of epoch {number} is {self.loss_sum}", LOWER
+            broken, n = self._broken or (0, 0)
+            if 0 < broken < n:  # a step too large breaks all of a batch
+                rule += f": in the first such batch it is no finite number for {broken:,} of {n:,}"
+                rule += " members"
+                remedy = f"change what the model computes for them, or leave them out; else {LOWER}"
+            raise TrainingDiverged(rule, remedy=remedy)
 
         return Epoch(
             number=number,

@@ -52,7 +52,9 @@ def rehearse(recipe: Recipe, module: nn.Module, members: Split, name: str) -> No
         channels_last(again, examples[:1])
         for size in (1, len(examples)):
             with _in_words(name, f"in evaluation mode on a batch of {size}"), torch.no_grad():
-                module.eval()(examples[:size].clone())
+                logits = module.eval()(examples[:size].clone())
+        check_logits(name, logits, (len(examples), members.n_classes), " in evaluation mode")
+        _refuse_not_finite(logits, name)
         _rehearse_steps(recipe, module.train(), again.train(), examples, y, members, name)
 
 
@@ -128,11 +130,16 @@ def _check_trains(module: nn.Module, x: Tensor, n_classes: int, name: str) -> No
             f"model {name!r} has nothing to train: its logits do not depend on a parameter",
             remedy="leave out torch.no_grad and detach in forward",
         )
+    _refuse_not_finite(logits, name)
+
+
+def _refuse_not_finite(logits: Tensor, name: str) -> None:
+    """Raise :class:`ModelError` where the logits (n, classes) of members are not finite."""
     broken = ~logits.isfinite().all(dim=1)
     if broken.any():
         raise ModelError(
             f"model {name!r} gives logits that are not finite numbers for {int(broken.sum()):,} of "
-            f"{len(x):,} members, before any training",
+            f"{len(logits):,} members, before any training",
             remedy="change what the model computes for these members, or leave them out",
         )
 

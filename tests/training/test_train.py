@@ -179,6 +179,22 @@ def test_a_loss_that_is_not_finite_is_an_error(splits, cpu):
         run(splits, cpu, optimizer="sgd", learning_rate=1e38)
 
 
+def test_members_without_a_finite_loss_are_counted(splits, cpu):
+    first = torch.from_numpy(splits.members.features[:1] / np.float32(splits.members.top))
+
+    class Blind(torch.nn.Module):
+        def __init__(self, shape, n_classes):
+            super().__init__()
+            self.inner = MODELS["softmax"]().build(shape, n_classes)
+
+        def forward(self, x):
+            is_first = (x == first).flatten(1).all(1, keepdim=True)
+            return self.inner(x).masked_fill(is_first, float("nan"))
+
+    with pytest.raises(TrainingDiverged, match="no finite number for 1 of 20 members; change what"):
+        run(splits, cpu, Blind, epochs=1, batch_size=20)
+
+
 def test_a_loss_that_is_not_finite_after_the_last_step_is_an_error(splits, cpu):
     def build(shape, n_classes):
         return torch.nn.Sequential(MODELS["softmax"]().build(shape, n_classes), Squared())
