@@ -51,7 +51,7 @@ def test_a_pool_without_a_size_suffices_for_shadows_where_it_can(stated, sizes):
 
 
 @given(
-    st.dictionaries(st.sampled_from(["nonmembers", "validation", "test"]), st.integers(1, 150)),
+    st.dictionaries(st.sampled_from(["nonmembers", "validation", "test"]), st.integers(1, 140)),
     st.integers(600, 3_000),
 )
 def test_a_stated_size_leaves_a_pool_that_suffices_for_shadows(stated, total):
