@@ -81,12 +81,16 @@ def to_raw_data(
     Images become (n, channels, height, width). If ``value_range`` is given, it is mapped to
     [0, 1], and values outside it are clipped.
     """
+    if len({getattr(kind, "kind", "") for kind in getattr(features, "dtypes", ())}) > 1:
+        refuse_rounded(features)  # one array of all columns is one of doubles
     x = to_array(features, "features")
     if x.dtype.kind not in "buif" or x.ndim < 2:
         raise DataError(
             f"features must be numbers, one row for each example, got {x.dtype} of shape {x.shape}"
             f"{_columns_of_text(features)}"
         )
+    if 0 in x.shape[1:]:
+        raise DataError(f"features must have a value for each example, got shape {x.shape}")
 
     if x.ndim == 3:
         x = x[:, None]
@@ -106,6 +110,22 @@ def to_raw_data(
         names=tuple(map(str, getattr(features, "columns", ()))),
         notes=notes,
     )
+
+
+def refuse_rounded(table: Any) -> None:
+    """Raise :class:`DataError` if whole numbers of a table's column become equal as doubles."""
+    columns, types = getattr(table, "columns", ()), getattr(table, "dtypes", ())
+    for name, kind in zip(columns, types, strict=True):
+        if getattr(kind, "kind", "") not in "iu":
+            continue
+        whole = np.asarray(table[name])
+        n_whole, n_doubles = (len(np.unique(v)) for v in (whole, whole.astype(np.float64)))
+        if n_doubles < n_whole:
+            raise DataError(
+                f"column {name!r} has {n_whole:,} whole numbers, and {n_doubles:,} in double "
+                "precision",
+                remedy="subtract an offset, or leave the column out",
+            )
 
 
 def to_array(given: Any, what: str) -> NDArray[Any]:
@@ -136,6 +156,14 @@ def top_of_bytes(images: NDArray[np.uint8]) -> float:
 
     """
     largest = int(images.max(initial=0))
+    if largest > 1:
+        n_bits = int((images.reshape(len(images), -1).max(axis=1) == 1).sum())
+        if 2 * n_bits > len(images):
+            raise DataError(
+                f"{n_bits:,} of {len(images):,} images hold the bytes 0 and 1 alone, and the "
+                f"largest byte of all is {largest}: they would be divided by 255",
+                remedy="write all images alike, or state `range` (of an .npz)",
+            )
     if 1 < largest < DARK:
         raise DataError(
             f"images of bytes are divided by 255, and the largest byte here is {largest}",

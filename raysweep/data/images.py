@@ -21,7 +21,8 @@ _GRAPHICS = {".png", ".gif", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".pnm", ".
 IMAGE_SUFFIXES = _PHOTOGRAPHS | _GRAPHICS | {".svg", ".dcm"}
 """Files with these names are images: they are read, or refused by name if Pillow cannot."""
 
-SYSTEM_FILES = frozenset(("thumbs.db", "desktop.ini", "__macosx"))
+_OF_SYSTEMS = ("thumbs.db", "desktop.ini", "__macosx", "$recycle.bin", "lost+found", "@eadir")
+SYSTEM_FILES = frozenset((*_OF_SYSTEMS, "system volume information", "#recycle", "__pycache__"))
 
 SHOWN = 3  # files that a note names
 

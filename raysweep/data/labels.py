@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,16 @@ from raysweep.errors import DataError
 
 MOST_SUBGROUPS = 100
 
+MISSING = ("", "nan", "None", "NaT", "<NA>")
+"""Texts that NumPy and pandas make of a missing value."""
 
-def check_labels(given: Any, n: int, where: str) -> NDArray[np.int64]:
+
+def check_labels(given: Any, n: int, where: str, names: Sequence[str] = ()) -> NDArray[np.int64]:
     """Return the labels of ``n`` examples as int64, after checking that no class is left out.
 
     Classes are 0 to classes - 1. Whole numbers may be stored as floats or as true and false, in one
-    column or in a table of one column. ``where`` begins the message of an error.
+    column or in a table of one column. ``where`` begins the message of an error, and ``names`` are
+    those of the classes, if they have any.
     """
     labels = _whole_numbers(_one_column(given, f"{where}: labels"), where)
     if len(labels) != n:
@@ -42,8 +47,10 @@ def check_labels(given: Any, n: int, where: str) -> NDArray[np.int64]:
             f"{where}: class {gaps[0]} has no example", remedy="number classes 0, 1, 2 ..."
         )
     if (counts == 1).any():
+        number = int(np.flatnonzero(counts == 1)[0])
+        name = f" ({printable(names[number])})" if names else ""
         raise DataError(
-            f"{where}: class {np.flatnonzero(counts == 1)[0]} has a single example, so "
+            f"{where}: class {number}{name} has a single example, so "
             "members and nonmembers cannot both have one of this class",
             remedy="add one, or leave the class out",
         )
@@ -97,10 +104,14 @@ def _numbered(
 
 
 def _missing(given: Any, what: str) -> NDArray[np.int64]:
-    """Return the rows without a value. Made to texts, a missing value would be the text nan."""
+    """Return the rows without a value, or with the text that a missing value became."""
     import pandas as pd
 
-    return np.flatnonzero(pd.isna(to_array(given, what)))
+    values = to_array(given, what)
+    missing = pd.isna(values)
+    if values.dtype.kind in "OU":
+        missing |= np.isin(values.astype(str), MISSING)
+    return np.flatnonzero(missing)
 
 
 def _one_column(given: Any, what: str) -> NDArray[Any]:

@@ -23,7 +23,14 @@ from raysweep.data.labels import check_groups, check_labels, check_subgroups
 from raysweep.data.scaling import scale
 from raysweep.data.sources import SOURCES, source
 from raysweep.data.splits import Split, Splits
-from raysweep.data.summary import constants, identifiers, of_groups, of_subgroups, summarise
+from raysweep.data.summary import (
+    constants,
+    identifiers,
+    of_classes,
+    of_groups,
+    of_subgroups,
+    summarise,
+)
 from raysweep.errors import DataError, SpaceError
 
 ADDED_LATER: dict[str, dict[str, Any]] = {"csv": {"ranges": None, "subgroup": None}}
@@ -130,7 +137,7 @@ def load(dataset: Dataset | Mapping[str, Any], *, seed: int) -> Splits:
 
     examples = dataset.source.read()
     n, where = len(examples.features), dataset.where
-    labels = check_labels(examples.labels, n, where)
+    labels = check_labels(examples.labels, n, where, examples.classes)
     groups = None if examples.groups is None else check_groups(examples.groups, n, where)
     subgroups = None
     if examples.subgroups is not None:
@@ -139,7 +146,8 @@ def load(dataset: Dataset | Mapping[str, Any], *, seed: int) -> Splits:
     kept = _kept(dataset, groups, n, seed=sub_seed(seed, "records_per_group"))
     indices = _deal(dataset, examples, labels, groups, kept, seed=sub_seed(seed, "splits"))
     features, top, scaling = scale(examples, indices["pool"], where)
-    notes, most = (*examples.notes, *identifiers(examples), *constants(examples)), None
+    notes = (*of_classes(examples.classes), *examples.notes)
+    notes, most = (*notes, *identifiers(examples), *constants(examples)), None
     if groups is not None:
         most = _group_records(dataset, groups, indices["members"])
         left_out = _left_out(groups, kept)

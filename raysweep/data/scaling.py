@@ -34,13 +34,14 @@ class Scaling:
         kind = np.longdouble if self._is_large(x) else np.float64
         low: NDArray[Any] = np.asarray(self.low, dtype=kind)
         high: NDArray[Any] = np.asarray(self.high, dtype=kind)
-        span = np.where(high > low, high - low, 1e-12)
 
         scaled = np.empty(x.shape, np.float32)
         step = max(1, PART // max(1, x[:1].size))
-        for start in range(0, len(x), step):
-            part = x[start : start + step].astype(kind)
-            scaled[start : start + step] = ((part - low) / span).clip(0, 1)
+        with np.errstate(over="ignore"):  # infinity is clipped
+            span = np.where(high > low, high - low, 1e-12)
+            for start in range(0, len(x), step):
+                part = x[start : start + step].astype(kind)
+                scaled[start : start + step] = ((part - low) / span).clip(0, 1)
         return scaled
 
     def _is_large(self, x: NDArray[Any]) -> bool:
@@ -97,10 +98,13 @@ def _refuse_not_finite(examples: RawData, where: str) -> None:
     bad = ~np.isfinite(x).reshape(len(x), -1)
     if bad.any():
         row, column = np.argwhere(bad)[0]
-        which = counted(int(bad.sum()), "value that is", "values that are")
+        which = counted(
+            int(bad.sum()),
+            "value that is not a finite number",
+            "values that are not finite numbers",
+        )
         raise DataError(
-            f"{where} holds {which} not finite numbers, the first in row {row}, "
-            f"{examples.feature_name(int(column))}",
+            f"{where} holds {which}, the first in row {row}, {examples.feature_name(int(column))}",
             remedy="fill these values, or leave the rows or the feature out",
         )
 

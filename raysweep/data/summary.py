@@ -16,6 +16,8 @@ MOST_NAMES = 5  # features that a summary names
 
 MOST_SUBGROUPS_TOLD = 20
 
+MOST_CLASSES = 20  # whose names a note tells
+
 MOST_IDENTIFIERS = 5  # columns that notes tell
 
 NEARLY_ALL = 0.9
@@ -44,6 +46,12 @@ def summarise(
     dealt = np.unique(np.concatenate([*splits.values()]))
     rest = f"; {n - len(dealt):,} in no split" if len(dealt) < n else ""
     return f"{what}, {grouped}; dealt {', '.join(sizes)}{rest}"
+
+
+def of_classes(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a note on the number of each class that has a name; none of very many."""
+    numbered = ", ".join(f"{number} = {name}" for number, name in enumerate(names))
+    return (f"classes: {numbered}",) if 0 < len(names) <= MOST_CLASSES else ()
 
 
 def of_groups(most: int | None) -> tuple[str, ...]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from annotated_types import Len
@@ -14,14 +17,14 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from raysweep.config.registry import suggestion
-from raysweep.data.examples import RawData, clipped, to_raw_data
+from raysweep.data.examples import RawData, clipped, refuse_rounded, to_raw_data
 from raysweep.data.user import Range, find_file
 from raysweep.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_CLASSES = 20  # whose numbers a note tells
+SEPARATORS = (";", "\t", "|")  # that a table of one column may have in place of a comma
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,27 +76,26 @@ class Csv:
         table = self._table(where)
         named = [name for name in (self.label, self.group, self.subgroup) if name is not None]
         _require_columns(table, [*named, *self.leave_out], where)
+        for name in named:
+            self._require_values(table[name], where)
 
         values = table[self.label]
-        if values.isna().any():
-            row = int(np.flatnonzero(values.isna())[0])
-            raise DataError(f"{where}: column {self.label!r} has no value in row {row}")
         classes, labels = np.unique(
             values.astype(str) if values.dtype.kind == "O" else values, return_inverse=True
         )
-        names = tuple(map(str, classes))
-        numbered = ", ".join(f"{number} = {name}" for number, name in enumerate(names))
-        notes = (f"classes: {numbered}",) if len(classes) <= MOST_CLASSES else ()
-
         others = {*named, *self.leave_out}
         features = table[[name for name in table.columns if name not in others]]
         _require_numbers(features, where)
+        try:
+            refuse_rounded(features)
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from None
         groups, subgroups = (
             None if name is None else table[name].to_numpy() for name in (self.group, self.subgroup)
         )
-        notes = (*notes, *self._clipped(features, where))
+        notes = self._clipped(features, where)
         raw = to_raw_data(features.astype(np.float64), labels, groups, subgroups, notes=notes)
-        return replace(raw, classes=names, value_range=self._ends(raw.names))
+        return replace(raw, classes=tuple(map(str, classes)), value_range=self._ends(raw.names))
 
     def _clipped(self, features: pd.DataFrame, where: str) -> tuple[str, ...]:
         """Return a note on each column with values outside its range."""
@@ -113,15 +115,56 @@ class Csv:
         return low, high
 
     def _table(self, where: str) -> pd.DataFrame:
+        """Return the whole table; raise :class:`DataError` where its first line does not fit it."""
+        table, first_line = self._read(where), self._read(where, header=None, nrows=1, dtype=str)
+        if table.empty:
+            raise DataError(f"{where} has a first line of names, and no rows")
+
+        names = first_line.iloc[0].dropna()
+        doubled = [repr(name) for name in names[names.duplicated()].unique()]
+        if doubled:
+            raise DataError(
+                f"{where}: names of columns must differ, and {', '.join(doubled)} stands more than "
+                "once",
+                remedy="rename or remove one; a second column of labels would be a feature",
+            )
+        return table
+
+    def _read(self, where: str, **options: Any) -> pd.DataFrame:
         import pandas as pd
 
+        options = {"index_col": False, "low_memory": False, **options}
         try:
-            return pd.read_csv(self.find(), sep=self.separator, low_memory=False)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", pd.errors.ParserWarning)
+                table: pd.DataFrame = pd.read_csv(self.find(), sep=self.separator, **options)
+            return table
+        except pd.errors.ParserWarning:  # without index_col pandas would take a column for names
+            raise DataError(
+                f"{where}: the rows have more cells than the first line has names",
+                remedy="name every column, and end no row with a separator",
+            ) from None
         except (OSError, ValueError, pd.errors.ParserError) as error:
             raise DataError(
-                f"{where} is not a table of equal rows ({error})",
+                f"{where} is not a table of equal rows ({' '.join(str(error).split())})",
                 remedy="check the file, its encoding (UTF-8) and `separator`",
             ) from None
+
+    def _require_values(self, column: pd.Series[Any], where: str) -> None:
+        """Raise :class:`DataError` for a class, group or subgroup that is missing or written so."""
+        missing = np.flatnonzero(column.isna())
+        if not len(missing):
+            return
+        name, row = str(column.name), int(missing[0])
+        texts = self._read(where, usecols=[name], dtype=str, keep_default_na=False)[name]
+        written = texts.iloc[row]
+        if written or name == self.label:  # an example without a group is counted elsewhere
+            stands = f": {written!r} stands for a missing value" if written else ""
+            remedy = "rename it in the file, for instance to " + f"no_{name}" if written else ""
+            raise DataError(
+                f"{where}: column {name!r} has no value in row {row}{stands}",
+                remedy=remedy or "fill it, or leave the row out",
+            )
 
 
 def _require_columns(
@@ -131,7 +174,13 @@ def _require_columns(
     for name in names:
         if name not in table.columns:
             hint = suggestion(name, map(str, table.columns))
-            raise DataError(f"{where} has no {what} {name!r}{hint}")
+            separators = [
+                s for s in SEPARATORS if len(table.columns) == 1 and s in table.columns[0]
+            ]
+            raise DataError(
+                f"{where} has no {what} {name!r}{hint}",
+                remedy=f"write `separator: {json.dumps(separators[0])}`" if separators else "",
+            )
 
 
 def _require_numbers(features: pd.DataFrame, where: str) -> None:
@@ -152,7 +201,10 @@ def _require_numbers(features: pd.DataFrame, where: str) -> None:
     if texts or features.empty:
         hold = "holds texts" if len(texts) == 1 else "hold texts"
         what = f"{', '.join(texts)} {hold}" if texts else "there are none"
+        first = str(features[texts[0]].iloc[0]) if texts else ""
+        how = " with a decimal point" if re.fullmatch(r"-?\d+,\d+", first) else ""
         raise DataError(
-            f"{where}: features must be columns of numbers, and {what}",
-            remedy="write them as numbers, or name them in `leave_out`",
+            f"{where}: features must be columns of numbers, and {what}"
+            + (f", such as {first!r}" if first else ""),
+            remedy=f"write them as numbers{how}, or name them in `leave_out`",
         )

@@ -66,20 +66,73 @@ def test_a_column_of_groups_is_no_feature_and_one_can_be_left_out(table, tmp_pat
     [
         ({}, {"label": "diagnose"}, r"a\.csv has no column 'diagnose'; did you mean 'diagnosis'"),
         ({}, {"separator": ";"}, "has no column 'diagnosis'"),
-        ({"sex": "f"}, {}, "columns of numbers, and sex holds texts; .* `leave_out`"),
+        ({"sex": "f"}, {}, "columns of numbers, and sex holds texts, such as .f.; .* `leave_out`"),
         ({"age": np.nan}, {}, r"569 values that are not finite .* feature 30 \(age\)"),
         (
             {},
             {"ranges": {"mean radios": [0, 1]}},
             "`ranges` has no feature .*did you mean 'mean rad",
         ),
-        ({"diagnosis": None}, {}, "column 'diagnosis' has no value in row 0"),
+        ({"diagnosis": None}, {}, "column 'diagnosis' has no value in row 0; fill it, or leave"),
+        (
+            {"diagnosis": "None"},
+            {},
+            "no value in row 0: 'None' stands for a missing value; rename it .* to no_diagnosis",
+        ),
+        (
+            {"patient": "NA"},
+            {"group": "patient"},
+            "column 'patient' has no value in row 0: 'NA' stands",
+        ),
+        (
+            {"age": "3,5"},
+            {},
+            "age holds texts, such as '3,5'; write them as numbers with a decimal point",
+        ),
+        (
+            {"number": 10**17 + np.arange(569)},
+            {},
+            r"a\.csv: column 'number' has 569 whole numbers, and 37 in double precision; subtract",
+        ),
     ],
 )
 def test_tables_that_break_a_rule_are_refused(table, tmp_path, change, settings, message):
     table.assign(**change).to_csv(tmp_path / "a.csv", index=False)
     with pytest.raises(DataError, match=message):
         read(tmp_path / "a.csv", **settings)
+
+
+def test_a_class_of_one_row_is_called_by_its_name(table, tmp_path):
+    table.loc[3, "diagnosis"] = "unclear"
+    table.to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(DataError, match=r"class 2 \(unclear\) has a single example"):
+        read(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    ("first_line", "row", "message"),
+    [
+        ("diagnosis,a,diagnosis", "x,1,x", "names .* must differ, and 'diagnosis' stands more"),
+        ("diagnosis,a,a", "x,1,2", "names .* must differ, and 'a' stands more than once"),
+        ("diagnosis,a,b", "x,1,2,3", "rows have more cells than the first line has names"),
+        ("diagnosis,a", "N,x,1", "rows have more cells than the first line has names"),
+        ("diagnosis,a", "", "has a first line of names, and no rows"),
+        ("diagnosis;a", "x;1", "has no column 'diagnosis'.*; write `separator: \";\"`"),
+    ],
+)
+def test_a_first_line_that_does_not_fit_the_rows_is_refused(tmp_path, first_line, row, message):
+    rows = [row.replace("N", str(number)) for number in range(50)]
+    (tmp_path / "a.csv").write_text("\n".join([first_line, *rows]))
+    with pytest.raises(DataError, match=message):
+        read(tmp_path / "a.csv")
+
+
+def test_a_separator_at_the_end_of_each_row_shifts_no_column(table, tmp_path):
+    table = table[["diagnosis", *table.columns[:-1]]]
+    table.to_csv(tmp_path / "a.csv", index=False)
+    first_line, rows = (tmp_path / "a.csv").read_text().split("\n", 1)
+    (tmp_path / "b.csv").write_text(first_line + "\n" + rows.replace("\n", ",\n"))
+    assert read(tmp_path / "b.csv").hash == read(tmp_path / "a.csv").hash
 
 
 def test_row_numbers_without_a_name_are_not_taken_for_a_feature(table, tmp_path):
@@ -91,7 +144,7 @@ def test_row_numbers_without_a_name_are_not_taken_for_a_feature(table, tmp_path)
 
 def test_files_that_are_no_table_are_named(tmp_path):
     (tmp_path / "a.csv").write_text("a,b\n1,2\n1,2,3\n")
-    with pytest.raises(DataError, match=r"a\.csv is not a table of equal rows"):
+    with pytest.raises(DataError, match=r"a\.csv is not a table of equal rows \(.* saw 3\)"):
         read(tmp_path / "a.csv")
     (tmp_path / "b.csv").write_bytes(b"a,diagnosis\n\xff\xfe,1\n")
     with pytest.raises(DataError, match=r"b\.csv is not a table .*UTF-8"):

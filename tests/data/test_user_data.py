@@ -88,6 +88,8 @@ def test_groups_of_an_npz_are_kept_together(save):
             np.where(np.arange(200) == 7, np.nan, 1.0),
             "1 example has no group, the first in row 7",
         ),
+        (np.array(["", *"ab" * 99, "c"]), "1 example has no group, the first in row 0"),
+        (np.array(["a", "nan"] * 100), "100 examples have no group, the first in row 1"),
         (np.zeros(199), r"groups must pair with labels, got \(199,\)"),
     ],
 )
@@ -281,17 +283,20 @@ def noted(splits, *parts):
 
 def test_hidden_and_system_files_are_left_out_and_counted(folder):
     plain = read_folder(folder)
-    assert plain.notes == ()
+    (note,) = plain.notes
+    assert note.endswith("classes: 0 = cat, 1 = dog")
     (folder / ".ipynb_checkpoints").mkdir()
     Image.new("L", (8, 8)).save(folder / ".ipynb_checkpoints" / "00.png")
     (folder / "__MACOSX").mkdir()
+    (folder / "@eaDir").mkdir()
+    Image.new("L", (8, 8)).save(folder / "@eaDir" / "00.png")
     (folder / "cat" / "._00.png").write_bytes(b"resource fork")
     (folder / "cat" / "Thumbs.db").write_bytes(b"")
     (folder / "dog" / ".DS_Store").write_bytes(b"")
     splits = read_folder(folder)
     assert splits.hash == plain.hash
     assert np.array_equal(splits.members.features, plain.members.features)
-    assert noted(splits, str(folder), "hidden or system files left out: 5", "cat/._00.png")
+    assert noted(splits, str(folder), "hidden or system files left out: 6", "@eaDir")
 
 
 def test_files_that_are_no_images_are_left_out_and_counted(folder):
@@ -381,6 +386,21 @@ def test_animations_and_bombs_are_refused_by_name(folder, monkeypatch):
         read_folder(folder)
 
 
+def test_bits_among_shades_are_refused(save):
+    images = np.random.default_rng(0).integers(0, 2, (200, 8, 8)).astype(np.uint8)
+    images[7] *= 255
+    with pytest.raises(DataError, match="199 of 200 images hold the bytes 0 and 1 .* is 255"):
+        read(save(features=images))
+
+
+@pytest.mark.filterwarnings("error")
+def test_features_near_the_largest_number_are_scaled_without_a_word(save):
+    features = np.random.default_rng(0).random((200, 3)) * 1e300
+    features[:, 2] = 0
+    features[0, 2] = 1e300
+    read(save(features=features), **HALF)
+
+
 def test_a_folder_of_bits_is_read_as_bits(folder):
     for number, path in enumerate(sorted(folder.glob("*/*.png"))):
         Image.fromarray(np.full((8, 8), number % 2, np.uint8)).save(path)
@@ -403,6 +423,16 @@ def test_a_folder_of_bits_is_read_as_bits(folder):
         ),
         ([[1.0], [1.0, 2.0]] * 10, np.arange(20) % 2, "features differ in size"),
         (np.empty((0, 3)), np.empty(0, int), "has no examples"),
+        (
+            np.empty((20, 0)),
+            np.arange(20) % 2,
+            r"a value for each example, got shape \(20, 0\)",
+        ),
+        (
+            pd.DataFrame({"a": np.zeros(20), "t": 10**17 + np.arange(20)}),
+            np.arange(20) % 2,
+            "column 't' has 20 whole numbers, and 2 in double precision",
+        ),
         (np.eye(20), -(np.arange(20) % 2), "labels must start at 0, got -1"),
     ],
 )
