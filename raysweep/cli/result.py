@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from raysweep.config.plain_text import printable
+
 
 def put(plain: Any, text: str, *, as_json: bool, out: str | None) -> None:
     """Print or write a result: ``plain`` values as one line of JSON, or ``text``.
@@ -15,7 +17,7 @@ def put(plain: Any, text: str, *, as_json: bool, out: str | None) -> None:
 
     """
     if out is None and not as_json:
-        print(text, end="")
+        print(printable(text, most=None), end="")
         return
     from raysweep.report.output import as_json as to_json  # here, because it imports pandas
     from raysweep.report.output import write_output

@@ -36,7 +36,12 @@ class ModelCard(Mapping[str, Any]):
             self.trial_id = str(content["trial_id"])
             self.sha256 = str(content["weights"]["sha256"])
             self.configuration = dict(content["configuration"])
-        except (KeyError, TypeError, ValueError) as error:
+            for key in ("figures", "privacy"):
+                if not isinstance(content[key], Mapping):
+                    raise TypeError(f"{key!r} is no mapping")
+            if min((*self.shape, self.n_classes)) < 1:
+                raise ValueError(f"shape {self.shape}, {self.n_classes} classes")
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise StoreError(f"this is no card of a model ({error!r})") from None
 
     def scale(self, features: Any) -> Tensor:

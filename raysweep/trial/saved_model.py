@@ -18,10 +18,11 @@ from safetensors.torch import save as format_weights
 from torch import Tensor, nn
 
 from raysweep.config import sub_seed, to_plain
+from raysweep.config.plain_text import one_line
 from raysweep.data import Splits
 from raysweep.errors import ModelError, SpaceError, StoreError
 from raysweep.records.columns import AttackRecord, TrialRecord, TrialResult
-from raysweep.records.folder import replace_file
+from raysweep.records.folder import LARGEST_FILE, replace_file, require_file
 from raysweep.records.guarantee import NEIGHBOURS, unit_of
 from raysweep.records.ledger import ledger_of_row
 from raysweep.records.provenance import now
@@ -79,10 +80,8 @@ def check_path(path: str | os.PathLike[str], others: Sequence[str | None] = ()) 
         StoreError: there is a file already, or no folder that can be written.
 
     """
+    _check_suffix(path)
     pair = (Path(path), card_path(path))
-    if pair[0].suffix != ".safetensors":
-        raise SpaceError("a model is saved in a .safetensors file", got=str(path))
-
     for file in pair:
         if file.absolute() in [Path(other).absolute() for other in others if other]:
             raise SpaceError(f"two files are to be written as {file}", remedy="give another name")
@@ -148,14 +147,8 @@ def load_model(path: str | os.PathLike[str]) -> tuple[nn.Module, ModelCard]:
         ModelError: the weights do not fit the model that the configuration builds.
 
     """
-    try:
-        weights = Path(path).read_bytes()
-        card = ModelCard(json.loads(card_path(path).read_text()))
-    except (OSError, ValueError) as error:
-        raise StoreError(
-            f"{path}: the model or its card {card_path(path).name} cannot be read ({error})"
-        ) from None
-
+    _check_suffix(path)
+    card, weights = _read_card(path), _read(path, Path(path))
     if hashlib.sha256(weights).hexdigest() != card.sha256:
         raise StoreError(
             f"{card_path(path)} is the card of other weights: their SHA-256 differs",
@@ -175,6 +168,42 @@ def load_model(path: str | os.PathLike[str]) -> tuple[nn.Module, ModelCard]:
     return module.eval(), card
 
 
+def _check_suffix(path: str | os.PathLike[str]) -> None:
+    if Path(path).suffix != ".safetensors":
+        raise SpaceError("a model is saved in a .safetensors file", got=str(path))
+
+
+def _read_card(path: str | os.PathLike[str]) -> ModelCard:
+    """Return the card of the model at ``path``; raise :class:`StoreError` for anything else."""
+    file = card_path(path)
+    text = _read(path, file, most=LARGEST_FILE)
+    try:
+        return ModelCard(json.loads(text))
+    except StoreError as error:
+        raise StoreError(f"{file}: {error}", remedy="copy both files again") from None
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError, JSONDecodeError
+        raise _unreadable(path, f"{type(error).__name__}: {error}") from None
+
+
+def _read(path: str | os.PathLike[str], file: Path, most: int | None = None) -> bytes:
+    """Return the content of one of a model's two files, of at most ``most`` bytes."""
+    try:
+        require_file(str(file))  # a pipe, or a device without an end
+        size = file.stat().st_size
+        if most is not None and size > most:
+            raise _unreadable(path, f"{file.name} has {size:,} bytes, and a card at most {most:,}")
+        return file.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, str(error)) from None
+
+
+def _unreadable(path: str | os.PathLike[str], why: str) -> StoreError:
+    return StoreError(
+        f"{path}: the model or its card {card_path(path).name} cannot be read ({why})",
+        remedy="give a file that `raysweep trial --save` wrote, with its card beside it",
+    )
+
+
 def _config(card: ModelCard, where: str) -> TrialConfig:
     """Return the configuration in a card; raise StoreError if the trial's id is of another one."""
     text = json.dumps(card.configuration, sort_keys=True, separators=(",", ":"))
@@ -189,7 +218,13 @@ def _config(card: ModelCard, where: str) -> TrialConfig:
 def _build(config: TrialConfig, shape: tuple[int, ...], n_classes: int) -> nn.Module:
     """Return the configuration's module with its initial weights."""
     dropouts = {key: float(config.defences[key]) for key in ("dropout", "spatial_dropout")}
-    return config.model.model.build(shape, n_classes, **dropouts)
+    try:
+        return config.model.model.build(shape, n_classes, **dropouts)
+    except (RuntimeError, MemoryError, OverflowError) as error:  # sizes that no machine has
+        raise ModelError(
+            f"model {config.model.name!r} cannot be built for inputs of {shape} and {n_classes:,} "
+            f"classes: {one_line(error)}"
+        ) from None
 
 
 def _refuse_unmoved(trained: Trained) -> None:

@@ -16,6 +16,7 @@ import raysweep
 from raysweep import cli
 from raysweep.data.published import read_tumours
 from raysweep.errors import DataError, ModelError, PrivacyError, SpaceError, StoreError
+from raysweep.records.folder import LARGEST_FILE
 from raysweep.records.tables import pack
 from raysweep.records.trial_config import TrialConfig
 from raysweep.space.parsing import parse_space
@@ -196,6 +197,69 @@ def test_changed_weights_and_a_changed_card_are_refused(private, tmp_path):
     card.unlink()
     with pytest.raises(StoreError, match="cannot be read"):
         raysweep.load_model(path)
+
+
+def _without(key):
+    return lambda card: {k: v for k, v in card.items() if k != key}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda card: None, r"m.json: this is no card .*; copy both files again"),
+        *[(_without(key), "m.json: this is no card") for key in ("figures", "privacy", "inputs")],
+        (lambda card: card | {"privacy": [1]}, "'privacy' is no mapping"),
+        (lambda card: card | {"outputs": {"n_classes": -1}}, "this is no card .*-1 classes"),
+        (lambda card: card | {"outputs": {"n_classes": float("inf")}}, "this is no card"),
+    ],
+)
+def test_a_card_of_another_form_is_refused_by_its_file(private, tmp_path, change, message):
+    raysweep.save_model(tmp_path / "m.safetensors", *private)
+    card = json.loads((tmp_path / "m.json").read_text())
+    (tmp_path / "m.json").write_text(json.dumps(change(card)))
+    with pytest.raises(StoreError, match=message):
+        raysweep.load_model(tmp_path / "m.safetensors")
+
+
+def test_a_card_with_sizes_that_no_machine_has_is_refused(private, tmp_path):
+    raysweep.save_model(tmp_path / "m.safetensors", *private)
+    card = json.loads((tmp_path / "m.json").read_text())
+    card["inputs"]["shape"] = [1, 10**9, 10**9]
+    (tmp_path / "m.json").write_text(json.dumps(card))
+    with pytest.raises(ModelError, match="'mlp' cannot be built for inputs of"):
+        raysweep.load_model(tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize("name", ["m.json", "m.safetensors"])
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), os.mkdir])
+def test_a_pipe_or_an_endless_file_in_place_of_a_model_is_refused(private, tmp_path, name, make):
+    raysweep.save_model(tmp_path / "m.safetensors", *private)
+    (tmp_path / name).unlink()
+    make(tmp_path / name)
+    with pytest.raises(StoreError, match="is not a file"):
+        raysweep.load_model(tmp_path / "m.safetensors")
+
+
+def test_a_card_that_is_too_long_or_too_deep_is_refused(private, tmp_path):
+    raysweep.save_model(tmp_path / "m.safetensors", *private)
+    for text in ("[" * 100_000, "x" * (LARGEST_FILE + 1)):
+        (tmp_path / "m.json").write_text(text)
+        with pytest.raises(StoreError, match="m.safetensors: the model or its card m.json cannot"):
+            raysweep.load_model(tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize("name", ["", "m.json", "."])
+def test_only_a_safetensors_file_is_loaded(name):
+    with pytest.raises(SpaceError, match="a model is saved in a .safetensors file"):
+        raysweep.load_model(name)
+
+
+def test_the_words_of_a_card_do_not_reach_the_terminal_with_their_power(private, tmp_path):
+    raysweep.save_model(tmp_path / "m.safetensors", *private)
+    card = json.loads((tmp_path / "m.json").read_text())
+    card["privacy"]["statement"] = "\x1b]0;owned\x07"
+    (tmp_path / "m.json").write_text(json.dumps(card))
+    assert "?]0;owned?" in run("load", str(tmp_path / "m.safetensors")).output
 
 
 def test_a_model_is_not_written_over_anything(private, tmp_path):
