@@ -45,6 +45,15 @@ def another_each_time(shape, n_classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 3 + len(BUILT)), nn.LazyLinear(n_classes))
 
 
+KEPT = nn.Linear(64, 10).weight.data
+
+
+def with_kept_weights(shape, n_classes):
+    linear = nn.Linear(64, n_classes)
+    linear.weight = nn.Parameter(KEPT)
+    return nn.Sequential(nn.Flatten(), linear)
+
+
 class Extra(nn.Linear):
     def get_extra_state(self):
         return {"a": 1}
@@ -107,6 +116,7 @@ TRIAL = ("trial", "space.yaml")
             "and the data set with records_per_group 2 has 120",
         ),
         ({"model": {"name": "OWN:another_each_time"}}, "is another one when it is built again"),
+        ({"model": {"name": "OWN:with_kept_weights"}}, "keeps '1.weight' in the same memory"),
     ],
 )
 def test_wrong_settings_are_refused_with_value_and_remedy(call, blocks, words):

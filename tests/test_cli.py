@@ -1,6 +1,7 @@
 """Commands and their output: every mistake of a user is one message and exit code 2."""
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -585,6 +586,21 @@ def test_an_output_that_is_a_folder_is_told_as_such(tmp_path):
         StoreError, match=r"the output cannot be written to .*f.csv \(Is a directory\)"
     ):
         write_output("x", str(tmp_path / "f.csv"))
+
+
+def test_a_pipe_keeps_its_place(call, tmp_path):
+    os.mkfifo(tmp_path / "pipe.json")
+    for command in (["schema"], ["trial", "small.yaml"]):
+        code, _, err = call(*command, "--out", tmp_path / "pipe.json")
+        assert (code, "it is a device or a pipe" in err) == (2, True), err
+    assert (tmp_path / "pipe.json").is_fifo()
+
+
+def test_init_without_a_folder_writes_nothing(call, tmp_path):
+    before = sorted(tmp_path.iterdir())
+    code, _, err = call("init", "")
+    assert (code, "init needs the folder to write" in err) == (2, True), err
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_an_output_that_cannot_be_written_is_refused_before_the_trial(call, tmp_path):

@@ -49,8 +49,23 @@ def check_output(out: str | None) -> None:
     if not name or os.path.isdir(out):
         raise StoreError(f"{problem} (Is a directory)", remedy="give another --out")
     write_files(folder, {}, problem)
+    _refuse_special(folder, name, problem)
     if not os.access(folder.full(), os.W_OK):
         raise StoreError(f"{problem} (Permission denied)", remedy="give another --out")
+
+
+def _refuse_special(folder: Folder, name: str, problem: str) -> None:
+    """Refuse a device or a pipe, whose place a file would take.
+
+    Raises:
+        StoreError: ``name`` is there, and neither a file nor a folder.
+
+    """
+    path = folder.full(name)
+    is_special = os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))
+    if folder.is_local and is_special:
+        remedy = "leave --out out, and redirect the output with >"
+        raise StoreError(f"{problem} (it is a device or a pipe)", remedy=remedy)
 
 
 def _place(out: str) -> tuple[Folder, str]:
@@ -66,6 +81,8 @@ def write_files(folder: Folder, files: Mapping[str, bytes], problem: str) -> Non
         StoreError: one cannot be written; the message begins with ``problem``.
 
     """
+    for name in files:
+        _refuse_special(folder, name, problem)
     try:
         if folder.is_local:
             os.makedirs(folder.full(), exist_ok=True)

@@ -69,6 +69,15 @@ def _refuse_other(module: nn.Module, again: nn.Module, name: str) -> None:
                 remedy="build it from shape, n_classes and the parameters alone",
             )
 
+    memory = {p.untyped_storage().data_ptr() for p in module.parameters() if p.requires_grad}
+    for key, p in again.named_parameters():
+        if p.requires_grad and p.numel() and p.untyped_storage().data_ptr() in memory:
+            raise ModelError(
+                f"model {name!r} keeps {key!r} in the same memory when it is built again, so that "
+                "one training would change the next",
+                remedy="make new weights in each call, or give it a copy (p.clone())",
+            )
+
 
 def _form(value: object) -> str:
     return f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else "no tensor"

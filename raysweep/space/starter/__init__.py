@@ -22,6 +22,8 @@ def write_starter(folder: str) -> list[Path]:
         SpaceError: one of the files exists, or the folder cannot be written.
 
     """
+    if not folder.strip():
+        raise SpaceError("init needs the folder to write", got=folder, remedy="name a new folder")
     target = Path(folder).expanduser()
     name = target.resolve().name
     if not NAME.fullmatch(name):
@@ -40,7 +42,10 @@ def write_starter(folder: str) -> list[Path]:
             path.write_text(text.replace("NAME", name), encoding="utf-8")
         _write_table(paths[-1])
     except OSError as error:
-        raise SpaceError(f"{folder} cannot be written ({error})") from None
+        reason = error.strerror or error
+        raise SpaceError(
+            f"{folder} cannot be written ({reason})", remedy="name another folder"
+        ) from None
     return paths
 
 
