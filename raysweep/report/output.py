@@ -61,9 +61,10 @@ def _refuse_special(folder: Folder, name: str, problem: str) -> None:
         StoreError: ``name`` is there, and neither a file nor a folder.
 
     """
+    if not folder.is_local:
+        return
     path = folder.full(name)
-    is_special = os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))
-    if folder.is_local and is_special:
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
         remedy = "leave --out out, and redirect the output with >"
         raise StoreError(f"{problem} (it is a device or a pipe)", remedy=remedy)
 

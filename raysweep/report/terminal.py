@@ -140,9 +140,11 @@ def print_front(
             command = " ".join(["raysweep front", folders, *options, "--format csv"])
             print(f"{len(shown)} of {len(stand.front)}, spread over the front. All:\n  {command}")
 
-    warning = collapsed_with_dp(trials)
-    for line in [*lines, *[f"warning: {warning}"] * bool(warning)]:
+    for line in lines:
         say(line)
+    warning = collapsed_with_dp(trials)
+    if warning:
+        say(f"warning: {warning}")
 
 
 def _n_rows(console: Console, lines: Sequence[str]) -> int:
