@@ -79,12 +79,20 @@ class TrainingDiverged(RaysweepError):
 class NotFinite(TrainingDiverged):
     """A trained model's outputs for some examples are not finite numbers.
 
-    ``examples`` are the positions of these examples in the data set.
+    ``examples`` are the positions of these examples in the data set, and ``values`` says which
+    values of the model are meant.
     """
 
-    def __init__(self, rule: str, *, examples: Sequence[int] = (), remedy: str = "") -> None:
+    def __init__(
+        self,
+        rule: str,
+        *,
+        examples: Sequence[int] = (),
+        values: str = "the model's outputs",
+        remedy: str = "",
+    ) -> None:
         super().__init__(rule, remedy=remedy)
-        self.examples = tuple(examples)
+        self.examples, self.values = tuple(examples), values
 
 
 class MachineFailure(RaysweepError):

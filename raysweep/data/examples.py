@@ -87,7 +87,10 @@ def to_raw_data(
     if x.dtype.kind not in "buif" or x.ndim < 2:
         raise DataError(
             f"features must be numbers, one row for each example, got {x.dtype} of shape {x.shape}"
-            f"{_columns_of_text(features)}"
+            f"{_columns_of_text(features)}",
+            remedy="of one feature make a column by features.reshape(-1, 1)"
+            if x.dtype.kind in "buif"
+            else "turn what is no number into numbers, such as a column for each value",
         )
     if 0 in x.shape[1:]:
         raise DataError(f"features must have a value for each example, got shape {x.shape}")

@@ -90,7 +90,10 @@ def _numbered(
     """Return the different values of a column in sorted order, and the number of each example's."""
     column = _one_column(given, f"{where}: {what}s")
     if column.shape != (n,):
-        raise DataError(f"{where}: {what}s must pair with labels, got {column.shape} and {(n,)}")
+        raise DataError(
+            f"{where}: {what}s must pair with labels, got {column.shape} and {(n,)}",
+            remedy=f"give one {what} for each example, in one column",
+        )
 
     missing = _missing(given, what)
     if len(missing):

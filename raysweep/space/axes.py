@@ -15,6 +15,9 @@ Value = float | int | str
 MOST_VALUES = 10_000
 """The most values of an axis, and the most settings of all scenarios, that a space may list."""
 
+MOST_WHOLE = 2**53
+"""The largest whole number up to which every whole number is a float."""
+
 SMALLEST_LOW = 1e-9
 """Values of a log axis that begins lower are rounded to 12 digits, and others to 12 decimals."""
 
@@ -68,6 +71,11 @@ class Axis(BaseModel):
             raise ValueError(
                 f"`low` and `high` must be finite, got {self.low!s:.40}, {self.high!s:.40}; "
                 "end the range and add `or: .inf`"
+            )
+        if self.is_whole and max(abs(self.low), abs(self.high)) > MOST_WHOLE:
+            raise ValueError(
+                f"whole numbers of a range must be at most 2**53 = {MOST_WHOLE:,}, as proposals "
+                f"are floats, got {self.low} and {self.high}; lower the ends, or list `values`"
             )
         if not self.low < self.high:
             raise ValueError(f"`low` must be below `high`, got {self.low} and {self.high}")

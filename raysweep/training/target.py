@@ -77,7 +77,13 @@ class TrainedTarget:
 
         hook = modules[layer].register_forward_hook(stop)
         try:
-            return _outputs(run_up_to_layer, examples, self.device, self.evaluation_batch)
+            return _outputs(
+                run_up_to_layer,
+                examples,
+                self.device,
+                self.evaluation_batch,
+                values=f"the outputs of layer {layer!r}",
+            )
         finally:
             hook.remove()
 
@@ -96,11 +102,16 @@ def pixels(x: Tensor, examples: Split) -> Tensor:
 
 @torch.inference_mode()
 def _outputs(
-    forward: Callable[[Tensor], Tensor], examples: Split, device: torch.device, batch: int
+    forward: Callable[[Tensor], Tensor],
+    examples: Split,
+    device: torch.device,
+    batch: int,
+    values: str = "the model's outputs",
 ) -> Tensor:
     """Return the outputs of ``forward`` for all examples, (n, ...) on the CPU.
 
-    ``forward`` maps inputs in [0, 1] to outputs, ``batch`` examples at once.
+    ``forward`` maps inputs in [0, 1] to outputs, ``batch`` examples at once. ``values`` says in an
+    error what the outputs are.
 
     Raises:
         NotFinite: an output is not a finite number.
@@ -112,8 +123,9 @@ def _outputs(
     broken = ~outputs.flatten(1).isfinite().all(dim=1) if len(x) else torch.zeros(0)
     if broken.any():
         raise NotFinite(
-            f"the outputs of {int(broken.sum()):,} of {len(x):,} examples are not finite numbers",
+            f"{values} are not finite numbers for {int(broken.sum()):,} of {len(x):,} examples",
             examples=examples.indices[broken.numpy()].tolist(),
+            values=values,
             remedy=FINITE_REMEDY,
         )
     return outputs

@@ -26,7 +26,8 @@ def naming_splits(splits: Splits) -> Iterator[None]:
         if not found:
             raise
         raise NotFinite(
-            f"the model's outputs are not finite numbers for {found}",
+            f"{error.values} are not finite numbers for {found}",
             examples=error.examples,
+            values=error.values,
             remedy=FINITE_REMEDY,
         ) from error

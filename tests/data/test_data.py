@@ -225,6 +225,22 @@ def test_labels_that_break_a_rule_are_refused(tmp_path, labels, message):
         data.load(write_npz(tmp_path / "a.npz", labels=labels), seed=0)
 
 
+@pytest.mark.parametrize(
+    ("features", "remedy"),
+    [
+        (np.zeros(60), r"got float64 of shape \(60,\).*features.reshape\(-1, 1\)"),
+        (np.full((60, 4), 1j), "got complex128 .*turn what is no number into numbers"),
+        (np.full((60, 4), "2020-01-01", "datetime64[D]"), r"got datetime64\[D\].*into numbers"),
+        (np.full((60, 4), "red"), "got <U3 .*turn what is no number into numbers"),
+    ],
+)
+def test_features_that_are_no_table_of_numbers_are_refused_with_a_remedy(
+    tmp_path, features, remedy
+):
+    with pytest.raises(DataError, match=remedy):
+        data.load(write_npz(tmp_path / "a.npz", features=features), seed=0)
+
+
 def test_features_that_are_not_finite_are_refused(tmp_path):
     with pytest.raises(DataError, match="not finite"):
         data.load(write_npz(tmp_path / "a.npz", features=np.full((60, 5), np.nan)), seed=0)

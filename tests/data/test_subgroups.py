@@ -101,7 +101,7 @@ def test_subgroups_change_neither_the_deal_nor_the_names_of_earlier_trials(table
             "1 example has no subgroup, the first in row 199",
         ),
         (np.arange(N) % 101, "at most 100 subgroups, got 101"),
-        (np.stack([BANDS, BANDS]).T, "subgroups must pair with labels"),
+        (np.stack([BANDS, BANDS]).T, "must pair with labels.*one subgroup for each example"),
     ],
 )
 def test_bad_subgroups_are_refused_by_name(npz, subgroups, rule):

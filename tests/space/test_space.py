@@ -190,6 +190,21 @@ BAD = {
         "defences: {noise_multiplier: 1.0}",
         r"give `target_epsilon` or `noise_multiplier`, not both",
     ),
+    "more noise than an accountant computes": (
+        "seed: 3",
+        "defences: {noise_multiplier: 1.0e+300}",
+        r"`noise_multiplier` must be 0, or from 1e-09 to 100,000, got 1e\+300",
+    ),
+    "so little noise that its square is 0": (
+        "seed: 3",
+        "defences: {noise_multiplier: 1.0e-300}",
+        r"`noise_multiplier` must be 0, or from 1e-09 to 100,000, got 1e-300",
+    ),
+    "whole numbers that no float holds": (
+        "dropout: {low: 0.0, high: 0.5}",
+        "seed: {low: 0, high: 9223372036854775807}",
+        r"at most 2\*\*53 = 9,007,199,254,740,992.*got 0 and 9223372036854775807",
+    ),
     "doubled key": ("seed: 3", "seed: 3\nseed: 4", r"the key 'seed' is given twice"),
     "a path for a name": ("name: small", "name: ../small", r"name` must be letters"),
     "fraction of two GPUs": (

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from raysweep.config import Training, sub_seed
-from raysweep.errors import ModelError, TrainingDiverged
+from raysweep.errors import ModelError, NotFinite, TrainingDiverged
 from raysweep.models import MODELS, NamedModel
 from raysweep.models.convolutional import ThesisCnn
 from raysweep.models.fast_layers import FastDropout
@@ -156,6 +156,25 @@ def test_a_layer_that_the_model_does_not_call_is_an_error(splits, cpu):
         target.activations(splits.validation, "idle")
 
 
+def test_values_of_a_layer_that_are_not_finite_are_told_as_the_layers(splits, cpu):
+    class Bounded(nn.Module):
+        def __init__(self, shape, n_classes):
+            super().__init__()
+            self.inner, self.output = nn.Linear(64, 8), nn.Linear(8, n_classes)
+
+        def forward(self, x):
+            return self.output(self.inner(x.flatten(1)).nan_to_num())
+
+    target = run(splits, cpu, Bounded, epochs=1)
+    target.model.inner.weight.data[0] = torch.inf
+    assert np.isfinite(target.logits(splits.validation)).all()
+
+    n = len(splits.validation.labels)
+    rule = f"the outputs of layer 'inner' are not finite numbers for {n} of {n} examples"
+    with pytest.raises(NotFinite, match=rule):
+        target.activations(splits.validation, "inner")
+
+
 def test_a_layer_that_does_not_exist_is_an_error_that_lists_the_layers(splits, cpu):
     with pytest.raises(ModelError, match="no layer 'conv9'; it has flatten"):
         run(splits, cpu, epochs=1).activations(splits.validation, "conv9")
@@ -199,7 +218,7 @@ def test_a_loss_that_is_not_finite_after_the_last_step_is_an_error(splits, cpu):
     def build(shape, n_classes):
         return torch.nn.Sequential(MODELS["softmax"]().build(shape, n_classes), Squared())
 
-    with pytest.raises(TrainingDiverged, match="120 of 120 examples are not finite"):
+    with pytest.raises(TrainingDiverged, match="not finite numbers for 120 of 120 examples"):
         run(splits, cpu, build, epochs=1, batch_size=120, optimizer="sgd", learning_rate=1e30)
 
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from raysweep.defences.dpsgd.gradients import PrivateGradients
     from raysweep.training.recipe import PrivacySpent, Recipe
 
+GIVEN_NOISE = (1e-9, 1e5)
+"""The noise multipliers above 0 whose epsilon the accountants can compute."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DPSGD:
@@ -56,11 +59,18 @@ class DPSGD:
     ] = "prv"
 
     @model_validator(mode="after")
-    def _check_not_both(self) -> Self:
+    def _check_noise(self) -> Self:
         if self.target_epsilon < inf and self.noise_multiplier > 0:
             raise ValueError(
                 "give `target_epsilon` or `noise_multiplier`, not both; "
                 f"got {self.target_epsilon} and {self.noise_multiplier}"
+            )
+
+        least, most = GIVEN_NOISE
+        if self.noise_multiplier and not least <= self.noise_multiplier <= most:
+            raise ValueError(
+                f"`noise_multiplier` must be 0, or from {least:g} to {most:,.0f}, "
+                f"got {self.noise_multiplier:g}; leave it out to train without DP-SGD"
             )
         return self
 
