@@ -73,10 +73,13 @@ def counted(n: int, one: str, many: str = "") -> str:
 
 def message(error: BaseException) -> str:
     """Return what the command line says of an error."""
-    if isinstance(error, ImportError | MemoryError):
-        reason = one_line(error) or type(error).__name__
-        remedy = "install raysweep again, or give it more memory (ulimit -v)"
+    reason = one_line(error) or type(error).__name__
+    if isinstance(error, ImportError):
+        remedy = "install it, or raysweep again, or give more memory (ulimit -v)"
         return f"Python cannot load what it needs ({reason}); {remedy}"
+    if isinstance(error, MemoryError):
+        remedy = "lower batch_size or the sizes of the splits, or give more memory (ulimit -v)"
+        return f"there is not enough memory ({reason}); {remedy}"
     return printable(error)
 
 

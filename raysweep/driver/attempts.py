@@ -9,11 +9,15 @@ from pathlib import Path
 
 from ray.tune.experiment import Trial
 
+from raysweep.errors import MachineFailure
+
 MEMORY = re.compile(
     r"OutOfMemory|out of memory|running low on memory|memory usage threshold", re.IGNORECASE
 )
 
 ADVICE = "Refer to the documentation"  # Ray's line after "running low on memory"
+
+OWN_KIND = f"{MachineFailure.__module__}.{MachineFailure.__name__}: "  # says no more than "failed"
 
 LONGEST_REASON = 500  # characters
 
@@ -65,10 +69,13 @@ def reason(text: str) -> str:
 
     >>> reason("Failure # 1 (now)\nlast words\nFailure # 2 (now)\nThe worker died.\nNode: x")
     'The worker died.'
+    >>> reason("Failure # 1 (now)\nraysweep.errors.MachineFailure: OSError: the disk is full")
+    'OSError: the disk is full'
     """
     lines = [line.strip() for line in ATTEMPT.split(text)[-1].splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith(ADVICE)]
 
     memory = [line for line in lines if lacks_memory(line)]
     died = [line for line in lines if "died" in line or "Died" in line]
-    return (memory[-1:] or died[:1] or lines[-1:] or ["unknown"])[0][:LONGEST_REASON]
+    telling = (memory[-1:] or died[:1] or lines[-1:] or ["unknown"])[0]
+    return telling.removeprefix(OWN_KIND)[:LONGEST_REASON]

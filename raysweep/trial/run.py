@@ -112,10 +112,11 @@ def run_recorded(
             threads=threads,
         )
     except Exception as error:
-        failure = machine_failure(error)
-        if failure is not None:
-            raise failure from error
-        return TrialResult(trial=failed_record(config, reason(error)))
+        failure, why = machine_failure(error), reason(error)
+
+    if failure is not None:
+        raise failure  # without the error that it follows from, which Ray may be unable to send
+    return TrialResult(trial=failed_record(config, why))
 
 
 class _Trial:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pickle
 import shutil
 import sys
 import zipfile
@@ -103,6 +104,22 @@ def test_want_of_memory_is_told_from_other_faults(error):
     assert isinstance(machine_failure(error), OutOfMemory)
 
 
+class Undescribed(Exception):
+    """An error of a user's own that has no text, and that cannot be sent to another process."""
+
+    def __init__(self, first, second):
+        super().__init__(first)
+        self.second = second
+
+    def __str__(self):
+        raise ValueError
+
+
+def test_an_error_without_a_text_is_told_by_its_class_and_arguments():
+    assert reason(Undescribed("why", 2)) == "Undescribed: why"
+    assert str(machine_failure(Undescribed("why", 2))) == "Undescribed: why"
+
+
 @pytest.fixture
 def config(tmp_path, monkeypatch):
     """A configuration with a model of the user's, in a working folder of its own."""
@@ -155,3 +172,14 @@ def test_a_module_that_reads_options_when_imported_is_a_mistake_with_a_remedy(co
         file.write("import argparse\nargparse.ArgumentParser().parse_args(['--lr'])\n")
     with pytest.raises(SpaceError, match="raised SystemExit.*__main__"):
         _ = config.model.model.build((1, 8, 8), 10)
+
+
+def test_an_error_that_cannot_be_sent_is_told_all_the_same(config):
+    def load(dataset, *, seed):
+        raise Undescribed("why", 2)
+
+    with pytest.raises(MachineFailure, match="Undescribed: why") as raised:
+        run_recorded(config, load=load)
+    assert raised.value.__cause__ is None
+    assert raised.value.__context__ is None
+    assert str(pickle.loads(pickle.dumps(raised.value))) == "Undescribed: why"
