@@ -612,3 +612,23 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_trial(call, tmp_
         assert "epoch" not in err
     check_output(str(tmp_path / "new/x.json"))
     check_output(None)
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&- <&-"])
+def test_a_closed_output_is_no_error(closed, tmp_path):
+    command = f"{sys.executable} -m raysweep list models {closed}"
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert bool(done.stdout) == (closed == "2>&-")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
+def test_an_output_that_has_no_room_is_one_message(tmp_path):
+    command = f"{sys.executable} -m raysweep list models > /dev/full"
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: the output cannot be written (No space left on device); what is recorded is safe; "
+        "make room, and run the same command again\n"
+    )

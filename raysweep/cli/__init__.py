@@ -303,11 +303,24 @@ def _collect_rarely() -> None:
     atexit.register(gc.freeze)
 
 
+def _open_streams() -> None:
+    """Let every text be printed, whatever the encoding, and nowhere if an output is closed."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:  # else a file would get its number
+        pass
+    os.close(number)
+
+    sys.stdin, sys.stdout, sys.stderr = (
+        stream or open(os.devnull, mode)  # noqa: SIM115
+        for stream, mode in ((sys.stdin, "r"), (sys.stdout, "w"), (sys.stderr, "w"))
+    )
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # not UTF-8
+
+
 def main() -> None:
     """Run the command line. A mistake of the user is one message and exit code 2."""
     _collect_rarely()
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # not UTF-8
+    _open_streams()
     try:
         raise SystemExit(app(prog_name="raysweep", standalone_mode=False) or 0)
     except WRONG_USE as error:
@@ -323,3 +336,10 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        remedy = "what is recorded is safe; make room, and run the same command again"
+        print(f"error: the output cannot be written ({error.strerror}); {remedy}", file=sys.stderr)
+        raise SystemExit(2) from None
