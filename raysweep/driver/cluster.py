@@ -251,6 +251,8 @@ def _check_address(address: str) -> None:
     """
     from ray._private.services import canonicalize_bootstrap_address
 
+    if address.startswith(":"):
+        raise ValueError("it names no host")  # Ray would write a traceback first
     raylet: Any = importlib.import_module("ray._raylet")
     host_port = None if "://" in address else canonicalize_bootstrap_address(address)
     if host_port is None:

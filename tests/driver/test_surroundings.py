@@ -10,7 +10,7 @@ from conftest import SMALL
 from driver.sweeps import run
 
 from raysweep.data.published import cache_folder
-from raysweep.driver.cluster import _explain
+from raysweep.driver.cluster import _check_address, _explain
 from raysweep.driver.local_ray import PRESTARTED, _limit_workers, local_processes
 from raysweep.driver.surroundings import made_fit, remedy_for
 from raysweep.errors import ClusterError
@@ -110,6 +110,11 @@ def test_what_keeps_ray_from_starting_is_told_with_what_helps():
 )
 def test_a_wrong_token_other_versions_and_no_cluster_are_three_messages(text, message):
     assert re.search(message, str(_explain(RuntimeError(text), "host:1")))
+
+
+def test_an_address_without_a_host_is_refused_before_ray_reads_it():
+    with pytest.raises(ValueError, match="names no host"):
+        _check_address(":5")
 
 
 GUARDED = """
