@@ -322,6 +322,20 @@ def test_validate_counts_one_mistake_of_several_values_once(call):
     assert "2 mistakes" in err
 
 
+def test_validate_tells_mistakes_of_data_model_and_privacy_at_once(call):
+    layers = "attacks.inversion.activation_decoder={layers: [conv9]}"
+    pool = "dataset.pool=20"
+    code, _, err = call(
+        "validate", "small.yaml", "--set", layers, "--set", pool, "--set", "delta=0.5"
+    )
+    assert code == 2
+    first, *mistakes = err.splitlines()
+    assert first == "error: 3 mistakes:"
+    assert "needs at least 50 pool examples" in mistakes[0]
+    assert "no layer 'conv9'" in mistakes[1]
+    assert "`delta` must be below 1 / members" in mistakes[2]
+
+
 def test_validate_says_which_settings_dp_trains_with_by_default(call):
     code, out, err = call("validate", "small.yaml", "--set", "training={epochs: 4}")
     assert code == 0
@@ -451,7 +465,7 @@ def test_a_mistake_in_an_override_names_the_override(call):
 
 def test_an_axis_of_thousands_of_values_is_tried_on_the_model_at_some_of_them(call, monkeypatch):
     tried = []
-    monkeypatch.setattr(preflight, "check", lambda config, splits: tried.append(config))
+    monkeypatch.setattr(preflight, "CHECKS", [lambda config, splits: tried.append(config)])
     values = [round(0.001 + i / 4000, 6) for i in range(3000)]
     text = SMALL.replace("dropout: {low: 0.0, high: 0.5}", f"dropout: {{values: {values}}}")
     Path("long.yaml").write_text(text.replace("low: 2, high: 16, log: true", "values: [2]"))

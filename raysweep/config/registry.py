@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import pydantic
 
+from raysweep.config.plain_text import counted
 from raysweep.errors import SpaceError
 
 T = TypeVar("T")
@@ -118,6 +119,8 @@ def explain(error: pydantic.ValidationError) -> SpaceError:
 
     name = ".".join(str(part) for part in path)
     must = f"`{name}`: {rule[0].lower()}{rule[1:]}"
+    if first["type"] == "too_short":
+        must = f"`{name}` must have at least {counted(first['ctx']['min_length'], 'value')}"
     if rule.startswith("Input should be "):
         must = f"`{name}` must be {_kind(rule[16:])}"
     return SpaceError(must, got=first["input"], place=path)

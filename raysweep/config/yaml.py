@@ -68,9 +68,9 @@ class Document:
         place = ".".join(str(part) for part in error.place)
         message = str(error)
         if place and f"`{place}`" not in message:
-            key = f"`{error.place[-1]}`"
-            named = f"`{place}`" + ("" if message.startswith(key) else ": ")
-            message = named + message.removeprefix(key)
+            ends = [f"`{'.'.join(map(str, error.place[i:]))}`" for i in range(len(error.place))]
+            end = next(filter(message.startswith, ends), "")
+            message = f"`{place}`{'' if end else ': '}{message.removeprefix(end)}"
         return SpaceError(f"{message} ({where})", place=error.place)
 
     def rename_places(self, names: Mapping[str, str]) -> None:

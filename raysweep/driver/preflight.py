@@ -20,19 +20,25 @@ NUMBER = re.compile(r"(?<![\w'.-])\d[\d.,]*(e-?\d+)?")
 """A number by itself: those in names stay."""
 
 
-def check_space(space: Space, check: Check, *, only_here: bool = False) -> dict[str, Splits]:
-    """Load the data of a space and ``check`` the configurations that together test all of it.
+def check_space(
+    space: Space, checks: Sequence[Check], *, only_here: bool = False
+) -> dict[str, Splits]:
+    """Load the data of a space and check the configurations that together test all of it.
 
     With ``only_here``, configurations with data that are not on this machine are left out.
     Returns the deals that were loaded, by :func:`raysweep.data.deal_key`.
 
     Raises:
-        RaysweepError: a configuration breaks a rule, or data cannot be read or dealt.
+        RaysweepError: configurations break rules, each of which is told once, or data cannot be
+            read or dealt.
 
     """
     loaded: dict[str, Splits] = {}
 
-    def check_one(config: TrialConfig) -> None:
+    def objectives(config: TrialConfig, splits: Splits) -> None:
+        preflight.check_objectives(space.objectives.names, config, splits)
+
+    def check_one(config: TrialConfig) -> Iterator[RaysweepError]:
         datasets = (config.dataset, *config.attacks.other_datasets(config.dataset))
         if only_here and any(dataset.find() is None for dataset in datasets):
             return
@@ -41,41 +47,45 @@ def check_space(space: Space, check: Check, *, only_here: bool = False) -> dict[
             if key not in loaded:
                 loaded[key] = data.load(dataset, seed=config.seed)
         splits = loaded[deal_key(config.dataset, config.seed)]
-        check(config, splits)
-        preflight.check_objectives(space.objectives.names, config, splits)
+        for check in (*checks, objectives):
+            try:
+                check(config, splits)
+            except RaysweepError as error:
+                yield error
 
-    check_one(space.baseline())
-    mistakes: list[tuple[RaysweepError, Sequence[str]]] = []
+    mistakes: list[RaysweepError] = []
     told: set[str] = set()
+
+    def note(errors: Iterator[RaysweepError], place: Sequence[str]) -> None:
+        for error in errors:
+            if told.isdisjoint(keys := _keys(error, place)):  # once, at its first place
+                at = f"`{'.'.join(place)}`: " if place else ""
+                mistakes.append(type(error)(f"{at}{error}") if at else error)
+            told.update(keys)
+
+    note(check_one(space.baseline()), ())
     for one in tried(space)[0]:
         for values in one.points:
             try:
-                check_one(space.config(values))
-            except RaysweepError as error:
-                if told.isdisjoint(keys := _keys(error, one.place)):  # once, at its first place
-                    mistakes.append((error, one.place))
-                told |= keys
+                note(check_one(space.config(values)), one.place)
+            except RaysweepError as error:  # of its values or its data
+                note(iter([error]), one.place)
+    if len(mistakes) > 1:
+        lines = "".join(f"\n  - {mistake}" for mistake in mistakes)
+        raise type(mistakes[0])(f"{len(mistakes)} mistakes:{lines}")
     if mistakes:
-        first, _ = mistakes[0]
-        lines = [f"`{'.'.join(place)}`: {error}" for error, place in mistakes]
-        raise type(first)(_together(lines))
+        raise mistakes[0]
     return loaded
 
 
 def _keys(error: RaysweepError, place: Sequence[str]) -> set[str]:
-    """Return what a mistake shares with the same one: its words, or those but for the numbers.
+    """Return what a mistake shares with the same one: its words, or its rule but for the numbers.
 
     Several values of the axes of one space break a rule in one way. Each scenario is of its own.
     """
-    where = ".".join(place) if place[0] == "scenarios" else "search"
-    return {str(error), f"{where}: {NUMBER.sub('#', str(error))}"}
-
-
-def _together(mistakes: list[str]) -> str:
-    """Return one message for all mistakes."""
-    if len(mistakes) == 1:
-        return mistakes[0]
-    return f"{len(mistakes)} mistakes:" + "".join(f"\n  - {mistake}" for mistake in mistakes)
+    where = ".".join(place) if "scenarios" in place[:1] else "search"
+    rule = str(error).partition(";")[0]  # remedies name what differs, such as layers
+    return {str(error), f"{where}: {NUMBER.sub('#', rule)}"}
 
 
 def check_here(space: Space) -> list[str]:
@@ -89,7 +99,7 @@ def check_here(space: Space) -> list[str]:
     if is_reference(config.model.name):
         user_function(config.model.name, "model")
 
-    loaded = check_space(space, preflight.check, only_here=True)
+    loaded = check_space(space, preflight.CHECKS, only_here=True)
     told = [*_of_data(loaded), *_large_batches(space, loaded), *_unmeasured(space, loaded)]
     remarks = [f"note: {note}" for note in (*told, *tried(space)[1] * bool(loaded))]
     if config.dataset.find() is None:

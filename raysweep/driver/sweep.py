@@ -133,12 +133,11 @@ def _preflight(space: Space, *, here: bool) -> dict[str, Splits]:
     With ``here``, trials run on this machine, which must support their precision.
     """
 
-    def check(config: TrialConfig, splits: Splits) -> None:
-        preflight.check(config, splits)
+    def check_here(config: TrialConfig, _splits: Splits) -> None:
         if here:
             preflight.check_here(config)
 
-    return check_space(space, check)
+    return check_space(space, (*preflight.CHECKS, check_here))
 
 
 def _write_space(store: Store, space: Space) -> None:

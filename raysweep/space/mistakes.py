@@ -12,7 +12,7 @@ from raysweep.errors import RaysweepError, SpaceError
 
 T = TypeVar("T")
 
-MOST = 20  # mistakes that one message names
+MOST = 50  # mistakes that one message names
 
 LONGEST = 0.5  # seconds after which no other mistakes are looked for
 
@@ -61,20 +61,21 @@ def _others(
         if time.monotonic() > deadline:
             return
         place = _remove(value, mistake.place)
-        if place is None or place in removed:
+        if place is None or (len(place) == 1 and place in removed):  # a stand-in is no remedy
             return
-        removed.append(place)
+        removed.append(_written(place, removed))
 
         try:
             check(value)
         except SpaceError as error:
             mistake = error
+            written = _at(error, _written(error.place, removed))
         except RaysweepError:
             return
         else:
             return
-        if not _is_consequence(mistake.place, removed):
-            yield mistake
+        if not _is_consequence(written.place, removed):
+            yield written
 
 
 def _remove(value: dict[str, Any], place: Path) -> Path | None:
@@ -91,7 +92,35 @@ def _remove(value: dict[str, Any], place: Path) -> Path | None:
         if _holds(inner, last):
             del inner[last]
             return place[:end]
+        if isinstance(inner, list) and last in inner:  # a list of names
+            inner.remove(last)
+            return place[:end]
     return None
+
+
+def _written(place: Path, removed: list[Path]) -> Path:
+    """Return where ``place`` stands in the text, in which lists still have the items ``removed``.
+
+    >>> _written(("hidden", 0), [("hidden", 0), ("hidden", 2)])
+    ('hidden', 1)
+    """
+    written: Path = ()
+    for part in place:
+        if isinstance(part, int):
+            gone = [path[-1] for path in removed if path[:-1] == written]
+            for index in sorted(index for index in gone if isinstance(index, int)):
+                part += index <= part
+        written = (*written, part)
+    return written
+
+
+def _at(error: SpaceError, place: Path) -> SpaceError:
+    """Return the same error at ``place``, which its text names, too."""
+    text = str(error)
+    for start in range(len(place) - 1):
+        old, new = (".".join(map(str, path[start:])) for path in (error.place, place))
+        text = text.replace(f"`{old}`", f"`{new}`")
+    return SpaceError(text, place=place)
 
 
 def _holds(block: Any, part: str | int) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from math import ceil
 from typing import TYPE_CHECKING
@@ -50,21 +50,18 @@ def recipe_of(config: TrialConfig, splits: Splits) -> Recipe:
 
 def check(config: TrialConfig, splits: Splits) -> None:
     """Raise a :class:`~raysweep.errors.RaysweepError` if the trial would fail."""
-    check_data(config, splits)
-    _check_model(config, splits)
+    for part in CHECKS:
+        part(config, splits)
 
 
-def check_data(config: TrialConfig, splits: Splits) -> None:
-    """Raise a :class:`~raysweep.errors.RaysweepError` if the data do not suit the configuration.
-
-    This does not import torch.
-    """
+def _check_defences(config: TrialConfig, splits: Splits) -> None:
     config.defences.check(splits)
     if config.defences.is_private:
         check_expected_batch(config.training, len(splits.members))
-    _check_sizes(config, splits)
-    _check_pool(config, splits)
-    _check_known(config, splits)
+
+
+def check_measured(config: TrialConfig, splits: Splits) -> None:
+    """Raise :class:`DataError` if the data do not suit the configuration's `measure`."""
     if config.measure is not None:
         check_population(splits)
         _check_inversion_models(config, splits)
@@ -230,3 +227,14 @@ def _check_model(config: TrialConfig, splits: Splits) -> None:
             refuse_unsafe_layers(module)
     if config.model.is_user_function:
         rehearse(recipe, module, members, config.model.name)
+
+
+CHECKS: tuple[Callable[[TrialConfig, Splits], None], ...] = (
+    _check_defences,
+    _check_sizes,
+    _check_pool,
+    _check_known,
+    check_measured,
+    _check_model,
+)
+"""What :func:`check` looks at, in order. Only the last one imports torch."""

@@ -12,7 +12,7 @@ DROPOUT = "dropout: {low: 0.0, high: 0.5}"
 def tried(text):
     """Return the configurations that are tried, without the baseline."""
     configs = []
-    check_space(parse_space(text, "x.yaml"), lambda config, splits: configs.append(config))
+    check_space(parse_space(text, "x.yaml"), [lambda config, splits: configs.append(config)])
     return configs[1:]
 
 

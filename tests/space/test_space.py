@@ -261,6 +261,25 @@ def test_all_mistakes_of_a_space_are_told_at_once_in_the_order_of_its_lines():
     assert all(word in line for word, line in zip(words, mistakes, strict=True)), mistakes
 
 
+def test_each_mistake_in_a_list_is_told_where_it_was_written():
+    text = SMALL.replace("hidden: [32]", "hidden: [0, 32, -1, 8, -2]")
+    text = text.replace("[max_posterior, loss]", "[los, loss, entropi]")
+    with pytest.raises(SpaceError) as error:
+        parse_space(text.replace("seed: 3", "seed: -3"), "bad.yaml")
+
+    _, *mistakes = str(error.value).splitlines()
+    places = [line.split("`")[1] for line in mistakes]
+    assert places == [
+        "model.hidden.0",
+        "model.hidden.2",
+        "model.hidden.4",
+        "attacks.membership.los",
+        "attacks.membership.entropi",
+        "seed",
+    ]
+    assert "must be greater than 0, got -2 (bad.yaml, line" in mistakes[2]
+
+
 def test_what_follows_from_a_mistake_is_not_told_beside_it():
     text = SMALL.replace("[max_posterior, loss]", "[los]") + "objectives: {attack_auc: min}\n"
     with pytest.raises(SpaceError, match="unknown membership attack 'los'") as error:

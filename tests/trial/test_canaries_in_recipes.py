@@ -212,7 +212,7 @@ def test_more_canaries_than_half_of_the_population_are_refused_before_training(d
         "at most half of the 600 examples of the population, each duplicated one for two, got 304"
     )
     with pytest.raises(DataError, match=rule):
-        preflight.check_data(config(many), dealt)
+        preflight.check_measured(config(many), dealt)
 
 
 def test_one_feature_has_no_other_order(dealt):
