@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysweep.config import check_seed, sub_seed, to_plain
-from raysweep.config.plain_text import counted
+from raysweep.config.plain_text import counted, one_line
 from raysweep.config.registry import build, fields
 from raysweep.data.deal import PublishedSizes, Sizes, deal, deal_published
 from raysweep.data.examples import RawData, Source, whole_path
@@ -159,10 +159,14 @@ def load(dataset: Dataset | Mapping[str, Any], *, seed: int) -> Splits:
     return Splits(
         is_published=isinstance(dataset.sizes, PublishedSizes),
         data_hash=_content_hash(
-            examples.features, labels, groups, None if subgroups is None else subgroups.codes
+            examples.features,
+            labels,
+            groups,
+            None if subgroups is None else subgroups.codes,
+            names=(examples.classes, () if subgroups is None else subgroups.names),
         ),
-        notes=tuple(f"{where}: {note}" for note in notes),
-        summary=f"{where}: {summarise(examples, groups, indices)}",
+        notes=tuple(one_line(f"{where}: {note}", most=None) for note in notes),
+        summary=one_line(f"{where}: {summarise(examples, groups, indices)}", most=None),
         scaling=scaling,
         classes=examples.classes,
         group_records=most,
@@ -256,9 +260,14 @@ def _changes(dataset: Dataset, indices: Mapping[str, NDArray[np.int64]], n: int)
     return (f"groups are dealt whole: {', '.join(changed)}",) if changed else ()
 
 
-def _content_hash(*arrays: NDArray[Any] | None) -> str:
-    """Return the first 16 hex digits of the SHA-256 of the shapes, types and values of arrays."""
+def _content_hash(*arrays: NDArray[Any] | None, names: tuple[tuple[str, ...], ...]) -> str:
+    """Return the first 16 hex digits of the SHA-256 of arrays and the names of their values.
+
+    Figures of classes and subgroups are recorded under these names.
+    """
     digest = hashlib.sha256()
+    if any(names):
+        digest.update(json.dumps(names).encode())
     for array in arrays:
         if array is not None:
             digest.update(f"{array.dtype.str} {array.shape}".encode())

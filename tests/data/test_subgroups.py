@@ -82,6 +82,14 @@ def test_how_many_members_each_subgroup_has_is_told(table):
     assert any(f"subgroups of the members: {', '.join(counts)}" in note for note in splits.notes)
 
 
+def test_names_of_subgroups_belong_to_the_data_and_are_told_without_escape_sequences(npz):
+    renamed = np.where(BANDS == "old", "\x1b[31mold\n", BANDS)
+    before, after = data.load(npz(BANDS), seed=0), data.load(npz(renamed), seed=0)
+    assert before.data_hash != after.data_hash
+    assert any("?[31mold" in note for note in after.notes)
+    assert all(note.isprintable() for note in after.notes)
+
+
 def test_subgroups_change_neither_the_deal_nor_the_names_of_earlier_trials(table, npz):
     plain = {key: value for key, value in table.items() if key != "subgroup"}
     without = data.load({**plain, "leave_out": ["band"]}, seed=0)
