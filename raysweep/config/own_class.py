@@ -49,9 +49,7 @@ def check_dataclass(found: Any, named: str, methods: Sequence[str]) -> None:
     try:
         adapter(found)
     except Exception as error:
-        raise SpaceError(
-            f"{named}: pydantic cannot check its fields: {str(error).splitlines()[0]}"
-        ) from error
+        raise SpaceError(f"{named}: pydantic cannot check its fields: {told(error)}") from error
 
 
 @contextlib.contextmanager
@@ -66,9 +64,9 @@ def naming(name: str) -> Iterator[None]:
         yield
     except ModelError as error:
         raise ModelError(f"{name}: {error}") from error
-    except (RaysweepError, MemoryError):
+    except (RaysweepError, MemoryError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # also SystemExit, which argparse raises
         if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported here
             raise
         raise ModelError(f"{name} raised {told(error)}") from error

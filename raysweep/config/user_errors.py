@@ -8,13 +8,22 @@ from pathlib import Path
 
 def told(error: BaseException) -> str:
     """Return an error's type and words, and the last line of the user's own that led to it."""
-    words = f"{type(error).__name__}: {error}".strip().removesuffix(":").splitlines()[0]
+    lines_of_text = [line for line in text_of(error).splitlines() if line.strip()]
+    words = ": ".join([type(error).__name__, *(line.strip() for line in lines_of_text[:1])])
     lines = [
         f"{frame.filename}:{frame.lineno}"
         for frame in traceback.extract_tb(error.__traceback__)
         if _is_users(frame.filename)
     ]
     return f"{words} ({lines[-1]})" if lines else words
+
+
+def text_of(error: BaseException) -> str:
+    """Return the text of an error; of a user's own class that cannot give it, its arguments."""
+    try:
+        return str(error)
+    except Exception:
+        return ", ".join(arg for arg in error.args if isinstance(arg, str))
 
 
 def _is_users(filename: str) -> bool:

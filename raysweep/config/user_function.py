@@ -43,7 +43,9 @@ def user_function(reference: str, kind: str) -> Callable[..., Any]:
             f"{kind} {reference!r}: no module named {error.name!r}",
             remedy="run from the folder that holds it, or put it on PYTHONPATH",
         ) from None
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also SystemExit, which argparse raises
         what = f"{kind} {reference!r}: importing {module_name} raised {told(error)}"
         remedy = "write what is not a definition below `if __name__ == '__main__':`"
         raise SpaceError(what, remedy=remedy if isinstance(error, SystemExit) else "") from error

@@ -178,7 +178,9 @@ class UserFunction:
         function = user_function(self.reference, "dataset")
         try:
             result = function(**self.parameters)
-        except (Exception, SystemExit) as error:  # argparse and sys.exit end a program
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # also SystemExit, which argparse raises
             raise DataError(f"dataset {self.reference!r} raised {told(error)}") from error
 
         if not isinstance(result, tuple) or len(result) not in (2, 3, 4):

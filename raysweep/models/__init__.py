@@ -14,7 +14,7 @@ from dataclasses import dataclass as plain_dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from raysweep.config.registry import build, fields, lookup
-from raysweep.config.user_errors import told
+from raysweep.config.user_errors import text_of, told
 from raysweep.config.user_function import is_reference, user_function
 from raysweep.errors import ModelError
 from raysweep.models.convolutional import Conv1, Conv3, MnistCnn, ThesisCnn
@@ -73,7 +73,9 @@ class UserModel:
         try:
             module = function(shape, n_classes, **options)
             logits = _try_out(module, shape) if isinstance(module, nn.Module) else None
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # also SystemExit, which argparse raises
             raise ModelError(
                 f"model {self.reference!r} raised {told(error)} on shape {shape}",
                 remedy=_remedy_for_sizes(error, shape),
@@ -126,7 +128,7 @@ def check_logits(name: str, logits: Any, shape: tuple[int, int], when: str = "")
 
 def _remedy_for_sizes(error: BaseException, shape: Shape) -> str:
     """Return what to write where a function took the shape for a number; empty for other errors."""
-    if not isinstance(error, TypeError) or "tuple" not in str(error):
+    if not isinstance(error, TypeError) or "tuple" not in text_of(error):
         return ""
     size = "shape[0]" if len(shape) == 1 else "shape[0] for channels, math.prod(shape) for all"
     return f"`shape` is a tuple, {shape} here: use {size}"

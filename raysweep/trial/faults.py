@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import torch
 
+from raysweep.config.user_errors import text_of
 from raysweep.errors import (
     DataError,
     MachineFailure,
@@ -66,9 +67,9 @@ def machine_failure(error: Exception) -> MachineFailure | None:
     if any(isinstance(link, MachineFailure) for link in chain):
         return error if isinstance(error, MachineFailure) else MachineFailure(reason(error))
     if any(isinstance(link, MemoryError | torch.OutOfMemoryError) for link in chain):
-        return OutOfMemory(f"out of memory: {_text(error)}")
-    if _MEMORY.search(_text(error)):
-        return OutOfMemory(f"out of memory: {_text(error)}")
+        return OutOfMemory(f"out of memory: {text_of(error)}")
+    if _MEMORY.search(text_of(error)):
+        return OutOfMemory(f"out of memory: {text_of(error)}")
     return None if all(map(_is_of_the_configuration, chain)) else MachineFailure(reason(error))
 
 
@@ -87,19 +88,11 @@ def _is_of_the_configuration(error: BaseException) -> bool:
         return False
     is_vague = isinstance(error, RuntimeError)
     return isinstance(error, OF_THE_CONFIGURATION) and not (
-        is_vague and _MACHINE.search(_text(error))
+        is_vague and _MACHINE.search(text_of(error))
     )
 
 
 def reason(error: BaseException) -> str:
     """Return an error as one line of text for a record."""
     kind = "" if isinstance(error, RaysweepError) else f"{type(error).__name__}: "
-    return f"{kind}{_text(error)}".strip() or type(error).__name__
-
-
-def _text(error: BaseException) -> str:
-    """Return the text of an error; of a user's own class that cannot give it, its arguments."""
-    try:
-        return str(error)
-    except Exception:
-        return ", ".join(arg for arg in error.args if isinstance(arg, str))
+    return f"{kind}{text_of(error)}".strip() or type(error).__name__

@@ -169,9 +169,9 @@ def _in_words(name: str, when: str) -> Iterator[None]:
     """Raise an error of the model as ModelError, with its own words and place, and ``when``."""
     try:
         yield
-    except RaysweepError:
+    except (RaysweepError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # also SystemExit, which argparse raises
         raise ModelError(
             f"model {name!r} failed {when}: {told(error)}",
             remedy="change the model, or the sizes of the batches",

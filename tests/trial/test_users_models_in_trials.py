@@ -40,6 +40,22 @@ def the_same(shape, n):
 def part_of_the_same(shape, n):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Tanh(), one[3])
 
+class TextlessError(Exception):
+    def __str__(self):
+        raise ValueError
+
+class Ending(BaseException):
+    '''Such as those of test frameworks and asyncio, which are no Exceptions.'''
+
+def with_a_textless_error(shape, n):
+    raise TextlessError("why")
+
+def with_an_ending(shape, n):
+    raise Ending("own")
+
+def with_a_late_line(shape, n):
+    raise ValueError("\\n\\n  the cause\\nand more")
+
 def frozen(shape, n):
     return flat(n).requires_grad_(False)
 
@@ -203,6 +219,19 @@ def check(tmp_path, monkeypatch):
 def test_a_model_that_cannot_be_trained_is_refused_before_training(check, name, words, defences):
     with pytest.raises((ModelError, PrivacyError), match=words):
         check(name, defences)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("with_a_textless_error", r"TextlessError: why \(.*users_own.py:"),
+        ("with_an_ending", r"Ending: own \(.*users_own.py:"),
+        ("with_a_late_line", r"ValueError: the cause \(.*users_own.py:"),
+    ],
+)
+def test_odd_errors_of_a_model_are_told_in_their_words(check, name, words):
+    with pytest.raises(ModelError, match=words):
+        check(name)
 
 
 def test_under_dp_a_model_fails_in_its_own_words(check):
