@@ -108,10 +108,11 @@ def _axis_columns(results: Results) -> list[str]:
 
 
 def _shown_axes(results: Results, front: pd.DataFrame) -> list[str]:
-    """Return the columns of the axes; the number of seeds in place of an averaged seed."""
+    """Return the scenario, if there is any, and the axes; the number of averaged seeds for seed."""
     is_averaged = "seeds" in front
     axes = sorted([*results.differing, *_axis_columns(results)], key=lambda axis: axis != "epsilon")
-    return ["seeds" if axis == "seed" and is_averaged else axis for axis in axes]
+    named = ["scenario"] if "scenario" in front and front["scenario"].notna().any() else []
+    return named + ["seeds" if axis == "seed" and is_averaged else axis for axis in axes]
 
 
 def print_front(

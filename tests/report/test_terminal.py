@@ -98,6 +98,28 @@ def test_columns_without_room_are_named(front, shown):
     assert "strongest attack" in wide
 
 
+def test_trials_of_a_scenario_have_its_name_on_the_front(tmp_path, shown):
+    text = f"{WIDE}scenarios: {{weak: {{dropout: 0.1}}, strong: {{dropout: 0.5}}}}\n"
+    space, store = parse_space(text, "named.yaml"), Store(str(tmp_path))
+    store.folder.write_bytes(yaml.safe_dump(space.to_plain()).encode(), "space.yaml")
+    for number, name in enumerate([None, "weak", "strong"]):
+        config = space.config(space.scenarios[name] if name else {})
+        result = run_trial(config)
+        trial = dataclasses.replace(
+            result.trial,
+            number=number,
+            scenario=name,
+            accuracy=0.9 - number / 100,
+            attack_auc=0.8 - number / 100,
+        )
+        store.write(pack(dataclasses.replace(result, trial=trial)))
+
+    lines = shown(terminal.print_front_of, load(store.path), everything=True, columns=140)
+    table = [line.split()[:2] for line in lines]
+    assert ["trial", "scenario"] in table
+    assert {"-", "weak", "strong"} <= {cells[1] for cells in table if len(cells) > 1}
+
+
 def test_sentences_break_at_spaces_in_a_terminal_and_stay_whole_elsewhere(shown):
     sentence = "raysweep front --format csv " * 9
     lines = shown(say, sentence.strip())
