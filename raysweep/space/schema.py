@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pydantic
@@ -90,8 +90,9 @@ def schema() -> dict[str, Any]:
     axis = _json_schema(Axis)
     settings = _properties(*defences.DEFENCES)
     sampler = _properties(Sampler)
-    name = sampler["name"]["description"]
-    sampler["name"] = {"enum": list(SAMPLERS), "description": name}
+    sampler["name"] = {"enum": list(SAMPLERS)} | {
+        key: sampler["name"][key] for key in ("default", "description")
+    }
     attacks: dict[str, Any] = {
         "membership": _family(MEMBERSHIP),
         "inversion": _family(INVERSION),
@@ -111,7 +112,7 @@ def schema() -> dict[str, Any]:
     blocks: dict[str, Any] = {
         "name": {"type": "string"},
         "dataset": _dataset(),
-        "model": _named_block(MODELS, _properties(*MODELS.values())),
+        "model": _named_block(MODELS, {}),
         "training": _object(_properties(Training)),
         "defences": _object(settings, own=OWN_DEFENCE),
         "search": {**_object(dict.fromkeys(settings, axis)), "additionalProperties": axis},
@@ -123,7 +124,7 @@ def schema() -> dict[str, Any]:
         "sampler": _object(sampler),
         "pruning": _object(_properties(Pruning)),
         "resources": _object(_properties(Resources)),
-        "seed": {"type": "integer", "minimum": 0},
+        "seed": {"type": "integer", "minimum": 0, "default": 0},
     }
 
     return {
@@ -143,7 +144,7 @@ def _dataset() -> dict[str, Any]:
     """
     sizes, published = _properties(Sizes), _properties(PublishedSizes)
     described = {key: {"description": size["description"]} for key, size in sizes.items()}
-    block = _named_block(SOURCES, _properties(*SOURCES.values()) | SPLIT | DEAL_SEED | described)
+    block = _named_block(SOURCES, SPLIT | DEAL_SEED | described)
     is_published = {"properties": {"split": {"const": "published"}}, "required": ["split"]}
     return {
         **block,
@@ -192,13 +193,30 @@ def _object(
     return block if own is None else {**block, "patternProperties": dict(own)}
 
 
-def _named_block(names: Iterable[str], properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the schema of a block with a ``name`` from a catalogue and its parameters."""
+def _named_block(catalogue: Mapping[str, type[Any]], others: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of a block with a ``name`` from a catalogue, its parameters and ``others``.
+
+    A parameter that differs between names, such as in its default, is described for each of them.
+    """
+    parts = {name: _properties(kind) for name, kind in catalogue.items()}
+    merged = _properties(*catalogue.values())
+    varying = {key for part in parts.values() for key in part if part[key] != merged[key]}
+    merged |= {key: {"description": merged[key]["description"]} for key in varying}
+    rules = [
+        {
+            "if": {"properties": {"name": {"const": name}}},
+            "then": {"properties": {key: part[key] for key in part if key in varying}},
+        }
+        for name, part in parts.items()
+        if varying & part.keys()
+    ]
     name = {
-        "anyOf": [{"enum": list(names)}, REFERENCE],
+        "anyOf": [{"enum": list(catalogue)}, REFERENCE],
         "description": "a name of the catalogue, or your own function as package.module:function",
     }
-    return {"type": "object", "required": ["name"], "properties": {"name": name, **properties}}
+    properties = {"name": name, **merged, **others}
+    block = {"type": "object", "required": ["name"], "properties": properties}
+    return {**block, "allOf": rules} if rules else block
 
 
 def _family(table: Mapping[str, type[Any]]) -> dict[str, Any]:

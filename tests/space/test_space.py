@@ -10,11 +10,14 @@ import yaml
 from conftest import SMALL
 
 from raysweep.config.training import PRIVATE_DEFAULTS, PrivateTraining, Training
+from raysweep.data.sources import SOURCES
 from raysweep.driver.study import _constraints
 from raysweep.errors import SpaceError
+from raysweep.models import MODELS
 from raysweep.space.axes import grid
 from raysweep.space.describe import describe, to_text
 from raysweep.space.parsing import differences, load_space, parse_space
+from raysweep.space.schema import schema
 from raysweep.space.space import fixed_space
 
 BAD = {
@@ -690,3 +693,21 @@ def test_off_is_the_neutral_value_of_an_axis():
 def test_types_have_the_names_of_yaml(old, new, message):
     with pytest.raises(SpaceError, match=message):
         parse_space(SMALL.replace(old, new), "types.yaml")
+
+
+@pytest.mark.parametrize(("block", "catalogue"), [("model", MODELS), ("dataset", SOURCES)])
+def test_the_schema_states_the_defaults_and_the_values_of_each_name(block, catalogue):
+    part = schema()["properties"][block]
+    of_name = {
+        rule["if"]["properties"]["name"]["const"]: rule["then"]["properties"]
+        for rule in part.get("allOf", [])
+    }
+    for name, kind in catalogue.items():
+        stated = part["properties"] | of_name.get(name, {})
+        for field in dataclasses.fields(kind):
+            if field.default is not dataclasses.MISSING:
+                default = field.default
+                expected = list(default) if isinstance(default, tuple) else default
+                assert stated[field.name]["default"] == expected, (name, field.name)
+    if block == "model":
+        assert "sigmoid" in of_name["mlp"]["activation"]["enum"]
