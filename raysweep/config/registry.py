@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import pydantic
@@ -14,6 +14,8 @@ from raysweep.config.plain_text import counted
 from raysweep.errors import SpaceError
 
 T = TypeVar("T")
+
+MOST_KNOWN = 24  # names in a message, which also has to say where the mistake is
 
 
 def suggestion(name: str, names: Iterable[str]) -> str:
@@ -25,7 +27,8 @@ def suggestion(name: str, names: Iterable[str]) -> str:
     valid = sorted(names)
     close = difflib.get_close_matches(name, valid, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"; {hint}Known: {', '.join(valid)}"
+    more = ", ..." if len(valid) > MOST_KNOWN else ""
+    return f"; {hint}Known: {', '.join(valid[:MOST_KNOWN])}{more}"
 
 
 def lookup(catalogue: Mapping[str, T], name: str, kind: str) -> T:
@@ -42,14 +45,18 @@ def build(kind: type[T], parameters: Mapping[str, Any]) -> T:
         SpaceError: an unknown key, or a value that breaks a rule, placed at its key.
 
     """
-    valid = fields(kind)
-    for key in parameters:
-        if key not in valid:
-            raise SpaceError(f"unknown key {key!r}{suggestion(str(key), valid)}", place=[key])
+    check_keys(parameters, fields(kind))
     try:
         return adapter(kind).validate_python(dict(parameters))
     except pydantic.ValidationError as error:
         raise explain(error) from None
+
+
+def check_keys(given: Iterable[str], valid: Sequence[str]) -> None:
+    """Raise :class:`SpaceError` for the first of the ``given`` keys that is not ``valid``."""
+    for key in given:
+        if key not in valid:
+            raise SpaceError(f"unknown key {key!r}{suggestion(str(key), valid)}", place=[key])
 
 
 def adapter(kind: type[T]) -> pydantic.TypeAdapter[T]:

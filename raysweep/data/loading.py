@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from raysweep.config import check_seed, sub_seed, to_plain
 from raysweep.config.plain_text import counted, one_line
-from raysweep.config.registry import build, fields
+from raysweep.config.registry import build, check_keys, fields
 from raysweep.data.deal import PublishedSizes, Sizes, deal, deal_published
 from raysweep.data.examples import RawData, Source, whole_path
 from raysweep.data.groups import at_most
@@ -69,6 +69,9 @@ class Dataset:
         if deal_seed is not None:
             check_seed(deal_seed, "deal_seed")
         kind: type[Sizes] | type[PublishedSizes] = Sizes if split == "dealt" else PublishedSizes
+        if name in SOURCES:
+            valid = ("name", "split", "deal_seed", *fields(kind), *fields(SOURCES[name]))
+            check_keys(given, valid)
         sizes = build(kind, {key: given.pop(key) for key in fields(kind) if key in given})
         return cls(name=name, source=source(name, given), sizes=sizes, deal_seed=deal_seed)
 

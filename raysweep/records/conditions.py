@@ -63,12 +63,12 @@ def parse_constraints(given: object, at_priors: Sequence[str] = ()) -> tuple[Con
             place=["constraints"],
         )
     columns, found = [*numeric_columns("trials"), *at_priors], []
-    for number, text in enumerate(given):
+    for number in reversed(range(len(given))):  # where one is taken out, those before it stay
         try:
-            found.append(parse_condition(text, columns, of="`constraints`:"))
+            found.append(parse_condition(given[number], columns, of="`constraints`:"))
         except SpaceError as error:
-            raise error.under("constraints", str(number)) from None
-    return tuple(found)
+            raise error.under("constraints", number) from None
+    return tuple(reversed(found))
 
 
 OPERATORS: dict[str, Callable[[Any, float], Any]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from raysweep.config.yaml import Document, Path
@@ -40,29 +40,32 @@ def check_whole(document: Document, value: dict[str, Any], check: Callable[[Any]
     try:
         return check(value)
     except SpaceError as first:
-        mistakes = [first, *_others(value, check, first)]
+        mistakes, are_all = _others(value, check, first)
     if len(mistakes) == 1:
         raise document.locate(mistakes[0])
 
     mistakes.sort(key=lambda mistake: document.line(mistake.place))
     lines = "".join(f"\n  - {document.locate(mistake)}" for mistake in mistakes)
-    raise SpaceError(f"{len(mistakes)} mistakes in {document.name}:{lines}")
+    least = "" if are_all else "at least "
+    raise SpaceError(f"{least}{len(mistakes)} mistakes in {document.name}:{lines}")
 
 
 def _others(
     value: dict[str, Any], check: Callable[[Any], Any], first: SpaceError
-) -> Iterator[SpaceError]:
-    """Yield the mistakes that remain when ``first`` and each that follows are taken out."""
-    value = copy.deepcopy(value)
+) -> tuple[list[SpaceError], bool]:
+    """Return ``first`` and the mistakes that remain when each is taken out, and if these are all.
+
+    They are not where there are very many, where the checks take too long, and where a mistake
+    cannot be taken out.
+    """
+    value, mistakes = copy.deepcopy(value), [first]
     removed: list[Path] = []
     mistake = first
     deadline = time.monotonic() + LONGEST
-    for _ in range(MOST - 1):
-        if time.monotonic() > deadline:
-            return
+    while len(mistakes) < MOST and time.monotonic() < deadline:
         place = _remove(value, mistake.place)
         if place is None or (len(place) == 1 and place in removed):  # a stand-in is no remedy
-            return
+            break
         removed.append(_written(place, removed))
 
         try:
@@ -71,11 +74,12 @@ def _others(
             mistake = error
             written = _at(error, _written(error.place, removed))
         except RaysweepError:
-            return
+            break
         else:
-            return
+            return mistakes, True
         if not _is_consequence(written.place, removed):
-            yield written
+            mistakes.append(written)
+    return mistakes, False
 
 
 def _remove(value: dict[str, Any], place: Path) -> Path | None:

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from conftest import SMALL
 
+from raysweep.config.plain_text import LONGEST_LINE
 from raysweep.config.training import PRIVATE_DEFAULTS, PrivateTraining, Training
 from raysweep.data.sources import SOURCES
 from raysweep.driver.study import _constraints
@@ -16,6 +17,7 @@ from raysweep.errors import SpaceError
 from raysweep.models import MODELS
 from raysweep.space.axes import grid
 from raysweep.space.describe import describe, to_text
+from raysweep.space.mistakes import MOST
 from raysweep.space.parsing import differences, load_space, parse_space
 from raysweep.space.schema import schema
 from raysweep.space.space import fixed_space
@@ -281,6 +283,28 @@ def test_each_mistake_in_a_list_is_told_where_it_was_written():
         "seed",
     ]
     assert "must be greater than 0, got -2 (bad.yaml, line" in mistakes[2]
+
+
+def test_every_wrong_constraint_is_told_with_its_place():
+    text = SMALL + "constraints: [accuracy >> 1, accuracy >= 0.5, foo <= 1]\n"
+    with pytest.raises(SpaceError) as error:
+        parse_space(text, "bad.yaml")
+    first, *mistakes = str(error.value).splitlines()
+    assert first == "2 mistakes in bad.yaml:"
+    assert {line.split("`")[1] for line in mistakes} == {"constraints.0", "constraints.2"}
+    assert all(len(line) < LONGEST_LINE and "bad.yaml, line" in line for line in mistakes)
+
+
+def test_a_message_that_cannot_hold_every_mistake_says_at_least_how_many():
+    keys = "".join(f"unknown{number}: 1\n" for number in range(MOST + 5))
+    with pytest.raises(SpaceError, match=f"^at least {MOST} mistakes in bad.yaml:"):
+        parse_space(SMALL + keys, "bad.yaml")
+
+
+def test_an_unknown_key_of_a_data_set_is_compared_with_all_that_it_has():
+    text = SMALL.replace("members:", "membrs:", 1)
+    with pytest.raises(SpaceError, match="did you mean 'members'"):
+        parse_space(text, "bad.yaml")
 
 
 def test_what_follows_from_a_mistake_is_not_told_beside_it():
