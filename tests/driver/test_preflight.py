@@ -4,6 +4,7 @@ import pytest
 from conftest import SMALL
 
 from raysweep.driver.preflight import check_here, check_space
+from raysweep.errors import RaysweepError
 from raysweep.space.parsing import parse_space
 
 DROPOUT = "dropout: {low: 0.0, high: 0.5}"
@@ -60,3 +61,15 @@ def test_what_was_not_tried_is_told_by_number():
 
 def of_axis(key, values):
     return SMALL.replace(DROPOUT, f"{key}: {{values: {values}}}")
+
+
+def test_mistakes_of_the_baseline_are_told_with_those_of_the_axes_each_once():
+    text = SMALL.replace("{decoders: [ridge]}", "{layers: [absent]}")
+    text = text.replace("low: 2, high", "low: 1.0e-9, high")
+    objectives = "objectives: {accuracy: max, tpr_at_fpr_0_001: min}\n"
+    with pytest.raises(RaysweepError) as raised:
+        check_here(parse_space(text + objectives, "x.yaml"))
+    first, *mistakes = str(raised.value).splitlines()
+    assert first == "3 mistakes:"
+    words = ("no layer 'absent'", "needs at least 10,000 decisions", "cannot be met in")
+    assert all(word in line for word, line in zip(words, mistakes, strict=True)), mistakes
