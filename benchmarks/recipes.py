@@ -32,11 +32,14 @@ model: {name: thesis_cnn, activation: relu}
 """
 )
 
-TARGETS = {"digits": DIGITS, "mnist": MNIST, "overfitted": OVERFITTED}
+FASHION_MLP = FASHION + "model: {name: mlp, hidden: [256], activation: relu}\n"
+
+TARGETS = {"digits": DIGITS, "mnist": MNIST, "fashion": FASHION_MLP, "overfitted": OVERFITTED}
 
 ATTACKS = {
     "digits": ["loss", "rmia", "lira"],
     "mnist": ["loss", "rmia", "lira"],
+    "fashion": ["loss", "rmia", "lira"],
     "overfitted": ["loss", "rmia"],  # `lira` would train four shadows of the trial's own model
 }
 
@@ -48,6 +51,7 @@ CASES: dict[str, dict[str, dict[str, float]]] = {
         "epsilon_0_7": {"target_epsilon": 0.7},
     },
     "mnist": {"undefended": {}, "label_smoothing": {"label_smoothing": 0.3}},
+    "fashion": {"undefended": {}, "epsilon_8": {"target_epsilon": 8.0}},
     "overfitted": {"undefended": {}},
 }
 """Target -> name of a recipe -> its defences."""

@@ -62,6 +62,10 @@ DEFAULT_ATTACKS: dict[str, Any] = {
     "inversion": {"activation_decoder": {"layers": ["output"]}},
 }
 
+RECIPE_ATTACKS = {**DEFAULT_ATTACKS, "membership": [*DEFAULT_ATTACKS["membership"], "lira"]}
+"""The default where several models of a recipe are measured: of `rmia` and `lira` now one finds
+more, now the other (docs/benchmarks.md), and the models are there."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Attacks:
@@ -82,14 +86,16 @@ class Attacks:
     prior: tuple[float, ...] = DEFAULT_PRIORS
 
     @classmethod
-    def parse(cls, settings: Mapping[str, Any]) -> Attacks:
+    def parse(cls, settings: Mapping[str, Any], *, of_recipe: bool = False) -> Attacks:
         """Return the attacks of a space's ``attacks`` block, defaults for an empty one.
+
+        The default is RECIPE_ATTACKS if several models ``of_recipe`` are measured.
 
         Raises:
             SpaceError: an unknown attack or key, or a value that breaks a rule.
 
         """
-        given = dict(settings) or DEFAULT_ATTACKS
+        given = dict(settings) or (RECIPE_ATTACKS if of_recipe else DEFAULT_ATTACKS)
         keys = [field.name for field in dataclasses.fields(cls)]
         for key in given:
             if key not in keys:

@@ -62,7 +62,9 @@ class TrialConfig:
             "model": NamedModel.parse,
             "training": functools.partial(build, Training),
             "defences": Defences.parse,
-            "attacks": Attacks.parse,
+            "attacks": functools.partial(
+                Attacks.parse, of_recipe=document.get("measure") is not None
+            ),
         }
         blocks = {
             key: parse_block(document, key, parse)

@@ -668,6 +668,15 @@ def test_a_number_of_models_that_cannot_be_paired_is_refused(small_yaml, models,
         load_space(small_yaml, {"measure.models": models})
 
 
+def test_lira_is_a_default_attack_where_its_references_are_there(small_yaml):
+    alone = load_space(small_yaml, {"attacks": {}}).config().attacks.membership
+    assert list(alone) == ["max_posterior", "loss", "entropy", "shadow", "rmia"]
+    with_models = load_space(small_yaml, {"attacks": {}, "measure.models": 4})
+    assert list(with_models.config().attacks.membership) == [*alone, "lira"]
+    values = {"dropout": 0.3, "training.epochs": 2}
+    assert "lira" in with_models.config(values).attacks.membership
+
+
 def test_measure_reaches_every_configuration(small_yaml):
     space = load_space(small_yaml, {"measure.models": 4})
     assert space.to_plain()["measure"] == {"models": 4}
