@@ -103,7 +103,8 @@ ATTACK_TEXT = """\
 A list of names takes every parameter at its default; a mapping of names to parameters sets them.
 Without this block the attacks are `max_posterior`, `loss`, `entropy`, `shadow`, `rmia` and
 `activation_decoder` on the layer `output`, and with `measure` also `lira`. A black-box attack
-sees predictions only. A white-box one also uses the weights, and counts in `attack_auc` only when the space names it there.
+sees predictions only. A white-box one also uses the weights, and counts in `attack_auc` only when
+the space names it there.
 `package.module:Class` in place of a name is an attack of your own.
 """
 
