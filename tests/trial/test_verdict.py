@@ -54,8 +54,8 @@ def imbalanced():
     x, y = x[rows][:, :2], (y[rows] == 0).astype(np.int64)
     train_x, test_x, train_y, test_y = train_test_split(x, y, stratify=y, random_state=0)
     weights = {0: 1, 1: 8}
-    model = LogisticRegression(class_weight=weights, max_iter=5000).fit(train_x, train_y)
-    return model.predict(test_x), test_y
+    fitted = LogisticRegression(class_weight=weights, solver="newton-cholesky", max_iter=5000)
+    return fitted.fit(train_x, train_y).predict(test_x), test_y
 
 
 def test_the_error_of_random_predictions_is_that_of_permutations():
