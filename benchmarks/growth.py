@@ -171,7 +171,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
         models.plot(MODELS, [first * n for n in MODELS], "--", color="grey", label="proportional")
         models.set(xscale="log", yscale="log", xlabel="models", ylabel="seconds a trial")
         models.set_xticks(MODELS, [str(n) for n in MODELS])
-        models.set_title("The quickstart's trial, all attacks")
+        models.set_title("The quickstart's trial, with its attacks")
         models.legend(loc="upper left")
 
         sizes = [int(n) for n in result["members"]]

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 the sweep ran and something failed, 2 wrong use, 130 Ctrl-
 from __future__ import annotations
 
 import atexit
+import errno
 import gc
 import os
 import sys
@@ -303,6 +304,10 @@ def _collect_rarely() -> None:
     atexit.register(gc.freeze)
 
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""Why an output cannot be written: the disk below it is full or broken."""
+
+
 def _open_streams() -> None:
     """Let every text be printed, whatever the encoding, and nowhere if an output is closed."""
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:  # else a file would get its number
@@ -337,7 +342,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
     except OSError as error:
-        if error.filename is not None:
+        if error.filename is not None or error.errno not in NO_ROOM:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         remedy = "what is recorded is safe; make room, and run the same command again"

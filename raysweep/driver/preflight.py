@@ -38,7 +38,7 @@ def check_space(
     def objectives(config: TrialConfig, splits: Splits) -> None:
         preflight.check_objectives(space.objectives.names, config, splits)
 
-    def check_one(config: TrialConfig) -> Iterator[RaysweepError]:
+    def mistakes_of(config: TrialConfig) -> Iterator[RaysweepError]:
         datasets = (config.dataset, *config.attacks.other_datasets(config.dataset))
         if only_here and any(dataset.find() is None for dataset in datasets):
             return
@@ -63,11 +63,11 @@ def check_space(
                 mistakes.append(type(error)(f"{at}{error}") if at else error)
             told.update(keys)
 
-    note(check_one(space.baseline()), ())
+    note(mistakes_of(space.baseline()), ())
     for one in tried(space)[0]:
         for values in one.points:
             try:
-                note(check_one(space.config(values)), one.place)
+                note(mistakes_of(space.config(values)), one.place)
             except RaysweepError as error:  # of its values or its data
                 note(iter([error]), one.place)
     if len(mistakes) > 1:

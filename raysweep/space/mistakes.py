@@ -96,7 +96,7 @@ def _remove(value: dict[str, Any], place: Path) -> Path | None:
         if _holds(inner, last):
             del inner[last]
             return place[:end]
-        if isinstance(inner, list) and last in inner:  # a list of names
+        if isinstance(inner, list) and isinstance(last, str) and last in inner:  # of names
             inner.remove(last)
             return place[:end]
     return None

@@ -71,7 +71,7 @@ OF_CONFIGURATIONS = [
     IndexError("list index out of range"),
     ZeroDivisionError(),
     RuntimeError("mat1 and mat2 shapes cannot be multiplied (16x64 and 65x10)"),
-    NotImplementedError("not yet"),
+    NotImplementedError("no backward pass"),
     RecursionError("maximum recursion depth exceeded"),
     hidden(ModelError("a rule"), ValueError("a value")),
 ]
