@@ -37,8 +37,14 @@ def test_its_images_are_those_of_scikit_learn(monkeypatch, width, strength):
     assert found.held_out_mse == pytest.approx(((guess - y[held_out]) ** 2).mean(), abs=1e-9)
 
 
-def test_it_takes_the_width_and_strength_with_the_least_held_out_error(monkeypatch):
+@pytest.mark.parametrize("layer", [None, "output", "dense1"])
+def test_it_takes_the_width_and_strength_with_the_least_held_out_error(monkeypatch, splits, layer):
     seen, images, held_out = seen_and_images(200)
+    if layer is not None:
+        target, _ = inversion.undefended()
+        seen = target.activations(splits.pool, layer)
+        images = splits.pool.pixels().reshape(len(seen), -1)
+        held_out = np.arange(len(seen)) % 5 == 0
     best = kernel.fit_kernel(seen, images, held_out, seed=0).held_out_mse
     errors = []
     for width in kernel.WIDTHS:

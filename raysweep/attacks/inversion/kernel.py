@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from math import inf, pi, sqrt
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from raysweep.attacks.inversion.decoder import Decoder
-from raysweep.attacks.inversion.ridge import FeatureMap, errors_of_penalties, solve
+from raysweep.attacks.inversion.ridge import FeatureMap, solve
 
 MOST_EXACT = 2000  # rows up to which the kernel's whole matrix is solved
 
@@ -82,24 +83,32 @@ class _Standardised:
 
 
 def choose(x: Tensor, y: Tensor, fitted: Tensor) -> Choice:
-    """Return the best of WIDTHS and STRENGTHS, fitted to some rows and measured on the others."""
-    squares = torch.cdist(x, x[fitted]).square_()
-    mean = y[fitted].mean(dim=0)
+    """Return the best of WIDTHS and STRENGTHS, fitted to some rows and measured on the others.
 
-    choices = []
+    For a width the error falls and then rises with the strength, and of the next width the best
+    strength is near. So the search follows the error down from there.
+    """
+    squares = torch.cdist(x, x[fitted]).square_()
+    mean, best, choices = y[fitted].mean(dim=0), 0, []
+
     for width in WIDTHS:
         gamma = width / x.shape[1]
         kernel = squares.mul(-gamma).exp_()
-        errors = errors_of_penalties(
-            kernel[fitted],
-            y[fitted] - mean,
-            kernel[~fitted],
-            STRENGTHS,
-            mean=mean,
-            truth=y[~fitted],
-        )
-        pairs = zip(errors, STRENGTHS, strict=True)
-        choices += [Choice(error, gamma, strength) for error, strength in pairs]
+        gram, rows = kernel[fitted], kernel[~fitted]
+
+        @functools.cache
+        def error(k: int, gram: Tensor = gram, rows: Tensor = rows) -> float:
+            """Return the error on held-out rows with strength number ``k``; inf: there is none."""
+            if not 0 <= k < len(STRENGTHS):
+                return inf
+            penalty = torch.full((len(gram),), STRENGTHS[k], dtype=gram.dtype)
+            factor = torch.linalg.cholesky(gram + penalty.diag())
+            guess = rows @ torch.cholesky_solve(y[fitted] - mean, factor)
+            return float(guess.add_(mean).clamp_(0, 1).sub_(y[~fitted]).square_().mean())
+
+        while (lower := min(best, best - 1, best + 1, key=error)) != best:
+            best = lower
+        choices.append(Choice(error(best), gamma, STRENGTHS[best]))
 
     return min(choices)
 
