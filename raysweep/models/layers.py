@@ -38,7 +38,9 @@ def activation(name: str) -> nn.Module:
     """Return the activation called ``name``."""
     from torch import nn
 
-    kinds: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+    from raysweep.models.fast_layers import FastTanh
+
+    kinds: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": FastTanh, "sigmoid": nn.Sigmoid}
     return kinds[name]()
 
 

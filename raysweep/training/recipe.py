@@ -14,6 +14,10 @@ from torch import Tensor, nn
 from raysweep.config import Training
 from raysweep.errors import PrivacyError
 
+MANY = 512  # rows from which another way to their cross-entropies pays
+
+VECTOR = 16  # numbers of float32 in a vector of AVX-512
+
 EVALUATION_BATCH = 256
 """Examples that an evaluation holds in memory at once, by default."""
 
@@ -127,7 +131,10 @@ class Recipe:
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Return each example's cross-entropy with its label or its probabilities, (n,)."""
-    return F.cross_entropy(logits, targets, reduction="none")
+    if len(logits) < MANY or logits.shape[1] >= VECTOR or targets.dim() > 1:
+        return F.cross_entropy(logits, targets, reduction="none")
+    # Of rows shorter than a vector torch takes 3 times as long with AVX-512.
+    return logits.logsumexp(dim=1) - logits.gather(1, targets[:, None]).squeeze(1)
 
 
 class PlainGradients:

@@ -10,7 +10,7 @@ from raysweep.config import Training, sub_seed
 from raysweep.errors import ModelError, NotFinite, TrainingDiverged
 from raysweep.models import MODELS, NamedModel
 from raysweep.models.convolutional import ThesisCnn
-from raysweep.models.fast_layers import FastDropout
+from raysweep.models.fast_layers import FastDropout, FastTanh
 from raysweep.training.devices import channels_last
 from raysweep.training.loop import isolated_rng, train
 from raysweep.training.recipe import cross_entropy, plain_recipe
@@ -339,6 +339,37 @@ def test_pooling_before_the_activation_changes_neither_logits_nor_gradients(acti
     torch.testing.assert_close(logits[0], logits[1], rtol=1e-4, atol=1e-6)
     for fast, plain in zip(model.parameters(), slow.parameters(), strict=True):
         torch.testing.assert_close(fast.grad, plain.grad, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("dtype", "apart"), [(torch.float32, 3e-7), (torch.float64, 0)])
+def test_the_fast_tanh_is_tanh(dtype, apart):
+    fast = torch.linspace(-15, 15, 30001, dtype=dtype).requires_grad_()
+    slow = fast.detach().clone().requires_grad_()
+    y = FastTanh()(fast)
+    torch.testing.assert_close(y, slow.tanh(), rtol=0, atol=apart)
+    assert (y.diff() >= 0).all()  # pooling may come first
+    torch.testing.assert_close(FastTanh()(torch.zeros(20, dtype=dtype)), torch.zeros_like(y[:20]))
+
+    y.sum().backward()
+    slow.tanh().sum().backward()
+    torch.testing.assert_close(fast.grad, slow.grad, rtol=0, atol=2 * apart)
+    ends = torch.tensor([-torch.inf, torch.inf, torch.nan], dtype=dtype)
+    torch.testing.assert_close(FastTanh()(ends), ends.tanh(), equal_nan=True)
+
+
+@pytest.mark.parametrize("n_classes", [2, 10, 15, 16])
+def test_the_cross_entropy_of_many_rows_is_that_of_torch(n_classes):
+    generator = torch.Generator().manual_seed(0)
+    logits = 20 * torch.randn(600, n_classes, generator=generator)
+    logits[0] *= 1000  # its exponential overflows
+    y = torch.randint(n_classes, (600,), generator=generator)
+    for targets in (y, torch.full_like(logits, 1 / n_classes)):
+        fast, slow = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+        losses = torch.nn.functional.cross_entropy(slow, targets, reduction="none")
+        torch.testing.assert_close(cross_entropy(fast, targets), losses, rtol=1e-5, atol=1e-5)
+        cross_entropy(fast, targets).sum().backward()
+        losses.sum().backward()
+        torch.testing.assert_close(fast.grad, slow.grad, rtol=1e-5, atol=5e-6)
 
 
 @pytest.mark.parametrize("p", [0.0, 1e-6, 0.2, 0.9, 1.0])
