@@ -3,7 +3,8 @@
 python -m benchmarks.gpu [--device cuda|cpu] [--quick] [--only figures step packed sweeps] [--json]
 
 figures   one trial on the device and on the CPU: their figures and whether they agree
-step      a DP-SGD step against Opacus' and against a step without DP, and its clipped sum
+step      a DP-SGD step against Opacus' and against a step without DP, and its clipped sum; on a
+          GPU also the share of an epoch in which it computed, and how often the CPU waited for it
 packed    2, 4, 16 and 64 models of one recipe at once against as many one after the other
 sweeps    1, 2, 4 and 8 trials at once through Ray: trials a minute, load and memory by NVML; and
           whether a trial's share of the memory holds
@@ -21,6 +22,8 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -144,6 +147,34 @@ def step_seconds(recipe: Recipe, members: Split, device: torch.device) -> float:
     return (ends[1] - ends[0]) / (len(members) / recipe.training.batch_size)
 
 
+def profile_epoch(recipe: Recipe, members: Split, device: torch.device) -> dict[str, float]:
+    """Return the share of the second epoch in which the GPU computed, and the waits for it.
+
+    Two waits read the losses and the right predictions at its end, one copies the batches' rows.
+    """
+    profiler, ends = torch.profiler.profile(), []
+
+    def note(epoch: Epoch) -> bool:
+        if epoch.number == 1:
+            profiler.start()
+            wait_for(device)
+            torch.cuda.set_sync_debug_mode("warn")
+        else:
+            torch.cuda.set_sync_debug_mode("default")
+            wait_for(device)
+        ends.append(time.perf_counter())
+        if epoch.number == 2:
+            profiler.stop()
+        return True
+
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        train(recipe, members, seed=0, device=device, on_epoch=note)
+    microseconds = sum(event.self_device_time_total for event in profiler.key_averages())
+    waits = sum("synchronizing" in str(warning.message) for warning in seen)
+    return {"busy_share": microseconds / 1e6 / (ends[1] - ends[0]), "waits_an_epoch": waits}
+
+
 def batch(members: Split, n: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return the pixels and labels of the first ``n`` members."""
     x, y = members.tensors(device)
@@ -179,6 +210,8 @@ def compare_steps(device: torch.device, *, quick: bool) -> dict[str, Any]:
                 for name, private in {"private": True, "plain": False}.items():
                     recipe = recipe_for(model, members, precision=precision, private=private)
                     row[name] = step_seconds(recipe, members, device)
+                    if device.type == "cuda":
+                        row[f"{name}_epoch"] = profile_epoch(recipe, members, device)
             except RaysweepError as error:  # a CPU without bf16
                 found[f"{model}_{precision}"] = {"reason": str(error)}
                 continue
@@ -336,13 +369,18 @@ def main(arguments: list[str] | None = None) -> None:
     result: dict[str, Any] = {"device": given.device, "card": name}
     for part in given.only:
         start = time.perf_counter()
-        result[part] = PARTS[part](device, quick=given.quick)
+        try:
+            result[part] = PARTS[part](device, quick=given.quick)
+        except Exception:  # time on a GPU is scarce: the other parts run all the same
+            result[part] = {"failed": traceback.format_exc()}
         result[part]["seconds"] = time.perf_counter() - start
         print(f"{part}: {result[part]['seconds']:.0f} s", file=sys.stderr, flush=True)
 
     print_table(result)
     if given.json:
         finish(result, as_json=True)
+    if any("failed" in result[part] for part in given.only):
+        sys.exit(1)
 
 
 def print_table(result: dict[str, Any], place: str = "") -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -54,3 +55,15 @@ def channels_last(model: nn.Module, example: Tensor) -> nn.Module:
     except Exception:  # a model that fails in every layout is told so where it is used
         model.to(memory_format=torch.contiguous_format)
     return model.train(was_training)
+
+
+def copy_at_once(tensors: Sequence[Tensor], device: torch.device) -> Sequence[Tensor]:
+    """Return tensors that differ in their last dimension alone on ``device``, by one copy.
+
+    For each copy the CPU waits until a GPU has done all that was asked of it.
+    """
+    if device.type == "cpu" or not tensors:
+        return tensors
+    sizes = [tensor.shape[-1] for tensor in tensors]
+    copies: tuple[Tensor, ...] = torch.cat(list(tensors), dim=-1).to(device).split(sizes, dim=-1)
+    return copies

@@ -15,7 +15,7 @@ from raysweep.config import Training, sub_seed
 from raysweep.data import Split
 from raysweep.errors import TrainingDiverged
 from raysweep.training import signals
-from raysweep.training.devices import autocast, channels_last
+from raysweep.training.devices import autocast, channels_last, copy_at_once
 from raysweep.training.frozen import Read, split_frozen
 from raysweep.training.optimizers import Optimizer, make_adam, make_sgd
 from raysweep.training.recipe import EVALUATION_BATCH, Companion, PrivacySpent, Recipe
@@ -116,8 +116,7 @@ def train(
             trained.train()
             tally = _Tally()
 
-            for batch in mechanism.batches(order):
-                rows = batch.to(device)
+            for rows in copy_at_once(list(mechanism.batches(order)), device):
                 inputs = inputs_of(rows)
                 if recipe.augment is not None:
                     inputs = recipe.augment(inputs)
@@ -188,11 +187,14 @@ def evaluate_target(
 
 
 class _Tally:
-    """Sums the losses and counts the right predictions of an epoch."""
+    """The losses and the right predictions of an epoch, read once at its end.
+
+    To read them after each step would make a GPU wait.
+    """
 
     def __init__(self) -> None:
-        self.loss_sum, self.n_right, self.n = 0.0, 0, 0
-        self._broken: tuple[int, int] | None = None  # of the first batch: without a loss, and all
+        self._losses: list[Tensor] = []
+        self._is_right: list[Tensor] = []
 
     def loss_function(
         self,
@@ -202,7 +204,7 @@ class _Tally:
         y: Tensor,
         targets: Tensor,
     ) -> Callable[[Tensor], Tensor]:
-        """Return the loss function of one batch, which also counts right predictions.
+        """Return the loss function of one batch, which also notes the right predictions.
 
         It maps a part of the batch's inputs to losses, (n,). The parts must come in order, see
         :meth:`Mechanism.gradients`: the labels of a part are found by the examples before it.
@@ -217,7 +219,7 @@ class _Tally:
             with autocast(x.device, recipe.training.precision):
                 logits = forward(x)
             logits, labels = logits.to(x.dtype), y[part]
-            self.n_right += int((logits.detach().argmax(dim=1) == labels).sum())
+            self._is_right.append(logits.detach().argmax(dim=1) == labels)
 
             losses = recipe.loss(logits, targets[part])
             return losses if companion is None else losses + companion.penalty(logits, labels)
@@ -225,27 +227,38 @@ class _Tally:
         return loss
 
     def add(self, losses: Tensor) -> None:
-        total = float(losses.sum())
-        if self._broken is None and not isfinite(total):
-            self._broken = int((~losses.isfinite()).sum()), len(losses)
-        self.loss_sum += total
-        self.n += len(losses)
+        """Note the losses of a batch, (n,)."""
+        self._losses.append(losses)
 
     def epoch(self, number: int, model: nn.Module, privacy: PrivacySpent | None) -> Epoch:
-        """Return the epoch with its mean loss and its share of right predictions."""
-        if not isfinite(self.loss_sum):
-            rule, remedy = f"the loss of epoch {number} is {self.loss_sum}", LOWER
-            broken, n = self._broken or (0, 0)
-            if 0 < broken < n:  # a step too large breaks all of a batch
-                rule += f": in the first such batch it is no finite number for {broken:,} of {n:,}"
-                rule += " members"
-                remedy = f"change what the model computes for them, or leave them out; else {LOWER}"
-            raise TrainingDiverged(rule, remedy=remedy)
+        """Return the epoch with its mean loss and its share of right predictions.
+
+        Raises:
+            TrainingDiverged: a loss is not finite.
+
+        """
+        losses = torch.cat(self._losses)
+        total = float(losses.sum(dtype=torch.float64))
+        if not isfinite(total):
+            self._refuse(number, total)
 
         return Epoch(
             number=number,
             model=model,
-            loss=self.loss_sum / max(1, self.n),
-            train_accuracy=self.n_right / self.n if self.n else None,
+            loss=total / max(1, len(losses)),
+            train_accuracy=float(torch.cat(self._is_right).double().mean())
+            if len(losses)
+            else None,
             privacy=privacy,
         )
+
+    def _refuse(self, number: int, total: float) -> None:
+        """Raise :class:`TrainingDiverged`, and say how many losses of a batch are not finite."""
+        rule, remedy = f"the loss of epoch {number} is {total}", LOWER
+        losses = next(losses for losses in self._losses if not losses.isfinite().all())
+        broken, n = int((~losses.isfinite()).sum()), len(losses)
+        if 0 < broken < n:  # a step too large breaks all of a batch
+            rule += f": in the first such batch it is no finite number for {broken:,} of {n:,}"
+            rule += " members"
+            remedy = f"change what the model computes for them, or leave them out; else {LOWER}"
+        raise TrainingDiverged(rule, remedy=remedy)

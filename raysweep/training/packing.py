@@ -17,9 +17,10 @@ from raysweep.data import Split
 from raysweep.errors import TrainingDiverged
 from raysweep.models.fast_layers import KEEPS_ORDER, FastDropout, FastSequential
 from raysweep.models.structure import is_known
+from raysweep.training.devices import copy_at_once
 from raysweep.training.loop import evaluate_target, isolated_rng, make_optimizer, train
 from raysweep.training.packed_layers import BY_EXAMPLE, PACKED, may_be_packed
-from raysweep.training.recipe import EVALUATION_BATCH, Recipe
+from raysweep.training.recipe import EVALUATION_BATCH, Mechanism, Recipe
 from raysweep.training.target import TrainedTarget, pixels
 
 
@@ -184,24 +185,21 @@ class Packing:
         orders = [torch.Generator().manual_seed(sub_seed(s, "batches")) for s in self._seeds]
         first_rows = n * torch.arange(len(models), device=self._device)[:, None]
         for number in range(1, training.epochs + 1):
-            loss_sum = 0.0
+            loss_sum = torch.zeros((), dtype=torch.float64, device=self._device)
 
-            for batches in zip(*(mechanism.batches(order) for order in orders), strict=True):
-                rows, is_real = (part.to(self._device) for part in _pad(batches))
-                counts = [len(batch) for batch in batches]
-
+            for rows, is_real, counts in self._batches(mechanism, orders):
                 optimizer.zero_grad()
                 labels = _rows(y, first_rows + rows)
                 loss = _packed_loss(packed, recipe, labels, counts, is_real)
                 inputs = pixels(_rows(x, first_rows + rows), self._members[0])
-                loss_sum += float(mechanism.gradients(loss, inputs).sum())
+                loss_sum += mechanism.gradients(loss, inputs).sum()
                 if recipe.penalty is not None:
                     recipe.penalty(packed).backward()
                 optimizer.step()
 
-            if not isfinite(loss_sum):
+            if not isfinite(total := float(loss_sum)):  # read once: a GPU waits for it
                 raise TrainingDiverged(
-                    f"a loss of epoch {number} is {loss_sum}", remedy="lower learning_rate"
+                    f"a loss of epoch {number} is {total}", remedy="lower learning_rate"
                 )
 
         privacy = mechanism.privacy_spent()
@@ -211,6 +209,16 @@ class Packing:
             evaluate_target(model, split, privacy, self._device)
             for model, split in zip(models, self._members, strict=True)
         ]
+
+    def _batches(
+        self, mechanism: Mechanism, orders: Sequence[torch.Generator]
+    ) -> Iterator[tuple[Tensor, Tensor, list[int]]]:
+        """Yield each step's rows of all models on the device, which are real, and their counts."""
+        steps = list(zip(*(mechanism.batches(order) for order in orders), strict=True))
+        padded = zip(*(_pad(batches) for batches in steps), strict=True)
+        all_rows, all_real = (copy_at_once(parts, self._device) for parts in padded)
+        for batches, rows, is_real in zip(steps, all_rows, all_real, strict=True):
+            yield rows, is_real, [len(batch) for batch in batches]
 
     def _pairs(self) -> Iterator[tuple[Split, int]]:
         return zip(self._members, self._seeds, strict=True)

@@ -100,6 +100,10 @@ def pixels(x: Tensor, examples: Split) -> Tensor:
     return x.to(torch.get_default_dtype()) / examples.top
 
 
+ON_GPU = 4
+"""How many batches of a CPU's evaluation make one of a GPU's."""
+
+
 @torch.inference_mode()
 def _outputs(
     forward: Callable[[Tensor], Tensor],
@@ -110,15 +114,16 @@ def _outputs(
 ) -> Tensor:
     """Return the outputs of ``forward`` for all examples, (n, ...) on the CPU.
 
-    ``forward`` maps inputs in [0, 1] to outputs, ``batch`` examples at once. ``values`` says in an
-    error what the outputs are.
+    ``forward`` maps inputs in [0, 1] to outputs, ``batch`` examples at once, and on a GPU, which
+    waits after each batch, ON_GPU times as many. ``values`` says in an error what the outputs are.
 
     Raises:
         NotFinite: an output is not a finite number.
 
     """
     x, _ = examples.tensors(device)
-    outputs = gather((forward(pixels(part, examples)) for part in x.split(batch)), len(x))
+    parts = x.split(batch if device.type == "cpu" else ON_GPU * batch)
+    outputs = gather((forward(pixels(part, examples)) for part in parts), len(x))
 
     broken = ~outputs.flatten(1).isfinite().all(dim=1) if len(x) else torch.zeros(0)
     if broken.any():

@@ -11,7 +11,7 @@ from raysweep.errors import ModelError, NotFinite, TrainingDiverged
 from raysweep.models import MODELS, NamedModel
 from raysweep.models.convolutional import ThesisCnn
 from raysweep.models.fast_layers import FastDropout, FastTanh
-from raysweep.training.devices import channels_last
+from raysweep.training.devices import channels_last, copy_at_once
 from raysweep.training.loop import isolated_rng, train
 from raysweep.training.recipe import cross_entropy, plain_recipe
 from raysweep.training.target import predict
@@ -339,6 +339,14 @@ def test_pooling_before_the_activation_changes_neither_logits_nor_gradients(acti
     torch.testing.assert_close(logits[0], logits[1], rtol=1e-4, atol=1e-6)
     for fast, plain in zip(model.parameters(), slow.parameters(), strict=True):
         torch.testing.assert_close(fast.grad, plain.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_tensors_are_copied_to_a_device_at_once():
+    given = [torch.arange(6).view(2, 3), torch.zeros(2, 0), torch.arange(2).view(2, 1)]
+    assert copy_at_once(given, torch.device("cpu")) is given
+    sizes = [x.shape for x in copy_at_once(given, torch.device("meta"))]
+    assert sizes == [(2, 3), (2, 0), (2, 1)]
+    assert list(copy_at_once([], torch.device("meta"))) == []
 
 
 @pytest.mark.parametrize(("dtype", "apart"), [(torch.float32, 3e-7), (torch.float64, 0)])
