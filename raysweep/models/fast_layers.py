@@ -67,13 +67,12 @@ class FastSequential(nn.Sequential):
 
 def _may_pool_first(block: nn.Module, dropout: nn.Module | None, pool: nn.Module | None) -> bool:
     """Return whether ``pool`` gives the same result before the activation of ``block``."""
-    kinds = KEEPS_ORDER if dropout is None else KEEPS_ZERO
-    if not isinstance(block, nn.Sequential) or not isinstance(block[-1], kinds):
+    if not isinstance(pool, nn.MaxPool2d) or not isinstance(block, nn.Sequential):
         return False
-
+    if not isinstance(block[-1], KEEPS_ORDER if dropout is None else KEEPS_ZERO):
+        return False
     moved = (block, block[-1], dropout, pool)
-    has_hooks = any(layer is not None and layer._forward_hooks for layer in moved)
-    return isinstance(pool, nn.MaxPool2d) and not has_hooks
+    return not any(layer is not None and layer._forward_hooks for layer in moved)
 
 
 class FastDropout(nn.Dropout):

@@ -21,6 +21,9 @@ from raysweep.training.optimizers import Optimizer, make_adam, make_sgd
 from raysweep.training.recipe import EVALUATION_BATCH, Companion, PrivacySpent, Recipe
 from raysweep.training.target import TrainedTarget, compute_logits, pixels
 
+AT_ONCE = 2**22
+"""Most features of all members that are held as floats; those of more are so in batches."""
+
 LOWER = "lower the learning rate, or raise max_grad_norm with care"
 
 
@@ -94,8 +97,11 @@ def train(
     examples = pixels(x[:EVALUATION_BATCH], members)
     channels_last(model, examples[:1])
 
+    all_pixels = pixels(x, members) if x.numel() <= AT_ONCE else None
+
     def read(rows: Tensor) -> Tensor:
-        return pixels(x[rows.to(device)], members)
+        rows = rows.to(device)
+        return pixels(x[rows], members) if all_pixels is None else all_pixels[rows]
 
     mechanism = recipe.mechanism(len(members))
     if secure_noise:
@@ -113,7 +119,8 @@ def train(
     with isolated_rng(sub_seed(seed, "forward"), device):
         for number in range(1, training.epochs + 1):
             model.train()
-            trained.train()
+            if trained is not model:
+                trained.train()
             tally = _Tally()
 
             for rows in copy_at_once(list(mechanism.batches(order)), device):
@@ -124,7 +131,9 @@ def train(
                     companion.update(model)
 
                 optimizer.zero_grad()
-                loss = tally.loss_function(forward, recipe, companion, y[rows], targets[rows])
+                labels = y[rows]
+                of_loss = labels if targets is y else targets[rows]
+                loss = tally.loss_function(forward, recipe, companion, labels, of_loss)
                 batch_losses = mechanism.gradients(loss, inputs)
                 if recipe.penalty is not None:
                     recipe.penalty(model).backward()

@@ -172,13 +172,13 @@ class PlainGradients:
         """Write the gradient of the mean loss to every ``p.grad``."""
         if self._physical_batch_size is None:
             losses = loss(x)
-            losses.mean(-1).sum().backward()
+            losses.backward(torch.full_like(losses, 1 / losses.shape[-1]))
             return losses.detach()
 
         all_losses = []
         for part in x.split(self._physical_batch_size):
             losses = loss(part)
-            (losses.sum() / len(x)).backward()
+            losses.backward(torch.full_like(losses, 1 / len(x)))
             all_losses.append(losses)
         return torch.cat(all_losses).detach()
 

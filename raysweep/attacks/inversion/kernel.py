@@ -85,11 +85,12 @@ class _Standardised:
 def choose(x: Tensor, y: Tensor, fitted: Tensor) -> Choice:
     """Return the best of WIDTHS and STRENGTHS, fitted to some rows and measured on the others.
 
-    For a width the error falls and then rises with the strength, and of the next width the best
-    strength is near. So the search follows the error down from there.
+    For a width the error falls and then rises with the strength, and the best strength of the next
+    width is most often one more. So the search follows the error down from there.
     """
     squares = torch.cdist(x, x[fitted]).square_()
     mean, best, choices = y[fitted].mean(dim=0), 0, []
+    centred = y[fitted] - mean
 
     for width in WIDTHS:
         gamma = width / x.shape[1]
@@ -101,11 +102,12 @@ def choose(x: Tensor, y: Tensor, fitted: Tensor) -> Choice:
             """Return the error on held-out rows with strength number ``k``; inf: there is none."""
             if not 0 <= k < len(STRENGTHS):
                 return inf
-            penalty = torch.full((len(gram),), STRENGTHS[k], dtype=gram.dtype)
-            factor = torch.linalg.cholesky(gram + penalty.diag())
-            guess = rows @ torch.cholesky_solve(y[fitted] - mean, factor)
+            penalised = gram.clone()
+            penalised.diagonal().add_(STRENGTHS[k])
+            guess = rows @ torch.cholesky_solve(centred, torch.linalg.cholesky(penalised))
             return float(guess.add_(mean).clamp_(0, 1).sub_(y[~fitted]).square_().mean())
 
+        best = min(best + 1, len(STRENGTHS) - 1)
         while (lower := min(best, best - 1, best + 1, key=error)) != best:
             best = lower
         choices.append(Choice(error(best), gamma, STRENGTHS[best]))
