@@ -5,15 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+MANY = 8192
+"""Numbers from which :class:`FastTanh` is faster: 1.7 times with 32,768 and 2.2 with 131,072."""
+
 
 class FastTanh(nn.Tanh):
-    """``nn.Tanh`` by torch's sigmoid, which is 2 to 10 times as fast on a CPU in float32.
+    """``nn.Tanh`` by torch's sigmoid, where that is faster: from MANY numbers in float32 on a CPU.
 
     tanh(x) = 2 sigmoid(2x) - 1. There the two differ by at most 2e-7, and nowhere else.
     """
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        if x.device.type != "cpu" or x.dtype != torch.float32:
+        if x.device.type != "cpu" or x.dtype != torch.float32 or x.numel() < MANY:
             return torch.tanh(x)
         return torch.add(_MINUS_ONE, (2 * x).sigmoid_(), alpha=2)
 

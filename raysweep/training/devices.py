@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -57,13 +57,14 @@ def channels_last(model: nn.Module, example: Tensor) -> nn.Module:
     return model.train(was_training)
 
 
-def copy_at_once(tensors: Sequence[Tensor], device: torch.device) -> Sequence[Tensor]:
+def copy_at_once(tensors: Iterable[Tensor], device: torch.device) -> Iterable[Tensor]:
     """Return tensors that differ in their last dimension alone on ``device``, by one copy.
 
-    For each copy the CPU waits until a GPU has done all that was asked of it.
+    For each copy the CPU waits until a GPU has done all that was asked of it. On a CPU they are
+    returned as they are, one after the other.
     """
-    if device.type == "cpu" or not tensors:
+    if device.type == "cpu":
         return tensors
-    sizes = [tensor.shape[-1] for tensor in tensors]
-    copies: tuple[Tensor, ...] = torch.cat(list(tensors), dim=-1).to(device).split(sizes, dim=-1)
-    return copies
+    parts = list(tensors)
+    sizes = [part.shape[-1] for part in parts]
+    return torch.cat(parts, dim=-1).to(device).split(sizes, dim=-1) if parts else parts

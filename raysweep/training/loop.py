@@ -123,7 +123,7 @@ def train(
                 trained.train()
             tally = _Tally()
 
-            for rows in copy_at_once(list(mechanism.batches(order)), device):
+            for rows in copy_at_once(mechanism.batches(order), device):
                 inputs = inputs_of(rows)
                 if recipe.augment is not None:
                     inputs = recipe.augment(inputs)
@@ -264,7 +264,8 @@ class _Tally:
     def _refuse(self, number: int, total: float) -> None:
         """Raise :class:`TrainingDiverged`, and say how many losses of a batch are not finite."""
         rule, remedy = f"the loss of epoch {number} is {total}", LOWER
-        losses = next(losses for losses in self._losses if not losses.isfinite().all())
+        unfit = (losses for losses in self._losses if not losses.isfinite().all())
+        losses = next(unfit, self._losses[0])  # finite ones may have an infinite sum
         broken, n = int((~losses.isfinite()).sum()), len(losses)
         if 0 < broken < n:  # a step too large breaks all of a batch
             rule += f": in the first such batch it is no finite number for {broken:,} of {n:,}"

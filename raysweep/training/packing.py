@@ -214,11 +214,14 @@ class Packing:
         self, mechanism: Mechanism, orders: Sequence[torch.Generator]
     ) -> Iterator[tuple[Tensor, Tensor, list[int]]]:
         """Yield each step's rows of all models on the device, which are real, and their counts."""
-        steps = list(zip(*(mechanism.batches(order) for order in orders), strict=True))
-        padded = zip(*(_pad(batches) for batches in steps), strict=True)
-        all_rows, all_real = (copy_at_once(parts, self._device) for parts in padded)
-        for batches, rows, is_real in zip(steps, all_rows, all_real, strict=True):
-            yield rows, is_real, [len(batch) for batch in batches]
+        steps = zip(*(mechanism.batches(order) for order in orders), strict=True)
+        padded = ((*_pad(batches), [len(batch) for batch in batches]) for batches in steps)
+        if self._device.type == "cpu":
+            yield from padded
+            return
+        rows, is_real, counts = zip(*padded, strict=True)
+        on_device = (copy_at_once(parts, self._device) for parts in (rows, is_real))
+        yield from zip(*on_device, counts, strict=True)
 
     def _pairs(self) -> Iterator[tuple[Split, int]]:
         return zip(self._members, self._seeds, strict=True)

@@ -114,15 +114,17 @@ def _outputs(
 ) -> Tensor:
     """Return the outputs of ``forward`` for all examples, (n, ...) on the CPU.
 
-    ``forward`` maps inputs in [0, 1] to outputs, ``batch`` examples at once, and on a GPU, which
-    waits after each batch, ON_GPU times as many. ``values`` says in an error what the outputs are.
+    ``forward`` maps inputs in [0, 1] to outputs, ``batch`` examples at once. A GPU waits after each
+    batch, so that it takes ON_GPU times the default, but no more than a lower ``batch``. ``values``
+    says in an error what the outputs are.
 
     Raises:
         NotFinite: an output is not a finite number.
 
     """
     x, _ = examples.tensors(device)
-    parts = x.split(batch if device.type == "cpu" else ON_GPU * batch)
+    is_default = batch >= EVALUATION_BATCH  # less where memory was short
+    parts = x.split(ON_GPU * batch if is_default and device.type != "cpu" else batch)
     outputs = gather((forward(pixels(part, examples)) for part in parts), len(x))
 
     broken = ~outputs.flatten(1).isfinite().all(dim=1) if len(x) else torch.zeros(0)

@@ -85,29 +85,30 @@ class _Standardised:
 def choose(x: Tensor, y: Tensor, fitted: Tensor) -> Choice:
     """Return the best of WIDTHS and STRENGTHS, fitted to some rows and measured on the others.
 
-    For a width the error falls and then rises with the strength, and the best strength of the next
-    width is most often one more. So the search follows the error down from there.
+    In most trials the error of a width falls and then rises with the strength, and the best strength
+    of the next width is one more. So the search follows the error down from there, or from the
+    least or the greatest strength where the error is lower.
     """
     squares = torch.cdist(x, x[fitted]).square_()
-    mean, best, choices = y[fitted].mean(dim=0), 0, []
-    centred = y[fitted] - mean
+    between, to_others = squares[fitted], squares[~fitted]
+    mean, truth = y[fitted].mean(dim=0), y[~fitted]
+    centred, last, best, choices = y[fitted] - mean, len(STRENGTHS) - 1, -1, []
 
     for width in WIDTHS:
         gamma = width / x.shape[1]
-        kernel = squares.mul(-gamma).exp_()
-        gram, rows = kernel[fitted], kernel[~fitted]
+        gram, rows = between.mul(-gamma).exp_(), to_others.mul(-gamma).exp_()
 
         @functools.cache
         def error(k: int, gram: Tensor = gram, rows: Tensor = rows) -> float:
             """Return the error on held-out rows with strength number ``k``; inf: there is none."""
-            if not 0 <= k < len(STRENGTHS):
+            if not 0 <= k <= last:
                 return inf
             penalised = gram.clone()
             penalised.diagonal().add_(STRENGTHS[k])
             guess = rows @ torch.cholesky_solve(centred, torch.linalg.cholesky(penalised))
-            return float(guess.add_(mean).clamp_(0, 1).sub_(y[~fitted]).square_().mean())
+            return float(guess.add_(mean).clamp_(0, 1).sub_(truth).square_().mean())
 
-        best = min(best + 1, len(STRENGTHS) - 1)
+        best = min(min(best + 1, last), 0, last, key=error)
         while (lower := min(best, best - 1, best + 1, key=error)) != best:
             best = lower
         choices.append(Choice(error(best), gamma, STRENGTHS[best]))

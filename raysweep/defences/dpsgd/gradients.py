@@ -64,12 +64,15 @@ class PrivateGradients:
 
     def batches(self, generator: torch.Generator) -> Iterator[Tensor]:
         """Yield the ceil(1 / sample_rate) Poisson batches of an epoch; a batch may be empty."""
+        # One buffer for all: the batches that are kept would fragment the heap between new ones.
+        drawn = torch.empty(self._n, dtype=torch.float64)
+        is_in = torch.empty(self._n, dtype=torch.bool)
         for _ in range(ceil(1 / self._sample_rate - 1e-9)):
             if self._from_system:
-                drawn = system_uniform(self._n)
+                drawn.copy_(system_uniform(self._n))
             else:
-                drawn = torch.rand(self._n, generator=generator, dtype=torch.float64)
-            yield (drawn < self._sample_rate).nonzero().flatten()
+                drawn.uniform_(generator=generator)
+            yield torch.lt(drawn, self._sample_rate, out=is_in).nonzero().flatten()
 
     def check(self, model: nn.Module, examples: Tensor) -> None:
         """Raise :class:`PrivacyError` for a model that would break the guarantee."""

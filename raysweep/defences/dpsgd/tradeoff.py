@@ -29,7 +29,10 @@ LIMIT = 100.0
 LIMIT_OF_GROUP = 300.0
 """The largest of that epsilon times the records of a group of which one is computed."""
 
-SETTINGS = "connected dots; interval 2e-4 to 2e-3 (fewer steps) x min(epsilon, 5; of a group 50)"
+SETTINGS = (
+    "connected dots; interval 1e-2 / sqrt(steps), in [2e-4, 2e-3], x min(records x RDP's epsilon "
+    "at 1e-5, 5; of a group 50), at least 1e-5"
+)
 
 
 @lru_cache(maxsize=256)
@@ -51,7 +54,7 @@ def loss_distribution(noise: float, sample_rate: float, steps: int, records: int
         return None
 
     # Each step is rounded by about the square of the interval, so fewer steps allow a larger one:
-    # rates are then up to 0.04 % above those of the least.
+    # rates are then up to 0.04 % above those of the least, of a group up to 0.4 %.
     share = max(2e-4, min(2e-3, 1e-2 / steps**0.5))
     interval = max(1e-5, share * min(epsilon * records, 5 if records == 1 else 50))
     if records == 1:
