@@ -85,9 +85,9 @@ class _Standardised:
 def choose(x: Tensor, y: Tensor, fitted: Tensor) -> Choice:
     """Return the best of WIDTHS and STRENGTHS, fitted to some rows and measured on the others.
 
-    In most trials the error of a width falls and then rises with the strength, and the best strength
-    of the next width is one more. So the search follows the error down from there, or from the
-    least or the greatest strength where the error is lower.
+    In most trials the error of a width falls and then rises with the strength, and the best
+    strength of the next width is one more. So the search follows the error down from there, or
+    from the least strength where the error is lower.
     """
     squares = torch.cdist(x, x[fitted]).square_()
     between, to_others = squares[fitted], squares[~fitted]
@@ -108,7 +108,7 @@ def choose(x: Tensor, y: Tensor, fitted: Tensor) -> Choice:
             guess = rows @ torch.cholesky_solve(centred, torch.linalg.cholesky(penalised))
             return float(guess.add_(mean).clamp_(0, 1).sub_(truth).square_().mean())
 
-        best = min(min(best + 1, last), 0, last, key=error)
+        best = min(min(best + 1, last), 0, key=error)
         while (lower := min(best, best - 1, best + 1, key=error)) != best:
             best = lower
         choices.append(Choice(error(best), gamma, STRENGTHS[best]))
