@@ -132,3 +132,14 @@ def test_the_bounds_of_a_rate_hold_as_often_as_they_say():
     assert np.mean(least_rate(draws, 100, 0.05) > 0.1) < 0.06
     assert np.mean(most_rate(draws, 100, 0.05) < 0.1) < 0.06
     assert (least_rate(0, 9, 0.05), most_rate(9, 9, 0.05)) == (0, 1)
+
+
+@pytest.mark.parametrize("records", [2, 4])
+def test_a_batch_of_all_members_has_all_records_of_a_person(records):
+    rule = {"delta": 1e-5, "steps": 10, "records": records}
+    of_all = tradeoff.epsilon_by_pld(12.8, sample_rate=1.0, **rule)
+    assert of_all == pytest.approx(
+        tradeoff.epsilon_by_pld(12.8, sample_rate=1 - 1e-6, **rule), rel=1e-3
+    )
+    one_record = tradeoff.epsilon_by_pld(12.8 / records, sample_rate=1.0, delta=1e-5, steps=10)
+    assert of_all == pytest.approx(one_record, rel=1e-3)

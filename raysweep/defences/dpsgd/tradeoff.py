@@ -57,9 +57,9 @@ def loss_distribution(noise: float, sample_rate: float, steps: int, records: int
     # rates are then up to 0.04 % above those of the least, of a group up to 0.4 %.
     share = max(2e-4, min(2e-3, 1e-2 / steps**0.5))
     interval = max(1e-5, share * min(epsilon * records, 5 if records == 1 else 50))
-    if records == 1:
+    if records == 1 or sample_rate == 1:  # a batch of all members has all records of a person
         one = pld.from_gaussian_mechanism(
-            noise, sampling_prob=sample_rate, value_discretization_interval=interval
+            noise / records, sampling_prob=sample_rate, value_discretization_interval=interval
         )
     else:
         from scipy.stats import binom  # here, because it takes a second to import
