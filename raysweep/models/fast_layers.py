@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 MANY = 8192
-"""Numbers from which :class:`FastTanh` is faster: 1.7 times with 32,768 and 2.2 with 131,072."""
+"""Numbers from which :class:`FastTanh` is faster, on one core of an EPYC with AVX-512."""
 
 
 class FastTanh(nn.Tanh):

@@ -56,7 +56,7 @@ def isolated_rng(seed: int, device: torch.device) -> Iterator[None]:
     """Seed torch's global generators inside the block, and restore their state after it."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        if device.type == "cpu":  # torch.manual_seed would note a stack trace for each GPU to come
+        if device.type == "cpu":  # torch.manual_seed keeps a stack trace for a GPU that may come
             torch.default_generator.manual_seed(seed)
         else:
             torch.manual_seed(seed)
@@ -97,12 +97,7 @@ def train(
     examples = pixels(x[:EVALUATION_BATCH], members)
     channels_last(model, examples[:1])
 
-    all_pixels = pixels(x, members) if x.numel() <= AT_ONCE else None
-
-    def read(rows: Tensor) -> Tensor:
-        rows = rows.to(device)
-        return pixels(x[rows], members) if all_pixels is None else all_pixels[rows]
-
+    read = _reader(x, members)
     mechanism = recipe.mechanism(len(members))
     if secure_noise:
         mechanism.draw_from_system()
@@ -147,6 +142,14 @@ def train(
     privacy = mechanism.privacy_spent()
     mechanism.release()
     return evaluate_target(model, members, privacy, device, batch=recipe.evaluation_batch)
+
+
+def _reader(x: Tensor, members: Split) -> Read:
+    """Return what gives the pixels of rows of ``x``, the members' features on the device."""
+    if x.numel() > AT_ONCE:
+        return lambda rows: pixels(x[rows.to(x.device)], members)
+    all_pixels = pixels(x, members)
+    return lambda rows: all_pixels[rows.to(x.device)]
 
 
 def _trained_part(
@@ -251,13 +254,12 @@ class _Tally:
         if not isfinite(total):
             self._refuse(number, total)
 
+        n, is_right = len(losses), self._is_right
         return Epoch(
             number=number,
             model=model,
-            loss=total / max(1, len(losses)),
-            train_accuracy=float(torch.cat(self._is_right).double().mean())
-            if len(losses)
-            else None,
+            loss=total / max(1, n),
+            train_accuracy=float(torch.cat(is_right).double().mean()) if n else None,
             privacy=privacy,
         )
 

@@ -103,9 +103,7 @@ def choose(x: Tensor, y: Tensor, fitted: Tensor) -> Choice:
             """Return the error on held-out rows with strength number ``k``; inf: there is none."""
             if not 0 <= k <= last:
                 return inf
-            penalised = gram.clone()
-            penalised.diagonal().add_(STRENGTHS[k])
-            guess = rows @ torch.cholesky_solve(centred, torch.linalg.cholesky(penalised))
+            guess = rows @ _weights(gram.clone(), STRENGTHS[k], centred)
             return float(guess.add_(mean).clamp_(0, 1).sub_(truth).square_().mean())
 
         best = min(min(best + 1, last), 0, key=error)
@@ -118,10 +116,15 @@ def choose(x: Tensor, y: Tensor, fitted: Tensor) -> Choice:
 
 def _exact(x: Tensor, y: Tensor, choice: Choice) -> Callable[[Tensor], Tensor]:
     """Return the regression on all rows, from standardised columns to images."""
-    kernel, mean = _kernel(x, x, choice.gamma), y.mean(dim=0)
-    kernel.diagonal().add_(choice.strength)
-    weights = torch.cholesky_solve(y - mean, torch.linalg.cholesky(kernel))
+    mean = y.mean(dim=0)
+    weights = _weights(_kernel(x, x, choice.gamma), choice.strength, y - mean)
     return lambda rows: _kernel(rows, x, choice.gamma) @ weights + mean
+
+
+def _weights(gram: Tensor, strength: float, right: Tensor) -> Tensor:
+    """Return (gram + strength)^-1 @ right; ``gram`` is overwritten."""
+    gram.diagonal().add_(strength)
+    return torch.cholesky_solve(right, torch.linalg.cholesky(gram))
 
 
 def _kernel(a: Tensor, b: Tensor, gamma: float) -> Tensor:

@@ -88,10 +88,10 @@ def _held_out_errors(
         right = x[fitted].T @ (y[fitted] - mean)
 
     penalties = [strength * float(gram.trace()) / x.shape[1] + JITTER for strength in STRENGTHS]
-    return errors_of_penalties(gram, right, rows, penalties, mean=mean, truth=y[~fitted])
+    return _errors_of_penalties(gram, right, rows, penalties, mean=mean, truth=y[~fitted])
 
 
-def errors_of_penalties(
+def _errors_of_penalties(
     gram: Tensor,
     right: Tensor,
     rows: Tensor,
