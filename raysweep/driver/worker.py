@@ -45,7 +45,7 @@ def run(
     from ray import tune
 
     if proposal.get(RECORDED):
-        tune.report({})
+        tune.report({tune.result.DONE: True})
         return
 
     from raysweep.records.tables import pack
@@ -77,7 +77,8 @@ def run(
             memory_parts=proposal.get(MEMORY_PARTS, 1),
             threads=threads,
         )
-    tune.report({"result": pack(result)})
+    # Tune would otherwise ask this worker once more, whether the trial is done.
+    tune.report({"result": pack(result), tune.result.DONE: True})
 
 
 def _return_to_working_folder() -> None:
