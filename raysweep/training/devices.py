@@ -16,6 +16,14 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def seed_generators(seed: int, device: torch.device) -> None:
+    """Seed torch's global generators that a computation on ``device`` may draw from."""
+    if device.type == "cpu":  # torch.manual_seed keeps a stack trace for a GPU that may come
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
+
+
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:
     """Return the context for a forward pass: torch's autocast for ``bf16``, none for ``fp32``.
 

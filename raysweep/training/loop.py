@@ -15,7 +15,7 @@ from raysweep.config import Training, sub_seed
 from raysweep.data import Split
 from raysweep.errors import TrainingDiverged
 from raysweep.training import signals
-from raysweep.training.devices import autocast, channels_last, copy_at_once
+from raysweep.training.devices import autocast, channels_last, copy_at_once, seed_generators
 from raysweep.training.frozen import Read, split_frozen
 from raysweep.training.optimizers import Optimizer, make_adam, make_sgd
 from raysweep.training.recipe import EVALUATION_BATCH, Companion, PrivacySpent, Recipe
@@ -56,10 +56,7 @@ def isolated_rng(seed: int, device: torch.device) -> Iterator[None]:
     """Seed torch's global generators inside the block, and restore their state after it."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        if device.type == "cpu":  # torch.manual_seed keeps a stack trace for a GPU that may come
-            torch.default_generator.manual_seed(seed)
-        else:
-            torch.manual_seed(seed)
+        seed_generators(seed, device)
         yield
 
 

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from raysweep.training.devices import seed_generators
+
 DEVIATE = 0.7  # in place of a draw of mean 0 and variance 1, or of mean 1
 
 INTEGERS = 0x7FFF7FFF7FFF7FFF  # in place of 64 random bits; the largest of each 16
@@ -29,7 +31,7 @@ def without_chance(device: torch.device) -> Iterator[None]:
     devices = [device] if device.type == "cuda" else []
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - a user's own draws
     with torch.random.fork_rng(devices=devices), _Constants():  # type: ignore[no-untyped-call]
-        restart_chance()
+        restart_chance(device)
         try:
             yield
         finally:
@@ -37,9 +39,9 @@ def without_chance(device: torch.device) -> Iterator[None]:
             np.random.set_state(numpy)  # noqa: NPY002
 
 
-def restart_chance() -> None:
+def restart_chance(device: torch.device) -> None:
     """Seed the generators of torch, NumPy and Python, which a user's model may draw from."""
-    torch.manual_seed(0)
+    seed_generators(0, device)
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002
 

@@ -59,7 +59,7 @@ def _batches(examples: Tensor) -> Iterator[Tensor]:
 
 def _logits(model: nn.Module, x: Tensor) -> Tensor:
     """Return the logits of ``x``, with the draws of chance that every other call has."""
-    restart_chance()
+    restart_chance(x.device)
     try:
         with torch.no_grad():
             logits: Tensor = model(x)
@@ -102,7 +102,7 @@ def _refuse_gradients_of_others(model: nn.Module, x: Tensor) -> None:
     It is exactly 0 in a model that treats every example by itself, so this finds the least mixing.
     """
     leaf = x.clone().requires_grad_()
-    restart_chance()
+    restart_chance(x.device)
     try:
         logits = model(leaf * 1)
         weights = torch.arange(logits.shape[1], device=x.device).to(logits.dtype).cos()
