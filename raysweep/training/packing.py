@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from math import isfinite
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,9 +33,13 @@ class PackedModels(nn.Module):
     each model, and the rest of its n rows is padding.
     """
 
-    def __init__(self, leaves: Sequence[nn.Module], generators: Sequence[torch.Generator]) -> None:
+    def __init__(
+        self, rows: Sequence[Sequence[Any]], generators: Sequence[torch.Generator]
+    ) -> None:
         super().__init__()
+        leaves = (PACKED[type(row[0])](row) if type(row[0]) in PACKED else row[0] for row in rows)
         self.leaves, self._generators = nn.ModuleList(leaves), generators
+        self._rows = rows  # of each leaf: the layers of the models
 
     def forward(self, x: Tensor, counts: Sequence[int] = ()) -> Tensor:  # noqa: D102
         for leaf in self.leaves:
@@ -47,6 +52,14 @@ class PackedModels(nn.Module):
             elif leaf.training:
                 x = x * self._masks(leaf, x, counts).div_(leaf.keep)
         return x
+
+    @torch.no_grad()
+    def unpack(self) -> None:
+        """Copy the parameters back into the models."""
+        for leaf, layers in zip(self.leaves, self._rows, strict=True):
+            for name, parameter in leaf.named_parameters():
+                for k, layer in enumerate(layers):
+                    layer.get_parameter(name).copy_(parameter[k])
 
     def _masks(self, dropout: FastDropout, x: Tensor, counts: Sequence[int]) -> Tensor:
         """Return each model's mask, in the order of draws of a model that is trained alone."""
@@ -65,18 +78,7 @@ def pack(models: Sequence[nn.Module], generators: Sequence[torch.Generator]) -> 
     kinds = (nn.Flatten, FastDropout, *KEEPS_ORDER, *BY_EXAMPLE)
     if not rows or not all(type(row[0]) in kinds or may_be_packed(row[0]) for row in rows):
         return None
-
-    leaves = [PACKED[type(row[0])](row) if type(row[0]) in PACKED else row[0] for row in rows]
-    return PackedModels(leaves, generators)
-
-
-def unpack(packed: PackedModels, models: Sequence[nn.Module]) -> None:
-    """Copy the parameters back into the models."""
-    with torch.no_grad():
-        for leaf, *layers in zip(packed.leaves, *(_leaves(model) for model in models), strict=True):
-            for name, parameter in leaf.named_parameters():
-                for k, layer in enumerate(layers):
-                    layer.get_parameter(name).copy_(parameter[k])
+    return PackedModels(rows, generators)
 
 
 def _leaves(model: nn.Module) -> list[nn.Module]:
@@ -204,7 +206,7 @@ class Packing:
 
         privacy = mechanism.privacy_spent()
         mechanism.release()
-        unpack(packed, models)
+        packed.unpack()
         return [
             evaluate_target(model, split, privacy, self._device)
             for model, split in zip(models, self._members, strict=True)
@@ -214,8 +216,7 @@ class Packing:
         self, mechanism: Mechanism, orders: Sequence[torch.Generator]
     ) -> Iterator[tuple[Tensor, Tensor, list[int]]]:
         """Yield each step's rows of all models on the device, which are real, and their counts."""
-        steps = zip(*(mechanism.batches(order) for order in orders), strict=True)
-        padded = ((*_pad(batches), [len(batch) for batch in batches]) for batches in steps)
+        padded = map(_at_least_one_row, mechanism.packed_batches(orders))
         if self._device.type == "cpu":
             yield from padded
             return
@@ -284,13 +285,10 @@ def _packed_loss(
     return loss
 
 
-def _pad(batches: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Return the rows of K batches padded to one length, and 1 where a row is real, (K, n)."""
-    lengths = torch.tensor([len(batch) for batch in batches])
-    if (lengths == lengths[0]).all() and lengths[0] > 0:
-        return torch.stack(tuple(batches)), torch.ones(len(batches), int(lengths[0]))
-
-    rows = nn.utils.rnn.pad_sequence(list(batches), batch_first=True)
+def _at_least_one_row(batches: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, list[int]]:
+    """Return the rows of K batches, 1 where a row is real, (K, n) each, and the sizes."""
+    rows, counts = batches
     if rows.shape[1] == 0:
-        rows = rows.new_zeros(len(batches), 1)
-    return rows, (torch.arange(rows.shape[1]) < lengths[:, None]).float()
+        rows = rows.new_zeros(len(rows), 1)
+    is_real = torch.arange(rows.shape[1]) < counts[:, None]
+    return rows, is_real.float(), counts.tolist()

@@ -53,6 +53,14 @@ class Mechanism(Protocol):
     def batches(self, generator: torch.Generator) -> Iterator[Tensor]:
         """Yield the example indices of each step of one epoch."""
 
+    def packed_batches(
+        self, generators: Sequence[torch.Generator]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield each step's indices of K models, (K, n), and how many of them are real, (K,).
+
+        The real ones come first, and are those of :meth:`batches`.
+        """
+
     def check(self, model: nn.Module, examples: Tensor) -> None:
         """Raise an error if the mechanism cannot train this model on inputs like ``examples``."""
 
@@ -152,6 +160,14 @@ class PlainGradients:
     def batches(self, generator: torch.Generator) -> Iterator[Tensor]:
         """Yield the batches of one epoch: each example once, in random order."""
         yield from torch.randperm(self._n, generator=generator).split(self._batch_size)
+
+    def packed_batches(
+        self, generators: Sequence[torch.Generator]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batches of K models, (K, n), all of whose indices are real."""
+        for parts in zip(*map(self.batches, generators), strict=True):
+            rows = torch.stack(parts)
+            yield rows, torch.full((len(rows),), rows.shape[1])
 
     def check(self, model: nn.Module, examples: Tensor) -> None:
         """Accept every model."""

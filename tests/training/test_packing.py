@@ -117,6 +117,21 @@ def test_a_private_step_in_several_physical_batches_is_the_one_trained_alone(
     assert largest_gap(together, whole) > 1e-5  # dropout has drawn in another order
 
 
+@pytest.mark.parametrize("values", [{}, {"noise_multiplier": 1.0}])
+def test_the_batches_of_packed_models_are_those_of_each_alone(splits, values):
+    plain = plain_recipe(MLP, Training(batch_size=3))
+    n, seeds = 50, (3, 4, 5)
+    mechanism = Defences.parse(values).apply(plain, splits.reference).mechanism(n)
+    alone = [list(mechanism.batches(torch.Generator().manual_seed(seed))) for seed in seeds]
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    packed = list(mechanism.packed_batches(generators))
+    assert values == {} or any(len(batch) == 0 for batches in alone for batch in batches)
+
+    for (rows, counts), *batches in zip(packed, *alone, strict=True):
+        for row, count, batch in zip(rows, counts, batches, strict=True):
+            assert torch.equal(row[:count], batch)
+
+
 def test_only_several_small_models_of_known_layers_are_packed(splits, cpu):
     assert make_packing(splits, {}, cpu).is_faster
     assert make_packing(splits, {}, cpu, build=CNN).is_faster

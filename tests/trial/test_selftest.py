@@ -144,7 +144,7 @@ def one_noise_for_packed_models(monkeypatch):
 
     def shared(self, parameter):
         noise = draw(self, parameter)
-        return noise[:1].expand_as(noise) if len(self._generators) > 1 else noise
+        return noise[:1].expand_as(noise).clone() if len(self._generators) > 1 else noise
 
     monkeypatch.setattr(PrivateGradients, "_noise_like", shared)
 

@@ -64,15 +64,32 @@ class PrivateGradients:
 
     def batches(self, generator: torch.Generator) -> Iterator[Tensor]:
         """Yield the ceil(1 / sample_rate) Poisson batches of an epoch; a batch may be empty."""
+        for is_in in self._draws([generator]):
+            yield is_in[0].nonzero().flatten()
+
+    def packed_batches(
+        self, generators: Sequence[torch.Generator]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batches of K models, padded to one length, and their sizes (K,)."""
+        for is_in in self._draws(generators):
+            counts = is_in.sum(1)
+            is_real = torch.arange(int(counts.max())) < counts[:, None]
+            rows = torch.zeros(is_real.shape, dtype=torch.int64)
+            yield rows.masked_scatter_(is_real, is_in.nonzero()[:, 1]), counts
+
+    def _draws(self, generators: Sequence[torch.Generator]) -> Iterator[Tensor]:
+        """Yield for each step of an epoch which examples are in the batches of K models, (K, n)."""
         # One buffer for all: the batches that are kept would fragment the heap between new ones.
-        drawn = torch.empty(self._n, dtype=torch.float64)
-        is_in = torch.empty(self._n, dtype=torch.bool)
+        drawn = torch.empty(len(generators), self._n, dtype=torch.float64)
+        is_in = torch.empty(drawn.shape, dtype=torch.bool)
+        rows = drawn.unbind()
         for _ in range(ceil(1 / self._sample_rate - 1e-9)):
-            if self._from_system:
-                drawn.copy_(system_uniform(self._n))
-            else:
-                drawn.uniform_(generator=generator)
-            yield torch.lt(drawn, self._sample_rate, out=is_in).nonzero().flatten()
+            for row, generator in zip(rows, generators, strict=True):
+                if self._from_system:
+                    row.copy_(system_uniform(self._n))
+                else:
+                    row.uniform_(generator=generator)
+            yield torch.lt(drawn, self._sample_rate, out=is_in)
 
     def check(self, model: nn.Module, examples: Tensor) -> None:
         """Raise :class:`PrivacyError` for a model that would break the guarantee."""
@@ -123,7 +140,7 @@ class PrivateGradients:
         parts = x.split(self._physical, axis) if x.shape[axis] > 0 else ()  # empty: noise alone
         losses = [self._clipping.add(loss, part) for part in parts]
         for parameter, clipped_sum in self._clipping.take():
-            mean = (clipped_sum + self._noise_like(parameter)).div_(self._divisor)
+            mean = self._noise_like(parameter).add_(clipped_sum).div_(self._divisor)
             if mean.stride() != parameter.stride():
                 mean = torch.empty_like(parameter).copy_(mean)
             parameter.grad = mean
@@ -137,7 +154,7 @@ class PrivateGradients:
         if self._from_system:
             return system_normal(noise, parameter.shape, device=device, dtype=dtype)
         draws = torch.empty(len(self._generators), *shape, device=device, dtype=dtype)
-        for draw, generator in zip(draws, self._generators, strict=True):
+        for draw, generator in zip(draws.unbind(), self._generators, strict=True):
             draw.normal_(0.0, noise, generator=generator)
         return draws if self._is_packed else draws[0]
 
