@@ -7,19 +7,17 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from math import isfinite
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from raysweep.config import Training, sub_seed
 from raysweep.data import Split
 from raysweep.errors import TrainingDiverged
-from raysweep.training import signals
 from raysweep.training.devices import autocast, channels_last, copy_at_once, seed_generators
 from raysweep.training.frozen import Read, split_frozen
 from raysweep.training.optimizers import Optimizer, make_adam, make_sgd
 from raysweep.training.recipe import EVALUATION_BATCH, Companion, PrivacySpent, Recipe
-from raysweep.training.target import TrainedTarget, compute_logits, pixels
+from raysweep.training.target import TrainedTarget, pixels
 
 AT_ONCE = 2**22
 """Most features of all members that are held as floats; those of more are so in batches."""
@@ -138,7 +136,14 @@ def train(
 
     privacy = mechanism.privacy_spent()
     mechanism.release()
-    return evaluate_target(model, members, privacy, device, batch=recipe.evaluation_batch)
+    return TrainedTarget(
+        model=model.eval(),
+        n_classes=members.n_classes,
+        privacy=privacy,
+        members=members,
+        device=device,
+        evaluation_batch=recipe.evaluation_batch,
+    )
 
 
 def _reader(x: Tensor, members: Split) -> Read:
@@ -164,35 +169,6 @@ def _trained_part(
         return model, read
     rest, features = part
     return rest, lambda rows: features[rows]
-
-
-def evaluate_target(
-    model: nn.Module,
-    members: Split,
-    privacy: PrivacySpent | None,
-    device: torch.device,
-    *,
-    batch: int = EVALUATION_BATCH,
-) -> TrainedTarget:
-    """Return a model after its last step as a target, with its loss on the members.
-
-    The members are evaluated ``batch`` examples at once.
-
-    Raises:
-        NotFinite: the logits are not finite.
-
-    """
-    model.eval()
-    logits = compute_logits(model, members, device, batch)
-    losses = signals.cross_entropy(logits, members.labels)
-    return TrainedTarget(
-        model=model,
-        n_classes=members.n_classes,
-        privacy=privacy,
-        member_loss=(float(losses.mean()), float(np.median(losses))),
-        device=device,
-        evaluation_batch=batch,
-    )
 
 
 class _Tally:

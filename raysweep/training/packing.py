@@ -19,7 +19,7 @@ from raysweep.errors import TrainingDiverged
 from raysweep.models.fast_layers import KEEPS_ORDER, FastDropout, FastSequential
 from raysweep.models.structure import is_known
 from raysweep.training.devices import copy_at_once
-from raysweep.training.loop import evaluate_target, isolated_rng, make_optimizer, train
+from raysweep.training.loop import isolated_rng, make_optimizer, train
 from raysweep.training.packed_layers import BY_EXAMPLE, PACKED, may_be_packed
 from raysweep.training.recipe import EVALUATION_BATCH, Mechanism, Recipe
 from raysweep.training.target import TrainedTarget, pixels
@@ -208,7 +208,13 @@ class Packing:
         mechanism.release()
         packed.unpack()
         return [
-            evaluate_target(model, split, privacy, self._device)
+            TrainedTarget(
+                model=model.eval(),
+                n_classes=split.n_classes,
+                privacy=privacy,
+                members=split,
+                device=self._device,
+            )
             for model, split in zip(models, self._members, strict=True)
         ]
 

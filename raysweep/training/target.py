@@ -22,19 +22,24 @@ FINITE_REMEDY = "lower the learning rate, or change what the model computes for 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedTarget:
-    """A trained model in evaluation mode, which an attacker may observe on unchanged inputs.
+    """A model trained on ``members``, in evaluation mode.
 
-    ``member_loss`` is the (mean, median) cross-entropy over the members, the threshold of the
-    attack of Yeom et al. 2018.
+    An attacker may observe it on unchanged inputs.
     """
 
     model: nn.Module
     n_classes: int
     privacy: PrivacySpent | None
-    member_loss: tuple[float, float]
+    members: Split = field(repr=False)
     device: torch.device
     evaluation_batch: int = EVALUATION_BATCH
     _cached_logits: dict[bytes, NDArray[np.float32]] = field(default_factory=dict, repr=False)
+
+    @property
+    def member_loss(self) -> tuple[float, float]:
+        """The (mean, median) cross-entropy over the members, a threshold of Yeom et al. 2018."""
+        losses = signals.cross_entropy(self.logits(self.members), self.members.labels)
+        return float(losses.mean()), float(np.median(losses))
 
     def logits(self, examples: Split) -> NDArray[np.float32]:
         """Return the logits, (n, classes), from a cache if these examples were evaluated before."""

@@ -40,7 +40,7 @@ def rung_figures(
         model=epoch.model,
         n_classes=splits.members.n_classes,
         privacy=epoch.privacy,
-        member_loss=(epoch.loss, epoch.loss),
+        members=splits.members,
         device=device,
     )
 

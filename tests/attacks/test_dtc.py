@@ -29,10 +29,8 @@ def split(features, labels, n_classes=2):
     return Split(features=x, labels=y, indices=np.arange(len(y)), top=1.0, n_classes=n_classes)
 
 
-def target_of(model, median=0.1):
-    return TrainedTarget(
-        model=model.eval(), n_classes=2, privacy=None, member_loss=(median, median), device=CPU
-    )
+def target_of(model, members):
+    return TrainedTarget(model=model.eval(), n_classes=2, privacy=None, members=members, device=CPU)
 
 
 def one_pixel(slope):
@@ -45,7 +43,7 @@ def one_pixel(slope):
 
 
 def scored(model, examples, median):
-    target = target_of(model, median)
+    target = target_of(model, examples)
     knowledge = Knowledge(pool=examples, training_loss=(9.0, median))
     return Dtc().score(target, examples, knowledge, seed=0)
 

@@ -20,7 +20,7 @@ from raysweep.trial.inversion_judge import Classes, judge_inversion
 CPU = torch.device("cpu")
 
 
-def linear(weight, bias=0.0):
+def linear(weight, members, bias=0.0):
     """Return a softmax regression of two classes: log-odds of class 1 = weight . x + bias."""
     weight = torch.as_tensor(weight, dtype=torch.float32).flatten()
     layer = nn.utils.skip_init(nn.Linear, len(weight), 2)
@@ -28,7 +28,7 @@ def linear(weight, bias=0.0):
         layer.weight.copy_(torch.stack([torch.zeros_like(weight), weight]))
         layer.bias.copy_(torch.tensor([0.0, bias]))
     model = nn.Sequential(nn.Flatten(), layer).eval()
-    return TrainedTarget(model=model, n_classes=2, privacy=None, member_loss=(0.1, 0.1), device=CPU)
+    return TrainedTarget(model=model, n_classes=2, privacy=None, members=members, device=CPU)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def plain_loop(target, label, shape, *, step_size, steps, patience, tolerance, c
 
 def test_one_step_on_softmax_regression_is_its_gradient(splits):
     weight = np.linspace(-1, 3, 64)
-    found = rebuilt(linear(weight, bias=-0.4), splits.pool, 2, steps=1, step_size=0.3)
+    found = rebuilt(linear(weight, splits.pool, bias=-0.4), splits.pool, 2, steps=1, step_size=0.3)
     p = 1 / (1 + np.exp(0.4))
     expected = [np.clip(sign * 0.3 * p * (1 - p) * weight, 0, 1) for sign in (-1, 1)]
     np.testing.assert_allclose(found.images.reshape(2, -1), expected, atol=1e-6)
@@ -70,7 +70,7 @@ def test_one_step_on_softmax_regression_is_its_gradient(splits):
 
 def test_raw_pixels_on_softmax_regression_are_its_weights(splits):
     weight = np.random.default_rng(0).normal(size=64)
-    found = rebuilt(linear(weight), splits.pool, 2, pixels="raw", step_size=1.0)
+    found = rebuilt(linear(weight, splits.pool), splits.pool, 2, pixels="raw", step_size=1.0)
     for image, direction in zip(found.images, (-weight, weight), strict=True):
         filled = (direction - direction.min()) / np.ptp(direction)
         np.testing.assert_allclose(image.ravel(), filled, atol=1e-4)
@@ -90,7 +90,7 @@ def test_all_classes_at_once_are_what_each_is_alone(pixels, softmax, splits):
 
 
 def test_the_best_image_is_kept_when_the_way_down_overshoots(splits):
-    target = linear(np.full(64, 2.0), bias=-120.0)
+    target = linear(np.full(64, 2.0), splits.pool, bias=-120.0)
     steep = rebuilt(target, splits.pool, 2, step_size=1e9, restarts=2, steps=20, patience=20)
     seen = torch.from_numpy(steep.images)
     again = 1 - target.model(seen).softmax(dim=1).detach().numpy()[[0, 1], [0, 1]]

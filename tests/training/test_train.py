@@ -215,12 +215,14 @@ def test_members_without_a_finite_loss_are_counted(splits, cpu):
         run(splits, cpu, Blind, epochs=1, batch_size=20)
 
 
-def test_a_loss_that_is_not_finite_after_the_last_step_is_an_error(splits, cpu):
+def test_logits_that_are_not_finite_after_the_last_step_are_an_error(splits, cpu):
     def build(shape, n_classes):
         return torch.nn.Sequential(MODELS["softmax"]().build(shape, n_classes), Squared())
 
+    steep = {"epochs": 1, "batch_size": 120, "optimizer": "sgd", "learning_rate": 1e30}
+    target = run(splits, cpu, build, **steep)
     with pytest.raises(TrainingDiverged, match="not finite numbers for 120 of 120 examples"):
-        run(splits, cpu, build, epochs=1, batch_size=120, optimizer="sgd", learning_rate=1e30)
+        target.logits(splits.members)
 
 
 class Squared(torch.nn.Module):
