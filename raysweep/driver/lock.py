@@ -55,10 +55,12 @@ class Lock:
         self._thread = threading.Thread(target=self._write_heartbeats, daemon=True)
 
     def __enter__(self) -> Lock:
-        if not self._store.folder.create_bytes(self._content(), FILE):
+        is_new = self._store.folder.create_bytes(self._content(), FILE)
+        if not is_new:
             self._refuse_if(self._is_alive)
             self._store.folder.write_bytes(self._content(), FILE)
-        time.sleep(SETTLE)  # two drivers may have written at once: the last one has the lock
+        if not (is_new and self._store.folder.is_local):  # a disk lets only one driver create it
+            time.sleep(SETTLE)  # two drivers may have written at once: the last one has the lock
         self.check()
         self._thread.start()
         return self
