@@ -6,8 +6,10 @@ When a small network is trained alone, the processor is idle between its layers.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
-from math import isfinite
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
+from math import inf, isfinite
 from typing import Any
 
 import torch
@@ -92,7 +94,15 @@ def _leaves(model: nn.Module) -> list[nn.Module]:
 
 
 MAX_MODELS = 16
-"""Most models that are packed into one. More are no faster and take more memory."""
+"""Most models that are packed into one on a CPU, and the first number that a GPU tries.
+
+On a CPU more are no faster and take more memory.
+"""
+
+MAX_MODELS_ON_GPU = 64
+
+MAX_BYTES = 2**30
+"""Most bytes of all members of the models that a GPU trains at once, beyond MAX_MODELS."""
 
 MAX_MULTIPLICATIONS = 3_000_000
 """Most multiplications of one model's forward pass of a batch for which packing pays on a CPU."""
@@ -110,13 +120,61 @@ def train_all(
 
 
 def each_target(
-    recipe: Recipe, members: Sequence[Split], *, seeds: Sequence[int], device: torch.device
+    recipe: Recipe, members: Iterable[Split], *, seeds: Sequence[int], device: torch.device
 ) -> Iterator[TrainedTarget]:
-    """Yield the targets of :func:`train_all`, so that no more than MAX_MODELS need be held."""
-    for first in range(0, len(members), MAX_MODELS):
-        part = slice(first, first + MAX_MODELS)
-        packing = Packing(recipe, members[part], seeds[part], device)
-        yield from packing.train() if packing.is_faster else packing.train_one_by_one()
+    """Yield the targets of :func:`train_all`, and hold those alone that are trained at once."""
+    pairs: Iterator[tuple[Split, int]] = zip(members, seeds, strict=True)
+    if not (first := list(islice(pairs, 2))):
+        return
+    pairs = chain(first, pairs)
+    size = PackSize(_packing(recipe, first, device).is_faster, device)
+    del first
+    while part := list(islice(pairs, size.models)):
+        packing, began = _packing(recipe, part, device), time.perf_counter()
+        try:
+            is_packed = packing.is_faster
+            targets = packing.train() if is_packed else list(packing.train_one_by_one())
+        except torch.OutOfMemoryError:
+            if len(part) == 1:
+                raise
+            size.halve(len(part))
+            pairs = chain(part, pairs)
+            continue
+        size.note(len(part), time.perf_counter() - began, part[0][0].features.nbytes)
+        yield from targets
+        del part, packing, targets  # before others take their place in memory
+
+
+def _packing(recipe: Recipe, pairs: Iterable[tuple[Split, int]], device: torch.device) -> Packing:
+    members, seeds = zip(*pairs, strict=True)
+    return Packing(recipe, members, seeds, device)
+
+
+class PackSize:
+    """How many ``models`` are trained at once.
+
+    On a CPU it was measured, see MAX_MODELS. On a GPU it doubles while each model takes less time
+    than before, and halves where memory runs out.
+    """
+
+    def __init__(self, is_faster: bool, device: torch.device) -> None:
+        self.models = MAX_MODELS if is_faster else 1
+        self._least, self._is_found = inf, not is_faster or device.type == "cpu"
+
+    def halve(self, models: int) -> None:
+        """Train half of ``models`` at once from here on: memory did not suffice for them."""
+        self.models, self._is_found = models // 2, True
+
+    def note(self, models: int, seconds: float, n_bytes: int) -> None:
+        """Choose the next size after ``models``, each with members of ``n_bytes``, took a time."""
+        if self._is_found or models < self.models:
+            return
+        if seconds / models >= self._least:
+            self.models, self._is_found = models // 2, True
+            return
+        self._least = seconds / models
+        if 2 * models <= MAX_MODELS_ON_GPU and 2 * models * n_bytes <= MAX_BYTES:
+            self.models = 2 * models
 
 
 class Packing:

@@ -20,7 +20,7 @@ from raysweep.config import sub_seed
 from raysweep.data import Split, Splits
 from raysweep.records.trial_config import TrialConfig
 from raysweep.training import signals
-from raysweep.training.packing import MAX_MODELS, Packing, each_target
+from raysweep.training.packing import each_target
 from raysweep.training.recipe import Recipe
 from raysweep.training.signals import Floats
 from raysweep.training.target import TrainedTarget
@@ -70,8 +70,7 @@ def train_ensemble(
 ) -> Ensemble:
     """Return an ensemble of ``config.measure.models`` models, of which ``target`` is the first.
 
-    At most MAX_MODELS models and their halves of the data are in memory at once, and one of each
-    where models are trained one by one.
+    Of the models and their halves of the data those alone are in memory that are trained at once.
     """
     assert config.measure is not None
     k = config.measure.models
@@ -109,14 +108,8 @@ def train_each(
     device: torch.device,
 ) -> Iterator[TrainedTarget]:
     """Yield a model for each row of ``inside`` (models, n), trained on the examples inside it."""
-    half = examples.rows(np.flatnonzero(inside[0]))
-    packing = Packing(recipe, [half, half], seeds[:2], device)
-    at_once = MAX_MODELS if packing.is_faster else 1
-
-    for first in range(0, len(seeds), at_once):
-        part = slice(first, first + at_once)
-        parts = [examples.rows(np.flatnonzero(row)) for row in inside[part]]
-        yield from each_target(recipe, parts, seeds=seeds[part], device=device)
+    parts = (examples.rows(np.flatnonzero(row)) for row in inside)
+    yield from each_target(recipe, parts, seeds=seeds, device=device)
 
 
 @dataclass(frozen=True, kw_only=True)

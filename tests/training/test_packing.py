@@ -166,3 +166,58 @@ def test_more_models_than_are_packed_at_once_come_back_in_order(splits, cpu, mon
     targets = packing.train_all(recipe, members, seeds=seeds, device=cpu)
     alone = [train(recipe, m, seed=s, device=cpu) for m, s in zip(members, seeds, strict=True)]
     assert largest_gap(targets, alone) < 1e-4
+
+
+def test_on_a_gpu_memory_and_speed_choose_how_many_are_trained_at_once(splits, cpu, monkeypatch):
+    """A GPU's memory and its clock are stood in for: 10 models fit, and 8 are the fastest."""
+    trainings, asked, clock = make_packing(splits, {}, cpu, n=40, epochs=1), [], [0.0]
+    recipe, members, seeds = trainings._recipe, trainings._members, trainings._seeds
+    train_packed = packing.Packing.train
+
+    def limited(self):
+        k = len(self._members)
+        asked.append(k)
+        if k > 10:
+            raise torch.OutOfMemoryError(f"no memory for {k} models")
+        clock[0] += k * {2: 3.0, 4: 2.0, 8: 1.0}[k]
+        return train_packed(self)
+
+    monkeypatch.setattr(packing.Packing, "train", limited)
+    monkeypatch.setattr(packing.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(packing, "MAX_MODELS", 2)
+    size = packing.PackSize
+
+    def as_on_a_gpu(is_faster, _device):
+        return size(is_faster, torch.device("cuda"))
+
+    monkeypatch.setattr(packing, "PackSize", as_on_a_gpu)
+    targets = packing.train_all(recipe, members, seeds=seeds, device=cpu)
+    assert asked == [2, 4, 8, 16, 8, 8, 8, 2]
+    alone = [train(recipe, m, seed=s, device=cpu) for m, s in zip(members, seeds, strict=True)]
+    assert largest_gap(targets, alone) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("seconds_per_model", "n_bytes", "models"),
+    [(0.5, 1, 64), (1.0, 1, 16), (2.0, 1, 16), (0.5, 2**24, 64), (0.5, 2**24 + 1, 32)],
+)
+def test_a_pack_grows_while_it_is_faster_and_its_members_fit(seconds_per_model, n_bytes, models):
+    size = packing.PackSize(True, torch.device("cuda"))
+    size.note(16, 16 * 1.0, 1)
+    assert size.models == 32
+    size.note(32, 32 * seconds_per_model, n_bytes)
+    assert size.models == models
+    size.note(64, 64 * 0.1, n_bytes)
+    assert size.models <= packing.MAX_MODELS_ON_GPU
+
+
+def test_a_lack_of_memory_for_one_model_is_an_error(splits, cpu, monkeypatch):
+    trainings = make_packing(splits, {}, cpu, n=3, epochs=1)
+
+    def fail(*_, **__):
+        raise torch.OutOfMemoryError("no memory")
+
+    monkeypatch.setattr(packing.Packing, "train", fail)
+    monkeypatch.setattr(packing, "train", fail)
+    with pytest.raises(torch.OutOfMemoryError):
+        packing.train_all(trainings._recipe, trainings._members, seeds=trainings._seeds, device=cpu)
