@@ -92,7 +92,7 @@ def train(
     examples = pixels(x[:EVALUATION_BATCH], members)
     channels_last(model, examples[:1])
 
-    read = _reader(x, members)
+    read = reader(x, members)
     mechanism = recipe.mechanism(len(members))
     if secure_noise:
         mechanism.draw_from_system()
@@ -146,12 +146,18 @@ def train(
     )
 
 
-def _reader(x: Tensor, members: Split) -> Read:
+def reader(x: Tensor, members: Split) -> Read:
     """Return what gives the pixels of rows of ``x``, the members' features on the device."""
     if x.numel() > AT_ONCE:
-        return lambda rows: pixels(x[rows.to(x.device)], members)
+        return lambda rows: pixels(take(x, rows), members)
     all_pixels = pixels(x, members)
-    return lambda rows: all_pixels[rows.to(x.device)]
+    return lambda rows: take(all_pixels, rows)
+
+
+def take(x: Tensor, rows: Tensor) -> Tensor:
+    """Return ``x[rows]``, which is slower, for the numbers of rows in any shape."""
+    taken = x.index_select(0, rows.flatten().to(x.device))
+    return taken.view(*rows.shape, *x.shape[1:])
 
 
 def _trained_part(

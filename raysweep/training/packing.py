@@ -21,7 +21,7 @@ from raysweep.errors import TrainingDiverged
 from raysweep.models.fast_layers import KEEPS_ORDER, FastDropout, FastSequential
 from raysweep.models.structure import is_known
 from raysweep.training.devices import copy_at_once
-from raysweep.training.loop import isolated_rng, make_optimizer, train
+from raysweep.training.loop import isolated_rng, make_optimizer, reader, take, train
 from raysweep.training.packed_layers import BY_EXAMPLE, PACKED, may_be_packed
 from raysweep.training.recipe import EVALUATION_BATCH, Mechanism, Recipe
 from raysweep.training.target import TrainedTarget, pixels
@@ -242,6 +242,7 @@ class Packing:
         mechanism.check(models[0], pixels(x[0, :EVALUATION_BATCH], self._members[0]))
         mechanism.attach(packed, examples, seeds=[sub_seed(seed, "noise") for seed in self._seeds])
 
+        read, all_labels = reader(x.flatten(0, 1), self._members[0]), y.flatten()
         orders = [torch.Generator().manual_seed(sub_seed(s, "batches")) for s in self._seeds]
         first_rows = n * torch.arange(len(models), device=self._device)[:, None]
         for number in range(1, training.epochs + 1):
@@ -249,10 +250,10 @@ class Packing:
 
             for rows, is_real, counts in self._batches(mechanism, orders):
                 optimizer.zero_grad()
-                labels = _rows(y, first_rows + rows)
+                rows = first_rows + rows  # among those of all models
+                labels = take(all_labels, rows)
                 loss = _packed_loss(packed, recipe, labels, counts, is_real)
-                inputs = pixels(_rows(x, first_rows + rows), self._members[0])
-                loss_sum += mechanism.gradients(loss, inputs).sum()
+                loss_sum += mechanism.gradients(loss, read(rows)).sum()
                 if recipe.penalty is not None:
                     recipe.penalty(packed).backward()
                 optimizer.step()
@@ -318,11 +319,6 @@ def count_multiplications(model: nn.Module, example: Tensor) -> int:
     for hook in hooks:
         hook.remove()
     return count
-
-
-def _rows(x: Tensor, numbers: Tensor) -> Tensor:
-    """Return rows of (K, n, *shape) by their numbers in all K * n rows, by one index."""
-    return x.flatten(0, 1).index_select(0, numbers.flatten()).view(*numbers.shape, *x.shape[2:])
 
 
 def _packed_loss(
