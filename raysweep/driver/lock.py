@@ -55,11 +55,13 @@ class Lock:
         self._thread = threading.Thread(target=self._write_heartbeats, daemon=True)
 
     def __enter__(self) -> Lock:
-        is_new = self._store.folder.create_bytes(self._content(), FILE)
-        if not is_new:
-            self._refuse_if(self._is_alive)
-            self._store.folder.write_bytes(self._content(), FILE)
-        if not (is_new and self._store.folder.is_local):  # a disk lets only one driver create it
+        folder = self._store.folder
+        while (is_sure := folder.create_bytes(self._content(), FILE)) is None:
+            judged = self._refuse_if(self._is_alive)
+            if folder.exists(FILE) and self._read() == judged:  # else its driver has just ended
+                folder.write_bytes(self._content(), FILE)
+                break
+        if not is_sure:
             time.sleep(SETTLE)  # two drivers may have written at once: the last one has the lock
         self.check()
         self._thread.start()
@@ -90,11 +92,14 @@ class Lock:
         """Raise :class:`StoreBusy` when another driver has taken the lock over."""
         self._refuse_if(lambda _content: True)
 
-    def _refuse_if(self, condition: Callable[[dict[str, Any]], bool]) -> None:
-        """Raise :class:`StoreBusy` when another driver has the lock and ``condition`` holds."""
+    def _refuse_if(self, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any] | None:
+        """Return the content of the lock.
+
+        Raise :class:`StoreBusy` when another driver has it and ``condition`` holds.
+        """
         content = self._read()
         if content is None or self._is_ours(content) or not condition(content):
-            return
+            return content
         raise StoreBusy(
             f"{self._store.path} is {_in_use_by(content)}",
             remedy="wait for it, stop it, or choose another --out",

@@ -40,7 +40,8 @@ def compact(store: Store, *, least: int = TOGETHER) -> None:
 
         number = 1 + max((merged_number(name) for name in names if is_merged(name)), default=0)
         merged = to_parquet(store.arrow(table, small))
-        if not store.folder.create_bytes(merged, table, f"{MERGED}{number:06d}.parquet"):
+        name = f"{MERGED}{number:06d}.parquet"
+        if store.folder.create_bytes(merged, table, name) is None:
             raise StoreError(
                 f"{store.path} has another file {MERGED}{number:06d} in {table} by now"
             )

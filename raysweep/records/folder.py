@@ -52,11 +52,11 @@ def _temporary_file(target: str, content: bytes) -> Iterator[str]:
         raise
 
 
-def _create(target: str, content: bytes) -> None:
-    """Create a file that does not exist yet; no reader sees it half written.
+def _create(target: str, content: bytes) -> bool:
+    """Create a file that does not exist yet; no reader sees it half written. Return True.
 
     On file systems without hard links (FAT, some in user space) a reader may see an empty file for
-    a moment.
+    a moment, and another writer may replace it. There it returns False.
     """
     with _temporary_file(target, content) as temporary:
         try:
@@ -66,7 +66,10 @@ def _create(target: str, content: bytes) -> None:
                 raise
             with open(target, "xb") as file:
                 file.write(content)
+            os.remove(temporary)
+            return False
         os.remove(temporary)
+        return True
 
 
 def require_file(path: str) -> None:
@@ -176,11 +179,11 @@ class Folder:
                     os.mkdir(folder)
             replace_file(target, content)
 
-    def create_bytes(self, content: bytes, *parts: str) -> bool:
-        """Write a file unless it exists; return whether it was written.
+    def create_bytes(self, content: bytes, *parts: str) -> bool | None:
+        """Write a file unless it exists; then return None.
 
         Of two drivers only one succeeds, on a disk and on an object store with conditional writes
-        (S3 and GCS have them).
+        (S3 and GCS have them). Return True where that is sure: on a disk with hard links.
         """
         target = self.full(*parts)
         with self.translate_errors("written"):
@@ -188,14 +191,13 @@ class Folder:
                 if self.is_local:
                     self.refuse_link(*parts[:-1])
                     os.makedirs(target.rpartition("/")[0], exist_ok=True)
-                    _create(target, content)
-                elif self.fs.exists(target):
-                    return False
-                else:
-                    self.fs.pipe_file(target, content, mode="create")
+                    return _create(target, content)
+                if self.fs.exists(target):
+                    return None
+                self.fs.pipe_file(target, content, mode="create")
             except FileExistsError:
-                return False
-        return True
+                return None
+        return False
 
     def refuse_link(self, *parts: str) -> None:
         """Raise :class:`StoreError` if a folder inside this one is a link.
