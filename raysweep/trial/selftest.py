@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 LEVEL = 1e-4
-"""The chance at which one test fails a right code; there are at most seven by chance."""
+"""The chance at which one test fails a right code; there are at most eight by chance."""
 
 CHECKED = 8
 """Members whose clipped gradients are summed alone and together."""
@@ -67,7 +67,7 @@ def selftest(config: TrialConfig, splits: Splits, *, seed: int) -> list[Finding]
     step = _Step(config, splits, seed=seed)
     return [
         step.canaries(),
-        step.batches(),
+        *step.batches(),
         *step.sums(),
         *step.noise(),
         *step.noise_of_packed_models(),
@@ -153,17 +153,24 @@ class _Step:
         said = run(mechanism, canaries, parameters, coins, epochs=self.epochs, seed=seed)
         return audit(said, coins.numpy() > 0, mechanism.privacy_spent(), level=LEVEL, seed=seed)
 
-    def batches(self) -> Finding:
-        """Return whether batches are Poisson samples: each size varies as a binomial number."""
-        n = len(self.splits.members)
-        mechanism = self.mechanism(n)
-        order = torch.Generator().manual_seed(sub_seed(self.seed, "selftest", "batches"))
-        sizes = np.array([len(b) for _ in range(EPOCHS) for b in mechanism.batches(order)])
+    def batches(self) -> Iterator[Finding]:
+        """Yield whether batches are Poisson samples, of one model and of several at once."""
+        mechanism = self.mechanism(len(self.splits.members))
+        seed = sub_seed(self.seed, "selftest", "batches")
+        first, *others = (torch.Generator().manual_seed(seed + i) for i in range(3))
+        alone = [len(batch) for _ in range(EPOCHS) for batch in mechanism.batches(first)]
+        yield self._vary("batches", alone)
+        packed = [counts for _ in range(EPOCHS) for _, counts in mechanism.packed_batches(others)]
+        yield self._vary("batches of packed models", torch.cat(packed).tolist())
+
+    def _vary(self, name: str, found: list[int]) -> Finding:
+        """Return whether each size of a batch varies as a binomial number."""
+        n, sizes = len(self.splits.members), np.array(found)
         rate = self.config.training.private_rate(n)
         variance = n * rate * (1 - rate)
         if variance == 0:
             right = bool((sizes == n).all())
-            return Finding(name="batches", is_right=right, text="every batch holds all members")
+            return Finding(name=name, is_right=right, text="every batch holds all members")
 
         scaled = float(((sizes - n * rate) ** 2).sum() / variance)
         low, high = chi2.ppf([LEVEL / 2, 1 - LEVEL / 2], len(sizes))
@@ -171,7 +178,7 @@ class _Step:
             f"sizes of {len(sizes)} batches vary by {scaled / len(sizes):.2f} of a Poisson "
             f"sample's variance (allowed {low / len(sizes):.2f} to {high / len(sizes):.2f})"
         )
-        return Finding(name="batches", is_right=bool(low < scaled < high), text=text)
+        return Finding(name=name, is_right=bool(low < scaled < high), text=text)
 
     def sums(self) -> Iterator[Finding]:
         """Yield whether each example adds at most the norm, whatever else is in the batch."""

@@ -66,7 +66,7 @@ def test_a_model_of_few_parameters_is_tested_within_its_budget():
 
 
 NAMES = [
-    *("canaries", "batches", "clipping", "sums", "noise"),
+    *("canaries", "batches", "batches of packed models", "clipping", "sums", "noise"),
     *("noise between steps", "noise between models", "buffers"),
 ]
 
@@ -114,6 +114,16 @@ def shuffled_batches(monkeypatch):
         yield from order.split(max(1, round(self._n * self._sample_rate)))
 
     monkeypatch.setattr(PrivateGradients, "batches", batches)
+
+
+def shuffled_batches_of_packed_models(monkeypatch):
+    def packed_batches(self, generators):
+        size = max(1, round(self._n * self._sample_rate))
+        orders = (torch.randperm(self._n, generator=one).split(size) for one in generators)
+        for parts in zip(*orders, strict=True):
+            yield torch.stack(parts), torch.full((len(parts),), len(parts[0]))
+
+    monkeypatch.setattr(PrivateGradients, "packed_batches", packed_batches)
 
 
 def noise_used_again(monkeypatch):
@@ -173,6 +183,7 @@ MUTATIONS = {
     clipping_by_batch: {"sums"},
     division_by_the_drawn_size: {"noise", "sums"},
     shuffled_batches: {"batches"},
+    shuffled_batches_of_packed_models: {"batches of packed models"},
     noise_used_again: {"noise between steps"},
     noise_of_the_epoch_before: {"noise between steps"},
     one_noise_for_packed_models: {"noise between models"},
