@@ -140,7 +140,7 @@ def train(
         model=model.eval(),
         n_classes=members.n_classes,
         privacy=privacy,
-        members=members,
+        _members=members,
         device=device,
         evaluation_batch=recipe.evaluation_batch,
     )

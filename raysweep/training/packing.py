@@ -271,7 +271,7 @@ class Packing:
                 model=model.eval(),
                 n_classes=split.n_classes,
                 privacy=privacy,
-                members=split,
+                _members=split,
                 device=self._device,
             )
             for model, split in zip(models, self._members, strict=True)

@@ -22,15 +22,15 @@ FINITE_REMEDY = "lower the learning rate, or change what the model computes for 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedTarget:
-    """A model trained on ``members``, in evaluation mode.
+    """A trained model in evaluation mode.
 
-    An attacker may observe it on unchanged inputs.
+    An attacker may observe it on unchanged inputs, and is not told who its members are.
     """
 
     model: nn.Module
     n_classes: int
     privacy: PrivacySpent | None
-    members: Split = field(repr=False)
+    _members: Split = field(repr=False)
     device: torch.device
     evaluation_batch: int = EVALUATION_BATCH
     _cached_logits: dict[bytes, NDArray[np.float32]] = field(default_factory=dict, repr=False)
@@ -38,7 +38,7 @@ class TrainedTarget:
     @property
     def member_loss(self) -> tuple[float, float]:
         """The (mean, median) cross-entropy over the members, a threshold of Yeom et al. 2018."""
-        losses = signals.cross_entropy(self.logits(self.members), self.members.labels)
+        losses = signals.cross_entropy(self.logits(self._members), self._members.labels)
         return float(losses.mean()), float(np.median(losses))
 
     def logits(self, examples: Split) -> NDArray[np.float32]:

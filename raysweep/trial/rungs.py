@@ -40,7 +40,7 @@ def rung_figures(
         model=epoch.model,
         n_classes=splits.members.n_classes,
         privacy=epoch.privacy,
-        members=splits.members,
+        _members=splits.members,
         device=device,
     )
 

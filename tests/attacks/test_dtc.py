@@ -30,7 +30,9 @@ def split(features, labels, n_classes=2):
 
 
 def target_of(model, members):
-    return TrainedTarget(model=model.eval(), n_classes=2, privacy=None, members=members, device=CPU)
+    return TrainedTarget(
+        model=model.eval(), n_classes=2, privacy=None, _members=members, device=CPU
+    )
 
 
 def one_pixel(slope):

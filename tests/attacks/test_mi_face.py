@@ -28,7 +28,7 @@ def linear(weight, members, bias=0.0):
         layer.weight.copy_(torch.stack([torch.zeros_like(weight), weight]))
         layer.bias.copy_(torch.tensor([0.0, bias]))
     model = nn.Sequential(nn.Flatten(), layer).eval()
-    return TrainedTarget(model=model, n_classes=2, privacy=None, members=members, device=CPU)
+    return TrainedTarget(model=model, n_classes=2, privacy=None, _members=members, device=CPU)
 
 
 @pytest.fixture(scope="module")
