@@ -5,10 +5,13 @@ When a small network is trained alone, the processor is idle between its layers.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import gc
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import islice
 from math import inf, isfinite
 from typing import Any
 
@@ -122,32 +125,43 @@ def train_all(
 def each_target(
     recipe: Recipe, members: Iterable[Split], *, seeds: Sequence[int], device: torch.device
 ) -> Iterator[TrainedTarget]:
-    """Yield the targets of :func:`train_all`, and hold those alone that are trained at once."""
-    pairs: Iterator[tuple[Split, int]] = zip(members, seeds, strict=True)
-    if not (first := list(islice(pairs, 2))):
+    """Yield the targets of :func:`train_all`, and draw the members of a pack as it is trained."""
+    undrawn = zip(members, seeds, strict=True)
+    waiting = deque(islice(undrawn, 2))
+    if not waiting:
         return
-    pairs = chain(first, pairs)
-    size = PackSize(_packing(recipe, first, device).is_faster, device)
-    del first
-    while part := list(islice(pairs, size.models)):
+    size = PackSize(_packing(recipe, waiting, device).is_faster, device)
+    while True:
+        waiting.extend(islice(undrawn, max(0, size.models - len(waiting))))
+        part = [waiting.popleft() for _ in range(min(size.models, len(waiting)))]
+        if not part:
+            return
         packing, began = _packing(recipe, part, device), time.perf_counter()
-        try:
-            is_packed = packing.is_faster
-            targets = packing.train() if is_packed else list(packing.train_one_by_one())
-        except torch.OutOfMemoryError:
-            if len(part) == 1:
-                raise
+        if not packing.is_faster:
+            yield from packing.train_one_by_one()
+        elif targets := _train_if_it_fits(packing):
+            size.note(len(part), time.perf_counter() - began, part[0][0].features.nbytes)
+            yield from targets
+            del targets
+        else:
             size.halve(len(part))
-            pairs = chain(part, pairs)
-            continue
-        size.note(len(part), time.perf_counter() - began, part[0][0].features.nbytes)
-        yield from targets
-        del part, packing, targets  # before others take their place in memory
+            waiting.extendleft(reversed(part))
+        del part, packing  # before others take their place in memory
 
 
 def _packing(recipe: Recipe, pairs: Iterable[tuple[Split, int]], device: torch.device) -> Packing:
     members, seeds = zip(*pairs, strict=True)
     return Packing(recipe, members, seeds, device)
+
+
+def _train_if_it_fits(packing: Packing) -> list[TrainedTarget]:
+    """Return the targets, or none of them where a GPU's memory is too small for all at once."""
+    with contextlib.suppress(torch.OutOfMemoryError):
+        return packing.train()
+    gc.collect()  # the hooks of DP-SGD and what they recorded hold each other
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return []
 
 
 class PackSize:
@@ -159,7 +173,8 @@ class PackSize:
 
     def __init__(self, is_faster: bool, device: torch.device) -> None:
         self.models = MAX_MODELS if is_faster else 1
-        self._least, self._is_found = inf, not is_faster or device.type == "cpu"
+        self._is_found = not is_faster or device.type == "cpu"
+        self._least: float | None = None  # seconds a model; None before a GPU has warmed up
 
     def halve(self, models: int) -> None:
         """Train half of ``models`` at once from here on: memory did not suffice for them."""
@@ -169,12 +184,14 @@ class PackSize:
         """Choose the next size after ``models``, each with members of ``n_bytes``, took a time."""
         if self._is_found or models < self.models:
             return
-        if seconds / models >= self._least:
-            self.models, self._is_found = models // 2, True
-            return
-        self._least = seconds / models
-        if 2 * models <= MAX_MODELS_ON_GPU and 2 * models * n_bytes <= MAX_BYTES:
-            self.models = 2 * models
+        if self._least is None:  # the first pack, whose time holds the start of the GPU
+            self._least = inf
+        elif seconds / models >= self._least:
+            self.halve(models)
+        elif 2 * models > MAX_MODELS_ON_GPU or 2 * models * n_bytes > MAX_BYTES:
+            self._is_found = True
+        else:
+            self.models, self._least = 2 * models, seconds / models
 
 
 class Packing:
@@ -194,7 +211,7 @@ class Packing:
         """Whether the models are trained at once: on a CPU where it was measured to be faster.
 
         On a GPU they always are, in the expectation that it waits between the layers of one small
-        model. That was not measured.
+        model; :class:`PackSize` measures how many.
         """
         if not self.is_possible or self._device.type != "cpu":
             return self.is_possible

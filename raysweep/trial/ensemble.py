@@ -70,7 +70,7 @@ def train_ensemble(
 ) -> Ensemble:
     """Return an ensemble of ``config.measure.models`` models, of which ``target`` is the first.
 
-    Of the models and their halves of the data those alone are in memory that are trained at once.
+    Only the models that are trained at once, and their halves of the data, are in memory.
     """
     assert config.measure is not None
     k = config.measure.models
@@ -88,6 +88,7 @@ def train_ensemble(
         looks.append(look(model, examples, judged, attacks, splits.pool))
         if number < config.measure.inversion_models > 1:
             inverter.invert(model, inside[number])
+        del model  # and its members, before the next is trained
 
     return Ensemble(
         inside=inside,

@@ -1,12 +1,15 @@
 """Models that are trained at once equal those that are trained alone."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
 
 from raysweep.config import Training
 from raysweep.defences import Defences
-from raysweep.defences.dpsgd import gradients
+from raysweep.defences.dpsgd import clipping, gradients
 from raysweep.models import MODELS
 from raysweep.models.fast_layers import FastDropout
 from raysweep.training import packing
@@ -119,13 +122,14 @@ def test_a_private_step_in_several_physical_batches_is_the_one_trained_alone(
 
 @pytest.mark.parametrize("values", [{}, {"noise_multiplier": 1.0}])
 def test_the_batches_of_packed_models_are_those_of_each_alone(splits, values):
-    plain = plain_recipe(MLP, Training(batch_size=3))
-    n, seeds = 50, (3, 4, 5)
+    plain = plain_recipe(MLP, Training(batch_size=1))
+    n, seeds = 50, (3, 4)
     mechanism = Defences.parse(values).apply(plain, splits.reference).mechanism(n)
     alone = [list(mechanism.batches(torch.Generator().manual_seed(seed))) for seed in seeds]
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     packed = list(mechanism.packed_batches(generators))
-    assert values == {} or any(len(batch) == 0 for batches in alone for batch in batches)
+    sizes = [[len(batch) for batch in batches] for batches in alone]
+    assert values == {} or any(max(step) == 0 for step in zip(*sizes, strict=True))
 
     for (rows, counts), *batches in zip(packed, *alone, strict=True):
         for row, count, batch in zip(rows, counts, batches, strict=True):
@@ -168,47 +172,113 @@ def test_more_models_than_are_packed_at_once_come_back_in_order(splits, cpu, mon
     assert largest_gap(targets, alone) < 1e-4
 
 
-def test_on_a_gpu_memory_and_speed_choose_how_many_are_trained_at_once(splits, cpu, monkeypatch):
-    """A GPU's memory and its clock are stood in for: 10 models fit, and 8 are the fastest."""
+@pytest.mark.parametrize(
+    ("seconds_per_model", "packs"),
+    [
+        ({2: 3.0, 4: 2.0, 8: 1.0}, [2, 2, 4, 8, 16, 8, 8, 8]),
+        ({2: 3.0, 4: 2.0, 8: 2.5}, [2, 2, 4, 8, 4, 4, 4, 4, 4, 4]),
+    ],
+)
+def test_on_a_gpu_memory_and_speed_choose_how_many_are_trained_at_once(
+    splits, cpu, monkeypatch, seconds_per_model, packs
+):
+    """A GPU's memory and its clock are stood in for: 10 models fit."""
     trainings, asked, clock = make_packing(splits, {}, cpu, n=40, epochs=1), [], [0.0]
     recipe, members, seeds = trainings._recipe, trainings._members, trainings._seeds
-    train_packed = packing.Packing.train
+    train_packed, size = packing.Packing.train, packing.PackSize
 
     def limited(self):
         k = len(self._members)
         asked.append(k)
         if k > 10:
             raise torch.OutOfMemoryError(f"no memory for {k} models")
-        clock[0] += k * {2: 3.0, 4: 2.0, 8: 1.0}[k]
+        clock[0] += k * seconds_per_model[k]
         return train_packed(self)
-
-    monkeypatch.setattr(packing.Packing, "train", limited)
-    monkeypatch.setattr(packing.time, "perf_counter", lambda: clock[0])
-    monkeypatch.setattr(packing, "MAX_MODELS", 2)
-    size = packing.PackSize
 
     def as_on_a_gpu(is_faster, _device):
         return size(is_faster, torch.device("cuda"))
 
+    monkeypatch.setattr(packing.Packing, "train", limited)
+    monkeypatch.setattr(packing.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(packing, "MAX_MODELS", 2)
     monkeypatch.setattr(packing, "PackSize", as_on_a_gpu)
     targets = packing.train_all(recipe, members, seeds=seeds, device=cpu)
-    assert asked == [2, 4, 8, 16, 8, 8, 8, 2]
+    assert asked == packs
     alone = [train(recipe, m, seed=s, device=cpu) for m, s in zip(members, seeds, strict=True)]
     assert largest_gap(targets, alone) < 1e-4
 
 
 @pytest.mark.parametrize(
-    ("seconds_per_model", "n_bytes", "models"),
+    ("of_32", "n_bytes", "models"),
     [(0.5, 1, 64), (1.0, 1, 16), (2.0, 1, 16), (0.5, 2**24, 64), (0.5, 2**24 + 1, 32)],
 )
-def test_a_pack_grows_while_it_is_faster_and_its_members_fit(seconds_per_model, n_bytes, models):
+def test_a_pack_grows_while_it_is_faster_and_its_members_fit(of_32, n_bytes, models):
     size = packing.PackSize(True, torch.device("cuda"))
-    size.note(16, 16 * 1.0, 1)
+    for seconds in (16 * 9.0, 16 * 1.0):  # the first holds the start of the GPU
+        assert size.models == 16
+        size.note(16, seconds, 1)
     assert size.models == 32
-    size.note(32, 32 * seconds_per_model, n_bytes)
+    size.note(32, 32 * of_32, n_bytes)
     assert size.models == models
-    size.note(64, 64 * 0.1, n_bytes)
-    assert size.models <= packing.MAX_MODELS_ON_GPU
+
+
+def test_a_pack_that_cannot_grow_keeps_its_size_whatever_the_clock_says():
+    size = packing.PackSize(True, torch.device("cuda"))
+    for models, seconds in ((16, 9.0), (16, 1.0), (32, 0.5), (64, 0.4), (64, 0.41), (64, 0.9)):
+        assert size.models == models
+        size.note(models, models * seconds, 1)
+    assert size.models == 64
+
+
+def test_members_are_drawn_as_they_are_trained(splits, cpu, monkeypatch):
+    monkeypatch.setattr(packing, "MAX_MULTIPLICATIONS", 0)  # one by one, as large models are
+    trainings, drawn = make_packing(splits, {}, cpu, n=8, epochs=1), []
+
+    def draw():
+        for members in trainings._members:
+            half = members.rows(np.arange(len(members)))
+            drawn.append(weakref.ref(half))
+            yield half
+            del half
+
+    alive = []
+    targets = packing.each_target(trainings._recipe, draw(), seeds=trainings._seeds, device=cpu)
+    for target in targets:
+        del target
+        alive.append(sum(half() is not None for half in drawn))
+    assert max(alive) <= 2
+
+
+def test_a_private_pack_that_lacked_memory_is_gone_when_a_smaller_one_is_trained(
+    splits, cpu, monkeypatch
+):
+    trainings = make_packing(splits, {"noise_multiplier": 1.0}, cpu, n=4, epochs=1)
+    add, pack, packs, alive = clipping.LayerwiseClipping._add_clipped, packing.pack, [], []
+
+    def noted(models, generators):
+        alive.append(sum(packed() is not None for packed in packs))
+        packed = pack(models, generators)
+        if len(models) == 4:
+            packs.append(weakref.ref(packed))
+        return packed
+
+    def limited(self, of_outputs):
+        if len(of_outputs[0]) == 4:  # models
+            raise torch.OutOfMemoryError("no memory")
+        add(self, of_outputs)
+
+    monkeypatch.setattr(packing, "pack", noted)
+    monkeypatch.setattr(clipping.LayerwiseClipping, "_add_clipped", limited)
+    gc.disable()
+    try:
+        targets = packing.train_all(
+            trainings._recipe, trainings._members, seeds=trainings._seeds, device=cpu
+        )
+    finally:
+        gc.enable()
+    assert len(targets) == 4
+    assert len(packs) == 1
+    assert alive[-1] == 0
 
 
 def test_a_lack_of_memory_for_one_model_is_an_error(splits, cpu, monkeypatch):
