@@ -160,7 +160,7 @@ class RecordCallback(Callback):
 
     def _record_once(self, trial: Trial, rows: Packed, retries: list[str]) -> None:
         """Record a trial under its number and scenario."""
-        # If the worker dies now and Tune starts the trial again, nothing is left to do.
+        # Where Tune starts a trial again that was given up, nothing is left to do.
         trial.config[RECORDED] = True
         number, scenario = trial.config["number"], trial.config["scenario"]
         self._record(rows.with_number(number=number, scenario=scenario, retries=retries))

@@ -96,7 +96,7 @@ def _rdp_epsilon(
     """
     rdp = np.full(len(orders), inf)
     least, known = inf, [(1.0, 0.0)]  # orders, ascending, and their divergences times order - 1
-    for i in _in_turn(orders):
+    for i in _search_order(orders):
         order, added = orders[i], _added(orders[i], delta)
         if _least_divergence(order, known) + added <= least:
             rdp[i] = _one_step(noise, sample_rate, order) * steps
@@ -123,8 +123,8 @@ def _least_divergence(order: float, known: list[tuple[float, float]]) -> float:
 
 
 @cache
-def _in_turn(orders: tuple[float, ...]) -> tuple[int, ...]:
-    """Return the places of orders: powers of two, other whole numbers, and those between them."""
+def _search_order(orders: tuple[float, ...]) -> tuple[int, ...]:
+    """Return the places of orders: first powers of two, then whole numbers, then those between."""
 
     def turn(i: int) -> tuple[bool, bool, int]:
         return not orders[i].is_integer(), not log2(orders[i]).is_integer(), i
