@@ -53,10 +53,10 @@ def _temporary_file(target: str, content: bytes) -> Iterator[str]:
 
 
 def _create(target: str, content: bytes) -> bool:
-    """Create a file that does not exist yet; no reader sees it half written. Return True.
+    """Create a file that does not exist yet; return whether by a hard link.
 
-    On file systems without hard links (FAT, some in user space) a reader may see an empty file for
-    a moment, and another writer may replace it. There it returns False.
+    Of a hard link no reader sees a half. On file systems without them (FAT, some in user space) a
+    reader may see an empty file for a moment, and another writer may replace it.
     """
     with _temporary_file(target, content) as temporary:
         try:

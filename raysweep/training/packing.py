@@ -177,7 +177,7 @@ class PackSize:
         self._least: float | None = None  # seconds a model; None before a GPU has warmed up
 
     def halve(self, models: int) -> None:
-        """Train half of ``models`` at once from here on: memory did not suffice for them."""
+        """Train half of ``models`` at once from here on: all of them were too many."""
         self.models, self._is_found = models // 2, True
 
     def note(self, models: int, seconds: float, n_bytes: int) -> None:
