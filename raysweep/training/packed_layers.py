@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from raysweep.models.fast_layers import FastTanh, fast_tanh
 
 
 def _stacked(parameters: Sequence[Tensor]) -> nn.Parameter:
@@ -77,14 +79,43 @@ class PackedGroupNorm(nn.GroupNorm):
         return torch.addcmul(bias, normalised, weight)
 
 
-PackedLayer: TypeAlias = PackedLinear | PackedConv2d | PackedGroupNorm
+class PackedTanh(nn.Module):
+    """The tanh layers of K models as one: ``FastTanh`` with a gradient that takes one pass.
+
+    The outputs of many models do not fit in a cache, so that each pass takes long.
+    """
+
+    def __init__(self, layers: Sequence[FastTanh]) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        y: Tensor = _Tanh.apply(x)
+        return y
+
+
+class _Tanh(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        y = fast_tanh(x)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (y,) = ctx.saved_tensors
+        x_gradient: Tensor = torch.ops.aten.tanh_backward(gradient, y)
+        return x_gradient
+
+
+PackedLayer: TypeAlias = PackedLinear | PackedConv2d | PackedGroupNorm | PackedTanh
 
 PACKED: dict[type[nn.Module], type[PackedLayer]] = {
     nn.Linear: PackedLinear,
     nn.Conv2d: PackedConv2d,
     nn.GroupNorm: PackedGroupNorm,
+    FastTanh: PackedTanh,
 }
-"""Kind of a layer with parameters -> the layer of several models."""
+"""Kind of a layer -> the layer of several models."""
 
 BY_EXAMPLE = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 """Layers without parameters that take images (n, ...), here those of all models at once."""

@@ -14,6 +14,7 @@ from raysweep.models.fast_layers import FastDropout, FastTanh
 from raysweep.training import recipe
 from raysweep.training.devices import channels_last, copy_at_once
 from raysweep.training.loop import isolated_rng, train
+from raysweep.training.packed_layers import PackedTanh
 from raysweep.training.recipe import cross_entropy, plain_recipe
 from raysweep.training.target import predict
 
@@ -352,21 +353,22 @@ def test_tensors_are_copied_to_a_device_at_once():
     assert list(copy_at_once([], torch.device("meta"))) == []
 
 
+@pytest.mark.parametrize("tanh", [FastTanh(), PackedTanh([FastTanh()])])
 @pytest.mark.parametrize(("dtype", "apart"), [(torch.float32, 3e-7), (torch.float64, 0)])
-def test_the_fast_tanh_is_tanh(dtype, apart):
+def test_the_fast_tanh_is_tanh(tanh, dtype, apart):
     fast = torch.linspace(-15, 15, 30001, dtype=dtype).requires_grad_()
     slow = fast.detach().clone().requires_grad_()
-    y = FastTanh()(fast)
+    y = tanh(fast)
     torch.testing.assert_close(y, slow.tanh(), rtol=0, atol=apart)
     assert (y.diff() >= 0).all()  # pooling may come first
     zeros = torch.zeros_like(y)
-    torch.testing.assert_close(FastTanh()(zeros), zeros, rtol=0, atol=0)
+    torch.testing.assert_close(tanh(zeros), zeros, rtol=0, atol=0)
 
     y.sum().backward()
     slow.tanh().sum().backward()
     torch.testing.assert_close(fast.grad, slow.grad, rtol=0, atol=2 * apart)
     ends = torch.tensor([-torch.inf, torch.inf, torch.nan], dtype=dtype).repeat(10_000)
-    torch.testing.assert_close(FastTanh()(ends), ends.tanh(), equal_nan=True)
+    torch.testing.assert_close(tanh(ends), ends.tanh(), equal_nan=True)
 
 
 @pytest.mark.parametrize("n_classes", [4, 5, 10, 15, 16])
