@@ -43,12 +43,19 @@ class TrainedTarget:
 
     def logits(self, examples: Split) -> NDArray[np.float32]:
         """Return the logits, (n, classes), from a cache if these examples were evaluated before."""
-        key = hashlib.sha256(examples.indices.tobytes()).digest()
+        key = _key(examples.indices)
         if key not in self._cached_logits:
             self._cached_logits[key] = compute_logits(
                 self.model, examples, self.device, self.evaluation_batch
             )
         return self._cached_logits[key]
+
+    def keep_logits(self, examples: Split, rows: NDArray[np.int64]) -> None:
+        """Evaluate ``examples``, and keep the logits of ``rows`` (n,) among them as those of a set.
+
+        :meth:`logits` then finds them without another evaluation, up to rounding.
+        """
+        self._cached_logits.setdefault(_key(examples.indices[rows]), self.logits(examples)[rows])
 
     def activations(self, examples: Split, layer: str) -> Tensor:
         """Return the flat activations after ``layer``, (n, features), on the CPU.
@@ -91,6 +98,10 @@ class TrainedTarget:
             )
         finally:
             hook.remove()
+
+
+def _key(indices: NDArray[np.int64]) -> bytes:
+    return hashlib.sha256(indices.tobytes()).digest()
 
 
 class _LayerReached(Exception):

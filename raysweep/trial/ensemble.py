@@ -85,6 +85,7 @@ def train_ensemble(
     for number, model in enumerate(
         itertools.chain([target], train_each(recipe, examples, inside[1:], others, target.device))
     ):
+        model.keep_logits(examples, np.flatnonzero(inside[number]))  # of its members
         looks.append(look(model, examples, judged, attacks, splits.pool))
         if number < config.measure.inversion_models > 1:
             inverter.invert(model, inside[number])

@@ -16,7 +16,7 @@ from raysweep.training.devices import channels_last, copy_at_once
 from raysweep.training.loop import isolated_rng, train
 from raysweep.training.packed_layers import PackedTanh
 from raysweep.training.recipe import cross_entropy, plain_recipe
-from raysweep.training.target import predict
+from raysweep.training.target import compute_logits, predict
 
 
 @pytest.fixture
@@ -224,6 +224,14 @@ def test_logits_that_are_not_finite_after_the_last_step_are_an_error(splits, cpu
     target = run(splits, cpu, build, **steep)
     with pytest.raises(TrainingDiverged, match="not finite numbers for 120 of 120 examples"):
         target.logits(splits.members)
+
+
+def test_logits_that_were_kept_are_those_of_another_evaluation(splits, cpu):
+    target, rows = run(splits, cpu, epochs=1), np.arange(3, 90, 2)
+    target.keep_logits(splits.members, rows)
+    part = splits.members.rows(rows)
+    again = compute_logits(target.model, part, cpu, 256)
+    np.testing.assert_allclose(target.logits(part), again, rtol=1e-5, atol=1e-6)
 
 
 class Squared(torch.nn.Module):

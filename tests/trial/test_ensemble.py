@@ -13,6 +13,7 @@ from raysweep.attacks.membership.likelihood_ratio import Lira, Rmia
 from raysweep.data import Splits
 from raysweep.errors import DataError, SpaceError
 from raysweep.space.parsing import parse_space
+from raysweep.training import target
 from raysweep.training.packing import Packing
 from raysweep.trial.ensemble import scores_online
 from raysweep.trial.population import check_population, halves, population
@@ -231,6 +232,19 @@ def test_models_trained_one_by_one_say_the_same(measured, monkeypatch):
     for one, other in zip(by_one.attacks, measured.attacks, strict=True):
         assert one.auc == pytest.approx(other.auc, abs=0.005)
     assert by_one.trial.accuracy == pytest.approx(measured.trial.accuracy, abs=0.01)
+
+
+def test_each_other_model_evaluates_an_example_once(measured, monkeypatch):
+    sizes, compute = [], target.compute_logits
+
+    def count(model, examples, *given):
+        sizes.append(len(examples))
+        return compute(model, examples, *given)
+
+    monkeypatch.setattr(target, "compute_logits", count)
+    again = run_trial(config())
+    assert sizes[-6:] == [240, 100] * 3  # the population, and what accuracy is measured on
+    assert again.trial.attack_auc == measured.trial.attack_auc
 
 
 def test_the_tpr_of_a_recipe_is_pooled_over_its_models():
