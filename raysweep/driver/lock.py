@@ -28,6 +28,8 @@ STALE = 60.0  # seconds after which a heartbeat no longer counts
 
 LATEST = 2**33  # seconds: the year 2242
 
+TRIES = 3  # how often a driver creates a lock that is there and then gone, as a broken link is
+
 SETTLE = 0.5  # seconds after which a driver that started at the same time has written too
 
 
@@ -55,17 +57,24 @@ class Lock:
         self._thread = threading.Thread(target=self._write_heartbeats, daemon=True)
 
     def __enter__(self) -> Lock:
-        folder = self._store.folder
-        while (is_sure := folder.create_bytes(self._content(), FILE)) is None:
-            judged = self._refuse_if(self._is_alive)
-            if folder.exists(FILE) and self._read() == judged:  # else its driver has just ended
-                folder.write_bytes(self._content(), FILE)
-                break
-        if not is_sure:
+        if not self._write():
             time.sleep(SETTLE)  # two drivers may have written at once: the last one has the lock
         self.check()
         self._thread.start()
         return self
+
+    def _write(self) -> bool:
+        """Write the lock; return whether no other driver can have done so at the same time."""
+        folder = self._store.folder
+        for _ in range(TRIES):
+            try:
+                return folder.create_bytes(self._content(), FILE)
+            except FileExistsError:
+                judged = self._refuse_if(self._is_alive)
+            if folder.exists(FILE) and self._read() == judged:  # else its driver has just ended
+                break
+        folder.write_bytes(self._content(), FILE)
+        return False
 
     def __exit__(
         self,

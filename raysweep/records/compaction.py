@@ -41,10 +41,10 @@ def compact(store: Store, *, least: int = TOGETHER) -> None:
         number = 1 + max((merged_number(name) for name in names if is_merged(name)), default=0)
         merged = to_parquet(store.arrow(table, small))
         name = f"{MERGED}{number:06d}.parquet"
-        if store.folder.create_bytes(merged, table, name) is None:
-            raise StoreError(
-                f"{store.path} has another file {MERGED}{number:06d} in {table} by now"
-            )
+        try:
+            store.folder.create_bytes(merged, table, name)
+        except FileExistsError:
+            raise StoreError(f"{store.path} has another file {name} in {table} by now") from None
         store.remove_all(table, small)
 
 

@@ -179,11 +179,16 @@ class Folder:
                     os.mkdir(folder)
             replace_file(target, content)
 
-    def create_bytes(self, content: bytes, *parts: str) -> bool | None:
-        """Write a file unless it exists; then return None.
+    def create_bytes(self, content: bytes, *parts: str) -> bool:
+        """Write a file that does not exist; return whether it is sure that no other driver did.
 
         Of two drivers only one succeeds, on a disk and on an object store with conditional writes
-        (S3 and GCS have them). Return True where that is sure: on a disk with hard links.
+        (S3 and GCS have them). That is sure on a disk with hard links.
+
+        Raises:
+            FileExistsError: the file exists.
+            StoreError: the folder is read-only, full or gone.
+
         """
         target = self.full(*parts)
         with self.translate_errors("written"):
@@ -192,12 +197,12 @@ class Folder:
                     self.refuse_link(*parts[:-1])
                     os.makedirs(target.rpartition("/")[0], exist_ok=True)
                     return _create(target, content)
-                if self.fs.exists(target):
-                    return None
-                self.fs.pipe_file(target, content, mode="create")
+                if not self.fs.exists(target):
+                    self.fs.pipe_file(target, content, mode="create")
+                    return False
             except FileExistsError:
-                return None
-        return False
+                pass
+        raise FileExistsError(target)
 
     def refuse_link(self, *parts: str) -> None:
         """Raise :class:`StoreError` if a folder inside this one is a link.

@@ -41,6 +41,14 @@ def test_a_lock_that_is_taken_over_is_looked_at_again(tmp_path, waits):
         assert waits == [SETTLE]
 
 
+def test_a_link_to_nothing_in_place_of_a_lock_is_replaced(tmp_path, waits):
+    (tmp_path / "lock.json").symlink_to(tmp_path / "nowhere")
+    with Lock(Store(str(tmp_path))):
+        assert waits == [SETTLE]
+        assert not (tmp_path / "lock.json").is_symlink()
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_lock_made_the_moment_another_ends_is_not_replaced(tmp_path, monkeypatch):
     first, second, third = (Lock(Store(str(tmp_path))) for _ in range(3))
     refuse_if, turns = Lock._refuse_if, []

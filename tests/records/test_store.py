@@ -274,7 +274,8 @@ def test_a_file_is_created_once_also_where_there_are_no_hard_links(store, monkey
     if not links:
         monkeypatch.setattr(os, "link", refused)
     assert store.folder.create_bytes(b"first", "lock.json") is links
-    assert store.folder.create_bytes(b"second", "lock.json") is None
+    with pytest.raises(FileExistsError):
+        store.folder.create_bytes(b"second", "lock.json")
     assert store.folder.read_bytes("lock.json") == b"first"
     assert not list(Path(store.path).glob(".*"))
 
