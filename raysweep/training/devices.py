@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
+from raysweep.config.user_errors import text_of
 from raysweep.errors import ModelError
+
+_NO_MEMORY = re.compile(r"can't allocate memory|CUBLAS_STATUS_ALLOC_FAILED")
+"""What torch writes in a ``RuntimeError`` of another type where memory is short."""
 
 
 def default_device() -> torch.device:
@@ -22,6 +27,12 @@ def seed_generators(seed: int, device: torch.device) -> None:
         torch.default_generator.manual_seed(seed)
     else:
         torch.manual_seed(seed)
+
+
+def is_lack_of_memory(error: BaseException) -> bool:
+    """Return whether an error of torch or Python says that memory was short."""
+    is_known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return is_known or _NO_MEMORY.search(text_of(error)) is not None
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:

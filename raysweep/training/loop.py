@@ -155,7 +155,7 @@ def reader(x: Tensor, members: Split) -> Read:
 
 
 def take(x: Tensor, rows: Tensor) -> Tensor:
-    """Return ``x[rows]``, which is slower, for the numbers of rows in any shape."""
+    """Return ``x[rows]`` for the numbers of rows in any shape, faster than by indexing."""
     taken = x.index_select(0, rows.flatten().to(x.device))
     return taken.view(*rows.shape, *x.shape[1:])
 

@@ -5,15 +5,13 @@ When a small network is trained alone, the processor is idle between its layers.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import gc
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import islice
 from math import inf, isfinite
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,80 +19,11 @@ from torch import Tensor, nn
 from raysweep.config import sub_seed
 from raysweep.data import Split
 from raysweep.errors import TrainingDiverged
-from raysweep.models.fast_layers import KEEPS_ORDER, FastDropout, FastSequential
-from raysweep.models.structure import is_known
-from raysweep.training.devices import copy_at_once
+from raysweep.training.devices import copy_at_once, is_lack_of_memory
 from raysweep.training.loop import isolated_rng, make_optimizer, reader, take, train
-from raysweep.training.packed_layers import BY_EXAMPLE, PACKED, may_be_packed
+from raysweep.training.packed_models import PackedModels, pack
 from raysweep.training.recipe import EVALUATION_BATCH, Mechanism, Recipe
 from raysweep.training.target import TrainedTarget, pixels
-
-
-class PackedModels(nn.Module):
-    """K models of one architecture as one: maps (K, n, *shape) to (K, n, classes).
-
-    Made by :func:`pack`. The dropout of each model draws from its own generator, as it does when
-    the model is trained alone. In training, ``counts`` is the number of real rows of
-    each model, and the rest of its n rows is padding.
-    """
-
-    def __init__(
-        self, rows: Sequence[Sequence[Any]], generators: Sequence[torch.Generator]
-    ) -> None:
-        super().__init__()
-        leaves = (PACKED[type(row[0])](row) if type(row[0]) in PACKED else row[0] for row in rows)
-        self.leaves, self._generators = nn.ModuleList(leaves), generators
-        self._rows = rows  # of each leaf: the layers of the models
-
-    def forward(self, x: Tensor, counts: Sequence[int] = ()) -> Tensor:  # noqa: D102
-        for leaf in self.leaves:
-            if isinstance(leaf, nn.Flatten):
-                x = x.flatten(2)
-            elif isinstance(leaf, BY_EXAMPLE):
-                x = leaf(x.flatten(0, 1)).unflatten(0, x.shape[:2])
-            elif not isinstance(leaf, FastDropout):
-                x = leaf(x)
-            elif leaf.training:
-                x = x * self._masks(leaf, x, counts).div_(leaf.keep)
-        return x
-
-    @torch.no_grad()
-    def unpack(self) -> None:
-        """Copy the parameters back into the models."""
-        for leaf, layers in zip(self.leaves, self._rows, strict=True):
-            for name, parameter in leaf.named_parameters():
-                for k, layer in enumerate(layers):
-                    layer.get_parameter(name).copy_(parameter[k])
-
-    def _masks(self, dropout: FastDropout, x: Tensor, counts: Sequence[int]) -> Tensor:
-        """Return each model's mask, in the order of draws of a model that is trained alone."""
-        masks = torch.zeros_like(x)  # padding gets no draws of the generator
-        for k, (n, generator) in enumerate(zip(counts, self._generators, strict=True)):
-            images = x[k, :n]
-            if images.dim() == 4:  # whose layout is channels last then
-                images = images.contiguous(memory_format=torch.channels_last)
-            masks[k, :n] = dropout.mask(images, generator)
-        return masks
-
-
-def pack(models: Sequence[nn.Module], generators: Sequence[torch.Generator]) -> PackedModels | None:
-    """Return the models as one, or None if they have layers that cannot be packed."""
-    rows = list(zip(*(_leaves(model) for model in models), strict=True))
-    kinds = (nn.Flatten, FastDropout, *KEEPS_ORDER, *BY_EXAMPLE)
-    if not rows or not all(type(row[0]) in kinds or may_be_packed(row[0]) for row in rows):
-        return None
-    return PackedModels(rows, generators)
-
-
-def _leaves(model: nn.Module) -> list[nn.Module]:
-    """Return the layers of a model in order, or [] if it is not a sequence of sequences."""
-    containers = [module for module in model.modules() if any(module.children())]
-    if not all(type(module) in (nn.Sequential, FastSequential) for module in containers):
-        return []
-    if not is_known(model) or not all(p.requires_grad for p in model.parameters()):
-        return []
-    return [module for module in model.modules() if not any(module.children())]
-
 
 MAX_MODELS = 16
 """Most models that are packed into one on a CPU, and the first number that a GPU tries.
@@ -103,6 +32,9 @@ On a CPU more are no faster and take more memory.
 """
 
 MAX_MODELS_ON_GPU = 64
+
+_SIZES_ON_GPUS: dict[Hashable, PackSize] = {}
+"""How many models were found to be trained best at once in this process, by their kind."""
 
 MAX_BYTES = 2**30
 """Most bytes of all members of the models that a GPU trains at once, beyond MAX_MODELS."""
@@ -130,7 +62,7 @@ def each_target(
     waiting = deque(islice(undrawn, 2))
     if not waiting:
         return
-    size = PackSize(_packing(recipe, waiting, device).is_faster, device)
+    size = _size_for(_packing(recipe, waiting, device))
     while True:
         waiting.extend(islice(undrawn, max(0, size.models - len(waiting))))
         part = [waiting.popleft() for _ in range(min(size.models, len(waiting)))]
@@ -156,19 +88,31 @@ def _packing(recipe: Recipe, pairs: Iterable[tuple[Split, int]], device: torch.d
 
 def _train_if_it_fits(packing: Packing) -> list[TrainedTarget]:
     """Return the targets, or none of them where a GPU's memory is too small for all at once."""
-    with contextlib.suppress(torch.OutOfMemoryError):
+    try:
         return packing.train()
+    except RuntimeError as error:
+        if not is_lack_of_memory(error):
+            raise
     gc.collect()  # the hooks of DP-SGD and what they recorded hold each other
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return []
 
 
+def _size_for(packing: Packing) -> PackSize:
+    """Return how many models like these are trained at once; a GPU's are kept for later trials."""
+    size = PackSize(packing.is_faster, packing.device)
+    if packing.device.type == "cpu" or not packing.is_faster:
+        return size
+    return _SIZES_ON_GPUS.setdefault(packing.kind, size)
+
+
 class PackSize:
     """How many ``models`` are trained at once.
 
     On a CPU it was measured, see MAX_MODELS. On a GPU it doubles while each model takes less time
-    than before, and halves where memory runs out.
+    than before and the members of all fit in MAX_BYTES, and halves where memory runs out. The time
+    of the first pack does not count: it holds the start of the GPU.
     """
 
     def __init__(self, is_faster: bool, device: torch.device) -> None:
@@ -204,7 +148,7 @@ class Packing:
         seeds: Sequence[int],
         device: torch.device,
     ) -> None:
-        self._recipe, self._members, self._seeds, self._device = recipe, members, seeds, device
+        self._recipe, self._members, self._seeds, self.device = recipe, members, seeds, device
 
     @property
     def is_faster(self) -> bool:
@@ -213,7 +157,7 @@ class Packing:
         On a GPU they always are, in the expectation that it waits between the layers of one small
         model; :class:`PackSize` measures how many.
         """
-        if not self.is_possible or self._device.type != "cpu":
+        if not self.is_possible or self.device.type != "cpu":
             return self.is_possible
         example = torch.zeros(1, *self._members[0].shape)
         n_multiplications = count_multiplications(self._first_model, example)
@@ -233,6 +177,13 @@ class Packing:
 
         return pack([self._first_model] * 2, [torch.Generator()] * 2) is not None
 
+    @property
+    def kind(self) -> Hashable:
+        """What the time and the memory of one model depend on: equal for trainings alike."""
+        n_parameters = sum(parameter.numel() for parameter in self._first_model.parameters())
+        shape = (len(self._members[0]), *self._members[0].shape)
+        return self.device, self._recipe.training, n_parameters, shape
+
     @functools.cached_property
     def _first_model(self) -> nn.Module:
         return self._build_model(self._members[0], self._seeds[0])
@@ -240,7 +191,7 @@ class Packing:
     def train_one_by_one(self) -> Iterator[TrainedTarget]:
         """Yield the targets, trained one after the other."""
         for split, seed in zip(self._members, self._seeds, strict=True):
-            yield train(self._recipe, split, seed=seed, device=self._device)
+            yield train(self._recipe, split, seed=seed, device=self.device)
 
     def train(self) -> list[TrainedTarget]:
         """Return the targets, trained at once."""
@@ -250,8 +201,8 @@ class Packing:
         assert packed is not None
         packed.train()
 
-        x = torch.stack([split.tensors(self._device)[0] for split in self._members])
-        y = torch.stack([split.tensors(self._device)[1] for split in self._members])
+        x = torch.stack([split.tensors(self.device)[0] for split in self._members])
+        y = torch.stack([split.tensors(self.device)[1] for split in self._members])
 
         mechanism = recipe.mechanism(n)
         optimizer = make_optimizer(training, packed.parameters())
@@ -261,9 +212,9 @@ class Packing:
 
         read, all_labels = reader(x.flatten(0, 1), self._members[0]), y.flatten()
         orders = [torch.Generator().manual_seed(sub_seed(s, "batches")) for s in self._seeds]
-        first_rows = n * torch.arange(len(models), device=self._device)[:, None]
+        first_rows = n * torch.arange(len(models), device=self.device)[:, None]
         for number in range(1, training.epochs + 1):
-            loss_sum = torch.zeros((), dtype=torch.float64, device=self._device)
+            loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
 
             for rows, is_real, counts in self._batches(mechanism, orders):
                 optimizer.zero_grad()
@@ -289,7 +240,7 @@ class Packing:
                 n_classes=split.n_classes,
                 privacy=privacy,
                 _members=split,
-                device=self._device,
+                device=self.device,
             )
             for model, split in zip(models, self._members, strict=True)
         ]
@@ -299,23 +250,23 @@ class Packing:
     ) -> Iterator[tuple[Tensor, Tensor, list[int]]]:
         """Yield each step's rows of all models on the device, which are real, and their counts."""
         padded = map(_at_least_one_row, mechanism.packed_batches(orders))
-        if self._device.type == "cpu":
+        if self.device.type == "cpu":
             yield from padded
             return
         rows, is_real, counts = zip(*padded, strict=True)
-        on_device = (copy_at_once(parts, self._device) for parts in (rows, is_real))
+        on_device = (copy_at_once(parts, self.device) for parts in (rows, is_real))
         yield from zip(*on_device, counts, strict=True)
 
     def _pairs(self) -> Iterator[tuple[Split, int]]:
         return zip(self._members, self._seeds, strict=True)
 
     def _build_model(self, members: Split, seed: int) -> nn.Module:
-        with isolated_rng(sub_seed(seed, "initialisation"), self._device):
+        with isolated_rng(sub_seed(seed, "initialisation"), self.device):
             model = self._recipe.build_model(members.shape, members.n_classes)
-        return model.to(self._device).train()
+        return model.to(self.device).train()
 
     def _generator(self, seed: int, name: str) -> torch.Generator:
-        return torch.Generator(device=self._device).manual_seed(sub_seed(seed, name))
+        return torch.Generator(device=self.device).manual_seed(sub_seed(seed, name))
 
 
 def count_multiplications(model: nn.Module, example: Tensor) -> int:
@@ -364,8 +315,7 @@ def _packed_loss(
 
 def _at_least_one_row(batches: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, list[int]]:
     """Return the rows of K batches, 1 where a row is real, (K, n) each, and the sizes."""
-    rows, counts = batches
+    rows, is_real = batches
     if rows.shape[1] == 0:
-        rows = rows.new_zeros(len(rows), 1)
-    is_real = torch.arange(rows.shape[1]) < counts[:, None]
-    return rows, is_real.float(), counts.tolist()
+        rows, is_real = rows.new_zeros(len(rows), 1), is_real.new_zeros(len(rows), 1)
+    return rows, is_real.float(), is_real.sum(1).tolist()

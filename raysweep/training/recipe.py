@@ -56,7 +56,7 @@ class Mechanism(Protocol):
     def packed_batches(
         self, generators: Sequence[torch.Generator]
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield each step's indices of K models, (K, n), and how many of them are real, (K,).
+        """Yield each step's indices of K models and whether each is real, (K, n) and (K, n).
 
         The real ones come first, and are those of :meth:`batches`.
         """
@@ -167,7 +167,7 @@ class PlainGradients:
         """Yield the batches of K models, (K, n), all of whose indices are real."""
         for parts in zip(*map(self.batches, generators), strict=True):
             rows = torch.stack(parts)
-            yield rows, torch.full((len(rows),), rows.shape[1])
+            yield rows, torch.ones_like(rows, dtype=torch.bool)
 
     def check(self, model: nn.Module, examples: Tensor) -> None:
         """Accept every model."""

@@ -18,6 +18,7 @@ from raysweep.errors import (
     SpaceError,
     TrainingDiverged,
 )
+from raysweep.training.devices import is_lack_of_memory
 
 OF_THE_CONFIGURATION = (
     SpaceError,
@@ -36,8 +37,6 @@ OF_THE_CONFIGURATION = (
     ValueError,
 )
 """The errors that a configuration causes wherever it runs. All others are the machine's."""
-
-_MEMORY = re.compile(r"can't allocate memory|CUBLAS_STATUS_ALLOC_FAILED")
 
 _MACHINE = re.compile(
     r"CUDA error|CUDA driver|cuDNN error|CUDNN_STATUS|CUBLAS_STATUS|NCCL|can't start new thread"
@@ -66,9 +65,7 @@ def machine_failure(error: Exception) -> MachineFailure | None:
     chain = list(_chain(error))
     if any(isinstance(link, MachineFailure) for link in chain):
         return error if isinstance(error, MachineFailure) else MachineFailure(reason(error))
-    if any(isinstance(link, MemoryError | torch.OutOfMemoryError) for link in chain):
-        return OutOfMemory(f"out of memory: {text_of(error)}")
-    if _MEMORY.search(text_of(error)):
+    if any(map(is_lack_of_memory, chain)):
         return OutOfMemory(f"out of memory: {text_of(error)}")
     return None if all(map(_is_of_the_configuration, chain)) else MachineFailure(reason(error))
 

@@ -23,7 +23,7 @@ from raysweep.defences.dpsgd import DPSGD
 from raysweep.errors import PrivacyError
 from raysweep.records.trial_config import TrialConfig
 from raysweep.training.loop import isolated_rng
-from raysweep.training.packing import pack
+from raysweep.training.packed_models import pack
 from raysweep.training.recipe import EVALUATION_BATCH, plain_recipe
 from raysweep.training.target import pixels
 from raysweep.trial.canaries import MOST_CANARIES, STEPS, Audit, Canaries, audit, run
@@ -160,7 +160,9 @@ class _Step:
         first, *others = (torch.Generator().manual_seed(seed + i) for i in range(3))
         alone = [len(batch) for _ in range(EPOCHS) for batch in mechanism.batches(first)]
         yield self._vary("batches", alone)
-        packed = [counts for _ in range(EPOCHS) for _, counts in mechanism.packed_batches(others)]
+        packed = [
+            real.sum(1) for _ in range(EPOCHS) for _, real in mechanism.packed_batches(others)
+        ]
         yield self._vary("batches of packed models", torch.cat(packed).tolist())
 
     def _vary(self, name: str, found: list[int]) -> Finding:

@@ -121,7 +121,7 @@ def shuffled_batches_of_packed_models(monkeypatch):
         size = max(1, round(self._n * self._sample_rate))
         orders = (torch.randperm(self._n, generator=one).split(size) for one in generators)
         for parts in zip(*orders, strict=True):
-            yield torch.stack(parts), torch.full((len(parts),), len(parts[0]))
+            yield torch.stack(parts), torch.ones(len(parts), len(parts[0]), dtype=torch.bool)
 
     monkeypatch.setattr(PrivateGradients, "packed_batches", packed_batches)
 

@@ -14,7 +14,7 @@ from raysweep.defences.dpsgd.clipping import Clipping, LayerwiseClipping
 from raysweep.defences.dpsgd.probe import Probed, probe
 from raysweep.errors import PrivacyError
 from raysweep.models.structure import is_known
-from raysweep.training.packing import PackedModels
+from raysweep.training.packed_models import PackedModels
 
 CHECKED = 4
 """Members whose gradients are computed twice, by the chosen way and one by one."""

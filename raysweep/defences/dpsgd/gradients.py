@@ -70,12 +70,12 @@ class PrivateGradients:
     def packed_batches(
         self, generators: Sequence[torch.Generator]
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the batches of K models, padded to one length, and their sizes (K,)."""
+        """Yield the batches of K models, padded to one length, and which indices are real."""
         for is_in in self._draws(generators):
             counts = is_in.sum(1)
             is_real = torch.arange(int(counts.max())) < counts[:, None]
             rows = torch.zeros(is_real.shape, dtype=torch.int64)
-            yield rows.masked_scatter_(is_real, is_in.nonzero()[:, 1]), counts
+            yield rows.masked_scatter_(is_real, is_in.nonzero()[:, 1]), is_real
 
     def _draws(self, generators: Sequence[torch.Generator]) -> Iterator[Tensor]:
         """Yield for each step of an epoch which examples are in the batches of K models, (K, n)."""
