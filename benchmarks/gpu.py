@@ -5,9 +5,10 @@ python -m benchmarks.gpu [--device cuda|cpu] [--quick] [--only figures step pack
 figures   one trial on the device and on the CPU: their figures and whether they agree
 step      a DP-SGD step against Opacus' and against a step without DP, and its clipped sum; on a
           GPU also the share of an epoch in which it computed, and how often the CPU waited for it
-packed    2, 4, 16 and 64 models of one recipe at once against as many one after the other
-sweeps    1, 2, 4 and 8 trials at once through Ray: trials a minute, load and memory by NVML; and
-          whether a trial's share of the memory holds
+packed    1, 4, 16 and 64 models of one recipe at once against one after the other
+sweeps    1, 2, 4 and 8 trials at once through Ray: trials a minute, load and memory by NVML, and
+          trainings a minute against eight packed in one process; whether a trial's share of the
+          memory holds, and what becomes of a trial whose share is too small
 
 Real Fashion-MNIST. With ``--device cpu`` all of it runs on the CPU, to test the program: its
 figures say nothing of a GPU. ``--quick`` takes small sizes. A table comes last.
@@ -44,8 +45,10 @@ from raysweep.defences import Defences
 from raysweep.driver.worker import _set_up_device
 from raysweep.errors import RaysweepError
 from raysweep.models import NamedModel
+from raysweep.records.results import records
+from raysweep.training.devices import is_lack_of_memory
 from raysweep.training.loop import Epoch, train
-from raysweep.training.packing import Packing
+from raysweep.training.packing import Packing, train_all
 from raysweep.training.recipe import Recipe, plain_recipe
 from raysweep.training.target import pixels
 from raysweep.trial.preflight import recipe_of
@@ -233,31 +236,42 @@ def compare_steps(device: torch.device, *, quick: bool) -> dict[str, Any]:
 
 
 def compare_packed(device: torch.device, *, quick: bool) -> dict[str, Any]:
-    """Return the seconds a model of K models at once, and of at most 8 one after the other."""
+    """Return the seconds a model of K models at once, and of at most MOST_ALONE one by one."""
     found = {}
     for model in ("mlp", "thesis_cnn"):
         config = load(quick, model=MODELS[model]).baseline()
         splits = data.load(config.dataset, seed=config.seed)
         recipe = recipe_of(config, splits)
-        for k in (2, 4) if quick else (2, 4, 16, 64):
+        for k in (1, 4) if quick else (1, 4, 16, 64):
             found[f"{model}_{k}"] = pack(recipe, _halves(splits, k), device)
     return found
 
 
+MOST_ALONE = 8
+"""Most models that are trained one after the other: each takes as long as the one before."""
+
+
 def pack(recipe: Recipe, members: Sequence[Split], device: torch.device) -> dict[str, Any]:
-    """Return the seconds a model of all models at once, and of at most 4 one after the other."""
-    seeds = range(len(members))
+    """Return the seconds a model one by one, of all at once, and as a sweep would train them."""
+    seeds, few = range(len(members)), members[:MOST_ALONE]
+    one_by_one = Packing(recipe, few, seeds[: len(few)], device)
+    alone = seconds_of(lambda: list(one_by_one.train_one_by_one()), device) / len(few)
+    found: dict[str, Any] = {"seconds_a_model_alone": alone, "models_alone": len(few)}
+
     packing = Packing(recipe, members, seeds, device)
     if not packing.is_possible:
-        return {"reason": "models with such layers are trained one after the other"}
+        return found | {"reason": "one model, or layers that cannot be packed: one by one"}
+    try:
+        together = seconds_of(packing.train, device) / len(members)
+        found |= {"seconds_a_model": together, "times_as_fast": alone / together}
+    except RuntimeError as error:
+        if not is_lack_of_memory(error):
+            raise
+        found |= {"reason": "the memory is too small for all at once"}
 
-    few = Packing(recipe, members[:4], seeds[:4], device)
-    alone = seconds_of(lambda: list(few.train_one_by_one()), device) / len(members[:4])
-    together = seconds_of(packing.train, device) / len(members)
-    return {
-        "seconds_a_model": together,
-        "seconds_a_model_alone": alone,
-        "times_as_fast": alone / together,
+    chosen = seconds_of(lambda: train_all(recipe, members, seeds=seeds, device=device), device)
+    return found | {
+        "seconds_a_model_of_a_sweep": chosen / len(members),
         "is_chosen": packing.is_faster,
     }
 
@@ -306,23 +320,59 @@ class Nvml:
         return {"load": spread(self.load), "peak_memory_mib": max(self.memory)}
 
 
-def sweep_rate(at_once: int, device: torch.device, *, quick: bool) -> dict[str, Any]:
-    """Return the trials a minute of a sweep that runs so many trials at once."""
-    trials = 3 if quick else max(6, 3 * at_once)
-    gpu = 1 / at_once if device.type == "cuda" else 0
-    with tempfile.TemporaryDirectory() as folder:
-        command = [RAYSWEEP, "sweep", SPACE, "--out", folder, "--trials", str(trials)]
-        command += ["--max-concurrent", str(at_once), "--set", f"resources.gpu={gpu}"]
-        if quick:
-            for key, value in QUICK.items():
-                command += ["--set", f"{key}={value}"]
+def run_sweep(
+    folder: str, device: torch.device, *, gpu: float, trials: int, at_once: int, quick: bool
+) -> list[dict[str, Any]]:
+    """Run a sweep each of whose trials has the share ``gpu`` of the device; return its records."""
+    share = gpu if device.type == "cuda" else 0
+    command = [RAYSWEEP, "sweep", SPACE, "--out", folder, "--trials", str(trials)]
+    command += ["--max-concurrent", str(at_once), "--set", f"resources.gpu={share}"]
+    if quick:
+        for key, value in QUICK.items():
+            command += ["--set", f"{key}={value}"]
+    subprocess.run(command, check=False, capture_output=True)  # fails where all trials did
+    return records(raysweep.load(folder).trials)
 
-        nvml = Nvml()
-        with nvml.watch() if device.type == "cuda" else contextlib.nullcontext():
-            subprocess.run(command, check=True, capture_output=True)
+
+def sweep_rate(at_once: int, device: torch.device, *, quick: bool) -> dict[str, Any]:
+    """Return the trials a minute of a sweep that runs so many at once, and their trainings."""
+    trials, nvml = 3 if quick else max(6, 3 * at_once), Nvml()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        nvml.watch() if device.type == "cuda" else contextlib.nullcontext(),
+    ):
+        rows = run_sweep(
+            folder, device, gpu=1 / at_once, trials=trials, at_once=at_once, quick=quick
+        )
         ends = sorted(file.stat().st_mtime for file in Path(folder, "trials").glob("*.parquet"))
-    found: dict[str, Any] = {"trials": trials, "trials_per_minute": trials_per_minute(ends)}
+    seconds = [row["train_seconds"] for row in rows if row["status"] == "ok"]
+    found: dict[str, Any] = {"trials": trials, "failed": trials - len(seconds)}
+    found |= {"trials_per_minute": trials_per_minute(ends)}
+    found |= {"trainings_per_minute": 60 * at_once / statistics.median(seconds)}
     return found | (nvml.figures() if device.type == "cuda" else {})
+
+
+def packed_rate(device: torch.device, *, quick: bool) -> dict[str, Any]:
+    """Return the trainings a minute of eight such models packed in one process."""
+    k, config = 2 if quick else 8, load(quick).config({"dropout": 0.35, "l2": 0.0})
+    splits = data.load(config.dataset, seed=config.seed)
+    packing = Packing(recipe_of(config, splits), _halves(splits, k), range(k), device)
+    packing.train()  # warm up
+    return {"models": k, "trainings_per_minute": 60 * k / seconds_of(packing.train, device)}
+
+
+LITTLE = 64
+"""MiB of a GPU in which no trial of the benchmark fits."""
+
+
+def show_lack_of_memory(device: torch.device, *, quick: bool) -> dict[str, Any]:
+    """Return what becomes of a trial whose share of the GPU is LITTLE; a CPU's is not limited."""
+    gpu = 0.0
+    if device.type == "cuda":
+        gpu = LITTLE * 2**20 / torch.cuda.get_device_properties(device).total_memory
+    with tempfile.TemporaryDirectory() as folder:
+        (row,) = run_sweep(folder, device, gpu=round(gpu, 4), trials=1, at_once=1, quick=quick)
+    return {key: row[key] for key in ("status", "error", "attempts", "retries")}
 
 
 def check_memory_share(device: torch.device) -> dict[str, Any]:
@@ -344,10 +394,14 @@ def check_memory_share(device: torch.device) -> dict[str, Any]:
 
 
 def compare_sweeps(device: torch.device, *, quick: bool) -> dict[str, Any]:
-    """Return the rates of sweeps with several numbers of trials at once, and the memory's share."""
+    """Return the rates of sweeps by their trials at once, and what a share of the memory does."""
     at_once: Sequence[int] = (2,) if quick else (1, 2, 4, 8)
-    rates = {str(n): sweep_rate(n, device, quick=quick) for n in at_once}
-    return {"at_once": rates, "memory_share": check_memory_share(device)}
+    return {
+        "at_once": {str(n): sweep_rate(n, device, quick=quick) for n in at_once},
+        "packed_in_one_process": packed_rate(device, quick=quick),
+        "memory_share": check_memory_share(device),
+        "lack_of_memory": show_lack_of_memory(device, quick=quick),
+    }
 
 
 PARTS: dict[str, Callable[..., dict[str, Any]]] = {

@@ -6,8 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks import gpu
+from raysweep.config import Training
+from raysweep.models import MODELS
+from raysweep.training import packing
+from raysweep.training.recipe import plain_recipe
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,10 +33,34 @@ def test_it_runs_to_its_end_on_a_cpu():
     assert 7.9 < found["figures"]["private"]["epsilon"]["device"] <= 8
 
     assert found["step"]["thesis_cnn_fp32"]["relative_error_of_sum"] < 1e-5
+    assert found["packed"]["mlp_1"]["models_alone"] == 1
     assert found["packed"]["mlp_4"]["times_as_fast"] > 0
     assert found["packed"]["thesis_cnn_4"]["times_as_fast"] > 0
     assert not found["packed"]["thesis_cnn_4"]["is_chosen"]  # on a CPU, for its size
-    assert found["sweeps"]["at_once"]["2"]["trials_per_minute"] > 0
+    assert found["packed"]["mlp_4"]["seconds_a_model_of_a_sweep"] > 0
+
+    sweeps = found["sweeps"]
+    for rate in ("trials_per_minute", "trainings_per_minute"):
+        assert sweeps["at_once"]["2"][rate] > 0
+    assert sweeps["packed_in_one_process"]["trainings_per_minute"] > 0
+    assert sweeps["at_once"]["2"]["failed"] == 0
+    done = {"status": "ok", "error": None, "attempts": 1, "retries": None}
+    assert sweeps["lack_of_memory"] == done  # a CPU's memory is not shared out
+
+
+def test_a_lack_of_memory_for_all_at_once_is_told_and_the_rest_measured(splits, cpu, monkeypatch):
+    def fail(packing):
+        raise torch.OutOfMemoryError("no memory")
+
+    training = Training(epochs=1, batch_size=50)
+    recipe = plain_recipe(MODELS["mlp"](hidden=(8,)).build, training)
+    members = [splits.members] * 3
+    monkeypatch.setattr(packing.Packing, "train", fail)
+    with pytest.raises(torch.OutOfMemoryError):
+        gpu.Packing(recipe, members, range(3), cpu).train()
+    found = gpu.pack(recipe, members, cpu)
+    assert found["reason"] == "the memory is too small for all at once"
+    assert found["seconds_a_model_of_a_sweep"] > 0
 
 
 def test_without_a_gpu_it_says_so(capsys, monkeypatch):
