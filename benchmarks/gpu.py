@@ -1,14 +1,14 @@
 """Compare a GPU with the CPU, and ways of filling it: figures first, then speed.
 
-python -m benchmarks.gpu [--device cuda|cpu] [--quick] [--only figures step packed sweeps] [--json]
+python -m benchmarks.gpu [--device cuda|cpu] [--quick] [--only figures step ...] [--json]
 
 figures   one trial on the device and on the CPU: their figures and whether they agree
 step      a DP-SGD step against Opacus' and against a step without DP, and its clipped sum; on a
           GPU also the share of an epoch in which it computed, and how often the CPU waited for it
 packed    1, 4, 16 and 64 models of one recipe at once against one after the other
 sweeps    1, 2, 4 and 8 trials at once through Ray: trials a minute, load and memory by NVML, and
-          trainings a minute against eight packed in one process; whether a trial's share of the
-          memory holds, and what becomes of a trial whose share is too small
+          trainings a minute against eight packed in one process
+memory    whether a trial's share of the memory holds, and what becomes of one that is too small
 
 Real Fashion-MNIST. With ``--device cpu`` all of it runs on the CPU, to test the program: its
 figures say nothing of a GPU. ``--quick`` takes small sizes. A table comes last.
@@ -16,60 +16,33 @@ figures say nothing of a GPU. ``--quick`` takes small sizes. A table comes last.
 
 from __future__ import annotations
 
-import contextlib
 import statistics
-import subprocess
 import sys
-import tempfile
-import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import raysweep
-from benchmarks.common import finish, options, spread
+from benchmarks.common import finish, options
+from benchmarks.gpu_packed import compare_packed
+from benchmarks.gpu_space import MODELS, load, seconds_of, wait_for
+from benchmarks.gpu_sweeps import compare_sweeps, limit_memory
 from benchmarks.opacus_step import opacus_step, sum_error
-from benchmarks.trial import trials_per_minute
 from raysweep import data
 from raysweep.config import Training
-from raysweep.data import Split, Splits
+from raysweep.data import Split
 from raysweep.defences import Defences
-from raysweep.driver.worker import _set_up_device
 from raysweep.errors import RaysweepError
 from raysweep.models import NamedModel
-from raysweep.records.results import records
-from raysweep.training.devices import is_lack_of_memory
 from raysweep.training.loop import Epoch, train
-from raysweep.training.packing import Packing, train_all
 from raysweep.training.recipe import Recipe, plain_recipe
 from raysweep.training.target import pixels
-from raysweep.trial.preflight import recipe_of
-
-RAYSWEEP = str(Path(sys.executable).parent / "raysweep")
-SPACE = "benchmarks/spaces/trial_fashion_mnist.yaml"
-
-QUICK = {
-    "dataset.members": 100,
-    "dataset.nonmembers": 100,
-    "dataset.pool": 200,
-    "dataset.validation": 100,
-    "training.epochs": 1,
-}
-"""Settings of the space with ``--quick``."""
-
-MODELS: dict[str, dict[str, Any]] = {
-    "thesis_cnn": {"name": "thesis_cnn"},
-    "vgg4": {"name": "vgg4", "norm": "group"},
-    "mlp": {"name": "mlp", "hidden": [128], "activation": "tanh"},
-}
 
 Precision = Literal["fp32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
@@ -79,29 +52,6 @@ AGREE = {"accuracy": 0.05, "attack_auc": 0.05, "epsilon": 1e-9, "inversion_mse":
 
 Devices draw other noise and other dropout from the same seed. Epsilon does not depend on them.
 """
-
-
-def load(quick: bool, **more: Any) -> raysweep.Space:
-    """Return the space of the benchmark, with ``more`` settings of it."""
-    return raysweep.load_space(SPACE, {**(QUICK if quick else {}), **more})
-
-
-def wait_for(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def seconds_of(task: Callable[[], object], device: torch.device) -> float:
-    """Return the seconds that ``task`` takes on the device."""
-    wait_for(device)
-    start = time.perf_counter()
-    task()
-    wait_for(device)
-    return time.perf_counter() - start
-
-
-# --- figures
 
 
 def compare_figures(device: torch.device, *, quick: bool) -> dict[str, Any]:
@@ -120,9 +70,6 @@ def compare_figures(device: torch.device, *, quick: bool) -> dict[str, Any]:
             if a is not None and b is not None
         }
     return found
-
-
-# --- step
 
 
 def recipe_for(model: str, members: Split, *, precision: Precision, private: bool) -> Recipe:
@@ -232,183 +179,12 @@ def compare_steps(device: torch.device, *, quick: bool) -> dict[str, Any]:
     return found
 
 
-# --- packed
-
-
-def compare_packed(device: torch.device, *, quick: bool) -> dict[str, Any]:
-    """Return the seconds a model of K models at once, and of at most MOST_ALONE one by one."""
-    found = {}
-    for model in ("mlp", "thesis_cnn"):
-        config = load(quick, model=MODELS[model]).baseline()
-        splits = data.load(config.dataset, seed=config.seed)
-        recipe = recipe_of(config, splits)
-        for k in (1, 4) if quick else (1, 4, 16, 64):
-            found[f"{model}_{k}"] = pack(recipe, _halves(splits, k), device)
-    return found
-
-
-MOST_ALONE = 8
-"""Most models that are trained one after the other: each takes as long as the one before."""
-
-
-def pack(recipe: Recipe, members: Sequence[Split], device: torch.device) -> dict[str, Any]:
-    """Return the seconds a model one by one, of all at once, and as a sweep would train them."""
-    seeds, few = range(len(members)), members[:MOST_ALONE]
-    one_by_one = Packing(recipe, few, seeds[: len(few)], device)
-    alone = seconds_of(lambda: list(one_by_one.train_one_by_one()), device) / len(few)
-    found: dict[str, Any] = {"seconds_a_model_alone": alone, "models_alone": len(few)}
-
-    packing = Packing(recipe, members, seeds, device)
-    if not packing.is_possible:
-        return found | {"reason": "one model, or layers that cannot be packed: one by one"}
-    try:
-        together = seconds_of(packing.train, device) / len(members)
-        found |= {"seconds_a_model": together, "times_as_fast": alone / together}
-    except RuntimeError as error:
-        if not is_lack_of_memory(error):
-            raise
-        found |= {"reason": "the memory is too small for all at once"}
-
-    chosen = seconds_of(lambda: train_all(recipe, members, seeds=seeds, device=device), device)
-    return found | {
-        "seconds_a_model_of_a_sweep": chosen / len(members),
-        "is_chosen": packing.is_faster,
-    }
-
-
-def _halves(splits: Splits, k: int) -> list[Split]:
-    """Return ``k`` random sets of as many examples of the pool as there are members."""
-    n = min(len(splits.members), len(splits.pool))
-    orders = [np.random.default_rng(number).permutation(len(splits.pool)) for number in range(k)]
-    return [splits.pool.rows(order[:n]) for order in orders]
-
-
-# --- sweeps
-
-
-class Nvml:
-    """The load (%) and the used memory (MiB) of the first GPU, read four times a second."""
-
-    def __init__(self) -> None:
-        self.load: list[float] = []
-        self.memory: list[float] = []
-
-    @contextlib.contextmanager
-    def watch(self) -> Iterator[None]:
-        """Read until the end of the block."""
-        from ray._private.thirdparty import pynvml
-
-        pynvml.nvmlInit()
-        gpu, is_over = pynvml.nvmlDeviceGetHandleByIndex(0), threading.Event()
-
-        def read() -> None:
-            while not is_over.wait(0.25):
-                self.load.append(float(pynvml.nvmlDeviceGetUtilizationRates(gpu).gpu))
-                self.memory.append(pynvml.nvmlDeviceGetMemoryInfo(gpu).used / 2**20)
-
-        thread = threading.Thread(target=read)
-        thread.start()
-        try:
-            yield
-        finally:
-            is_over.set()
-            thread.join()
-            pynvml.nvmlShutdown()
-
-    def figures(self) -> dict[str, Any]:
-        """Return the spread of the load, and the largest memory."""
-        return {"load": spread(self.load), "peak_memory_mib": max(self.memory)}
-
-
-def run_sweep(
-    folder: str, device: torch.device, *, gpu: float, trials: int, at_once: int, quick: bool
-) -> list[dict[str, Any]]:
-    """Run a sweep each of whose trials has the share ``gpu`` of the device; return its records."""
-    share = gpu if device.type == "cuda" else 0
-    command = [RAYSWEEP, "sweep", SPACE, "--out", folder, "--trials", str(trials)]
-    command += ["--max-concurrent", str(at_once), "--set", f"resources.gpu={share}"]
-    if quick:
-        for key, value in QUICK.items():
-            command += ["--set", f"{key}={value}"]
-    subprocess.run(command, check=False, capture_output=True)  # fails where all trials did
-    return records(raysweep.load(folder).trials)
-
-
-def sweep_rate(at_once: int, device: torch.device, *, quick: bool) -> dict[str, Any]:
-    """Return the trials a minute of a sweep that runs so many at once, and their trainings."""
-    trials, nvml = 3 if quick else max(6, 3 * at_once), Nvml()
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        nvml.watch() if device.type == "cuda" else contextlib.nullcontext(),
-    ):
-        rows = run_sweep(
-            folder, device, gpu=1 / at_once, trials=trials, at_once=at_once, quick=quick
-        )
-        ends = sorted(file.stat().st_mtime for file in Path(folder, "trials").glob("*.parquet"))
-    seconds = [row["train_seconds"] for row in rows if row["status"] == "ok"]
-    found: dict[str, Any] = {"trials": trials, "failed": trials - len(seconds)}
-    found |= {"trials_per_minute": trials_per_minute(ends)}
-    found |= {"trainings_per_minute": 60 * at_once / statistics.median(seconds)}
-    return found | (nvml.figures() if device.type == "cuda" else {})
-
-
-def packed_rate(device: torch.device, *, quick: bool) -> dict[str, Any]:
-    """Return the trainings a minute of eight such models packed in one process."""
-    k, config = 2 if quick else 8, load(quick).config({"dropout": 0.35, "l2": 0.0})
-    splits = data.load(config.dataset, seed=config.seed)
-    packing = Packing(recipe_of(config, splits), _halves(splits, k), range(k), device)
-    packing.train()  # warm up
-    return {"models": k, "trainings_per_minute": 60 * k / seconds_of(packing.train, device)}
-
-
-LITTLE = 64
-"""MiB of a GPU in which no trial of the benchmark fits."""
-
-
-def show_lack_of_memory(device: torch.device, *, quick: bool) -> dict[str, Any]:
-    """Return what becomes of a trial whose share of the GPU is LITTLE; a CPU's is not limited."""
-    gpu = 0.0
-    if device.type == "cuda":
-        gpu = LITTLE * 2**20 / torch.cuda.get_device_properties(device).total_memory
-    with tempfile.TemporaryDirectory() as folder:
-        (row,) = run_sweep(folder, device, gpu=round(gpu, 4), trials=1, at_once=1, quick=quick)
-    return {key: row[key] for key in ("status", "error", "attempts", "retries")}
-
-
-def check_memory_share(device: torch.device) -> dict[str, Any]:
-    """Return whether a trial with a tenth of the GPU gets a twentieth and not a fifth of it."""
-    if device.type != "cuda":
-        return {"reason": "a CPU's memory is not shared out"}
-    total = torch.cuda.get_device_properties(device).total_memory
-    _set_up_device(0.1)
-    found = {}
-    for name, share in {"below": 0.05, "above": 0.2}.items():
-        try:
-            torch.empty(int(total * share), dtype=torch.uint8, device=device)
-            found[name] = "given"
-        except torch.cuda.OutOfMemoryError:
-            found[name] = "refused"
-    _set_up_device(1)
-    torch.cuda.set_per_process_memory_fraction(1.0)
-    return {**found, "holds": found == {"below": "given", "above": "refused"}}
-
-
-def compare_sweeps(device: torch.device, *, quick: bool) -> dict[str, Any]:
-    """Return the rates of sweeps by their trials at once, and what a share of the memory does."""
-    at_once: Sequence[int] = (2,) if quick else (1, 2, 4, 8)
-    return {
-        "at_once": {str(n): sweep_rate(n, device, quick=quick) for n in at_once},
-        "packed_in_one_process": packed_rate(device, quick=quick),
-        "memory_share": check_memory_share(device),
-        "lack_of_memory": show_lack_of_memory(device, quick=quick),
-    }
-
-
 PARTS: dict[str, Callable[..., dict[str, Any]]] = {
     "figures": compare_figures,
     "step": compare_steps,
     "packed": compare_packed,
     "sweeps": compare_sweeps,
+    "memory": limit_memory,
 }
 
 
@@ -427,6 +203,8 @@ def main(arguments: list[str] | None = None) -> None:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     result: dict[str, Any] = {"device": given.device, "card": name}
     for part in given.only:
+        if device.type == "cuda":
+            torch.cuda.empty_cache()  # what this process keeps would count as the sweeps' memory
         start = time.perf_counter()
         try:
             result[part] = PARTS[part](device, quick=given.quick)

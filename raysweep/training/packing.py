@@ -102,7 +102,7 @@ def _train_if_it_fits(packing: Packing) -> list[TrainedTarget]:
 def _size_for(packing: Packing) -> PackSize:
     """Return how many models like these are trained at once; a GPU's are kept for later trials."""
     size = PackSize(packing.is_faster, packing.device)
-    if packing.device.type == "cpu" or not packing.is_faster:
+    if packing.device.type == "cpu" or size.models == 1:
         return size
     return _SIZES_ON_GPUS.setdefault(packing.kind, size)
 
